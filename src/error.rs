@@ -1,0 +1,76 @@
+//! What can go wrong, with the exit status and the advice that go with it.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The exit status of every program in this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Something failed at run time: what could be put back has been put back.
+    Failed = 1,
+    /// Usage or configuration: nothing was changed.
+    Config = 2,
+    /// Another process holds the pool's lock: nothing was changed.
+    Locked = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error as its reader sees it: what is wrong, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub struct Error {
+    /// The status that the program ends with.
+    pub exit: Exit,
+    /// What is wrong and where, in one sentence without a final full stop.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// The result of everything that can fail in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Something that the operator wrote is wrong, or is missing.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Config, message: message.into(), hint: None }
+    }
+
+    /// Something failed at run time.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, message: message.into(), hint: None }
+    }
+
+    /// Another process holds the pool's lock.
+    pub fn locked(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Locked, message: message.into(), hint: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts `what: ` ahead of the message.
+    #[must_use]
+    pub fn within(mut self, what: impl fmt::Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  help: {hint}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! pools-manager: rolling restarts of redundant PHP-FPM replicas.
+
+pub mod error;

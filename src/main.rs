@@ -1,0 +1,2 @@
+//! The `pools-manager` command.
+fn main() {}
