@@ -1,3 +1,12 @@
 //! pools-manager: rolling restarts of redundant PHP-FPM replicas.
 
+pub mod config;
 pub mod error;
+pub mod event;
+pub mod lock;
+pub mod php_fpm;
+pub mod pool;
+pub mod process;
+pub mod release;
+pub mod rollout;
+pub mod socket;

@@ -1,0 +1,78 @@
+//! From the operator's files to validated pools.
+//!
+//! A pool is a directory below `etc/php/fpm/redundant-pools/` with a
+//! `pools-manager.toml`. Pools are read one by one and share nothing, so that
+//! one with a mistake does not stop the others.
+
+mod file;
+mod settings;
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::pool::{Pool, Root};
+
+pub use settings::{Apache, Php, Rollout, Settings, Strategy};
+
+/// The name of a pool's configuration file.
+pub const FILE_NAME: &str = "pools-manager.toml";
+
+/// The names of all pools below the root, sorted.
+pub fn pool_names(root: &Root) -> Result<Vec<String>> {
+    let dir = root.pools_dir();
+    let entries = fs::read_dir(&dir).map_err(|error| {
+        Error::config(format!("cannot read {}: {error}", dir.display())).hint(format!(
+            "the root is {}: run the command in the directory that holds etc/, or name it with --root or POOLS_MANAGER_ROOT",
+            root.path().display()
+        ))
+    })?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| Error::config(format!("{}: {error}", dir.display())))?;
+        if entry.path().join(FILE_NAME).exists() {
+            let name = entry.file_name().into_string().map_err(|name| {
+                Error::config(format!("the name of the pool {} is not UTF-8", name.display()))
+            })?;
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        return Err(Error::config(format!("there is no pool below {}", dir.display()))
+            .hint(format!("a pool is a directory there that holds a {FILE_NAME}")));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Reads and checks one pool.
+pub fn load(root: &Root, name: &str) -> Result<Pool> {
+    let dir = root.pools_dir().join(name);
+    let path = dir.join(FILE_NAME);
+    if !path.exists() {
+        return Err(no_such_pool(root, name));
+    }
+    let settings = Settings::read(&path, root)?;
+    let replica_count = count_replicas(&dir)?;
+    settings.check_members(&path, replica_count)?;
+    Ok(Pool { name: name.to_owned(), root: root.clone(), replica_count, settings })
+}
+
+fn no_such_pool(root: &Root, name: &str) -> Error {
+    let error = Error::config(format!("there is no pool \"{name}\""));
+    match pool_names(root) {
+        Ok(names) => error.hint(format!("the pools are: {}", names.join(", "))),
+        Err(none) => none,
+    }
+}
+
+/// Replicas are counted up to the first gap, as they always were.
+fn count_replicas(dir: &Path) -> Result<u32> {
+    let is_there = |n: &u32| dir.join(format!("{n}.conf")).is_file();
+    match (1..=u32::MAX).take_while(is_there).last() {
+        Some(count) => Ok(count),
+        None => Err(Error::config(format!("{} has no 1.conf", dir.display())).hint(
+            "each replica has a php-fpm configuration of its own there: 1.conf, 2.conf, ...",
+        )),
+    }
+}

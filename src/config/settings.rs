@@ -1,0 +1,200 @@
+//! What one `pools-manager.toml` says.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use toml::Spanned;
+
+use super::file::File;
+use crate::error::Result;
+use crate::pool::Root;
+
+const ONE_EACH: &str = "name one balancer member for each replica, the first for 1.conf";
+
+/// One pool's settings, all paths absolute.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The PHP-FPM runtime.
+    pub php: Php,
+    /// The Apache balancer, where there is one.
+    pub apache: Option<Apache>,
+    /// How a rollout goes.
+    pub rollout: Rollout,
+}
+
+/// `[php]`
+#[derive(Debug, Clone)]
+pub struct Php {
+    /// The link that the operator moves, and the empty directory on which
+    /// its target is mounted. None: releases are not pinned.
+    pub pinning: Option<(PathBuf, PathBuf)>,
+    /// The command before `--fpm-config FILE`, with its placeholders. Empty:
+    /// the newest php-fpm that is installed.
+    pub command: Vec<String>,
+    /// A page that is asked for through the web server after a rollout.
+    pub monitor_url: Option<String>,
+}
+
+/// `[apache]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apache {
+    /// The page that `SetHandler balancer-manager` serves.
+    pub manager_url: String,
+    /// The name behind `balancer://`.
+    pub balancer_name: String,
+    #[serde(rename = "member_urls", serialize_with = "without_span")]
+    members: Spanned<Vec<String>>,
+}
+
+impl Apache {
+    /// The balancer's members: the first is replica 1.
+    pub fn member_urls(&self) -> &[String] {
+        self.members.get_ref()
+    }
+
+    fn check(&self, file: &File<'_>) -> Result<()> {
+        let urls = self.member_urls();
+        let twice = urls.iter().enumerate().find(|(n, url)| urls[..*n].contains(url));
+        let message = match twice {
+            Some((_, url)) => format!("member_urls names {url} twice"),
+            None if urls.is_empty() => "member_urls is empty".to_owned(),
+            None => return Ok(()),
+        };
+        Err(file.error(&self.members.span(), &message).hint(ONE_EACH))
+    }
+}
+
+/// `[rollout]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollout {
+    /// None: rolling where a balancer is configured, else swap.
+    pub strategy: Option<Strategy>,
+    /// How long requests that are in flight are waited for.
+    #[serde(deserialize_with = "duration")]
+    pub drain_timeout: Duration,
+    /// How long a new generation has to become ready.
+    #[serde(deserialize_with = "duration")]
+    pub ready_timeout: Duration,
+    /// Paths that are asked of a new generation before it is published.
+    pub warm_up: Spanned<Vec<String>>,
+    /// What to do with a replica whose new generation is not ready.
+    pub on_failure: OnFailure,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            strategy: None,
+            drain_timeout: Duration::from_secs(60),
+            ready_timeout: Duration::from_secs(10),
+            warm_up: Spanned::new(0..0, Vec::new()),
+            on_failure: OnFailure::Stop,
+        }
+    }
+}
+
+/// The order in which a rollout takes its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// One replica after the other: the old generation leaves, the new one comes.
+    Rolling,
+    /// All new generations beside the old ones, then all names at once.
+    Swap,
+}
+
+/// What to do with a replica whose new generation is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It stays out of the balancer; the rollout ends there.
+    Stop,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    php: Spanned<RawPhp>,
+    apache: Option<Apache>,
+    #[serde(default)]
+    rollout: Rollout,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPhp {
+    #[serde(default)]
+    current_release_symlink: String,
+    #[serde(default)]
+    current_dir: String,
+    #[serde(default)]
+    php_fpm_cmd: Vec<String>,
+    #[serde(default)]
+    monitor_url: String,
+}
+
+impl Settings {
+    pub(super) fn read(path: &Path, root: &Root) -> Result<Self> {
+        let file = File::read(path)?;
+        let raw: RawFile = file.parse()?;
+        let at = raw.php.span();
+        let php = raw.php.into_inner();
+        let pinning = match (php.current_release_symlink.as_str(), php.current_dir.as_str()) {
+            ("", _) => None,
+            (_, "") => {
+                return Err(file
+                    .error(&at, "[php] has current_release_symlink but no current_dir")
+                    .hint(
+                        "current_dir names the empty directory on which the release is mounted",
+                    ));
+            }
+            (link, dir) => Some((root.resolve(link), root.resolve(dir))),
+        };
+        let monitor_url = Some(php.monitor_url).filter(|url| !url.is_empty());
+        if let Some(apache) = &raw.apache {
+            apache.check(&file)?;
+        }
+        if let Some(path) = raw.rollout.warm_up.get_ref().iter().find(|path| !path.starts_with('/'))
+        {
+            let message = format!("the warm-up path \"{path}\" does not begin with /");
+            return Err(file.error(&raw.rollout.warm_up.span(), &message));
+        }
+        let php = Php { pinning, command: php.php_fpm_cmd, monitor_url };
+        Ok(Self { php, apache: raw.apache, rollout: raw.rollout })
+    }
+
+    /// A member for each replica, and a replica for each member.
+    pub(super) fn check_members(&self, path: &Path, replicas: u32) -> Result<()> {
+        let Some(apache) = &self.apache else { return Ok(()) };
+        let members = apache.member_urls().len();
+        if members == replicas as usize {
+            return Ok(());
+        }
+        let message = format!(
+            "member_urls names {members}, but there are {replicas} replicas (1.conf to {replicas}.conf, up to the first gap)"
+        );
+        Err(File::read(path)?.error(&apache.members.span(), &message).hint(ONE_EACH))
+    }
+
+    /// The strategy to take where the command line names none.
+    pub fn strategy(&self) -> Strategy {
+        let classic = if self.apache.is_some() { Strategy::Rolling } else { Strategy::Swap };
+        self.rollout.strategy.unwrap_or(classic)
+    }
+}
+
+fn without_span<S: serde::Serializer>(
+    urls: &Spanned<Vec<String>>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    urls.get_ref().serialize(serializer)
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    humantime::parse_duration(&text)
+        .map_err(|error| serde::de::Error::custom(format!("{error} (write \"60s\" or \"500ms\")")))
+}

@@ -1,0 +1,102 @@
+//! What the engine says while it works. It does not print: a renderer shows
+//! events as the classic lines, as progress bars, or as JSON lines.
+
+use serde::Serialize;
+
+use crate::lock::Holder;
+use crate::rollout::{Stage, Step, Title};
+
+/// One thing that happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Work on a pool begins.
+    Pool {
+        /// Its name.
+        pool: String,
+    },
+    /// Somebody else holds the pool's lock; it is being waited for.
+    LockWait {
+        /// Who holds it.
+        holder: Holder,
+    },
+    /// What would be done, of a dry run.
+    Plan {
+        /// The stages, in order.
+        stages: Vec<Stage>,
+    },
+    /// A replica is as wanted already.
+    Nothing {
+        /// The replica.
+        replica: u32,
+        /// How it is: "is already running".
+        because: &'static str,
+    },
+    /// A stage begins.
+    StageStarted {
+        /// Which one.
+        #[serde(flatten)]
+        title: Title,
+    },
+    /// A step begins.
+    StepStarted {
+        /// Which one.
+        #[serde(flatten)]
+        step: Step,
+    },
+    /// A step waits for requests that are in flight.
+    Progress {
+        /// The replica that is waited for.
+        replica: u32,
+        /// Connections that a process of it has accepted.
+        accepted: u32,
+        /// Connections that wait to be accepted.
+        queued: u32,
+        /// For how long this step has been waiting.
+        waited_ms: u64,
+    },
+    /// A step is done.
+    StepDone {
+        /// Which one.
+        #[serde(flatten)]
+        step: Step,
+        /// How long it took.
+        ms: u64,
+    },
+    /// A stage is done.
+    StageDone {
+        /// Which one.
+        #[serde(flatten)]
+        title: Title,
+        /// How long it took.
+        ms: u64,
+    },
+    /// A stage has failed.
+    StageFailed {
+        /// Which one.
+        #[serde(flatten)]
+        title: Title,
+        /// Why.
+        reason: String,
+    },
+    /// Something that the operator should know, though the work goes on.
+    Warning {
+        /// A sentence without a final full stop.
+        text: String,
+    },
+    /// Work on the pool has ended.
+    Done {
+        /// Its name.
+        pool: String,
+        /// Whether it is as wanted.
+        ok: bool,
+        /// How long it took.
+        ms: u64,
+    },
+}
+
+/// A consumer of events.
+pub trait Report {
+    /// Takes note of an event.
+    fn event(&mut self, event: &Event);
+}

@@ -1,0 +1,147 @@
+//! The pool's lock: one hand at a time, and it says whose.
+//!
+//! An flock(2) on `pid/POOL.lock`; the kernel drops it when its holder dies,
+//! however it dies. The text in the file is for people, never trusted.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How long a command waits for the lock: longer than anything that a holder
+/// waits for with the default timeouts.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const POLL: Duration = Duration::from_millis(5);
+
+/// Who holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its process.
+    pub pid: u32,
+    /// What it was told to do.
+    pub command: String,
+    /// Since when, as RFC 3339 in UTC.
+    pub since: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "pid {}, \"{}\", since {}", self.pid, self.command, self.since)
+    }
+}
+
+/// A lock that is held until this is dropped.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "closing the file is what releases the lock")] File);
+
+impl Lock {
+    /// Takes the lock of `pool`. While somebody else holds it, `on_wait` is
+    /// told who, once, and then it is waited for, unless `wait` is false.
+    pub async fn take(
+        path: &Path,
+        pool: &str,
+        wait: bool,
+        mut on_wait: impl FnMut(&Holder),
+    ) -> Result<Self> {
+        let mut file = open(path)?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut told = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(cannot(path, &error)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let holder = read_holder(&mut file);
+            if !wait || Instant::now() > deadline {
+                let message = format!("the pool \"{pool}\" is locked by {holder}");
+                return Err(Error::locked(message));
+            }
+            if !told {
+                on_wait(&holder);
+                told = true;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        write_holder(&mut file).map_err(|error| cannot(path, &error))?;
+        Ok(Self(file))
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default())
+        .open(path)
+        .map_err(|error| cannot(path, &error))
+}
+
+fn cannot(path: &Path, error: &std::io::Error) -> Error {
+    Error::config(format!("cannot lock {}: {error}", path.display()))
+        .hint("the directory pid/ in the root must be there and be writable for you")
+}
+
+fn write_holder(file: &mut File) -> std::io::Result<()> {
+    let holder = Holder {
+        pid: std::process::id(),
+        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+    };
+    file.set_len(0)?;
+    file.rewind()?;
+    serde_json::to_writer(&mut *file, &holder)?;
+    file.write_all(b"\n")
+}
+
+/// The holder writes its name just after it has got the lock, so for a moment
+/// there may be an old one or none.
+fn read_holder(file: &mut File) -> Holder {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.take(4096).read_to_string(&mut text));
+    read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_else(|| Holder {
+        pid: 0,
+        command: "unknown".to_owned(),
+        since: "unknown".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+
+    #[tokio::test]
+    async fn a_second_hand_is_told_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("www.lock");
+        let first = Lock::take(&path, "www", false, |_| ()).await.unwrap();
+        let error = Lock::take(&path, "www", false, |_| ()).await.unwrap_err();
+        assert_eq!(error.exit, Exit::Locked);
+        assert!(error.message.contains(&format!("pid {}", std::process::id())), "{error}");
+
+        let mut told = 0;
+        let second = Lock::take(&path, "www", true, |_| told += 1);
+        let release = async { drop(first) };
+        let (second, ()) = tokio::join!(second, release);
+        second.unwrap();
+        assert_eq!(told, 1);
+    }
+
+    #[tokio::test]
+    async fn a_symlink_in_its_place_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("www.lock");
+        std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
+        assert!(Lock::take(&path, "www", false, |_| ()).await.is_err());
+    }
+}

@@ -1,0 +1,21 @@
+//! The PHP-FPM runtime: one master for each generation of a replica.
+//!
+//! A generation runs the operator's `php_fpm_cmd` with a generated file that
+//! includes the replica's `N.conf` and overrides only what makes it a
+//! generation: its private socket, its pid file, and a stop that lets
+//! requests finish. What the operator's files say is asked of php-fpm itself
+//! (`-tt`); nothing here parses its ini format.
+
+mod command;
+mod generation;
+mod launch;
+mod resolved;
+mod running;
+mod stop;
+
+pub use command::Command;
+pub use generation::{Generation, discover, forget_older};
+pub use launch::start;
+pub use resolved::Resolved;
+pub use running::{Running, look};
+pub use stop::{discard, stop};

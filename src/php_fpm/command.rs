@@ -1,0 +1,121 @@
+//! The command that starts php-fpm.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+
+/// The program and its arguments before `--fpm-config FILE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The program, as an absolute path or a name to look up in `PATH`.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+impl Command {
+    /// The pool's own command with its placeholders filled in, or the newest
+    /// php-fpm that is installed.
+    pub fn of(pool: &Pool) -> Result<Self> {
+        let root = pool.root.path().to_str().ok_or_else(|| {
+            Error::config(format!("the root {} is not UTF-8", pool.root.path().display()))
+        })?;
+        let configured = &pool.settings.php.command;
+        if configured.is_empty() {
+            let args = vec!["-p".to_owned(), root.to_owned()];
+            return Ok(Self { program: newest()?, args });
+        }
+        let user = user_name();
+        let words = configured
+            .iter()
+            .map(|word| word.replace("%CURRENT_DIR%", root).replace("%CURRENT_USER%", &user));
+        let mut words = without_sudo(words.collect(), &user)?.into_iter();
+        let program = words.next().ok_or_else(|| Error::config("php_fpm_cmd names no program"))?;
+        let args: Vec<String> = words.collect();
+        if let Some(word) = args.iter().find(|arg| ["-F", "--nodaemonize"].contains(&arg.as_str()))
+        {
+            return Err(Error::config(format!("php_fpm_cmd has {word}"))
+                .hint("leave it out: php-fpm says that it is up by going to the background"));
+        }
+        Ok(Self { program, args })
+    }
+}
+
+/// Old files begin with `sudo -u USER`; a user namespace needs no sudo.
+fn without_sudo(words: Vec<String>, user: &str) -> Result<Vec<String>> {
+    if words.first().is_none_or(|first| Path::new(first).file_name() != Some("sudo".as_ref())) {
+        return Ok(words);
+    }
+    let mut rest = words.into_iter().skip(1).peekable();
+    while let Some(flag) = rest.next_if(|word| word.starts_with('-')) {
+        if flag == "-u" {
+            let name = rest.next().unwrap_or_default();
+            if name != user {
+                return Err(Error::config(format!("php_fpm_cmd runs sudo -u {name}, but you are {user}"))
+                    .hint(format!("leave sudo out and run pools-manager as {name}, or as root with `user = {name}` in the pool's php-fpm configuration")));
+            }
+        }
+    }
+    Ok(rest.collect())
+}
+
+fn user_name() -> String {
+    let uid = nix::unistd::Uid::effective();
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        _ => uid.to_string(),
+    }
+}
+
+/// Debian calls its programs php-fpm8.2, and so on; others php-fpm.
+fn newest() -> Result<String> {
+    let dirs = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::env::split_paths(&dirs)
+        .chain(["/usr/sbin", "/usr/local/sbin"].into_iter().map(PathBuf::from));
+    let programs = dirs.filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
+    let newest = programs
+        .filter_map(|entry| Some((version(entry.file_name().to_str()?)?, entry.path())))
+        .max_by(|(a, _), (b, _)| a.cmp(b));
+    match newest {
+        Some((_, path)) => Ok(path.display().to_string()),
+        None => Err(Error::config("no php-fpm is installed")
+            .hint("install it (Debian: apt-get install php-fpm), or name it in php_fpm_cmd")),
+    }
+}
+
+fn version(name: &str) -> Option<Vec<u32>> {
+    let version = name.strip_prefix("php-fpm")?;
+    if version.is_empty() {
+        return Some(Vec::new());
+    }
+    version.split('.').map(|part| part.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn sudo_to_oneself_is_dropped() {
+        let plain = words("/usr/sbin/php-fpm8.2 -p /srv");
+        for line in ["sudo -u ann", "/usr/bin/sudo -n -u ann --", "sudo"] {
+            let line = words(&format!("{line} /usr/sbin/php-fpm8.2 -p /srv"));
+            assert_eq!(without_sudo(line, "ann").unwrap(), plain);
+        }
+        assert!(without_sudo(words("sudo -u bob php-fpm"), "ann").is_err());
+        assert_eq!(without_sudo(plain.clone(), "ann").unwrap(), plain);
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(version("php-fpm8.10") > version("php-fpm8.9"));
+        assert!(version("php-fpm8.2") > version("php-fpm"));
+        assert_eq!(version("php-fpm.conf"), None);
+    }
+}

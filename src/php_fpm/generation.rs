@@ -1,0 +1,302 @@
+//! A generation's names on disk, and the file that makes php-fpm one.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Resolved;
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::release::Release;
+use crate::socket;
+
+/// What marks the line of the generated file that holds its record.
+const RECORD: &str = "; record: ";
+
+/// One run of a replica: one master, one private socket, one release.
+///
+/// The file that starts it also records it, and stays when it has ended until
+/// a newer generation replaces it: so that `status` need not ask php-fpm for
+/// its configuration, and numbers go upwards for the replica's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// The replica that it is a run of.
+    pub replica: u32,
+    /// Counted from 1. 0 is a master that somebody else started on the
+    /// replica's public name, such as the original tool.
+    pub number: u32,
+    /// The replica's public socket name.
+    pub public: PathBuf,
+    /// The path that its master bound: the kernel's key for its connections.
+    pub bound: PathBuf,
+    /// The path by which it is reached.
+    pub socket: PathBuf,
+    /// Its master's pid file.
+    pub pid_file: PathBuf,
+    /// The name by which the operator knows the pid file.
+    pub public_pid: Option<PathBuf>,
+    /// What answers a ping.
+    pub ping_path: String,
+    /// The answer to a ping.
+    pub ping_response: String,
+    /// What answers with the state of the children; None: it cannot be asked.
+    pub status_path: Option<String>,
+    /// The release that it was started on, unless releases are not pinned.
+    pub release: Option<Release>,
+}
+
+impl Generation {
+    /// The next generation of a replica.
+    pub fn next(
+        pool: &Pool,
+        replica: u32,
+        resolved: &Resolved,
+        last: u32,
+        release: Option<&Release>,
+    ) -> Result<Self> {
+        let number = last + 1;
+        let socket = private_name(&resolved.listen, number);
+        check_length(&socket)?;
+        let or = |path: &Option<String>, default: &str| path.clone().unwrap_or(default.to_owned());
+        Ok(Self {
+            replica,
+            number,
+            public: resolved.listen.clone(),
+            bound: socket.clone(),
+            socket,
+            pid_file: conf_path(pool, replica, number).with_extension("pid"),
+            public_pid: resolved.pid.clone(),
+            ping_path: or(&resolved.ping_path, "/pools-manager-ping"),
+            ping_response: resolved.ping_response.clone(),
+            status_path: Some(or(&resolved.status_path, "/pools-manager-status")),
+            release: release.cloned(),
+        })
+    }
+
+    /// A master that listens on the replica's public name itself.
+    pub fn adopted(replica: u32, resolved: &Resolved) -> Self {
+        let public = &resolved.listen;
+        // Once adopted, its own name is the private one; a link of that name
+        // beside a socket on the public name is an older master's.
+        let adopted = !matches!(socket::read_name(public), Ok(socket::Name::Socket));
+        Self {
+            replica,
+            number: 0,
+            public: public.clone(),
+            bound: public.clone(),
+            socket: if adopted { private_name(public, 0) } else { public.clone() },
+            pid_file: resolved.pid.clone().unwrap_or_default(),
+            public_pid: resolved.pid.clone(),
+            ping_path: resolved.ping_path.clone().unwrap_or_default(),
+            ping_response: resolved.ping_response.clone(),
+            status_path: resolved.status_path.clone(),
+            release: None,
+        }
+    }
+
+    /// Gives an adopted master a private name, a hard link to its socket, so
+    /// that it can still be reached when the public name has moved on.
+    pub fn keep_reachable(&mut self) -> std::io::Result<()> {
+        if self.number == 0 && self.socket == self.public {
+            let private = private_name(&self.public, 0);
+            socket::remove(&private)?;
+            fs::hard_link(&self.public, &private)?;
+            self.socket = private;
+        }
+        Ok(())
+    }
+
+    /// Whether the replica's public name leads to it.
+    pub fn is_published(&self) -> std::io::Result<bool> {
+        Ok(match socket::read_name(&self.public)? {
+            socket::Name::Link(target) => target == self.socket,
+            socket::Name::Socket => self.number == 0,
+            _ => false,
+        })
+    }
+
+    /// Writes the file that starts it. `control_timeout` is for how many
+    /// seconds QUIT lets requests finish; None leaves it as the operator set it.
+    pub fn write(
+        &self,
+        pool: &Pool,
+        resolved: &Resolved,
+        control_timeout: Option<u64>,
+    ) -> Result<PathBuf> {
+        let path = conf_path(pool, self.replica, self.number);
+        let text = self.file_text(pool, resolved, control_timeout)?;
+        let fail = |error: std::io::Error| {
+            Error::failed(format!("cannot write {}: {error}", path.display()))
+        };
+        let mut file = fs::File::create(&path).map_err(fail)?;
+        file.write_all(text.as_bytes()).map_err(fail)?;
+        Ok(path)
+    }
+
+    fn file_text(
+        &self,
+        pool: &Pool,
+        resolved: &Resolved,
+        control_timeout: Option<u64>,
+    ) -> Result<String> {
+        let record = serde_json::to_string(self)
+            .map_err(|error| Error::failed(format!("generation record: {error}")))?;
+        let timeout = control_timeout
+            .map(|seconds| format!("process_control_timeout = {seconds}s\n"))
+            .unwrap_or_default();
+        Ok(format!(
+            "; Generation {number} of replica {replica} of the pool \"{pool}\", written by pools-manager.\n\
+             ; It overrides only what stands here; all else is in the file that it includes.\n\
+             {RECORD}{record}\n\
+             include={conf}\n\
+             [global]\n\
+             pid = {pid}\n\
+             daemonize = yes\n\
+             {timeout}\
+             [{section}]\n\
+             listen = {socket}\n\
+             ping.path = {ping}\n\
+             pm.status_path = {status}\n",
+            number = self.number,
+            replica = self.replica,
+            pool = pool.name,
+            conf = quoted(&pool.replica_conf(self.replica))?,
+            pid = quoted(&self.pid_file)?,
+            section = resolved.section,
+            socket = quoted(&self.socket)?,
+            ping = self.ping_path,
+            status = self.status_path.as_deref().unwrap_or_default(),
+        ))
+    }
+
+    /// Removes what a generation that has ended may have left behind.
+    pub fn remove_leftovers(&self) -> std::io::Result<()> {
+        if self.socket != self.public {
+            socket::remove(&self.socket)?;
+        }
+        if let Some(public) = &self.public_pid {
+            let dangles = fs::read_link(public)
+                .is_ok_and(|to| Some(to.as_os_str()) == self.pid_file.file_name());
+            if dangles {
+                socket::remove(public)?;
+            }
+        }
+        socket::remove(&self.pid_file)
+    }
+}
+
+impl std::fmt::Display for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.number {
+            0 => write!(f, "the master that listens on {}", self.public.display()),
+            number => write!(f, "generation {number} of replica {}", self.replica),
+        }
+    }
+}
+
+/// The records of all generations of a pool, oldest first. Files that are no
+/// records, or not readable, are passed over: they are not ours.
+pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
+    let dir = pool.root.pid_dir();
+    let entries = fs::read_dir(&dir).map_err(|error| {
+        Error::config(format!("cannot read {}: {error}", dir.display()))
+            .hint(format!("mkdir {}", dir.display()))
+    })?;
+    let prefix = format!("{}.", pool.name);
+    let mut found: Vec<Generation> = entries
+        .flatten()
+        .filter(|entry| {
+            entry.file_name().to_str().is_some_and(|name| {
+                name.starts_with(&prefix) && Path::new(name).extension() == Some("conf".as_ref())
+            })
+        })
+        .filter_map(|entry| read_record(&entry.path()))
+        .filter(|it| pool.replicas().any(|replica| replica == it.replica))
+        // "www" is not "www.1", though their files begin alike.
+        .filter(|it| it.pid_file == conf_path(pool, it.replica, it.number).with_extension("pid"))
+        .collect();
+    found.sort_by_key(|generation| (generation.replica, generation.number));
+    Ok(found)
+}
+
+/// Removes the records of a replica's generations that are older than `newest`.
+pub fn forget_older(pool: &Pool, newest: &Generation) -> Result<()> {
+    for old in discover(pool)? {
+        if old.replica == newest.replica && old.number < newest.number {
+            let path = conf_path(pool, old.replica, old.number);
+            socket::remove(&path).map_err(|error| {
+                Error::failed(format!("cannot remove {}: {error}", path.display()))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn read_record(path: &Path) -> Option<Generation> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(RECORD))?;
+    serde_json::from_str(line).ok()
+}
+
+fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
+    pool.root.pid_dir().join(format!("{}.{replica}.g{number}.conf", pool.name))
+}
+
+/// `php-fpm-www1.sock` -> `php-fpm-www1.g7.sock`
+fn private_name(public: &Path, number: u32) -> PathBuf {
+    let mut name = public.file_stem().unwrap_or_default().to_owned();
+    name.push(format!(".g{number}"));
+    if let Some(extension) = public.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    public.with_file_name(name)
+}
+
+fn check_length(socket: &Path) -> Result<()> {
+    let length = socket.as_os_str().len();
+    if length <= socket::PATH_MAX {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "the path of the socket {} has {length} bytes; the kernel takes {} at most",
+        socket.display(),
+        socket::PATH_MAX
+    ))
+    .hint("shorten `listen` in the php-fpm configuration, or move the root to a shorter path"))
+}
+
+/// A path as a value of php-fpm's ini format.
+pub(super) fn quoted(path: &Path) -> Result<String> {
+    match path.to_str() {
+        // Quotes end the value, $ expands, the rest is what `include` takes for a pattern.
+        Some(text) if !text.contains(['"', '$', '\\', '\n', '*', '?', '[']) => {
+            Ok(format!("\"{text}\""))
+        }
+        _ => Err(Error::config(format!(
+            "php-fpm's configuration cannot name the path {}",
+            path.display()
+        ))
+        .hint("use paths without quotes, $, backslashes, line ends, *, ? and [")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_names_are_siblings_of_the_public_one() {
+        let private = |public: &str| private_name(Path::new(public), 7);
+        assert_eq!(private("/s/php-fpm-www1.sock"), Path::new("/s/php-fpm-www1.g7.sock"));
+        assert_eq!(private("/s/www1"), Path::new("/s/www1.g7"));
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_refused() {
+        assert!(check_length(Path::new(&format!("/{}", "x".repeat(106)))).is_ok());
+        assert!(check_length(Path::new(&format!("/{}", "x".repeat(107)))).is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! What a replica's configuration comes to, as php-fpm itself resolves it.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::fs::MemfdFlags;
+
+use super::Command;
+use super::generation::quoted;
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+
+/// How long `php-fpm -tt` may take. It takes about 30 ms.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The settings of one replica's pool section that we need to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The name of the section: `www1`.
+    pub section: String,
+    /// The public socket name.
+    pub listen: PathBuf,
+    /// The pid file's public name.
+    pub pid: Option<PathBuf>,
+    /// `ping.path`.
+    pub ping_path: Option<String>,
+    /// `ping.response`.
+    pub ping_response: String,
+    /// `pm.status_path`.
+    pub status_path: Option<String>,
+    /// Whether QUIT lets requests finish (`process_control_timeout` is not 0).
+    pub stops_gently: bool,
+}
+
+impl Resolved {
+    /// Asks php-fpm. An error shows php-fpm's own message.
+    pub async fn read(pool: &Pool, command: &Command, replica: u32) -> Result<Self> {
+        let conf = pool.replica_conf(replica);
+        let output = run(pool, command, replica).await?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            return Err(Error::config(format!(
+                "php-fpm does not accept {}:\n{}",
+                conf.display(),
+                complaints(&text)
+            ))
+            .hint("nothing was changed; correct the file and run the command again"));
+        }
+        parse(&text).map_err(|error| error.within(conf.display()))
+    }
+}
+
+/// Runs `-tt` on a file that keeps php-fpm from writing all its settings into
+/// the operator's log, and makes it tell them whatever his log level is.
+async fn run(pool: &Pool, command: &Command, replica: u32) -> Result<std::process::Output> {
+    let include = quoted(&pool.replica_conf(replica))?;
+    let text = format!("include={include}\n[global]\nerror_log=/dev/null\nlog_level=notice\n");
+    let stdin = in_memory(&text).map_err(|error| Error::failed(format!("memfd: {error}")))?;
+    let child = tokio::process::Command::new(&command.program)
+        .args(&command.args)
+        .args(["--fpm-config", "/dev/stdin", "-tt"])
+        .current_dir(pool.root.path())
+        .stdin(stdin)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| {
+            Error::config(format!("cannot run {}: {error}", command.program)).hint(
+                "install php-fpm, or name the right program in php_fpm_cmd in pools-manager.toml",
+            )
+        })?;
+    match tokio::time::timeout(TIMEOUT, child.wait_with_output()).await {
+        Ok(output) => output.map_err(|error| Error::failed(format!("php-fpm -tt: {error}"))),
+        Err(_) => {
+            Err(Error::config(format!("{} -tt did not end within {TIMEOUT:?}", command.program)))
+        }
+    }
+}
+
+/// A file without a name, so that nothing is left behind and no disk can be full.
+pub(super) fn in_memory(text: &str) -> std::io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("pools-manager", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// The lines of php-fpm's output that say what is wrong, or all where none does.
+pub(super) fn complaints(text: &str) -> String {
+    let bad = |line: &&str| ["ERROR", "ALERT", "WARNING"].iter().any(|level| line.contains(level));
+    let mut lines: Vec<&str> = text.lines().filter(bad).collect();
+    if lines.is_empty() {
+        lines = text.lines().collect();
+    }
+    let from = lines.len().saturating_sub(10);
+    lines[from..].iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads the lines `[time] NOTICE: \tkey = value` and `[time] NOTICE: [section]`.
+fn parse(text: &str) -> Result<Resolved> {
+    let mut sections = Vec::new();
+    let mut all = Vec::new();
+    for line in text.lines() {
+        let Some((_, said)) = line.split_once("NOTICE: ") else { continue };
+        if let Some(name) = said.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            sections.push(name);
+        } else if let Some((key, value)) = said.trim_start().split_once(" = ") {
+            all.push((sections.last().copied().unwrap_or_default(), key, value));
+        }
+    }
+    let section = match sections.as_slice() {
+        ["global", section] => *section,
+        ["global"] | [] => return Err(Error::config("no pool section: expected one, like [www1]")),
+        _ => {
+            let message = format!("{} pool sections, expected one", sections.len() - 1);
+            return Err(Error::config(message)
+                .hint("each replica is one php-fpm pool: put others into pools of their own"));
+        }
+    };
+    let find = |section: &str, key: &str| {
+        let found = all.iter().find(|(s, k, _)| *s == section && *k == key);
+        found.map(|(_, _, value)| *value).filter(|value| *value != "undefined")
+    };
+    let listen = PathBuf::from(find(section, "listen").unwrap_or_default());
+    if !listen.is_absolute() {
+        return Err(Error::config(format!("[{section}] listen = {}", listen.display()))
+            .hint("a replica listens on a unix socket: listen = sockets/php-fpm-$pool.sock"));
+    }
+    let own = |key| find(section, key).map(str::to_owned);
+    let timeout = find("global", "process_control_timeout").unwrap_or("0s");
+    Ok(Resolved {
+        section: section.to_owned(),
+        listen,
+        pid: find("global", "pid").map(PathBuf::from),
+        ping_path: own("ping.path"),
+        ping_response: own("ping.response").unwrap_or_else(|| "pong".to_owned()),
+        status_path: own("pm.status_path"),
+        stops_gently: !["0", "0s"].contains(&timeout),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = "\
+[20-Nov-2026 07:28:01] NOTICE: [global]
+[20-Nov-2026 07:28:01] NOTICE: \tpid = /srv/pid/www1.pid
+[20-Nov-2026 07:28:01] NOTICE: \tprocess_control_timeout = 0s
+[20-Nov-2026 07:28:01] NOTICE:  
+[20-Nov-2026 07:28:01] NOTICE: [www1]
+[20-Nov-2026 07:28:01] NOTICE: \tlisten = /srv/sockets/www1.sock
+[20-Nov-2026 07:28:01] NOTICE: \tpm.status_path = undefined
+[20-Nov-2026 07:28:01] NOTICE: \tping.path = /ping
+[20-Nov-2026 07:28:01] NOTICE: \tping.response = pong
+[20-Nov-2026 07:28:01] NOTICE: configuration file /dev/stdin test is successful
+";
+
+    #[test]
+    fn settings_are_read_from_their_sections() {
+        let resolved = parse(SAMPLE).unwrap();
+        assert_eq!(resolved.section, "www1");
+        assert_eq!(resolved.listen, PathBuf::from("/srv/sockets/www1.sock"));
+        assert_eq!(resolved.pid, Some(PathBuf::from("/srv/pid/www1.pid")));
+        assert_eq!(resolved.ping_path.as_deref(), Some("/ping"));
+        assert_eq!(resolved.status_path, None);
+        assert!(!resolved.stops_gently);
+    }
+
+    #[test]
+    fn one_unix_socket_section_is_needed() {
+        assert!(parse(&SAMPLE.replace("/srv/sockets/www1.sock", "127.0.0.1:9000")).is_err());
+        assert!(parse(&SAMPLE.replace("[www1]", "www1")).is_err());
+        assert!(parse(&format!("{SAMPLE}[x] NOTICE: [www9]\n")).is_err());
+        assert!(parse("").is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! What is true of a generation now, as the kernel tells it.
+
+use std::path::Path;
+
+use super::Generation;
+use crate::error::{Error, Result};
+use crate::process::{self, Process};
+use crate::release::{self, Pinned};
+use crate::socket::Table;
+
+/// A generation that somebody listens for.
+#[derive(Debug)]
+pub struct Running {
+    /// Which one it is.
+    pub generation: Generation,
+    /// The inodes of its listening sockets.
+    pub sockets: Vec<u64>,
+    /// Its master; None when that has died and left its children serving.
+    pub master: Option<Process>,
+}
+
+impl Running {
+    /// What its processes see on `current_dir`.
+    pub fn pinned(&self, current_dir: &Path) -> Option<Pinned> {
+        release::pinned_by(self.master.as_ref()?.pid(), current_dir).ok()
+    }
+}
+
+/// Looks whether a generation runs; None when nobody listens on its socket.
+pub fn look(generation: &Generation, table: &Table) -> Result<Option<Running>> {
+    let sockets = table.bound(&generation.bound).listeners;
+    if sockets.is_empty() {
+        return Ok(None);
+    }
+    let by_file = process::read_pid_file(&generation.pid_file)
+        .and_then(|pid| Process::open(pid).ok())
+        .filter(|process| process.holds(&sockets) && process.is_php_fpm_master());
+    let master = if by_file.is_some() {
+        by_file
+    } else {
+        // No pid file, or it lies: the kernel knows who holds the socket.
+        let holders = process::holders(&sockets)
+            .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
+        if holders.master.is_none() && holders.children.is_empty() {
+            return stranger(generation, table);
+        }
+        holders.master
+    };
+    Ok(Some(Running { generation: generation.clone(), sockets, master }))
+}
+
+/// Nobody whom we may look into holds the socket: it has ended just now, or it
+/// is another user's.
+fn stranger(generation: &Generation, table: &Table) -> Result<Option<Running>> {
+    let now = Table::read().unwrap_or_default();
+    if now.bound(&generation.bound).listeners != table.bound(&generation.bound).listeners {
+        return Ok(None);
+    }
+    let path = generation.bound.display();
+    Err(Error::config(format!("{path} is listened on by a process that is not yours"))
+        .hint("run pools-manager as the user who started it, or as root"))
+}

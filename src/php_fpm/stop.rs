@@ -1,0 +1,75 @@
+//! Ends a generation: by QUIT, after the last request has gone.
+
+use std::time::Duration;
+
+use super::running::Running;
+use crate::error::{Error, Result};
+use crate::process::{self, Process, Signal};
+use crate::socket::Table;
+
+/// How long php-fpm may take to leave once it has nothing to do, or once it
+/// has been killed. It takes about 10 ms.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Ends a generation. Idle, it is asked to QUIT; where the drain deadline has
+/// passed, TERM cuts what still runs. What does not leave then is killed.
+pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()> {
+    let signal = if idle { Signal::QUIT } else { Signal::TERM };
+    let timeout = if idle { timeout + GRACE } else { GRACE };
+    match (&running.master, running.generation.number) {
+        (Some(master), 0) => end_adopted(master, signal, timeout).await?,
+        (Some(master), _) => end(std::slice::from_ref(master), signal, timeout).await?,
+        (None, _) => {} // its children are among the holders below
+    }
+    // A master that had to be killed leaves its children.
+    let rest = holders(running)?;
+    end(&rest, signal, timeout).await?;
+    running.generation.remove_leftovers().map_err(|error| {
+        Error::failed(format!("cannot remove what {} left: {error}", running.generation))
+    })
+}
+
+/// Ends a generation that has served nobody.
+pub async fn discard(running: &Running) -> Result<()> {
+    stop(running, false, Duration::ZERO).await
+}
+
+/// A master that listens on the public name would unlink it when it exits,
+/// though it is another generation's by now. Stopped, it can neither do that
+/// nor replace the children, which leave one by one; then it is killed.
+async fn end_adopted(master: &Process, signal: Signal, timeout: Duration) -> Result<()> {
+    let fail = |error: std::io::Error| Error::failed(format!("pid {}: {error}", master.pid()));
+    master.signal(Signal::STOP).map_err(fail)?;
+    let children = process::children(master).map_err(fail)?;
+    let ended = end(&children, signal, timeout).await;
+    master.signal(Signal::KILL).map_err(fail)?;
+    master.wait(GRACE).await.map_err(fail)?;
+    ended
+}
+
+fn holders(running: &Running) -> Result<Vec<Process>> {
+    let still = Table::read().unwrap_or_default().bound(&running.generation.bound).listeners;
+    if !still.iter().any(|inode| running.sockets.contains(inode)) {
+        return Ok(Vec::new());
+    }
+    let found = process::holders(&running.sockets)
+        .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
+    Ok(found.master.into_iter().chain(found.children).collect())
+}
+
+/// Signals them all, waits for all, and kills those that are still there.
+async fn end(processes: &[Process], signal: Signal, timeout: Duration) -> Result<()> {
+    let fail = |process: &Process, error| Error::failed(format!("pid {}: {error}", process.pid()));
+    for process in processes {
+        process.signal(signal).map_err(|error| fail(process, error))?;
+    }
+    let deadline = tokio::time::Instant::now() + timeout;
+    for process in processes {
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        if !process.wait(left).await.map_err(|error| fail(process, error))? {
+            process.signal(Signal::KILL).map_err(|error| fail(process, error))?;
+            process.wait(GRACE).await.map_err(|error| fail(process, error))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! Processes that we may signal: pinned by a pidfd, identified by the
+//! listening socket that they hold.
+//!
+//! A pid file can be stale, or lie. So a number is believed only when
+//! `/proc/PID/fd` shows that the process holds the very socket that the
+//! kernel lists for the generation's path. The pidfd is opened before that
+//! look, and asked after it whether its process is still there; so nobody
+//! else can have got the number in between.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+pub use rustix::process::Signal;
+
+/// A process that stays the same one for as long as this exists.
+#[derive(Debug)]
+pub struct Process {
+    pid: i32,
+    fd: OwnedFd,
+}
+
+impl Process {
+    /// The process that has this number now.
+    pub fn open(pid: i32) -> io::Result<Self> {
+        let number = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self { pid, fd: pidfd_open(number, PidfdFlags::empty())? })
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Sends it a signal; that it has ended already is no error.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.fd, signal) {
+            Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether it has not ended. A dead process that nobody has reaped yet
+    /// has ended, unlike for kill(pid, 0).
+    pub fn is_alive(&self) -> bool {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+    }
+
+    /// Waits until it has ended; false when `timeout` has passed before.
+    pub async fn wait(&self, timeout: Duration) -> io::Result<bool> {
+        let fd = register(self.fd.try_clone()?)?;
+        match tokio::time::timeout(timeout, fd.readable()).await {
+            Ok(ready) => ready.map(|_| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Whether it calls itself a php-fpm master: "php-fpm: master process (FILE)".
+    pub fn is_php_fpm_master(&self) -> bool {
+        fs::read(format!("/proc/{}/cmdline", self.pid))
+            .is_ok_and(|line| line.starts_with(b"php-fpm: master process"))
+    }
+
+    /// Whether it holds one of the sockets with these inodes.
+    pub fn holds(&self, sockets: &[u64]) -> bool {
+        holds(self.pid, sockets) && self.is_alive()
+    }
+}
+
+#[allow(unsafe_code)]
+fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd keeps its file open, and is the same one throughout.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+/// The number in a pid file; None when there is no file or no number in it.
+pub fn read_pid_file(path: &Path) -> Option<i32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok().filter(|&pid| pid > 0)
+}
+
+/// Who holds a listening socket.
+#[derive(Debug, Default)]
+pub struct Holders {
+    /// The php-fpm master; None when it has died and left its children.
+    pub master: Option<Process>,
+    /// The others: its children.
+    pub children: Vec<Process>,
+}
+
+/// The holders of the sockets with these inodes. Looks at every process, so
+/// it is for when the pid file does not tell, or when all must go.
+pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
+    let mut all = Vec::new();
+    for pid in all_pids()? {
+        if holds(pid, sockets) {
+            match Process::open(pid) {
+                Ok(process) if process.holds(sockets) => all.push(process),
+                _ => {} // it has ended meanwhile
+            }
+        }
+    }
+    let pids: HashSet<i32> = all.iter().map(Process::pid).collect();
+    let mut found = Holders::default();
+    for process in all {
+        // A child's parent is a holder too; the master's is init or a supervisor.
+        let from_a_holder = parent(process.pid).is_some_and(|parent| pids.contains(&parent));
+        if !from_a_holder && process.is_php_fpm_master() {
+            found.master = Some(process);
+        } else {
+            found.children.push(process);
+        }
+    }
+    Ok(found)
+}
+
+/// The children of a process, each with a pidfd.
+pub fn children(of: &Process) -> io::Result<Vec<Process>> {
+    let ours = all_pids()?.filter(|&pid| parent(pid) == Some(of.pid));
+    Ok(ours.filter_map(|pid| Process::open(pid).ok()).collect())
+}
+
+/// The resident memory of a process in bytes.
+pub fn memory(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn all_pids() -> io::Result<impl Iterator<Item = i32>> {
+    let entries = fs::read_dir("/proc")?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+fn holds(pid: i32, sockets: &[u64]) -> bool {
+    let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok()).any(|target| {
+        let inode = target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']'));
+        inode.and_then(|inode| inode.parse().ok()).is_some_and(|inode| sockets.contains(&inode))
+    })
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything: what counts stands after the last one.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::UnixListener;
+
+    fn this() -> i32 {
+        i32::try_from(std::process::id()).unwrap()
+    }
+
+    #[test]
+    fn only_the_holder_of_the_socket_is_identified() {
+        use std::os::fd::AsRawFd;
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("a.sock")).unwrap();
+        let fd = listener.as_raw_fd();
+        let inode = fs::metadata(format!("/proc/self/fd/{fd}")).unwrap().ino();
+        let us = Process::open(this()).unwrap();
+        assert!(us.holds(&[inode]));
+        assert!(!us.holds(&[inode + 100_000]));
+        // A test is no php-fpm master, so that it counts as a leftover child.
+        let found = holders(&[inode]).unwrap();
+        assert!(found.master.is_none());
+        assert_eq!(found.children.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_unreaped_process_has_ended() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = Process::open(i32::try_from(child.id()).unwrap()).unwrap();
+        assert!(process.wait(Duration::from_secs(10)).await.unwrap());
+        assert!(!process.is_alive());
+        process.signal(Signal::QUIT).unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn garbage_in_a_pid_file_is_no_pid() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, pid) in [("12\n", Some(12)), ("", None), ("-1", None), ("0", None), ("x", None)]
+        {
+            fs::write(file.path(), text).unwrap();
+            assert_eq!(read_pid_file(file.path()), pid, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A release: what `current.release` names, and what a running master has.
+//!
+//! A path can come to mean another directory; (device, inode) cannot. So a
+//! release is known by both, and two are the same when the latter are.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The real directory of a release.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Release {
+    /// Its path without any symlink.
+    pub path: PathBuf,
+    /// The device that it is on.
+    pub dev: u64,
+    /// Its inode there.
+    pub ino: u64,
+}
+
+impl PartialEq for Release {
+    fn eq(&self, other: &Self) -> bool {
+        (self.dev, self.ino) == (other.dev, other.ino)
+    }
+}
+
+impl Eq for Release {}
+
+impl Release {
+    /// The release that the symlink names now. Asked once for each rollout:
+    /// however often the link moves meanwhile, all replicas get this one.
+    pub fn resolve(symlink: &Path) -> Result<Self> {
+        let shown = symlink.display();
+        let link = match fs::symlink_metadata(symlink) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::config(format!("{shown} is missing"))
+                    .hint(format!("point it at a release: ln -sfn RELEASE {shown}")));
+            }
+            Err(error) => return Err(Error::config(format!("cannot read {shown}: {error}"))),
+        };
+        if !link.is_symlink() {
+            return Err(Error::config(format!("{shown} is not a symlink"))
+                .hint("current_release_symlink is a symlink to the directory of a release"));
+        }
+        let path = fs::canonicalize(symlink).map_err(|error| {
+            let target = fs::read_link(symlink).unwrap_or_default();
+            Error::config(format!("{shown} points at {}: {error}", target.display()))
+                .hint(format!("point it at a release: ln -sfn RELEASE {shown}"))
+        })?;
+        Self::at(&path).map_err(|error| error.within(shown))
+    }
+
+    /// The release in the directory `path`.
+    pub fn at(path: &Path) -> Result<Self> {
+        let metadata = fs::metadata(path)
+            .map_err(|error| Error::config(format!("cannot read {}: {error}", path.display())))?;
+        if !metadata.is_dir() {
+            return Err(Error::config(format!("{} is not a directory", path.display()))
+                .hint("a release is a directory"));
+        }
+        Ok(Self { path: path.to_owned(), dev: metadata.dev(), ino: metadata.ino() })
+    }
+
+    /// Whether its path still leads to it.
+    pub fn is_there(&self) -> bool {
+        Self::at(&self.path).is_ok_and(|now| now == *self)
+    }
+}
+
+/// Checks the directory on which releases are mounted: it is empty outside of
+/// the private namespaces, so that nobody takes it for a release. A
+/// `.gitkeep` is no content.
+pub fn check_mount_point(dir: &Path) -> Result<()> {
+    let entries = fs::read_dir(dir).map_err(|error| {
+        Error::config(format!("current_dir {}: {error}", dir.display())).hint(format!(
+            "it is the empty directory on which the release is mounted: mkdir {}",
+            dir.display()
+        ))
+    })?;
+    for entry in entries {
+        let entry = entry
+            .map_err(|error| Error::config(format!("current_dir {}: {error}", dir.display())))?;
+        if entry.file_name() != ".gitkeep" {
+            return Err(Error::config(format!("current_dir {} is not empty", dir.display()))
+                .hint(format!(
+                    "it holds {}; the release is mounted over it, so it must have no content of its own",
+                    entry.file_name().display()
+                )));
+        }
+    }
+    Ok(())
+}
+
+/// What a process sees at a mount point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pinned {
+    /// This release.
+    Release(Release),
+    /// A release whose directory has been deleted; its last path where the
+    /// kernel still tells it. PHP answers "File not found" to every request.
+    Deleted(PathBuf),
+    /// Nothing is mounted there.
+    Nothing,
+}
+
+/// The release that the process `pid` has at `mount_point`, as the kernel tells it.
+pub fn pinned_by(pid: i32, mount_point: &Path) -> std::io::Result<Pinned> {
+    // The process may have been started through another spelling of the path.
+    let mount_point = fs::canonicalize(mount_point)?;
+    let theirs = fs::read(format!("/proc/{pid}/mountinfo"))?;
+    let Some(mount) = mounts(&theirs).filter(|m| m.at == mount_point).last() else {
+        return Ok(Pinned::Nothing);
+    };
+    if let Some(path) = mount.root.to_str().and_then(|root| root.strip_suffix("//deleted")) {
+        return Ok(Pinned::Deleted(outer_path(&mount, Path::new(path))));
+    }
+    let inside = Path::new("/proc").join(pid.to_string()).join("root");
+    let seen = fs::metadata(inside.join(mount_point.strip_prefix("/").unwrap_or(&mount_point)))?;
+    let path = outer_path(&mount, &mount.root);
+    Ok(Pinned::Release(Release { path, dev: seen.dev(), ino: seen.ino() }))
+}
+
+/// The path that `root`, relative to its filesystem's own root, has for us.
+fn outer_path(pinned: &Mount, root: &Path) -> PathBuf {
+    let ours = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    mounts(&ours)
+        .filter(|mount| mount.device == pinned.device)
+        .filter_map(|mount| Some((mount.at, root.strip_prefix(&mount.root).ok()?)))
+        .map(|(at, below)| if below.as_os_str().is_empty() { at } else { at.join(below) })
+        .find(|path| path.exists())
+        .unwrap_or_else(|| root.to_owned())
+}
+
+#[derive(Debug)]
+struct Mount {
+    device: String,
+    root: PathBuf,
+    at: PathBuf,
+}
+
+/// The lines of a mountinfo file (`proc_pid_mountinfo(5)`); lines that make no
+/// sense are passed over.
+fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = Mount> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|&byte| byte == b' ').skip(2);
+        let device = String::from_utf8(fields.next()?.to_vec()).ok()?;
+        let root = unescape(fields.next()?);
+        let at = unescape(fields.next()?);
+        Some(Mount { device, root, at })
+    })
+}
+
+/// The kernel writes space, tab, newline, and backslash as `\` and three octal digits.
+fn unescape(field: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let octal = tail.get(..3).filter(|_| byte == b'\\').and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 8).ok()
+        });
+        if let Some(value) = octal {
+            out.push(value);
+            rest = &tail[3..];
+        } else {
+            out.push(byte);
+            rest = tail;
+        }
+    }
+    std::ffi::OsString::from_vec(out).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn odd_names_are_unescaped() {
+        assert_eq!(unescape(br"/srv/my\040site\134x"), Path::new(r"/srv/my site\x"));
+        assert_eq!(unescape(br"/srv/\04"), Path::new(r"/srv/\04"));
+        assert_eq!(unescape(br"\777"), Path::new(r"\777"));
+    }
+
+    #[test]
+    fn a_deleted_release_keeps_its_name() {
+        let line =
+            b"63 43 254:0 /srv/www/release1//deleted /srv/www/current rw - ext4 /dev/vda rw\n";
+        let mount = mounts(line).next().unwrap();
+        assert_eq!(mount.root, Path::new("/srv/www/release1//deleted"));
+        assert_eq!(mount.at, Path::new("/srv/www/current"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_mountinfo_makes_it_panic(bytes: Vec<u8>) {
+            let _ = mounts(&bytes).count();
+        }
+    }
+}

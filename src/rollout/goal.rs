@@ -1,0 +1,25 @@
+//! What the caller wants.
+
+use crate::config::Strategy;
+
+/// A wish for some replicas of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Goal {
+    /// What they should be.
+    pub state: Wanted,
+    /// Which ones, ascending.
+    pub replicas: Vec<u32>,
+    /// The order in which a renewal takes its steps.
+    pub strategy: Strategy,
+}
+
+/// The state that a replica should be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// It serves; a generation that runs is left alone.
+    Running,
+    /// It does not run.
+    Stopped,
+    /// It serves from a new generation.
+    Renewed,
+}

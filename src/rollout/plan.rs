@@ -1,0 +1,210 @@
+//! The plan: from what is seen and what is wanted to a list of steps. Pure:
+//! no I/O, no clock.
+//!
+//! Two things hold at every point of every plan for a renewal. A replica is
+//! drained, or its name taken away, only while another one serves; where no
+//! other does, its new generation starts beside the old one. And a generation
+//! that runs is stopped only after its public name has gone elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::goal::{Goal, Wanted};
+use super::step::{Id, Stage, Step, Title};
+use crate::config::Strategy;
+
+/// What the planner needs to know of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its replicas, ascending.
+    pub replicas: Vec<Replica>,
+}
+
+/// What the planner needs to know of a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Its number.
+    pub number: u32,
+    /// The highest number that one of its generations has had.
+    pub last: u32,
+    /// The generations that run, ascending.
+    pub running: Vec<u32>,
+    /// The one that its public name leads to, if that one runs.
+    pub published: Option<u32>,
+    /// What the balancer thinks of it.
+    pub member: Member,
+}
+
+/// What the balancer thinks of a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Member {
+    /// There is no balancer: clients come by path.
+    NoBalancer,
+    /// It gets requests.
+    Serving,
+    /// It is drained or disabled.
+    Drained,
+    /// The balancer has seen it fail.
+    InError,
+    /// The operator has taken it out by means that are not ours.
+    TakenOut,
+}
+
+impl Replica {
+    /// Whether new requests reach a process of it.
+    pub fn serves(&self) -> bool {
+        self.published.is_some() && matches!(self.member, Member::NoBalancer | Member::Serving)
+    }
+
+    fn id(&self, generation: u32) -> Id {
+        Id { replica: self.number, generation }
+    }
+
+    /// The generation to keep, or to replace: the published one, else the newest.
+    fn current(&self) -> Option<Id> {
+        self.published.or(self.running.last().copied()).map(|number| self.id(number))
+    }
+
+    fn fresh(&self) -> Id {
+        self.id(self.last + 1)
+    }
+
+    fn drain(&self) -> Option<Step> {
+        let replica = self.number;
+        matches!(self.member, Member::Serving | Member::InError).then_some(Step::Drain { replica })
+    }
+
+    /// What `Enable` would be needed for, once the replica has been drained or not.
+    fn enable(&self, drained: bool) -> Option<Step> {
+        let replica = self.number;
+        let needed = match self.member {
+            Member::NoBalancer | Member::TakenOut => false,
+            Member::Serving => drained,
+            Member::Drained | Member::InError => true,
+        };
+        needed.then_some(Step::Enable { replica })
+    }
+}
+
+/// Plans what takes the pool from `seen` to `goal`. No stages: nothing is to be done.
+pub fn plan(seen: &Seen, goal: &Goal) -> Vec<Stage> {
+    let wanted = || seen.replicas.iter().filter(|replica| goal.replicas.contains(&replica.number));
+    match (goal.state, goal.strategy) {
+        (Wanted::Stopped, _) => wanted().filter_map(stop).collect(),
+        (Wanted::Running, _) => wanted().flat_map(run).collect(),
+        (Wanted::Renewed, Strategy::Swap) => swap(&wanted().collect::<Vec<_>>()),
+        (Wanted::Renewed, Strategy::Rolling) => {
+            let mut order: Vec<_> = wanted().collect();
+            // Those in trouble have nothing to lose, and may become those that others rely on.
+            order.sort_by_key(|replica| (replica.serves(), replica.number));
+            let mut serving = Serving::of(seen);
+            order.into_iter().flat_map(|replica| roll(replica, &mut serving)).collect()
+        }
+    }
+}
+
+/// Who serves at this point of the plan, and with which generation.
+struct Serving(BTreeMap<u32, Id>);
+
+impl Serving {
+    fn of(seen: &Seen) -> Self {
+        let serving = seen.replicas.iter().filter(|replica| replica.serves());
+        Self(serving.filter_map(|replica| Some((replica.number, replica.current()?))).collect())
+    }
+
+    fn other_than(&self, replica: u32) -> Option<Id> {
+        self.0.iter().find(|(number, _)| **number != replica).map(|(_, id)| *id)
+    }
+}
+
+fn roll(replica: &Replica, serving: &mut Serving) -> Vec<Stage> {
+    let number = replica.number;
+    let old = replica.running.iter().map(|&generation| replica.id(generation));
+    let mut stages = Vec::new();
+    if let Some(to) = serving.other_than(number) {
+        if let Some(current) = replica.current() {
+            let lend = Step::Lend { replica: number, to };
+            let steps = replica.drain().into_iter().chain([lend, Step::AwaitIdle(current)]);
+            stages.push(stage(Title::Deactivating(number), steps));
+        }
+        stages.extend(stop_all(number, old, replica.current()));
+        stages.push(start(replica, true));
+        stages.extend(activate(replica, replica.drain().is_some()));
+    } else {
+        stages.push(start(replica, true));
+        stages.extend(activate(replica, false));
+        stages.extend(stop_all(number, old, None));
+    }
+    let serves = !matches!(replica.member, Member::TakenOut);
+    if serves {
+        serving.0.insert(number, replica.fresh());
+    }
+    stages
+}
+
+fn swap(replicas: &[&Replica]) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = replicas.iter().map(|replica| start(replica, false)).collect();
+    let publish = replicas.iter().map(|replica| Step::Publish(replica.fresh()));
+    stages.push(stage(Title::Switching, publish));
+    stages.extend(replicas.iter().filter_map(|replica| activate(replica, false)));
+    for replica in replicas {
+        let old = replica.running.iter().map(|&generation| replica.id(generation));
+        stages.extend(stop_all(replica.number, old, None));
+    }
+    stages
+}
+
+/// `start` of a replica that runs already has little to do, or nothing.
+fn run(replica: &Replica) -> Vec<Stage> {
+    let Some(current) = replica.current() else {
+        let mut starting = start(replica, true);
+        starting.steps.extend(replica.enable(false));
+        return vec![starting];
+    };
+    let mut stages = Vec::new();
+    if replica.published.is_none() {
+        let steps = [Step::AwaitReady(current), Step::Publish(current)];
+        stages.push(stage(Title::Starting(replica.number), steps));
+    }
+    stages.extend(activate(replica, false));
+    let surplus = replica.running.iter().map(|&number| replica.id(number));
+    stages.extend(stop_all(replica.number, surplus.filter(|id| *id != current), None));
+    stages
+}
+
+fn stop(replica: &Replica) -> Option<Stage> {
+    let number = replica.number;
+    if replica.running.is_empty() {
+        return None;
+    }
+    let ids: BTreeSet<Id> = replica.running.iter().map(|&run| replica.id(run)).collect();
+    let leave = replica.drain().into_iter().chain([Step::Unpublish { replica: number }]);
+    let ends = ids.into_iter().flat_map(|id| [Step::AwaitIdle(id), Step::Stop(id)]);
+    Some(stage(Title::Stopping(number), leave.chain(ends)))
+}
+
+fn start(replica: &Replica, publish: bool) -> Stage {
+    let fresh = replica.fresh();
+    let ready = [Step::Start(fresh), Step::AwaitReady(fresh), Step::WarmUp(fresh)];
+    let publish = publish.then_some(Step::Publish(fresh));
+    stage(Title::Starting(replica.number), ready.into_iter().chain(publish))
+}
+
+fn activate(replica: &Replica, drained: bool) -> Option<Stage> {
+    let enable = replica.enable(drained)?;
+    Some(stage(Title::Activating(replica.number), [enable]))
+}
+
+/// Ends generations; `idle` is one that has been waited for already.
+fn stop_all(replica: u32, ids: impl Iterator<Item = Id>, idle: Option<Id>) -> Option<Stage> {
+    let steps: Vec<Step> = ids
+        .flat_map(|id| {
+            let wait = (idle != Some(id)).then_some(Step::AwaitIdle(id));
+            wait.into_iter().chain([Step::Stop(id)])
+        })
+        .collect();
+    (!steps.is_empty()).then(|| stage(Title::Stopping(replica), steps))
+}
+
+fn stage(title: Title, steps: impl IntoIterator<Item = Step>) -> Stage {
+    Stage { title, steps: steps.into_iter().collect() }
+}

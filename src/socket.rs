@@ -1,0 +1,230 @@
+//! Unix sockets: publish a name by symlink, and count what is in flight.
+//!
+//! A replica's public socket name is a symlink to the private socket of one
+//! generation. connect(2) follows it, so moving it by rename(2) is one atomic
+//! step for every client that connects by path. What is accepted or queued on
+//! a private socket is read from `/proc/net/unix`, which shows each connection
+//! under the path that was *bound*, whatever name the client came by.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// The most bytes that the path of a unix socket may have: `sun_path` of
+/// unix(7) without its final zero.
+pub const PATH_MAX: usize = 107;
+
+/// What the kernel knows about the sockets that are bound to one path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// The inode of the socket that listens there. When somebody has bound
+    /// the path anew there may be several.
+    pub listeners: Vec<u64>,
+    /// Connections that a process has accepted.
+    pub accepted: u32,
+    /// Connections that wait to be accepted.
+    pub queued: u32,
+}
+
+impl Bound {
+    /// All that its clients still wait for.
+    pub fn in_flight(&self) -> u32 {
+        self.accepted + self.queued
+    }
+}
+
+/// All sockets with a path, as `/proc/net/unix` showed them at one moment.
+#[derive(Debug, Default)]
+pub struct Table(HashMap<PathBuf, Bound>);
+
+impl Table {
+    /// Asks the kernel.
+    pub fn read() -> io::Result<Self> {
+        Ok(Self::parse(&fs::read("/proc/net/unix")?))
+    }
+
+    /// What is bound to `path`.
+    pub fn bound(&self, path: &Path) -> Bound {
+        self.0.get(path).cloned().unwrap_or_default()
+    }
+
+    /// Whether some process listens on `path`.
+    pub fn listens(&self, path: &Path) -> bool {
+        self.0.get(path).is_some_and(|bound| !bound.listeners.is_empty())
+    }
+
+    /// Lines that make no sense are passed over: any process can bind a
+    /// socket to a path with odd bytes in it.
+    fn parse(text: &[u8]) -> Self {
+        let mut table = HashMap::<PathBuf, Bound>::new();
+        for line in text.split(|&byte| byte == b'\n') {
+            if let Some((path, state, inode)) = parse_line(line) {
+                let bound = table.entry(PathBuf::from(OsStr::from_bytes(path))).or_default();
+                match state {
+                    State::Listening => bound.listeners.push(inode),
+                    State::Queued => bound.queued += 1,
+                    State::Accepted => bound.accepted += 1,
+                }
+            }
+        }
+        Self(table)
+    }
+}
+
+/// `__SO_ACCEPTCON` of `linux/net.h`: the flag of a socket that listens.
+const ACCEPTS: u32 = 0x1_0000;
+
+enum State {
+    Listening,
+    Queued,
+    Accepted,
+}
+
+/// `Num: RefCount Protocol Flags Type St Inode Path`, of `net/unix/af_unix.c`.
+fn parse_line(line: &[u8]) -> Option<(&[u8], State, u64)> {
+    let mut rest = line;
+    let mut field = || {
+        let start = rest.iter().position(|&byte| byte != b' ')?;
+        let end = rest[start..].iter().position(|&byte| byte == b' ')? + start;
+        let found = std::str::from_utf8(&rest[start..end]).ok()?;
+        rest = &rest[end..];
+        Some(found)
+    };
+    field()?.strip_suffix(':')?;
+    let (_refs, _protocol) = (field()?, field()?);
+    let flags = u32::from_str_radix(field()?, 16).ok()?;
+    let _type = field()?;
+    let state = field()?;
+    let inode = field()?.parse().ok()?;
+    let path = rest.strip_prefix(b" ").filter(|path| path.starts_with(b"/"))?;
+    let state = match state {
+        "01" if flags & ACCEPTS != 0 => State::Listening,
+        "02" => State::Queued,
+        "03" => State::Accepted,
+        _ => return None,
+    };
+    Some((path, state, inode))
+}
+
+/// What a public socket name leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name {
+    /// Nothing is there.
+    Absent,
+    /// A socket itself: a master that listens on the public name.
+    Socket,
+    /// A symlink to this path.
+    Link(PathBuf),
+    /// Something that is neither: not ours to touch.
+    Stranger,
+}
+
+/// Reads what `name` leads to.
+pub fn read_name(name: &Path) -> io::Result<Name> {
+    let metadata = match fs::symlink_metadata(name) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Name::Absent),
+        Err(error) => return Err(error),
+    };
+    if metadata.file_type().is_socket() {
+        return Ok(Name::Socket);
+    }
+    if !metadata.is_symlink() {
+        return Ok(Name::Stranger);
+    }
+    let target = fs::read_link(name)?;
+    Ok(Name::Link(name.parent().unwrap_or(Path::new("/")).join(target)))
+}
+
+/// Makes `name` a symlink to its sibling `target`, in one step for whoever
+/// connects: a client reaches what the name led to before or what it leads to
+/// now, never neither.
+pub fn publish(name: &Path, target: &Path) -> io::Result<()> {
+    // A relative target survives when the whole root is moved or mounted elsewhere.
+    let relative = match (name.parent(), target.parent(), target.file_name()) {
+        (Some(from), Some(to), Some(file)) if from == to => Path::new(file),
+        _ => target,
+    };
+    let mut fresh = name.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => symlink(relative, &fresh)?,
+    }
+    fs::rename(&fresh, name)
+}
+
+/// Removes a name; it is no error when it is gone already.
+pub fn remove(name: &Path) -> io::Result<()> {
+    match fs::remove_file(name) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    const SAMPLE: &[u8] = b"Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000002 00000000 00010000 0001 01 11173 /srv/sockets/www1.sock
+0000000000000000: 00000003 00000000 00000000 0001 03 22001 /srv/sockets/www1.sock
+0000000000000000: 00000002 00000000 00000000 0001 02     0 /srv/sockets/www1.sock
+0000000000000000: 00000003 00000000 00000000 0001 03 22002
+0000000000000000: 00000002 00000000 00010000 0001 01 11174 @abstract
+0000000000000000: 00000002 00000000 00010000 0001 01 11175 /srv/with space/\xff.sock
+nonsense
+";
+
+    #[test]
+    fn connections_are_counted_by_bound_path() {
+        let table = Table::parse(SAMPLE);
+        let bound = table.bound(Path::new("/srv/sockets/www1.sock"));
+        assert_eq!(bound, Bound { listeners: vec![11173], accepted: 1, queued: 1 });
+        assert!(table.listens(Path::new(OsStr::from_bytes(b"/srv/with space/\xff.sock"))));
+        assert_eq!(table.0.len(), 2);
+    }
+
+    #[test]
+    fn the_kernel_counts_under_the_bound_path_through_a_symlink() {
+        let dir = tempfile::tempdir().unwrap();
+        let (private, public) = (dir.path().join("a.g1.sock"), dir.path().join("a.sock"));
+        let listener = UnixListener::bind(&private).unwrap();
+        publish(&public, &private).unwrap();
+        let _client = UnixStream::connect(&public).unwrap();
+        assert_eq!(Table::read().unwrap().bound(&private).queued, 1);
+        let _accepted = listener.accept().unwrap();
+        let bound = Table::read().unwrap().bound(&private);
+        assert_eq!((bound.queued, bound.accepted), (0, 1));
+        assert_eq!(Table::read().unwrap().bound(&public), Bound::default());
+    }
+
+    #[test]
+    fn publishing_replaces_a_socket_and_a_leftover() {
+        let dir = tempfile::tempdir().unwrap();
+        let public = dir.path().join("a.sock");
+        let _listener = UnixListener::bind(&public).unwrap();
+        fs::write(dir.path().join("a.sock.new"), "left by a crash").unwrap();
+        assert_eq!(read_name(&public).unwrap(), Name::Socket);
+        publish(&public, &dir.path().join("a.g2.sock")).unwrap();
+        assert_eq!(read_name(&public).unwrap(), Name::Link(dir.path().join("a.g2.sock")));
+        assert_eq!(fs::read_link(&public).unwrap(), Path::new("a.g2.sock"));
+        remove(&public).unwrap();
+        remove(&public).unwrap();
+        assert_eq!(read_name(&public).unwrap(), Name::Absent);
+    }
+
+    proptest! {
+        #[test]
+        fn no_table_makes_it_panic(bytes: Vec<u8>) {
+            let _ = Table::parse(&bytes);
+        }
+    }
+}
