@@ -3,6 +3,7 @@
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod fastcgi;
 pub mod lock;
 pub mod php_fpm;
 pub mod pool;

@@ -1,0 +1,92 @@
+//! What spreads requests over a pool's replicas, as far as pools-manager has to know it.
+//!
+//! Members are counted from 0 in the order of the configuration: replica N is member N-1.
+
+pub mod apache;
+
+use crate::error::Result;
+use apache::Apache;
+
+/// A pool's balancer.
+#[derive(Debug, Clone)]
+pub enum Balancer {
+    /// A web server that connects by path, and is told nothing.
+    None,
+    /// Apache's `mod_proxy_balancer`.
+    Apache(Apache),
+}
+
+/// One member as its balancer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The member's name in the balancer.
+    pub name: String,
+    /// Its status in the balancer's own words, such as `Init Ok`.
+    pub status: String,
+    /// It gets new requests.
+    pub serves: bool,
+    /// It was told to get no new requests.
+    pub draining: bool,
+    /// The balancer found it broken, and leaves it out until it tries again.
+    pub in_error: bool,
+    /// Requests in flight as the balancer counts them: for display only, because that count is
+    /// wrong after a reload and leaks under load.
+    pub busy: u64,
+}
+
+/// What became of a member that was enabled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enabled {
+    /// It gets new requests again.
+    Serving,
+    /// The balancer still takes it for broken, and tries it again within this many seconds. It
+    /// happens where no request passed through the balancer in the meantime.
+    StillInError {
+        /// The balancer's own time between two attempts.
+        retry_seconds: u64,
+    },
+    /// Something else than a drain keeps it out, and is not ours to undo: the operator stopped it,
+    /// or a health check fails.
+    Held {
+        /// Its status in the balancer's own words.
+        status: String,
+    },
+}
+
+impl Balancer {
+    /// The name that `list` shows: `none` or `apache`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Apache(_) => "apache",
+        }
+    }
+
+    /// Reads all members, in the order of the configuration; none at all without a balancer.
+    ///
+    /// An error's exit status is that of a wrong configuration: a read changes nothing.
+    pub async fn members(&self) -> Result<Vec<Member>> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Apache(apache) => apache.members().await,
+        }
+    }
+
+    /// Stops new requests to a member, and returns when the balancer has confirmed it. Does not
+    /// wait for those in flight, and does not ask whether others serve.
+    pub async fn drain(&self, index: usize) -> Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::Apache(apache) => apache.drain(index).await,
+        }
+    }
+
+    /// Lets a member have new requests again. Only for a member that answers: the balancer may be
+    /// made to forget that it was broken.
+    pub async fn enable(&self, index: usize) -> Result<Enabled> {
+        match self {
+            Self::None => Ok(Enabled::Serving),
+            Self::Apache(apache) => apache.enable(index).await,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What balancer-manager tells, whichever of its two documents told it.
+
+use super::status::MemberStatus;
+use super::{html, xml};
+
+/// Apache's own `retry=` where a member sets none (`PROXY_WORKER_DEFAULT_RETRY`), in seconds.
+const DEFAULT_RETRY: u64 = 60;
+
+/// Names and values, in the document's order.
+pub type Columns = Vec<(String, String)>;
+
+/// One balancer at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The name without `balancer://`.
+    pub name: String,
+    /// What a change needs; none where `ProxySet nonce=None` made the balancer read-only.
+    pub nonce: Option<String>,
+    /// The balancer's attributes, under the names of the document that they were read from.
+    pub attributes: Columns,
+    /// All workers, in Apache's order.
+    pub workers: Vec<Worker>,
+}
+
+/// One member of a balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// The whole name, such as `unix:/path|fcgi://pool-1`.
+    pub name: String,
+    /// The name without the unix socket, such as `fcgi://pool-1`.
+    pub url: String,
+    /// Its status.
+    pub status: MemberStatus,
+    /// Requests in flight as Apache counts them (it miscounts).
+    pub busy: u64,
+    /// How many times it was chosen.
+    pub elected: u64,
+    /// Its route for sticky sessions, or empty.
+    pub route: String,
+    /// All that the document tells, under the document's names.
+    pub columns: Columns,
+}
+
+/// One balancer as a reader finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Section {
+    /// Without `balancer://`.
+    pub(super) name: String,
+    /// None where the document does not tell it; empty where there is none.
+    pub(super) nonce: Option<String>,
+    pub(super) attributes: Columns,
+    pub(super) rows: Vec<Columns>,
+}
+
+/// Why a document cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// It is something else.
+    NotManager,
+    /// It is balancer-manager's, but damaged.
+    Broken(String),
+}
+
+/// Reads whichever document this is: an Apache that ignores `xml=1` sends its HTML page.
+pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {
+    if text.contains("<httpd:manager") { xml::read(text) } else { html::read(text) }
+}
+
+/// A balancer's name as a form wants it.
+pub(super) fn without_scheme(name: &str) -> &str {
+    name.trim().strip_prefix("balancer://").unwrap_or(name.trim())
+}
+
+/// The value under a name, in any case: XML says `status`, HTML says `Status`.
+pub(super) fn column<'a>(columns: &'a Columns, name: &str) -> Option<&'a str> {
+    let found = columns.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str())
+}
+
+impl Snapshot {
+    /// The worker of that URL, given alone or with its unix socket.
+    pub fn worker(&self, url: &str) -> Option<&Worker> {
+        let wanted = url.trim_end_matches('/');
+        let is = |known: &str| known.trim_end_matches('/').eq_ignore_ascii_case(wanted);
+        self.workers.iter().find(|worker| is(&worker.name) || is(&worker.url))
+    }
+
+    /// Sessions stick to their worker, even while it drains.
+    pub fn is_sticky(&self) -> bool {
+        let by = column(&self.attributes, "stickysession").unwrap_or_default();
+        !by.is_empty() && by != "(None)"
+    }
+
+    /// A session whose worker is out of use gets 503 rather than another worker.
+    pub fn forbids_failover(&self) -> bool {
+        let told = ["nofailover", "DisableFailover"];
+        told.iter().any(|name| column(&self.attributes, name) == Some("On"))
+    }
+}
+
+impl From<Section> for Snapshot {
+    fn from(section: Section) -> Self {
+        Self {
+            name: section.name,
+            nonce: section.nonce.filter(|nonce| !nonce.is_empty()),
+            attributes: section.attributes,
+            workers: section.rows.into_iter().filter_map(Worker::from_columns).collect(),
+        }
+    }
+}
+
+impl Worker {
+    /// Seconds until Apache tries a worker in error again.
+    pub fn retry_seconds(&self) -> u64 {
+        let told = column(&self.columns, "retry").and_then(|value| value.parse().ok());
+        told.unwrap_or(DEFAULT_RETRY)
+    }
+
+    fn from_columns(columns: Columns) -> Option<Self> {
+        let text = |name| column(&columns, name).unwrap_or_default();
+        let name = column(&columns, "name").or_else(|| column(&columns, "Worker URL"))?.to_owned();
+        Some(Self {
+            url: name.rsplit_once('|').map_or(&*name, |(_, url)| url).to_owned(),
+            status: MemberStatus::new(text("status")),
+            busy: text("busy").parse().unwrap_or(0),
+            elected: text("elected").parse().unwrap_or(0),
+            route: text("route").to_owned(),
+            name,
+            columns,
+        })
+    }
+}

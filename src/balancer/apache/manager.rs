@@ -1,0 +1,165 @@
+//! HTTP to balancer-manager: who is asked, and what its refusals mean.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::header::{LOCATION, REFERER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+
+use crate::error::{Error, Result};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long Apache may be silent.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a whole request may take.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// The largest document that is read, in bytes: some 10,000 workers.
+const MAX_DOCUMENT: usize = 16 << 20;
+/// The largest form that balancer-manager reads, in bytes.
+const MAX_FORM: usize = 1_024;
+
+/// The page balancer-manager of one Apache.
+#[derive(Debug, Clone)]
+pub(super) struct Manager {
+    client: Client,
+    url: Url,
+    /// The URL without what is secret in it.
+    shown: Url,
+    probe: Option<Url>,
+}
+
+impl fmt::Display for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown.fmt(f)
+    }
+}
+
+impl Manager {
+    pub(super) fn new(url: &str) -> Result<Self> {
+        let mut url = parse(url)?;
+        url.set_query(None);
+        url.set_fragment(None);
+        let mut shown = url.clone();
+        // Both fail only for URLs without a host, which `parse` refuses.
+        let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+        let mut client = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .timeout(TIMEOUT)
+            // A kept connection may be closed by Apache at the very moment when it is used again.
+            .pool_max_idle_per_host(0);
+        if url.scheme() == "http" {
+            // Loading the system's certificates takes longer than all the rest.
+            client = client.tls_certs_only([]);
+        }
+        let client = client
+            .build()
+            .map_err(|error| Error::failed(format!("no HTTP client: {}", cause(&error))))?;
+        Ok(Self { client, url, shown, probe: None })
+    }
+
+    pub(super) fn set_probe(&mut self, url: &str) -> Result<()> {
+        self.probe = Some(parse(url)?);
+        Ok(())
+    }
+
+    /// The document of that query.
+    pub(super) async fn get(&self, query: Option<&str>) -> Result<String> {
+        let mut url = self.url.clone();
+        url.set_query(query);
+        let mut response = self.send(self.client.get(url)).await?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {
+            if body.len() + chunk.len() > MAX_DOCUMENT {
+                return Err(Error::config(format!("the answer of {self} is larger than 16 MiB")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Sends a form. That it is answered does not mean that it was heeded.
+    pub(super) async fn post(&self, form: &[(&str, &str)]) -> Result<()> {
+        let request = self.client.post(self.url.clone()).form(form);
+        let size = request.try_clone().and_then(|request| request.build().ok());
+        let size = size.and_then(|request| Some(request.body()?.as_bytes()?.len()));
+        if size.is_some_and(|size| size > MAX_FORM) {
+            return Err(Error::config(format!(
+                "the names of balancer and member are too long: balancer-manager takes forms of \
+                 {MAX_FORM} bytes"
+            )));
+        }
+        self.send(request).await.map(drop)
+    }
+
+    /// Makes one request through the balancer, if a page for that is known. Its answer is nobody's
+    /// concern.
+    pub(super) async fn probe(&self, within: Duration) {
+        if let Some(url) = &self.probe {
+            let _ = self.client.get(url.clone()).timeout(within).send().await;
+        }
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let response = request.header(REFERER, self.shown.as_str()).send().await;
+        let response = response.map_err(|error| self.broken(&error))?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            status => Err(self.refused(status, &response)),
+        }
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> Error {
+        let what = match error {
+            error if error.is_timeout() => format!("no answer from {self} in time"),
+            error if error.is_connect() => format!("cannot connect to {self}: {}", cause(error)),
+            error => format!("the request to {self} failed: {}", cause(error)),
+        };
+        Error::config(what).hint("start Apache, or correct the URL of balancer-manager")
+    }
+
+    fn refused(&self, status: StatusCode, response: &Response) -> Error {
+        let error = Error::config(format!("{self} answers {status}"));
+        if status.is_redirection() {
+            let to =
+                response.headers().get(LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()));
+            return error
+                .within(format!("redirected to {}", to.unwrap_or_default()))
+                .hint("this is probably a login page: give the URL of balancer-manager itself");
+        }
+        match status {
+            StatusCode::NOT_FOUND => error
+                .hint("Apache needs a <Location> for that path with: SetHandler balancer-manager"),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => error.hint(
+                "allow this machine in that <Location> (Require local), or put user:password@ \
+                 into the URL; a RewriteRule ahead of it can refuse too",
+            ),
+            status if status.is_server_error() => error.hint("Apache's error log says why"),
+            _ => error,
+        }
+    }
+}
+
+fn parse(url: &str) -> Result<Url> {
+    let wrong = |reason: &dyn fmt::Display| {
+        Error::config(format!("{url:?} is not the URL of a page: {reason}"))
+            .hint("it looks like http://localhost/balancer-manager")
+    };
+    let parsed = Url::parse(url).map_err(|error| wrong(&error))?;
+    match (parsed.scheme(), parsed.has_host()) {
+        ("http" | "https", true) => Ok(parsed),
+        _ => Err(wrong(&"it does not begin with http:// or https://")),
+    }
+}
+
+/// The innermost reason: the outer ones repeat the URL.
+fn cause(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

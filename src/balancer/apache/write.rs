@@ -1,0 +1,167 @@
+//! Changes: drain, and enable.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Apache;
+use super::document::{Snapshot, Worker};
+use super::status::MemberStatus;
+use crate::balancer::Enabled;
+use crate::error::{Error, Exit, Result};
+
+/// How long a member in error may take to be used again.
+const ERROR_DEADLINE: Duration = Duration::from_secs(1);
+const ERROR_POLL: Duration = Duration::from_millis(5);
+
+/// A flag of a worker: the form's letter, and the word of the status that shows it.
+#[derive(Clone, Copy)]
+struct Flag {
+    field: &'static str,
+    word: &'static str,
+}
+
+const DRAIN: Flag = Flag { field: "w_status_N", word: "Drn" };
+const DISABLED: Flag = Flag { field: "w_status_D", word: "Dis" };
+const IGNORE_ERRORS: Flag = Flag { field: "w_status_I", word: "Ign" };
+
+impl Apache {
+    /// Stops new requests to a member.
+    ///
+    /// A draining worker still gets its sticky sessions, so where the balancer has those the member
+    /// is disabled as well, and Apache sends its sessions elsewhere. Where that is forbidden
+    /// (`nofailover=On`) nothing can be done without failing requests, and this refuses.
+    pub async fn drain(&self, index: usize) -> Result<()> {
+        let before = self.read().await?;
+        let flags: &[_] =
+            if before.is_sticky() { &[(DRAIN, true), (DISABLED, true)] } else { &[(DRAIN, true)] };
+        if before.is_sticky() && before.forbids_failover() {
+            return Err(Error::config(format!(
+                "balancer {:?} has sticky sessions and nofailover=On: draining a member would \
+                 fail its sessions' requests",
+                before.name
+            ))
+            .hint("set nofailover=Off, or use a strategy that does not drain"));
+        }
+        self.set(before, index, flags).await.map(drop)
+    }
+
+    /// Lets a member have new requests again. The member has to answer them by now.
+    ///
+    /// Undoes what [`Apache::drain`] does, and leaves the operator's other flags alone: a stopped
+    /// member stays stopped. Apache cannot be told to forget an error, but it forgets it at the
+    /// next request while the member's errors are ignored; so they are for that long, at most one
+    /// second. If this is cancelled in that second, they remain ignored.
+    pub async fn enable(&self, index: usize) -> Result<Enabled> {
+        let before = self.read().await?;
+        let mut now = self.set(before, index, &[(DRAIN, false), (DISABLED, false)]).await?;
+        let status = &self.member(&now, index)?.status;
+        if status.is_in_error() && !status.is_stopped() {
+            now = self.forget_error(now, index).await?;
+        }
+        self.member(&now, index).map(Enabled::from)
+    }
+
+    async fn forget_error(&self, now: Snapshot, index: usize) -> Result<Snapshot> {
+        if self.member(&now, index)?.status.ignores_errors() {
+            return self.await_no_error(index).await;
+        }
+        let forgotten = async {
+            self.set(now, index, &[(IGNORE_ERRORS, true)]).await?;
+            self.await_no_error(index).await
+        };
+        // Whatever became of it, the operator's flag is put back.
+        let forgotten = forgotten.await;
+        let now = self.reread().await?;
+        let restored = self.set(now, index, &[(IGNORE_ERRORS, false)]).await?;
+        forgotten.map(|_| restored)
+    }
+
+    /// Waits until the member is no longer in error, or until the deadline.
+    async fn await_no_error(&self, index: usize) -> Result<Snapshot> {
+        let deadline = Instant::now() + ERROR_DEADLINE;
+        loop {
+            self.manager.probe(deadline.saturating_duration_since(Instant::now())).await;
+            let now = self.reread().await?;
+            if !self.member(&now, index)?.status.is_in_error() || Instant::now() >= deadline {
+                return Ok(now);
+            }
+            sleep(ERROR_POLL).await;
+        }
+    }
+
+    /// Sets flags of a member, reads them back, and returns what was read. If Apache was restarted
+    /// in between, which makes the nonce void and forgets the flags, this is repeated once.
+    async fn set(
+        &self,
+        mut before: Snapshot,
+        index: usize,
+        flags: &[(Flag, bool)],
+    ) -> Result<Snapshot> {
+        for _ in 0..2 {
+            let worker = self.member(&before, index)?;
+            if agrees(&worker.status, flags) {
+                return Ok(before);
+            }
+            let nonce = before.nonce.as_deref().ok_or_else(|| self.read_only())?;
+            self.post(worker, nonce, flags).await?;
+            let after = self.reread().await?;
+            if agrees(&self.member(&after, index)?.status, flags) {
+                return Ok(after);
+            }
+            if after.nonce == before.nonce {
+                return Err(self.ignored(index, flags));
+            }
+            before = after;
+        }
+        Err(self.ignored(index, flags))
+    }
+
+    async fn post(&self, worker: &Worker, nonce: &str, flags: &[(Flag, bool)]) -> Result<()> {
+        let mut form = vec![("b", self.balancer.as_str()), ("w", &worker.url), ("nonce", nonce)];
+        form.extend(flags.iter().map(|&(flag, on)| (flag.field, if on { "1" } else { "0" })));
+        self.manager.post(&form).await.map_err(failed)
+    }
+
+    /// Reads in the middle of a change: what fails now is no longer the configuration.
+    async fn reread(&self) -> Result<Snapshot> {
+        self.read().await.map_err(failed)
+    }
+
+    fn read_only(&self) -> Error {
+        Error::config(format!("balancer {:?} is read-only: it has no nonce", self.balancer))
+            .hint("remove nonce=None from its ProxySet in Apache's configuration")
+    }
+
+    fn ignored(&self, index: usize, flags: &[(Flag, bool)]) -> Error {
+        let wanted: Vec<_> = flags.iter().map(|(flag, on)| format!("{}={on}", flag.word)).collect();
+        Error::failed(format!(
+            "{} ignored a change of {:?} ({})",
+            self.manager,
+            self.member_urls[index],
+            wanted.join(", ")
+        ))
+        .hint("Apache heeds only a URL with the host that is its ServerName")
+    }
+}
+
+fn failed(error: Error) -> Error {
+    Error { exit: Exit::Failed, ..error }
+}
+
+fn agrees(status: &MemberStatus, flags: &[(Flag, bool)]) -> bool {
+    flags.iter().all(|&(flag, on)| status.has(flag.word) == on)
+}
+
+impl From<&Worker> for Enabled {
+    fn from(worker: &Worker) -> Self {
+        let status = &worker.status;
+        match () {
+            () if status.serves() => Self::Serving,
+            () if status.is_in_error() && !status.is_stopped() => {
+                Self::StillInError { retry_seconds: worker.retry_seconds() }
+            }
+            () => Self::Held { status: status.to_string() },
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The reader of `balancer-manager?xml=1`.
+//!
+//! Apache writes text as it is, without escaping it: `&` in a URL stands alone, and `&amp;` means
+//! just that. So references are put back together rather than resolved.
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+use super::document::{Problem, Section, without_scheme};
+
+/// Reads all balancers.
+pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {
+    let mut reader = Reader::from_str(text);
+    reader.config_mut().allow_dangling_amp = true;
+    let mut found = Found::default();
+    loop {
+        match reader.read_event() {
+            Ok(Event::Start(tag)) => found.open(tag.local_name().as_ref()),
+            Ok(Event::Text(part)) => found.text.push_str(&part),
+            Ok(Event::GeneralRef(name)) => {
+                found.text.push('&');
+                found.text.push_str(&name);
+                found.text.push(';');
+            }
+            Ok(Event::End(tag)) => found.close(tag.local_name().as_ref()),
+            Ok(Event::Eof) if found.complete => return Ok(found.sections),
+            Ok(Event::Eof) => return Err(Problem::Broken("its XML is cut off".to_owned())),
+            Ok(_) => {}
+            Err(error) => return Err(Problem::Broken(format!("its XML is wrong: {error}"))),
+        }
+    }
+}
+
+/// What was found so far, and where the reader is.
+#[derive(Default)]
+struct Found {
+    sections: Vec<Section>,
+    in_worker: bool,
+    /// The text since the last tag.
+    text: String,
+    complete: bool,
+}
+
+impl Found {
+    fn open(&mut self, tag: &str) {
+        self.text.clear();
+        match tag {
+            "balancer" => self.sections.push(Section::default()),
+            "worker" => {
+                self.in_worker = true;
+                if let Some(section) = self.sections.last_mut() {
+                    section.rows.push(Vec::new());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, tag: &str) {
+        let value = std::mem::take(&mut self.text).trim().to_owned();
+        let Some(section) = self.sections.last_mut() else {
+            self.complete |= tag == "manager";
+            return;
+        };
+        match tag {
+            "manager" => self.complete = true,
+            "balancers" | "balancer" | "workers" => {}
+            "worker" => self.in_worker = false,
+            _ if self.in_worker => {
+                let row = section.rows.last_mut();
+                // `loadfactor` stands there twice.
+                if let Some(row) = row.filter(|row| row.iter().all(|(name, _)| name != tag)) {
+                    row.push((tag.to_owned(), value));
+                }
+            }
+            "name" => without_scheme(&value).clone_into(&mut section.name),
+            "nonce" => section.nonce = Some(value),
+            _ => section.attributes.push((tag.to_owned(), value)),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One request at a time to a server such as php-fpm: pings, status pages, warm-up requests, `fcgi-request`.
+//!
+//! Each request has a connection of its own, as a web server without keep-alive would make it, so
+//! that it never holds a child longer than its answer takes. The records are written and read by
+//! the crate fastcgi-client; what it does not check is checked here (see the private module
+//! `guard`). It is not made for proxying: the answer is held in memory, and the whole body is
+//! written before anything is read, so that a body of more than a few hundred kilobytes against a
+//! script that answers before it has read it comes to a halt, and ends with the time limit.
+
+mod error;
+mod fpm;
+mod guard;
+mod params;
+mod response;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fastcgi_client::{Client, Params};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{sleep, timeout_at};
+
+pub use error::FastCgiError;
+pub use fpm::{Status, ping, status};
+pub use params::Request;
+pub use response::Response;
+
+/// How long to wait before asking again a socket whose backlog is full.
+const BACKLOG_RETRY: Duration = Duration::from_millis(2);
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// The path of a unix socket.
+    Unix(PathBuf),
+    /// `host:port`.
+    Tcp(String),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Tcp(host) => f.write_str(host),
+        }
+    }
+}
+
+/// Sends one request to the unix socket and waits for its whole answer, for at most `timeout`.
+pub async fn send(
+    socket: &Path,
+    request: &Request,
+    timeout: Duration,
+) -> Result<Response, FastCgiError> {
+    send_to(&Address::Unix(socket.to_owned()), request, timeout).await
+}
+
+/// Sends one request to a unix socket or a TCP port, as [`send`] does.
+pub async fn send_to(
+    address: &Address,
+    request: &Request,
+    timeout: Duration,
+) -> Result<Response, FastCgiError> {
+    let params = request.variables();
+    params::check_size(&params)?;
+    let deadline = tokio::time::Instant::now() + timeout;
+    timeout_at(deadline, async {
+        match address {
+            Address::Unix(path) => {
+                exchange(connect_unix(address, path).await?, address, params, &request.body).await
+            }
+            Address::Tcp(host) => {
+                let stream = TcpStream::connect(host.as_str()).await;
+                let stream = stream.map_err(|error| FastCgiError::connect(address, error))?;
+                exchange(stream, address, params, &request.body).await
+            }
+        }
+    })
+    .await
+    .unwrap_or_else(|_| Err(FastCgiError::TimedOut { address: address.clone(), after: timeout }))
+}
+
+/// Connects; where the backlog is full the kernel answers `EAGAIN` at once rather than wait, and
+/// then this asks again until the caller's time limit ends it.
+async fn connect_unix(address: &Address, path: &Path) -> Result<UnixStream, FastCgiError> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(BACKLOG_RETRY).await,
+            other => return other.map_err(|error| FastCgiError::connect(address, error)),
+        }
+    }
+}
+
+/// One request and its answer on a fresh connection.
+async fn exchange<S>(
+    stream: S,
+    address: &Address,
+    params: Params<'_>,
+    body: &[u8],
+) -> Result<Response, FastCgiError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let request = fastcgi_client::Request::new(params, guard::Body(body));
+    let answer = Client::new_tokio(guard::Guard::new(stream)).execute_once(request).await;
+    let answer = answer.map_err(|error| FastCgiError::exchange(address, error))?;
+    Response::parse(&answer.stdout.unwrap_or_default(), answer.stderr.unwrap_or_default())
+        .map_err(|reason| FastCgiError::Malformed { address: address.clone(), reason })
+}

@@ -1,0 +1,79 @@
+//! The two pages that php-fpm answers by itself: `ping.path` and `pm.status_path`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Address, FastCgiError, Request, Response, send};
+
+/// How much of an unexpected body an error shows, in characters.
+const SHOWN: usize = 200;
+
+/// php-fpm's status page: one pool, at the moment when a child answered.
+///
+/// The request that asks for it is counted too: an idle pool has one active process.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Status {
+    /// The pool's name, the section of its configuration.
+    #[serde(default)]
+    pub pool: String,
+    /// Children at work, the one that answers this included.
+    #[serde(rename = "active processes")]
+    pub active_processes: u32,
+    /// Children that wait for a connection.
+    #[serde(rename = "idle processes")]
+    pub idle_processes: u32,
+    /// All children.
+    #[serde(rename = "total processes")]
+    pub total_processes: u32,
+    /// Connections that wait for a child. Filled for TCP only: on a unix socket it is always 0.
+    #[serde(rename = "listen queue", default)]
+    pub listen_queue: u32,
+    /// Connections accepted since the start.
+    #[serde(rename = "accepted conn", default)]
+    pub accepted: u64,
+    /// How many times `pm.max_children` kept a child from being started.
+    #[serde(rename = "max children reached", default)]
+    pub max_children_reached: u64,
+    /// Seconds since the master's start.
+    #[serde(rename = "start since", default)]
+    pub start_since: u64,
+}
+
+/// Asks php-fpm's `ping.path`, and wants status 200 and exactly `expect` (its `ping.response`,
+/// usually `pong`).
+pub async fn ping(
+    socket: &Path,
+    ping_path: &str,
+    expect: &str,
+    timeout: Duration,
+) -> Result<(), FastCgiError> {
+    let response = send(socket, &Request::get(ping_path), timeout).await?;
+    if response.status == 200 && response.body == expect.as_bytes() {
+        return Ok(());
+    }
+    Err(unexpected(socket, ping_path, &response))
+}
+
+/// Asks php-fpm's `pm.status_path`.
+pub async fn status(
+    socket: &Path,
+    status_path: &str,
+    timeout: Duration,
+) -> Result<Status, FastCgiError> {
+    let response = send(socket, &Request::get(&format!("{status_path}?json")), timeout).await?;
+    serde_json::from_slice(&response.body)
+        .ok()
+        .filter(|_| response.status == 200)
+        .ok_or_else(|| unexpected(socket, status_path, &response))
+}
+
+fn unexpected(socket: &Path, path: &str, response: &Response) -> FastCgiError {
+    FastCgiError::Unexpected {
+        address: Address::Unix(socket.to_owned()),
+        path: path.to_owned(),
+        status: response.status,
+        body: String::from_utf8_lossy(&response.body).chars().take(SHOWN).collect(),
+    }
+}

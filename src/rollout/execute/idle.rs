@@ -1,0 +1,83 @@
+//! `AwaitIdle`: only the kernel knows what is in flight.
+
+use std::time::{Duration, Instant};
+
+use super::{Execution, millis};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::fastcgi;
+use crate::php_fpm::Generation;
+use crate::rollout::step::Id;
+use crate::socket::{Bound, Table};
+
+/// Between two looks at `/proc/net/unix`. There is no event to wait for.
+const POLL: Duration = Duration::from_millis(3);
+/// Between two progress events.
+const TELL: Duration = Duration::from_millis(100);
+/// A client that had resolved the old name just before it was moved connects
+/// within a moment; so nothing may be in flight at several looks in a row.
+const LOOKS: u32 = 3;
+
+impl Execution<'_> {
+    /// Waits until nothing is queued or accepted on the generation's socket,
+    /// and none of its children works on after an early answer
+    /// (`fastcgi_finish_request`). At the deadline it says what will be cut.
+    pub(super) async fn await_idle(&mut self, id: Id) -> Result<()> {
+        let generation = self.running(id)?.generation.clone();
+        let started = Instant::now();
+        let deadline = started + self.drain_timeout;
+        let mut told = None::<(Instant, Bound)>;
+        let mut looks = 0;
+        loop {
+            let bound = Table::read()
+                .map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))?
+                .bound(&generation.bound);
+            looks = if bound.in_flight() == 0 { looks + 1 } else { 0 };
+            if looks >= LOOKS {
+                if children_are_idle(&generation, deadline).await {
+                    return Ok(());
+                }
+                looks = 0;
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                self.give_up(id, &bound);
+                return Ok(());
+            }
+            if told.as_ref().is_none_or(|(at, before)| now - *at > TELL || *before != bound) {
+                self.report.event(&Event::Progress {
+                    replica: id.replica,
+                    accepted: bound.accepted,
+                    queued: bound.queued,
+                    waited_ms: millis(started),
+                });
+                told = Some((now, bound));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn give_up(&mut self, id: Id, bound: &Bound) {
+        let what = match bound.in_flight() {
+            0 => "a script that has answered already".to_owned(),
+            1 => "1 request".to_owned(),
+            many => format!("{many} requests"),
+        };
+        let after = humantime::format_duration(self.drain_timeout);
+        let text = format!("{id} is still busy after {after}: {what} will be cut");
+        self.busy.push(id);
+        self.report.event(&Event::Warning { text });
+    }
+}
+
+/// A status request counts itself as one active process. A generation that
+/// cannot be asked, since its master is dead or has no status page, is judged
+/// by its connections alone.
+async fn children_are_idle(generation: &Generation, deadline: Instant) -> bool {
+    let Some(path) = &generation.status_path else { return true };
+    let left = deadline.saturating_duration_since(Instant::now());
+    match fastcgi::status(&generation.socket, path, left).await {
+        Ok(status) => status.active_processes <= 1,
+        Err(error) => !error.is_timeout(),
+    }
+}

@@ -1,0 +1,110 @@
+//! `Lend`, `Unpublish`, `Publish`: where the public names lead.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Execution;
+use crate::error::{Error, Result};
+use crate::rollout::step::Id;
+use crate::socket::{self, Name, Table};
+
+impl Execution<'_> {
+    /// Whoever still comes by this replica's name is served by another one.
+    pub(super) async fn lend(&mut self, replica: u32, to: Id) -> Result<()> {
+        self.await_another_serving(replica).await?;
+        let target = self.running(to)?.generation.socket.clone();
+        let table = Table::read().unwrap_or_default();
+        if !table.listens(&self.running(to)?.generation.bound) {
+            return Err(Error::failed(format!("{to} does not listen any more")));
+        }
+        self.keep_reachable(replica)?;
+        for name in self.names(replica) {
+            socket::publish(&name, &target).map_err(|error| cannot("publish", &name, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away every name that leads to the replica's generations, its own
+    /// and those that were lent to it.
+    pub(super) fn unpublish(&mut self, replica: u32) -> Result<()> {
+        self.keep_reachable(replica)?;
+        let own = self.names(replica);
+        for name in own.iter().cloned().chain(self.lent_to(replica)) {
+            socket::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the replica's name, and what was lent to it, to this generation.
+    pub(super) fn publish(&mut self, id: Id) -> Result<()> {
+        self.keep_reachable(id.replica)?;
+        let generation = self.running(id)?.generation.clone();
+        let lent = self.lent_to(id.replica);
+        for name in lent.into_iter().chain([generation.public.clone()]) {
+            socket::publish(&name, &generation.socket)
+                .map_err(|error| cannot("publish", &name, &error))?;
+        }
+        if let (Some(name), 1..) = (&generation.public_pid, generation.number) {
+            socket::publish(name, &generation.pid_file)
+                .map_err(|error| cannot("publish", name, &error))?;
+        }
+        for old in self.names(id.replica).into_iter().filter(|name| *name != generation.public) {
+            // The operator has renamed the public socket.
+            socket::remove(&old).map_err(|error| cannot("remove", &old, &error))?;
+        }
+        Ok(())
+    }
+
+    /// An adopted master listens on the public name: it needs another one
+    /// before that leads elsewhere.
+    fn keep_reachable(&mut self, replica: u32) -> Result<()> {
+        let observed = self.observation.replicas.iter_mut().filter(|it| it.number == replica);
+        for running in observed.flat_map(|it| &mut it.running) {
+            let generation = &mut running.generation;
+            generation
+                .keep_reachable()
+                .map_err(|error| cannot("link", &generation.public, &error))?;
+        }
+        Ok(())
+    }
+
+    /// The public names that the replica's generations have had.
+    fn names(&self, replica: u32) -> Vec<PathBuf> {
+        let observed = self.observation.replica(replica);
+        let resolved = observed.and_then(|it| Some(it.resolved.as_ref()?.listen.clone()));
+        let running = observed.into_iter().flat_map(|it| &it.running);
+        let mut names: Vec<PathBuf> =
+            running.map(|it| it.generation.public.clone()).chain(resolved).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Names of other replicas that lead to this one's generations: an
+    /// earlier rollout has lent them, and did not get to its end.
+    fn lent_to(&self, replica: u32) -> Vec<PathBuf> {
+        let Some(observed) = self.observation.replica(replica) else { return Vec::new() };
+        let sockets: Vec<&Path> =
+            observed.running.iter().map(|it| it.generation.socket.as_path()).collect();
+        let others = self.pool.replicas().filter(|other| *other != replica);
+        let names = others.flat_map(|other| self.names_on_record(other));
+        let leads_here = |name: &PathBuf| match socket::read_name(name) {
+            Ok(Name::Link(target)) => sockets.contains(&target.as_path()),
+            _ => false,
+        };
+        names.filter(leads_here).collect()
+    }
+
+    fn names_on_record(&self, replica: u32) -> Vec<PathBuf> {
+        let ended = self.observation.replica(replica).into_iter().flat_map(|it| &it.ended);
+        let mut names = self.names(replica);
+        names.extend(ended.map(|generation| generation.public.clone()));
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn cannot(what: &str, name: &Path, error: &io::Error) -> Error {
+    Error::failed(format!("cannot {what} {}: {error}", name.display()))
+}

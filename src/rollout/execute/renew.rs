@@ -1,0 +1,128 @@
+//! `Start`, `AwaitReady`, `WarmUp`: a new generation proves itself.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::Execution;
+use crate::error::{Error, Result};
+use crate::fastcgi::{self, Request};
+use crate::php_fpm::{self, Command, Generation, Running};
+use crate::release::Pinned;
+use crate::rollout::step::Id;
+use crate::socket::Table;
+
+const POLL: Duration = Duration::from_millis(2);
+
+impl Execution<'_> {
+    /// Starts a generation; when this returns, its master listens.
+    pub(super) async fn start(&mut self, id: Id) -> Result<()> {
+        let observed = self.observation.replica(id.replica);
+        let missing = || Error::failed(format!("replica {} was not looked at", id.replica));
+        let observed = observed.ok_or_else(missing)?;
+        let resolved = observed.resolved.as_ref().ok_or_else(missing)?;
+        for ended in &observed.ended {
+            ended.remove_leftovers().map_err(|error| {
+                Error::failed(format!("cannot remove what {ended} left: {error}"))
+            })?;
+        }
+        let (pool, release) = (self.pool, self.release.as_ref());
+        if let Some(release) = release.filter(|release| !release.is_there()) {
+            let path = release.path.display();
+            return Err(Error::failed(format!("the release {path} is not there any more")));
+        }
+        let last = id.generation - 1;
+        let generation = Generation::next(pool, id.replica, resolved, last, release)?;
+        let gentle = (!resolved.stops_gently).then(|| self.drain_timeout.as_secs().max(1));
+        let conf = generation.write(pool, resolved, gentle)?;
+        let timeout = pool.settings.rollout.ready_timeout;
+        php_fpm::start(pool, &Command::of(pool)?, &generation, &conf, timeout).await?;
+        let running = listening(&generation, timeout).await?;
+        self.fresh.insert(id.replica, running);
+        Ok(())
+    }
+
+    /// Waits for the first answer to a ping.
+    pub(super) async fn await_ready(&self, id: Id) -> Result<()> {
+        let running = self.running(id)?;
+        let Generation { socket, ping_path, ping_response, .. } = &running.generation;
+        let timeout = self.pool.settings.rollout.ready_timeout;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = match fastcgi::ping(socket, ping_path, ping_response, left).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            if running.master.as_ref().is_none_or(|master| !master.is_alive()) {
+                return Err(Error::failed(format!("{id} has died before it was ready")));
+            }
+            if Instant::now() >= deadline {
+                let message = format!("{id} was not ready after {timeout:?}: {error}");
+                return Err(Error::failed(message));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        self.check_pin(running)
+    }
+
+    /// Asks for each warm-up path once; a server error is a bad release.
+    pub(super) async fn warm_up(&self, id: Id) -> Result<()> {
+        let generation = &self.running(id)?.generation;
+        let timeout = self.pool.settings.rollout.ready_timeout;
+        for path in self.pool.settings.rollout.warm_up.get_ref() {
+            let script = self.script(generation, path);
+            let request = Request::get(path).script(script.display().to_string());
+            let response = fastcgi::send(&generation.socket, &request, timeout)
+                .await
+                .map_err(|error| Error::failed(format!("warm-up of {id}, {path}: {error}")))?;
+            if response.status >= 500 {
+                let said = String::from_utf8_lossy(&response.stderr).trim().to_owned();
+                let message = format!("warm-up of {id}, {path}: status {}", response.status);
+                return Err(Error::failed(format!("{message}\n{said}").trim().to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The file that answers a path: itself, or else the front controller.
+    fn script(&self, generation: &Generation, path: &str) -> PathBuf {
+        let file = path.split('?').next().unwrap_or(path).trim_start_matches('/');
+        let pinning = self.pool.settings.php.pinning.as_ref();
+        let below = pinning.map_or(self.pool.root.path(), |(_, current_dir)| current_dir);
+        let outside = generation.release.as_ref().map_or(below, |release| &release.path);
+        below.join(if outside.join(file).is_file() { Path::new(file) } else { "index.php".as_ref() })
+    }
+
+    fn check_pin(&self, running: &Running) -> Result<()> {
+        let (Some(release), Some((_, current_dir))) =
+            (&running.generation.release, &self.pool.settings.php.pinning)
+        else {
+            return Ok(());
+        };
+        match running.pinned(current_dir) {
+            Some(Pinned::Release(pinned)) if pinned == *release => Ok(()),
+            other => Err(Error::failed(format!(
+                "{} does not see the release {} but {other:?}",
+                running.generation,
+                release.path.display()
+            ))),
+        }
+    }
+}
+
+/// php-fpm has said that it is up: its socket and its master must be there.
+async fn listening(generation: &Generation, timeout: Duration) -> Result<Running> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let table = Table::read()
+            .map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))?;
+        match php_fpm::look(generation, &table)? {
+            Some(running) if running.master.is_some() => return Ok(running),
+            _ if Instant::now() >= deadline => {
+                let socket = generation.socket.display();
+                return Err(Error::failed(format!("no master listens on {socket}")));
+            }
+            _ => tokio::time::sleep(POLL).await,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What is true of a pool now: read from sockets, pid files, /proc, and the
+//! balancer each time.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::plan;
+use super::step::Id;
+use crate::balancer::{self, Balancer};
+use crate::error::{Error, Result};
+use crate::php_fpm::{self, Command, Generation, Resolved, Running};
+use crate::pool::Pool;
+use crate::socket::{self, Name, Table};
+
+/// A pool as it is now.
+#[derive(Debug)]
+pub struct Observation {
+    /// Its replicas, ascending.
+    pub replicas: Vec<Observed>,
+}
+
+/// A replica as it is now.
+#[derive(Debug)]
+pub struct Observed {
+    /// Its number.
+    pub number: u32,
+    /// What php-fpm makes of its configuration, where that was asked.
+    pub resolved: Option<Resolved>,
+    /// The generations that run, ascending.
+    pub running: Vec<Running>,
+    /// The recorded generations that do not.
+    pub ended: Vec<Generation>,
+    /// The number of the one that its public name leads to, if it runs.
+    pub published: Option<u32>,
+    /// What the balancer says of it; None where there is no balancer.
+    pub member: Option<balancer::Member>,
+}
+
+impl Observed {
+    /// The generation that the public name leads to, else the newest.
+    pub fn current(&self) -> Option<&Running> {
+        let published = |running: &&Running| Some(running.generation.number) == self.published;
+        self.running.iter().find(published).or(self.running.last())
+    }
+
+    fn seen(&self) -> plan::Replica {
+        let numbers = self.running.iter().map(|running| running.generation.number);
+        let ended = self.ended.iter().map(|generation| generation.number);
+        plan::Replica {
+            number: self.number,
+            last: numbers.clone().chain(ended).max().unwrap_or_default(),
+            running: numbers.collect(),
+            published: self.published,
+            member: self.member.as_ref().map_or(plan::Member::NoBalancer, standing),
+        }
+    }
+}
+
+fn standing(member: &balancer::Member) -> plan::Member {
+    let status = &member.status;
+    if status.serves() {
+        plan::Member::Serving
+    } else if status.is_stopped() || status.is_standby() {
+        plan::Member::TakenOut
+    } else if status.is_draining() || status.is_disabled() {
+        plan::Member::Drained
+    } else {
+        plan::Member::InError
+    }
+}
+
+impl Observation {
+    /// What the planner needs of it.
+    pub fn seen(&self) -> plan::Seen {
+        plan::Seen { replicas: self.replicas.iter().map(Observed::seen).collect() }
+    }
+
+    /// One replica.
+    pub fn replica(&self, number: u32) -> Option<&Observed> {
+        self.replicas.iter().find(|replica| replica.number == number)
+    }
+
+    /// One generation that runs.
+    pub fn running(&self, id: Id) -> Option<&Running> {
+        let mut running = self.replica(id.replica)?.running.iter();
+        running.find(|running| running.generation.number == id.generation)
+    }
+}
+
+/// Looks at a pool. php-fpm is asked for the configuration of the replicas in
+/// `ask`, and of those of which nothing is recorded; that takes 30 ms of CPU
+/// for each.
+pub async fn observe(pool: &Arc<Pool>, balancer: &Balancer, ask: &[u32]) -> Result<Observation> {
+    let records = php_fpm::discover(pool)?;
+    let table = read_table()?;
+    let unknown = |replica: &u32| {
+        let newest = records.iter().rfind(|record| record.replica == *replica);
+        ask.contains(replica) || newest.is_none_or(|record| table.listens(&record.public))
+    };
+    let (resolved, members) = tokio::try_join!(
+        resolve(pool, pool.replicas().filter(unknown).collect()),
+        balancer.members(),
+    )?;
+    let table = read_table()?; // php-fpm has taken its time: look again
+    let mut resolved = resolved.into_iter().peekable();
+    let mut members = members.into_iter();
+    let mut replicas = Vec::new();
+    for number in pool.replicas() {
+        let resolved = resolved.next_if(|(replica, _)| *replica == number).map(|(_, it)| it);
+        let records = records.iter().filter(|record| record.replica == number).cloned().collect();
+        let member = members.next();
+        replicas.push(observe_replica(number, resolved, records, member, &table)?);
+    }
+    Ok(Observation { replicas })
+}
+
+fn observe_replica(
+    number: u32,
+    resolved: Option<Resolved>,
+    records: Vec<Generation>,
+    member: Option<balancer::Member>,
+    table: &Table,
+) -> Result<Observed> {
+    let adopted = resolved.as_ref().map(|resolved| Generation::adopted(number, resolved));
+    let mut observed =
+        Observed { number, resolved, running: vec![], ended: vec![], published: None, member };
+    for generation in adopted.into_iter().chain(records) {
+        refuse_stranger(&generation)?;
+        match php_fpm::look(&generation, table)? {
+            None if generation.number == 0 => {}
+            None => observed.ended.push(generation),
+            Some(running) => {
+                let published = generation.is_published().map_err(|error| {
+                    Error::failed(format!("{}: {error}", generation.public.display()))
+                })?;
+                observed.published = observed.published.or(published.then_some(generation.number));
+                observed.running.push(running);
+            }
+        }
+    }
+    Ok(observed)
+}
+
+/// A file or a directory on the public name is not ours to replace.
+fn refuse_stranger(generation: &Generation) -> Result<()> {
+    match socket::read_name(&generation.public) {
+        Ok(Name::Stranger) => {
+            let path = generation.public.display();
+            Err(Error::config(format!("{path} is neither a socket nor a symlink"))
+                .hint("it is where a replica's public socket belongs: move it away"))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn resolve(pool: &Arc<Pool>, replicas: Vec<u32>) -> Result<Vec<(u32, Resolved)>> {
+    if replicas.is_empty() {
+        return Ok(Vec::new());
+    }
+    let command = Arc::new(Command::of(pool)?);
+    let mut asked = JoinSet::new();
+    for replica in replicas {
+        let (pool, command) = (Arc::clone(pool), Arc::clone(&command));
+        asked.spawn(async move {
+            Resolved::read(&pool, &command, replica).await.map(|resolved| (replica, resolved))
+        });
+    }
+    let mut all = asked.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
+    all.sort_by_key(|(replica, _)| *replica);
+    Ok(all)
+}
+
+fn read_table() -> Result<Table> {
+    Table::read().map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))
+}
