@@ -1,9 +1,140 @@
 //! Taking a pool from what it is to what is wanted: observe, plan, execute.
+//!
+//! Start, stop and restart differ only in their goal. So does what comes after
+//! a crash: the next command sees what is there, and plans from it.
 
+mod execute;
 mod goal;
+mod monitor;
+mod observe;
 mod plan;
 mod step;
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 pub use goal::{Goal, Wanted};
+pub use observe::{Observation, Observed, observe};
 pub use plan::{Member, Replica, Seen, plan};
 pub use step::{Id, Stage, Step, Title};
+
+use crate::balancer::Balancer;
+use crate::error::{Error, Result};
+use crate::event::{Event, Report};
+use crate::lock::Lock;
+use crate::pool::Pool;
+use crate::release::{self, Release};
+use execute::{Execution, millis};
+
+/// What a command asks for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What is wanted of which replicas.
+    pub goal: Goal,
+    /// How long requests in flight are waited for; None: as configured.
+    pub drain_timeout: Option<Duration>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Wait for the pool's lock, or refuse.
+    pub wait: bool,
+}
+
+/// Takes a pool to the goal, as its only hand.
+pub async fn run(pool: &Arc<Pool>, request: &Request, report: &mut dyn Report) -> Result<()> {
+    let started = Instant::now();
+    report.event(&Event::Pool { pool: pool.name.clone() });
+    let balancer = Balancer::of(pool)?;
+    let result = if request.dry_run {
+        prepare(pool, &balancer, &request.goal).await.map(|prepared| {
+            report.event(&Event::Plan { stages: prepared.stages });
+        })
+    } else {
+        change(pool, &balancer, request, report).await
+    };
+    let (ok, ms) = (result.is_ok(), millis(started));
+    report.event(&Event::Done { pool: pool.name.clone(), ok, ms });
+    result
+}
+
+async fn change(
+    pool: &Arc<Pool>,
+    balancer: &Balancer,
+    request: &Request,
+    report: &mut dyn Report,
+) -> Result<()> {
+    let goal = &request.goal;
+    let told = |holder: &_| report.event(&Event::LockWait { holder: Clone::clone(holder) });
+    let _lock = Lock::take(&pool.lock_file(), &pool.name, request.wait, told).await?;
+    let Prepared { observation, release, stages } = prepare(pool, balancer, goal).await?;
+    report_nothing(goal, &stages, report);
+    let mut execution = Execution {
+        pool,
+        balancer,
+        observation,
+        release,
+        drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),
+        keep_floor: goal.state != Wanted::Stopped,
+        report,
+        fresh: std::collections::BTreeMap::new(),
+        busy: Vec::new(),
+        drained: Vec::new(),
+    };
+    execution.execute(&stages).await?;
+    match goal.state {
+        Wanted::Renewed => monitor::check(pool).await,
+        Wanted::Running | Wanted::Stopped => Ok(()),
+    }
+}
+
+struct Prepared {
+    observation: Observation,
+    release: Option<Release>,
+    stages: Vec<Stage>,
+}
+
+/// All that can be wrong before anything is changed is found here.
+async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, goal: &Goal) -> Result<Prepared> {
+    let starts = goal.state != Wanted::Stopped;
+    let release = match &pool.settings.php.pinning {
+        Some((symlink, current_dir)) if starts => {
+            release::check_mount_point(current_dir)?;
+            Some(Release::resolve(symlink)?)
+        }
+        _ => None,
+    };
+    let ask: &[u32] = if starts { &goal.replicas } else { &[] };
+    let observation = observe(pool, balancer, ask).await?;
+    if starts {
+        observation.check_sockets()?;
+    }
+    let stages = plan(&observation.seen(), goal);
+    Ok(Prepared { observation, release, stages })
+}
+
+fn report_nothing(goal: &Goal, stages: &[Stage], report: &mut dyn Report) {
+    let because = match goal.state {
+        Wanted::Running => "is already running",
+        Wanted::Stopped => "is not running",
+        Wanted::Renewed => return,
+    };
+    for &replica in &goal.replicas {
+        let planned = stages.iter().any(|stage| stage.title.replica() == Some(replica));
+        if !planned {
+            report.event(&Event::Nothing { replica, because });
+        }
+    }
+}
+
+impl Observation {
+    /// Whether new generations can listen where the configuration says.
+    fn check_sockets(&self) -> Result<()> {
+        let resolved = self.replicas.iter().filter_map(|replica| replica.resolved.as_ref());
+        for dir in resolved.filter_map(|resolved| resolved.listen.parent()) {
+            rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).map_err(|error| {
+                Error::config(format!("cannot create sockets in {}: {error}", dir.display()))
+                    .hint("`listen` in the php-fpm configuration names a directory that must be there and be writable for you")
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -58,15 +58,14 @@ impl Observed {
 }
 
 fn standing(member: &balancer::Member) -> plan::Member {
-    let status = &member.status;
-    if status.serves() {
+    if member.serves {
         plan::Member::Serving
-    } else if status.is_stopped() || status.is_standby() {
-        plan::Member::TakenOut
-    } else if status.is_draining() || status.is_disabled() {
+    } else if member.in_error {
+        plan::Member::InError
+    } else if member.draining {
         plan::Member::Drained
     } else {
-        plan::Member::InError
+        plan::Member::TakenOut
     }
 }
 

@@ -105,6 +105,19 @@ pub enum Title {
     Switching,
 }
 
+impl Title {
+    /// The replica that it is about; None where it is about all.
+    pub fn replica(&self) -> Option<u32> {
+        match self {
+            Self::Deactivating(replica)
+            | Self::Stopping(replica)
+            | Self::Starting(replica)
+            | Self::Activating(replica) => Some(*replica),
+            Self::Switching => None,
+        }
+    }
+}
+
 impl fmt::Display for Title {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

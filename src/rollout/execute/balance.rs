@@ -15,12 +15,11 @@ impl Execution<'_> {
         self.await_another_serving(replica).await?;
         // Noted first: a call that fails half-way may have had its effect.
         self.drained.push(replica);
-        self.balancer.drain(replica).await
+        self.balancer.drain(member(replica)).await
     }
 
     pub(super) async fn enable(&mut self, replica: u32) -> Result<()> {
-        let probe = self.pool.settings.php.monitor_url.as_deref();
-        let enabled = self.balancer.enable(replica, probe).await?;
+        let enabled = self.balancer.enable(member(replica)).await?;
         self.drained.retain(|drained| *drained != replica);
         if let Some(text) = remark(replica, &enabled) {
             self.report.event(&Event::Warning { text });
@@ -52,7 +51,7 @@ impl Execution<'_> {
         let table = Table::read().unwrap_or_default();
         Ok(self.observation.replicas.iter().filter(|other| other.number != replica).any(|other| {
             let in_balancer =
-                members.get(other.number as usize - 1).is_none_or(|member| member.status.serves());
+                members.get(member(other.number)).is_none_or(|member| member.serves);
             let running = other.running.iter().chain(self.fresh.get(&other.number));
             let mut listening = running.filter(|it| table.listens(&it.generation.bound));
             in_balancer && listening.any(|it| it.generation.is_published().unwrap_or(false))
@@ -60,9 +59,19 @@ impl Execution<'_> {
     }
 }
 
+/// Members are counted from 0, replicas from 1.
+fn member(replica: u32) -> usize {
+    replica as usize - 1
+}
+
 fn remark(replica: u32, enabled: &Enabled) -> Option<String> {
     match enabled {
         Enabled::Serving => None,
-        other => Some(format!("replica {replica}: {other}")),
+        Enabled::StillInError { retry_seconds } => Some(format!(
+            "replica {replica} answers, but the balancer takes it for broken until it tries it again, within {retry_seconds}s (retry=0 on the member avoids that)"
+        )),
+        Enabled::Held { status } => Some(format!(
+            "replica {replica} answers, but the balancer keeps it out: its status is \"{status}\""
+        )),
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Execution, millis};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::fastcgi;
+use crate::fastcgi::{self, FastCgiError};
 use crate::php_fpm::Generation;
 use crate::rollout::step::Id;
 use crate::socket::{Bound, Table};
@@ -78,6 +78,6 @@ async fn children_are_idle(generation: &Generation, deadline: Instant) -> bool {
     let left = deadline.saturating_duration_since(Instant::now());
     match fastcgi::status(&generation.socket, path, left).await {
         Ok(status) => status.active_processes <= 1,
-        Err(error) => !error.is_timeout(),
+        Err(error) => !matches!(error, FastCgiError::TimedOut { .. }),
     }
 }

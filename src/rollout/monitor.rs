@@ -1,0 +1,23 @@
+//! After a rollout: ask the operator's `monitor_url` through the web server.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Fails unless the page answers with a success. The rollout itself is done by now.
+pub(super) async fn check(pool: &Pool) -> Result<()> {
+    let Some(url) = &pool.settings.php.monitor_url else { return Ok(()) };
+    let failed = |what: String| {
+        Error::failed(format!("the rollout of \"{}\" is done, but {url} {what}", pool.name))
+            .hint("the replicas answer on their sockets: look at the web server, or correct monitor_url")
+    };
+    let client = crate::http::client(TIMEOUT)?;
+    match client.get(url).send().await {
+        Ok(response) if response.status().is_success() => Ok(()),
+        Ok(response) => Err(failed(format!("answers {}", response.status()))),
+        Err(error) => Err(failed(format!("does not answer: {}", crate::http::reason(&error)))),
+    }
+}
