@@ -5,6 +5,7 @@
 pub mod apache;
 
 use crate::error::Result;
+use crate::pool::Pool;
 use apache::Apache;
 
 /// A pool's balancer.
@@ -54,6 +55,16 @@ pub enum Enabled {
 }
 
 impl Balancer {
+    /// The balancer that a pool's configuration names. Asks it nothing yet.
+    pub fn of(pool: &Pool) -> Result<Self> {
+        let Some(apache) = &pool.settings.apache else { return Ok(Self::None) };
+        let driver = Apache::new(&apache.manager_url, &apache.balancer_name, apache.member_urls())?;
+        match &pool.settings.php.monitor_url {
+            Some(url) => driver.with_probe(url).map(Self::Apache),
+            None => Ok(Self::Apache(driver)),
+        }
+    }
+
     /// The name that `list` shows: `none` or `apache`.
     pub fn name(&self) -> &'static str {
         match self {

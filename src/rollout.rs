@@ -103,7 +103,7 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, goal: &Goal) -> Result<P
         _ => None,
     };
     let ask: &[u32] = if starts { &goal.replicas } else { &[] };
-    let observation = observe(pool, balancer, ask).await?;
+    let observation = observe(pool, balancer.members(), ask).await?;
     if starts {
         observation.check_sockets()?;
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::http;
 use crate::pool::Pool;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -11,13 +12,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) async fn check(pool: &Pool) -> Result<()> {
     let Some(url) = &pool.settings.php.monitor_url else { return Ok(()) };
     let failed = |what: String| {
-        Error::failed(format!("the rollout of \"{}\" is done, but {url} {what}", pool.name))
-            .hint("the replicas answer on their sockets: look at the web server, or correct monitor_url")
+        Error::failed(format!("the rollout of \"{}\" is done, but {url} {what}", pool.name)).hint(
+            "the replicas answer on their sockets: look at the web server, or correct monitor_url",
+        )
     };
-    let client = crate::http::client(TIMEOUT)?;
-    match client.get(url).send().await {
+    let page = http::page(url).map_err(|error| error.within("monitor_url"))?;
+    match http::client(&page, TIMEOUT)?.get(page).send().await {
         Ok(response) if response.status().is_success() => Ok(()),
         Ok(response) => Err(failed(format!("answers {}", response.status()))),
-        Err(error) => Err(failed(format!("does not answer: {}", crate::http::reason(&error)))),
+        Err(error) => Err(failed(format!("does not answer: {}", http::cause(&error)))),
     }
 }

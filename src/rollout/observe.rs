@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::plan;
 use super::step::Id;
-use crate::balancer::{self, Balancer};
+use crate::balancer;
 use crate::error::{Error, Result};
 use crate::php_fpm::{self, Command, Generation, Resolved, Running};
 use crate::pool::Pool;
@@ -90,17 +90,19 @@ impl Observation {
 /// Looks at a pool. php-fpm is asked for the configuration of the replicas in
 /// `ask`, and of those of which nothing is recorded; that takes 30 ms of CPU
 /// for each.
-pub async fn observe(pool: &Arc<Pool>, balancer: &Balancer, ask: &[u32]) -> Result<Observation> {
+pub async fn observe(
+    pool: &Arc<Pool>,
+    members: impl Future<Output = Result<Vec<balancer::Member>>>,
+    ask: &[u32],
+) -> Result<Observation> {
     let records = php_fpm::discover(pool)?;
     let table = read_table()?;
     let unknown = |replica: &u32| {
         let newest = records.iter().rfind(|record| record.replica == *replica);
         ask.contains(replica) || newest.is_none_or(|record| table.listens(&record.public))
     };
-    let (resolved, members) = tokio::try_join!(
-        resolve(pool, pool.replicas().filter(unknown).collect()),
-        balancer.members(),
-    )?;
+    let (resolved, members) =
+        tokio::try_join!(resolve(pool, pool.replicas().filter(unknown).collect()), members,)?;
     let table = read_table()?; // php-fpm has taken its time: look again
     let mut resolved = resolved.into_iter().peekable();
     let mut members = members.into_iter();

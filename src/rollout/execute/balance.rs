@@ -50,8 +50,7 @@ impl Execution<'_> {
         let members = self.balancer.members().await?;
         let table = Table::read().unwrap_or_default();
         Ok(self.observation.replicas.iter().filter(|other| other.number != replica).any(|other| {
-            let in_balancer =
-                members.get(member(other.number)).is_none_or(|member| member.serves);
+            let in_balancer = members.get(member(other.number)).is_none_or(|member| member.serves);
             let running = other.running.iter().chain(self.fresh.get(&other.number));
             let mut listening = running.filter(|it| table.listens(&it.generation.bound));
             in_balancer && listening.any(|it| it.generation.is_published().unwrap_or(false))

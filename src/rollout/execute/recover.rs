@@ -4,7 +4,7 @@ use super::Execution;
 use crate::error::Error;
 use crate::event::Event;
 use crate::php_fpm;
-use crate::rollout::observe::observe;
+use crate::rollout::observe::{Observed, observe};
 
 impl Execution<'_> {
     /// Returns the error that ends the rollout.
@@ -59,28 +59,29 @@ impl Execution<'_> {
     }
 
     async fn state_left(&self) -> String {
-        match observe(self.pool, self.balancer, &[]).await {
+        match observe(self.pool, self.balancer.members(), &[]).await {
             Ok(now) => {
                 let pool = &self.pool.name;
-                let replicas: Vec<String> =
-                    now.replicas.iter().map(|replica| self.describe(replica)).collect();
+                let replicas: Vec<String> = now.replicas.iter().map(describe).collect();
                 format!("pool \"{pool}\" is left as follows: {}", replicas.join("; "))
             }
-            Err(error) => error.within(format!("pool \"{}\" has failed, and", self.pool.name)).to_string(),
+            Err(error) => {
+                error.within(format!("pool \"{}\" has failed, and", self.pool.name)).to_string()
+            }
         }
     }
+}
 
-    fn describe(&self, replica: &crate::rollout::Observed) -> String {
-        let what = match (replica.current(), replica.published) {
-            (None, _) => "does not run".to_owned(),
-            (Some(_), None) => "runs, but its public name does not lead to it".to_owned(),
-            (Some(running), Some(_)) => {
-                let on = running.generation.release.as_ref();
-                on.map_or("runs".to_owned(), |it| format!("runs {}", it.path.display()))
-            }
-        };
-        let member = replica.member.as_ref();
-        let balancer = member.map(|it| format!(" (LB=\"{}\")", it.status)).unwrap_or_default();
-        format!("replica {} {what}{balancer}", replica.number)
-    }
+fn describe(replica: &Observed) -> String {
+    let what = match (replica.current(), replica.published) {
+        (None, _) => "does not run".to_owned(),
+        (Some(_), None) => "runs, but its public name does not lead to it".to_owned(),
+        (Some(running), Some(_)) => {
+            let on = running.generation.release.as_ref();
+            on.map_or("runs".to_owned(), |it| format!("runs {}", it.path.display()))
+        }
+    };
+    let member = replica.member.as_ref();
+    let balancer = member.map(|it| format!(" (LB=\"{}\")", it.status)).unwrap_or_default();
+    format!("replica {} {what}{balancer}", replica.number)
 }

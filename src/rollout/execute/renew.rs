@@ -90,7 +90,11 @@ impl Execution<'_> {
         let pinning = self.pool.settings.php.pinning.as_ref();
         let below = pinning.map_or(self.pool.root.path(), |(_, current_dir)| current_dir);
         let outside = generation.release.as_ref().map_or(below, |release| &release.path);
-        below.join(if outside.join(file).is_file() { Path::new(file) } else { "index.php".as_ref() })
+        below.join(if outside.join(file).is_file() {
+            Path::new(file)
+        } else {
+            "index.php".as_ref()
+        })
     }
 
     fn check_pin(&self, running: &Running) -> Result<()> {

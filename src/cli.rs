@@ -1,0 +1,69 @@
+//! The command line.
+
+mod change;
+mod list;
+mod scope;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Result};
+use crate::pool::Root;
+use crate::rollout::Wanted;
+
+/// Restart PHP-FPM pools, and move them to new releases, without losing a request.
+#[derive(Debug, Parser)]
+#[command(name = "pools-manager", version, max_term_width = 100, subcommand_required = true)]
+#[command(
+    after_help = "Exit status: 0 done, 1 failed, 2 usage or configuration, 3 the pool is locked."
+)]
+pub struct Cli {
+    /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
+    #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT")]
+    root: Option<PathBuf>,
+    /// Print JSON: one document for status and list, one line for each event else
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start what does not run: all pools, one pool, or one replica
+    Start(change::Args),
+    /// Stop all pools, one pool, or one replica; requests in flight are finished
+    Stop(change::StopArgs),
+    /// Move all pools, one pool, or one replica to the current release, losing no request
+    Restart(change::RestartArgs),
+    /// Show how all pools, one pool, or one replica are
+    Status(status::Args),
+    /// List the pools
+    List(list::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub async fn run(self) -> Result<()> {
+        let root = root(self.root)?;
+        match self.command {
+            Command::Start(args) => args.run(&root, self.json).await,
+            Command::Stop(args) => args.run(&root, self.json).await,
+            Command::Restart(args) => args.run(&root, self.json).await,
+            Command::Status(args) => args.run(&root, self.json).await,
+            Command::List(args) => args.run(&root, self.json),
+        }
+    }
+}
+
+/// Replicas outlive the working directory, and the kernel knows their sockets
+/// by the path that they bound: so the root is absolute and free of symlinks.
+fn root(named: Option<PathBuf>) -> Result<Root> {
+    let path = named.unwrap_or_else(|| PathBuf::from("."));
+    match std::fs::canonicalize(&path) {
+        Ok(path) => Ok(Root::new(path)),
+        Err(error) => Err(Error::config(format!("the root {}: {error}", path.display()))),
+    }
+}

@@ -1,0 +1,84 @@
+//! `start`, `stop`, `restart`
+
+use std::time::Duration;
+
+use super::Wanted;
+use super::scope::{Scope, Selected};
+use crate::config::Strategy;
+use crate::error::Result;
+use crate::pool::Root;
+use crate::render;
+use crate::rollout::{self, Goal, Request};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    scope: Option<Scope>,
+    /// Only say what would be done
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// Exit with status 3 when another command is at work on the pool, instead of waiting
+    #[arg(long, global = true)]
+    no_wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StopArgs {
+    #[command(flatten)]
+    args: Args,
+    /// How long to wait for requests in flight [default: 60, or as the pool is
+    /// configured]
+    #[arg(long, value_name = "SECONDS", global = true)]
+    timeout: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RestartArgs {
+    #[command(flatten)]
+    stop: StopArgs,
+    /// rolling: one replica after the other. swap: all new ones beside the old ones, then all at
+    /// once [default: strategy of the pool]
+    #[arg(long, global = true)]
+    strategy: Option<Strategy>,
+}
+
+impl Args {
+    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+        self.change(root, json, Wanted::Running, None, None).await
+    }
+
+    async fn change(
+        self,
+        root: &Root,
+        json: bool,
+        state: Wanted,
+        timeout: Option<u64>,
+        strategy: Option<Strategy>,
+    ) -> Result<()> {
+        let mut report = render::for_stdout(json);
+        for Selected { pool, replicas } in self.scope.unwrap_or(Scope::All).select_all(root)? {
+            let strategy = strategy.unwrap_or(pool.settings.strategy());
+            let request = Request {
+                goal: Goal { state, replicas, strategy },
+                drain_timeout: timeout.map(Duration::from_secs),
+                dry_run: self.dry_run,
+                wait: !self.no_wait,
+            };
+            rollout::run(&pool, &request, report.as_mut()).await?;
+        }
+        Ok(())
+    }
+}
+
+impl StopArgs {
+    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+        self.args.change(root, json, Wanted::Stopped, self.timeout, None).await
+    }
+}
+
+impl RestartArgs {
+    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+        let StopArgs { args, timeout } = self.stop;
+        args.change(root, json, Wanted::Renewed, timeout, self.strategy).await
+    }
+}

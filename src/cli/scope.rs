@@ -1,0 +1,61 @@
+//! `all | single POOL [N]`
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+
+use crate::config;
+use crate::error::{Error, Result};
+use crate::pool::{Pool, Root};
+
+/// Which pools and replicas a command is about; all of them by default.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum Scope {
+    /// All pools (the default)
+    All,
+    /// One pool, or one replica of it
+    Single {
+        /// The pool's name
+        pool: String,
+        /// The replica's number, from 1
+        replica: Option<u32>,
+    },
+}
+
+/// A pool, and the replicas of it that are meant.
+pub(super) struct Selected {
+    pub(super) pool: Arc<Pool>,
+    pub(super) replicas: Vec<u32>,
+}
+
+impl Scope {
+    /// The names of the pools that are meant.
+    pub(super) fn names(&self, root: &Root) -> Result<Vec<String>> {
+        match self {
+            Self::All => config::pool_names(root),
+            Self::Single { pool, .. } => Ok(vec![pool.clone()]),
+        }
+    }
+
+    /// Reads one of them.
+    pub(super) fn select(&self, root: &Root, name: &str) -> Result<Selected> {
+        let pool = Arc::new(config::load(root, name)?);
+        let replicas = match self {
+            Self::Single { replica: Some(replica), .. } => {
+                if !(1..=pool.replica_count).contains(replica) {
+                    let message = format!("the pool \"{name}\" has no replica {replica}");
+                    let hint = format!("its replicas are 1 to {}", pool.replica_count);
+                    return Err(Error::config(message).hint(hint));
+                }
+                vec![*replica]
+            }
+            _ => pool.replicas().collect(),
+        };
+        Ok(Selected { pool, replicas })
+    }
+
+    /// Reads them all: before anything is changed, every file must be in order.
+    pub(super) fn select_all(&self, root: &Root) -> Result<Vec<Selected>> {
+        self.names(root)?.iter().map(|name| self.select(root, name)).collect()
+    }
+}

@@ -1,0 +1,93 @@
+//! `status`
+
+use tokio::task::JoinSet;
+
+use super::scope::Scope;
+use crate::error::{Error, Result};
+use crate::pool::Root;
+use crate::status::{PoolStatus, ReplicaStatus, status};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    scope: Option<Scope>,
+    /// Show only whether each replica is well
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+impl Args {
+    /// Shows all pools, also when some are not well; then fails with what was wrong.
+    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+        let looked = look(self.scope.unwrap_or(Scope::All), root).await?;
+        if json {
+            show_json(&looked);
+        } else {
+            for (pool, found) in &looked {
+                show(pool, found, self.quiet);
+            }
+        }
+        let verdicts = looked.into_iter().map(|(_, found)| found.and_then(|it| it.verdict()));
+        all_in_one(verdicts.filter_map(Result::err).collect())
+    }
+}
+
+type Looked = Vec<(String, Result<PoolStatus>)>;
+
+async fn look(scope: Scope, root: &Root) -> Result<Looked> {
+    let names = scope.names(root)?;
+    let mut tasks = JoinSet::new();
+    for (place, name) in names.into_iter().enumerate() {
+        let (scope, root) = (scope.clone(), root.clone());
+        tasks.spawn(async move {
+            let found = match scope.select(&root, &name) {
+                Ok(selected) => status(&selected.pool, &selected.replicas).await,
+                Err(error) => Err(error),
+            };
+            (place, name, found)
+        });
+    }
+    let mut all = tasks.join_all().await;
+    all.sort_by_key(|(place, ..)| *place);
+    Ok(all.into_iter().map(|(_, name, found)| (name, found)).collect())
+}
+
+fn all_in_one(errors: Vec<Error>) -> Result<()> {
+    let Some(exit) = errors.iter().map(|error| error.exit).max_by_key(|exit| *exit as u8) else {
+        return Ok(());
+    };
+    let messages: Vec<String> = errors.iter().map(Error::to_string).collect();
+    Err(Error { exit, message: messages.join("\n"), hint: None })
+}
+
+fn show(pool: &str, found: &Result<PoolStatus>, quiet: bool) {
+    println!("Redundant pool \"{pool}\"...");
+    if let Ok(status) = found {
+        for replica in &status.replicas {
+            println!("{}", line(replica, quiet));
+        }
+    }
+}
+
+fn line(status: &ReplicaStatus, quiet: bool) -> String {
+    let ReplicaStatus { replica, ok, lb, ping_php, current, .. } = status;
+    let word = if *ok { "OK" } else { "Error" };
+    let short = format!("  Status for replica {replica} [{word}]");
+    if quiet {
+        return short;
+    }
+    format!("{short}  (LB=\"{lb}\", ping_php=\"{ping_php}\", current=\"{current}\")")
+}
+
+fn show_json(looked: &Looked) {
+    let pools: Vec<serde_json::Value> = looked
+        .iter()
+        .map(|(pool, found)| match found {
+            Ok(status) => serde_json::json!(status),
+            Err(error) => serde_json::json!({
+                "pool": pool, "ok": false, "replicas": [], "problems": [error.to_string()]
+            }),
+        })
+        .collect();
+    println!("{}", serde_json::json!({ "pools": pools }));
+}

@@ -1,0 +1,25 @@
+//! Shows events: as the classic lines, with live progress on a terminal, or
+//! as JSON lines.
+
+mod classic;
+mod json;
+mod live;
+
+use std::io::IsTerminal;
+
+use crate::event::Report;
+use classic::Classic;
+use json::JsonLines;
+use live::Live;
+
+/// The renderer for this standard output.
+pub fn for_stdout(json: bool) -> Box<dyn Report> {
+    let stdout = std::io::stdout();
+    if json {
+        Box::new(JsonLines(stdout))
+    } else if stdout.is_terminal() {
+        Box::new(Live::default())
+    } else {
+        Box::new(Classic::new(stdout))
+    }
+}

@@ -1,0 +1,136 @@
+//! The classic lines, as scripts have read them since the original:
+//! `  Stopping replica 2 . [OK]`, with one dot for each second waited.
+
+use std::io::Write;
+
+use crate::event::{Event, Report};
+use crate::rollout::Stage;
+
+/// Writes a stage's line bit by bit.
+pub(super) struct Classic<W> {
+    out: W,
+    dots: Dots,
+    /// What was said in the middle of a line, to follow it.
+    warnings: Vec<String>,
+    in_line: bool,
+}
+
+/// Counts the whole seconds of a stage's waiting.
+#[derive(Default)]
+pub(super) struct Dots {
+    shown: u64,
+}
+
+impl Dots {
+    /// The dots to add when a step has waited for so long.
+    pub(super) fn more(&mut self, waited_ms: u64) -> String {
+        let new = (waited_ms / 1000).saturating_sub(self.shown);
+        self.shown += new;
+        ".".repeat(usize::try_from(new).unwrap_or_default())
+    }
+}
+
+impl<W: Write> Classic<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out, dots: Dots::default(), warnings: Vec::new(), in_line: false }
+    }
+
+    fn write(&mut self, text: &str) {
+        // A reader that has gone away must not stop a rollout.
+        let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+    }
+
+    fn end_line(&mut self, text: &str) {
+        self.in_line = false;
+        self.write(text);
+        for warning in std::mem::take(&mut self.warnings) {
+            self.write(&line(&Event::Warning { text: warning }));
+        }
+    }
+}
+
+impl<W: Write> Report for Classic<W> {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::StageStarted { title } => {
+                self.dots = Dots::default();
+                self.in_line = true;
+                self.write(&format!("  {title} "));
+            }
+            Event::Progress { waited_ms, .. } => {
+                let dots = self.dots.more(*waited_ms);
+                self.write(&dots);
+            }
+            Event::StageDone { .. } => self.end_line(" [OK]\n"),
+            Event::StageFailed { reason, .. } => self.end_line(&failed(reason)),
+            Event::Warning { text } if self.in_line => self.warnings.push(text.clone()),
+            other => self.write(&line(other)),
+        }
+    }
+}
+
+/// How a stage's line ends that has failed.
+pub(super) fn failed(reason: &str) -> String {
+    format!(" [FAILED]\n{}", indent(reason))
+}
+
+/// The lines of an event that is no part of a stage; empty for what is not shown.
+pub(super) fn line(event: &Event) -> String {
+    match event {
+        Event::Pool { pool } => format!("Redundant pool \"{pool}\"...\n"),
+        Event::LockWait { holder } => format!("  Waiting: the pool is locked by {holder}\n"),
+        Event::Nothing { replica, because } => format!("  Replica {replica} {because}\n"),
+        Event::Warning { text } => format!("  Warning: {text}\n"),
+        Event::Plan { stages } if stages.is_empty() => "  Nothing to do\n".to_owned(),
+        Event::Plan { stages } => stages.iter().map(planned).collect(),
+        _ => String::new(),
+    }
+}
+
+fn planned(stage: &Stage) -> String {
+    let steps: Vec<String> = stage.steps.iter().map(ToString::to_string).collect();
+    format!("  {}\n{}", stage.title, indent(&steps.join("\n")))
+}
+
+fn indent(text: &str) -> String {
+    text.lines().flat_map(|line| ["    ", line, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::Title;
+
+    fn shown(events: &[Event]) -> String {
+        let mut classic = Classic::new(Vec::new());
+        for event in events {
+            classic.event(event);
+        }
+        String::from_utf8(classic.out).unwrap()
+    }
+
+    #[test]
+    fn lines_are_the_originals() {
+        let title = Title::Stopping(2);
+        let waited = |waited_ms| Event::Progress { replica: 2, accepted: 1, queued: 0, waited_ms };
+        let events = [
+            Event::Pool { pool: "www".to_owned() },
+            Event::StageStarted { title },
+            Event::StageDone { title, ms: 8 },
+            Event::StageStarted { title },
+            waited(900),
+            waited(2100),
+            Event::Warning { text: "1 request will be cut".to_owned() },
+            Event::StageFailed { title, reason: "no\nreally".to_owned() },
+        ];
+        assert_eq!(
+            shown(&events),
+            "Redundant pool \"www\"...\n  \
+             Stopping replica 2  [OK]\n  \
+             Stopping replica 2 .. [FAILED]\n    \
+             no\n    \
+             really\n  \
+             Warning: 1 request will be cut\n"
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! How a pool is: what `status` shows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::balancer::{self, Balancer};
+use crate::error::{Error, Result};
+use crate::fastcgi;
+use crate::php_fpm::Running;
+use crate::pool::Pool;
+use crate::release::Pinned;
+use crate::rollout::{Observed, observe};
+
+/// How long a replica has to answer a ping: one that is busy answers late.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How one pool is.
+#[derive(Debug, Serialize)]
+pub struct PoolStatus {
+    /// Its name.
+    pub pool: String,
+    /// Whether all replicas are well and run the same release.
+    pub ok: bool,
+    /// Its replicas, ascending.
+    pub replicas: Vec<ReplicaStatus>,
+    /// What is wrong with the pool as a whole.
+    pub problems: Vec<String>,
+}
+
+/// How one replica is.
+#[derive(Debug, Serialize)]
+pub struct ReplicaStatus {
+    /// Its number.
+    pub replica: u32,
+    /// Whether it gets requests and answers them.
+    pub ok: bool,
+    /// The balancer's own words; "none" without a balancer.
+    pub lb: String,
+    /// The answer to a ping, or why there is none.
+    pub ping_php: String,
+    /// The release that its processes see; empty when it does not run.
+    pub current: String,
+    /// The generation that its public name leads to; 0 is an adopted master.
+    pub generation: Option<u32>,
+    /// The master of that generation.
+    pub pid: Option<i32>,
+    /// How many generations of it run: more than one after a crash.
+    pub running: usize,
+}
+
+/// Looks at a pool, and pings those of its replicas that are in `wanted`.
+pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
+    let mut problems = Vec::new();
+    let members = match Balancer::of(pool)?.members().await {
+        Ok(members) => members,
+        Err(error) => {
+            problems.push(error.to_string());
+            Vec::new()
+        }
+    };
+    let seen = observe(pool, async { Ok(members) }, &[]).await?;
+    let mut replicas = Vec::new();
+    for observed in seen.replicas.iter().filter(|observed| wanted.contains(&observed.number)) {
+        replicas.push(replica_status(pool, observed).await);
+    }
+    let releases: Vec<&str> =
+        replicas.iter().filter(|it| it.running > 0).map(|it| it.current.as_str()).collect();
+    if releases.windows(2).any(|pair| pair[0] != pair[1]) {
+        problems.push("the replicas run different releases".to_owned());
+    }
+    let ok = problems.is_empty() && replicas.iter().all(|replica| replica.ok);
+    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems })
+}
+
+async fn replica_status(pool: &Pool, observed: &Observed) -> ReplicaStatus {
+    let published = observed.current().filter(|_| observed.published.is_some());
+    let ping = match published {
+        Some(running) => ping(running).await,
+        None => Err(match observed.running.len() {
+            0 => "not running".to_owned(),
+            _ => "running, but its public socket name does not lead to it".to_owned(),
+        }),
+    };
+    let (pinned, current) = match published {
+        Some(running) => current(pool, running),
+        None => (false, String::new()),
+    };
+    let (serves, lb) = standing(pool, observed.member.as_ref());
+    ReplicaStatus {
+        replica: observed.number,
+        ok: serves && ping.is_ok() && pinned && published.is_some_and(|it| it.master.is_some()),
+        lb,
+        ping_php: ping.unwrap_or_else(|why| why),
+        current,
+        generation: observed.published,
+        pid: published.and_then(|running| Some(running.master.as_ref()?.pid())),
+        running: observed.running.len(),
+    }
+}
+
+fn standing(pool: &Pool, member: Option<&balancer::Member>) -> (bool, String) {
+    match member {
+        Some(member) => (member.serves, member.status.clone()),
+        None if pool.settings.apache.is_some() => (false, "unknown".to_owned()),
+        None => (true, "none".to_owned()),
+    }
+}
+
+async fn ping(running: &Running) -> std::result::Result<String, String> {
+    let generation = &running.generation;
+    let expect = &generation.ping_response;
+    match fastcgi::ping(&generation.socket, &generation.ping_path, expect, PING_TIMEOUT).await {
+        Ok(()) => Ok(expect.clone()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What the processes see as their release, and whether that can serve.
+fn current(pool: &Pool, running: &Running) -> (bool, String) {
+    let Some((_, current_dir)) = &pool.settings.php.pinning else {
+        return (true, pool.root.path().display().to_string());
+    };
+    match running.pinned(current_dir) {
+        Some(Pinned::Release(release)) => (true, release.path.display().to_string()),
+        Some(Pinned::Deleted(path)) => (false, format!("{} (deleted)", path.display())),
+        Some(Pinned::Nothing) => (false, "not pinned".to_owned()),
+        None => (false, "unknown".to_owned()),
+    }
+}
+
+impl PoolStatus {
+    /// The error that `status` ends with, unless all is well.
+    pub fn verdict(&self) -> Result<()> {
+        let bad: Vec<String> =
+            self.replicas.iter().filter(|it| !it.ok).map(|it| it.replica.to_string()).collect();
+        let mut problems = self.problems.clone();
+        if !bad.is_empty() {
+            problems.push(format!("not well: replica {}", bad.join(", ")));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::failed(format!("pool \"{}\": {}", self.pool, problems.join("; "))))
+    }
+}
