@@ -28,7 +28,7 @@ impl Args {
             }
         }
         let verdicts = looked.into_iter().map(|(_, found)| found.and_then(|it| it.verdict()));
-        all_in_one(verdicts.filter_map(Result::err).collect())
+        all_in_one(&verdicts.filter_map(Result::err).collect::<Vec<_>>())
     }
 }
 
@@ -52,7 +52,7 @@ async fn look(scope: Scope, root: &Root) -> Result<Looked> {
     Ok(all.into_iter().map(|(_, name, found)| (name, found)).collect())
 }
 
-fn all_in_one(errors: Vec<Error>) -> Result<()> {
+fn all_in_one(errors: &[Error]) -> Result<()> {
     let Some(exit) = errors.iter().map(|error| error.exit).max_by_key(|exit| *exit as u8) else {
         return Ok(());
     };

@@ -176,12 +176,17 @@ impl Generation {
         if self.socket != self.public {
             socket::remove(&self.socket)?;
         }
-        if let Some(public) = &self.public_pid {
-            let dangles = fs::read_link(public)
-                .is_ok_and(|to| Some(to.as_os_str()) == self.pid_file.file_name());
-            if dangles {
-                socket::remove(public)?;
-            }
+        if self.number == 0 {
+            // Its pid file has the public name, which a newer generation may have by now.
+            return match socket::read_name(&self.pid_file)? {
+                socket::Name::Link(_) => Ok(()),
+                _ => socket::remove(&self.pid_file),
+            };
+        }
+        if let Some(public) = &self.public_pid
+            && socket::read_name(public)? == socket::Name::Link(self.pid_file.clone())
+        {
+            socket::remove(public)?;
         }
         socket::remove(&self.pid_file)
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -58,12 +59,14 @@ impl Resolved {
 async fn run(pool: &Pool, command: &Command, replica: u32) -> Result<std::process::Output> {
     let include = quoted(&pool.replica_conf(replica))?;
     let text = format!("include={include}\n[global]\nerror_log=/dev/null\nlog_level=notice\n");
-    let stdin = in_memory(&text).map_err(|error| Error::failed(format!("memfd: {error}")))?;
+    let file = in_memory(&text).map_err(|error| Error::failed(format!("memfd: {error}")))?;
+    // php-fpm closes its stdin before it reads its configuration; our file it can open.
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     let child = tokio::process::Command::new(&command.program)
         .args(&command.args)
-        .args(["--fpm-config", "/dev/stdin", "-tt"])
+        .args(["--fpm-config", &path, "-tt"])
         .current_dir(pool.root.path())
-        .stdin(stdin)
+        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
