@@ -208,3 +208,6 @@ fn stop_all(replica: u32, ids: impl Iterator<Item = Id>, idle: Option<Id>) -> Op
 fn stage(title: Title, steps: impl IntoIterator<Item = Step>) -> Stage {
     Stage { title, steps: steps.into_iter().collect() }
 }
+
+#[cfg(test)]
+mod properties;

@@ -18,7 +18,7 @@ impl Execution<'_> {
             return Err(Error::failed(format!("{to} does not listen any more")));
         }
         self.keep_reachable(replica)?;
-        for name in self.names(replica) {
+        for name in self.names_leading_to(replica) {
             socket::publish(&name, &target).map_err(|error| cannot("publish", &name, &error))?;
         }
         Ok(())
@@ -28,8 +28,7 @@ impl Execution<'_> {
     /// and those that were lent to it.
     pub(super) fn unpublish(&mut self, replica: u32) -> Result<()> {
         self.keep_reachable(replica)?;
-        let own = self.names(replica);
-        for name in own.iter().cloned().chain(self.lent_to(replica)) {
+        for name in self.names_leading_to(replica) {
             socket::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
         }
         Ok(())
@@ -66,6 +65,11 @@ impl Execution<'_> {
                 .map_err(|error| cannot("link", &generation.public, &error))?;
         }
         Ok(())
+    }
+
+    /// The replica's own names, and those that were lent to it.
+    fn names_leading_to(&self, replica: u32) -> Vec<PathBuf> {
+        self.names(replica).into_iter().chain(self.lent_to(replica)).collect()
     }
 
     /// The public names that the replica's generations have had.

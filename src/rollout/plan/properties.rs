@@ -1,0 +1,255 @@
+//! Holds the planner to the rules over random observations: each plan is
+//! played on a small model of the world, which is looked at after every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest::strategy::Strategy as Generate;
+
+use super::*;
+use crate::config::Strategy;
+
+/// Where a name leads, who lives, and what the balancer thinks.
+#[derive(Debug, Clone)]
+struct World(BTreeMap<u32, Model>);
+
+#[derive(Debug, Clone)]
+struct Model {
+    last: u32,
+    alive: BTreeSet<u32>,
+    ready: BTreeSet<u32>,
+    idle: BTreeSet<u32>,
+    name: Option<Id>,
+    member: Member,
+}
+
+impl World {
+    fn of(seen: &Seen) -> Self {
+        let model = |replica: &Replica| Model {
+            last: replica.last,
+            alive: replica.running.iter().copied().collect(),
+            ready: replica.published.into_iter().collect(),
+            idle: BTreeSet::new(),
+            name: replica.published.map(|generation| replica.id(generation)),
+            member: replica.member,
+        };
+        Self(seen.replicas.iter().map(|replica| (replica.number, model(replica))).collect())
+    }
+
+    /// What the next command would see.
+    fn seen(&self) -> Seen {
+        let replica = |(&number, model): (&u32, &Model)| Replica {
+            number,
+            last: model.last,
+            running: model.alive.iter().copied().collect(),
+            published: model
+                .name
+                .filter(|id| id.replica == number && model.alive.contains(&id.generation))
+                .map(|id| id.generation),
+            member: model.member,
+        };
+        Seen { replicas: self.0.iter().map(replica).collect() }
+    }
+
+    fn lives(&self, id: Id) -> bool {
+        self.0[&id.replica].alive.contains(&id.generation)
+    }
+
+    /// How many replicas get new requests and answer them themselves.
+    fn serving(&self) -> usize {
+        self.seen().replicas.iter().filter(|replica| replica.serves()).count()
+    }
+
+    fn model(&mut self, replica: u32) -> &mut Model {
+        self.0.get_mut(&replica).unwrap()
+    }
+
+    /// Moves the replica's name, and the names that were lent to it.
+    fn move_names(&mut self, replica: u32, to: Option<Id>) {
+        for (&number, model) in &mut self.0 {
+            if number == replica || model.name.is_some_and(|id| id.replica == replica) {
+                model.name = to;
+            }
+        }
+    }
+
+    /// Takes one step, if the rules allow it.
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Drain { replica } => self.model(replica).member = Member::Drained,
+            Step::Lend { replica, to } => {
+                assert!(self.lives(to), "a name is lent to the living only");
+                assert_ne!(replica, to.replica);
+                self.move_names(replica, Some(to));
+            }
+            Step::Unpublish { replica } => self.move_names(replica, None),
+            Step::AwaitIdle(id) => {
+                assert!(self.lives(id));
+                self.model(id.replica).idle.insert(id.generation);
+            }
+            Step::Stop(id) => {
+                assert!(self.lives(id));
+                assert!(self.0[&id.replica].idle.contains(&id.generation), "only what is idle");
+                let led_here = self.0.values().any(|model| model.name == Some(id));
+                assert!(!led_here, "{id} is stopped while a name leads to it");
+                self.model(id.replica).alive.remove(&id.generation);
+            }
+            Step::Start(id) => {
+                let model = self.model(id.replica);
+                assert!(id.generation > model.last, "numbers go upwards");
+                model.last = id.generation;
+                model.alive.insert(id.generation);
+            }
+            Step::AwaitReady(id) => {
+                assert!(self.lives(id));
+                self.model(id.replica).ready.insert(id.generation);
+            }
+            Step::WarmUp(id) => assert!(self.0[&id.replica].ready.contains(&id.generation)),
+            Step::Publish(id) => {
+                assert!(self.0[&id.replica].ready.contains(&id.generation), "proved first");
+                self.move_names(id.replica, Some(id));
+            }
+            Step::Enable { replica } => {
+                let name = self.0[&replica].name.expect("enabled without a name");
+                assert!(self.lives(name) && name.replica == replica);
+                self.model(replica).member = Member::Serving;
+            }
+        }
+    }
+}
+
+fn steps(stages: &[Stage]) -> Vec<Step> {
+    stages.iter().flat_map(|stage| stage.steps.iter().copied()).collect()
+}
+
+/// Plays a plan, and looks at the floor after every step.
+fn play(world: &mut World, goal: &Goal) {
+    let replicas = world.0.len();
+    let at_first = world.serving();
+    let floor = match goal.strategy {
+        Strategy::Swap => at_first,
+        // N-1 keep serving; and the last one always does.
+        Strategy::Rolling if at_first == replicas => (replicas - 1).max(1),
+        Strategy::Rolling => at_first.saturating_sub(1).max(at_first.min(1)),
+    };
+    for step in steps(&plan(&world.seen(), goal)) {
+        world.take(step);
+        if goal.state != Wanted::Stopped {
+            let serving = world.serving();
+            assert!(serving >= floor, "after {step}: {serving} serve, the floor is {floor}");
+        }
+    }
+}
+
+fn check_end(world: &World, goal: &Goal) {
+    for replica in world.seen().replicas.iter().filter(|it| goal.replicas.contains(&it.number)) {
+        let serves = replica.serves() || replica.member == Member::TakenOut;
+        match goal.state {
+            Wanted::Stopped => assert!(replica.running.is_empty(), "{replica:?}"),
+            Wanted::Running | Wanted::Renewed => {
+                assert!(serves && replica.published.is_some(), "{replica:?}");
+                assert_eq!(replica.running.len(), 1, "{replica:?}");
+            }
+        }
+    }
+}
+
+prop_compose! {
+    fn replica(balanced: bool)(
+        alive in prop::collection::btree_set(1..6_u32, 0..3),
+        pick in any::<prop::sample::Index>(),
+        is_published in prop::bool::weighted(0.8),
+        last in 6..9_u32,
+        member in prop::sample::select(vec![
+            Member::Serving, Member::Serving, Member::Drained, Member::InError, Member::TakenOut,
+        ]),
+    ) -> Replica {
+        let running: Vec<u32> = alive.into_iter().collect();
+        let published = (is_published && !running.is_empty()).then(|| running[pick.index(running.len())]);
+        let member = if balanced { member } else { Member::NoBalancer };
+        Replica { number: 0, last, running, published, member }
+    }
+}
+
+fn seen() -> impl Generate<Value = Seen> {
+    any::<bool>().prop_flat_map(|balanced| {
+        prop::collection::vec(replica(balanced), 1..5).prop_map(|mut replicas| {
+            for (number, replica) in (1..).zip(&mut replicas) {
+                replica.number = number;
+            }
+            Seen { replicas }
+        })
+    })
+}
+
+fn goal() -> impl Generate<Value = (Wanted, Strategy, BTreeSet<u32>)> {
+    (
+        prop::sample::select(vec![Wanted::Running, Wanted::Stopped, Wanted::Renewed]),
+        prop::sample::select(vec![Strategy::Rolling, Strategy::Swap]),
+        prop::collection::btree_set(1..5_u32, 1..5),
+    )
+}
+
+fn goal_for(seen: &Seen, (state, strategy, replicas): (Wanted, Strategy, BTreeSet<u32>)) -> Goal {
+    let replicas = replicas.into_iter().filter(|n| *n as usize <= seen.replicas.len()).collect();
+    Goal { state, replicas, strategy }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn every_plan_keeps_the_rules(seen in seen(), goal in goal()) {
+        let goal = goal_for(&seen, goal);
+        let mut world = World::of(&seen);
+        play(&mut world, &goal);
+        check_end(&world, &goal);
+    }
+
+    #[test]
+    fn a_plan_for_what_is_there_already_is_empty(seen in seen(), goal in goal()) {
+        let mut goal = goal_for(&seen, goal);
+        let mut world = World::of(&seen);
+        play(&mut world, &goal);
+        if goal.state == Wanted::Renewed {
+            goal.state = Wanted::Running;
+        }
+        prop_assert_eq!(plan(&world.seen(), &goal), vec![]);
+    }
+
+    /// The manager can be killed between any two steps: the next plan starts
+    /// from what it left, and there is no special way to finish or to undo.
+    #[test]
+    fn a_plan_from_any_point_of_another_keeps_the_rules(
+        seen in seen(),
+        first in goal(),
+        cut in any::<prop::sample::Index>(),
+        second in goal(),
+    ) {
+        let first = goal_for(&seen, first);
+        let mut world = World::of(&seen);
+        let steps = steps(&plan(&world.seen(), &first));
+        for step in steps.iter().take(cut.index(steps.len() + 1)) {
+            world.take(*step);
+        }
+        let second = goal_for(&seen, second);
+        play(&mut world, &second);
+        check_end(&world, &second);
+    }
+
+    /// A bad release bounces: wherever a new generation fails to become
+    /// ready, somebody serves who served before, if anybody did.
+    #[test]
+    fn a_generation_that_is_not_ready_takes_nobody_down(seen in seen(), goal in goal()) {
+        let goal = Goal { state: Wanted::Renewed, ..goal_for(&seen, goal) };
+        let mut world = World::of(&seen);
+        let before = world.serving();
+        for step in steps(&plan(&seen, &goal)) {
+            if matches!(step, Step::AwaitReady(_)) {
+                let floor = if goal.strategy == Strategy::Swap { before } else { before.min(1) };
+                prop_assert!(world.serving() >= floor);
+            }
+            world.take(step);
+        }
+    }
+}
