@@ -20,8 +20,10 @@
 mod answer;
 mod ask;
 mod book;
+mod command;
 mod options;
 mod page;
+mod print;
 mod summary;
 
 use std::future::pending;
@@ -36,6 +38,7 @@ use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
 pub use answer::{Answer, Failure, FailureKind};
+pub use command::main;
 pub use options::Options;
 pub use page::Page;
 pub use summary::{FailureCount, Latency, ReleaseCount, Summary};
