@@ -16,3 +16,4 @@ pub mod render;
 pub mod rollout;
 pub mod socket;
 pub mod status;
+pub mod stress;
