@@ -1,0 +1,3 @@
+<?php
+
+echo "pong1\n";
