@@ -1,0 +1,11 @@
+//! The whole thing, on real servers: php-fpm, Apache, the sample configuration as it stands in the
+//! repository, and `pools-manager` as its users run it.
+//!
+//! Each test owns a [`site::Site`]: a temporary root with its own servers, on its own port. They
+//! run in parallel. Nothing waits for a fixed time: what is waited for is polled every few
+//! milliseconds, with a deadline that only a hang reaches.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
+
+mod session;
+mod site;

@@ -1,0 +1,153 @@
+//! A day at the prompt, command by command: the words are those that scripts have read since the
+//! original, and no line needs a dot while nothing has to be waited for.
+
+use super::site::Site;
+
+#[test]
+fn a_session_reads_as_it_always_did() {
+    let site = Site::new();
+    let port = site.port();
+    site.run(&["list"]).prints(&format!(
+        "www -> (replica_count=\"2\" backend=\"apache\" balancer_name=\"phpfpmlb\" \
+         manager_url=\"http://localhost:{port}/balancer-manager\" \
+         member_urls=\"['fcgi://pool-1', 'fcgi://pool-2']\")\n"
+    ));
+    site.run(&["list", "-q"]).prints("www\n");
+    site.run(&["start"]).prints(STARTED);
+    site.run(&["status"]).prints(&well(&site, "release1"));
+    site.run(&["status", "-q"]).prints(WELL);
+    site.run(&["stop", "single", "www", "2"]).prints(
+        "Redundant pool \"www\"...\n  \
+         Stopping replica 2  [OK]\n",
+    );
+    site.run(&["start", "single", "www", "2"]).prints(
+        "Redundant pool \"www\"...\n  \
+         Starting replica 2  [OK]\n",
+    );
+    site.run(&["restart", "single", "www", "2"]).prints(&format!("{POOL}{}", restarted(2)));
+    site.run(&["restart"]).prints(&format!("{POOL}{}{}", restarted(1), restarted(2)));
+    site.run(&["status"]).prints(&well(&site, "release1"));
+    site.run(&["stop"]).prints(STOPPED);
+}
+
+#[test]
+fn the_release_changes_with_the_restart_and_not_with_the_link() {
+    let site = Site::new();
+    site.run(&["start", "all"]).prints(STARTED);
+    assert_eq!(site.get("/ping.php").body, "pong1\n");
+    assert_eq!(site.get("/release.txt").body, "1\n");
+
+    site.switch("release2");
+    assert_eq!(site.get("/ping.php").body, "pong1\n");
+    assert_eq!(site.get("/release.txt").body, "2\n");
+    site.run(&["status"]).prints(&well(&site, "release1"));
+
+    site.run(&["restart", "all"]).prints(&format!("{POOL}{}{}", restarted(1), restarted(2)));
+    assert_eq!(site.get("/ping.php").body, "pong2\n");
+    assert_eq!(site.get("/release.txt").body, "2\n");
+    site.run(&["status", "single", "www"]).prints(&well(&site, "release2"));
+    site.run(&["stop", "all"]).prints(STOPPED);
+}
+
+#[test]
+fn what_does_not_run_is_an_error_in_status_and_nothing_to_stop() {
+    let site = Site::new();
+    site.run(&["stop"]).prints(
+        "Redundant pool \"www\"...\n  \
+         Replica 1 is not running\n  \
+         Replica 2 is not running\n",
+    );
+    site.run(&["start", "single", "www", "1"]).prints(
+        "Redundant pool \"www\"...\n  \
+         Starting replica 1  [OK]\n",
+    );
+    site.run(&["status", "-q"])
+        .stdout(
+            "Redundant pool \"www\"...\n  \
+             Status for replica 1 [OK]\n  \
+             Status for replica 2 [Error]\n",
+        )
+        .stderr("error: pool \"www\": not well: replica 2\n")
+        .status(1);
+    site.run(&["start"]).prints(
+        "Redundant pool \"www\"...\n  \
+         Replica 1 is already running\n  \
+         Starting replica 2  [OK]\n",
+    );
+    site.run(&["status", "-q"]).prints(WELL);
+    assert_eq!(site.get("/ping-php-fpm").body, "pong");
+    assert_eq!(site.get("/no-such-page.php").status, 404);
+}
+
+#[test]
+fn a_pool_without_a_balancer_has_no_lines_for_one() {
+    let site = Site::prepared();
+    site.write(
+        "etc/php/fpm/redundant-pools/www/pools-manager.toml",
+        "[php]\ncurrent_release_symlink = \"www/current.release\"\ncurrent_dir = \"www/current\"\n",
+    );
+    site.run(&["list"]).prints("www -> (replica_count=\"2\" backend=\"none\")\n");
+    site.run(&["start"]).prints(STARTED);
+    // Where nothing can drain, the new ones start beside the old ones.
+    site.run(&["restart"]).prints(
+        "Redundant pool \"www\"...\n  \
+         Starting replica 1  [OK]\n  \
+         Starting replica 2  [OK]\n  \
+         Switching all names to the new generations  [OK]\n  \
+         Stopping replica 1  [OK]\n  \
+         Stopping replica 2  [OK]\n",
+    );
+    site.run(&["status", "-q"]).prints(WELL);
+    site.run(&["stop"]).prints(STOPPED);
+}
+
+#[test]
+fn a_changed_php_fpm_file_takes_effect_with_the_restart() {
+    let site = Site::new();
+    let pings = |answer: &str| well(&site, "release1").replace("pong", answer);
+    site.run(&["start"]).prints(STARTED);
+    let ping = "ping.path = /ping-php-fpm\n";
+    let file = "etc/php/fpm/redundant-pools/www/pool.conf";
+    site.replace(file, ping, &format!("{ping}ping.response = fine\n"));
+    site.run(&["status"]).prints(&pings("pong"));
+    site.run(&["restart"]).status(0);
+    site.run(&["status"]).prints(&pings("fine"));
+    assert_eq!(site.get("/ping-php-fpm").body, "fine");
+}
+
+const POOL: &str = "Redundant pool \"www\"...\n";
+
+const STARTED: &str = "Redundant pool \"www\"...
+  Starting replica 1  [OK]
+  Starting replica 2  [OK]
+";
+
+const STOPPED: &str = "Redundant pool \"www\"...
+  Stopping replica 1  [OK]
+  Stopping replica 2  [OK]
+";
+
+const WELL: &str = "Redundant pool \"www\"...
+  Status for replica 1 [OK]
+  Status for replica 2 [OK]
+";
+
+fn restarted(replica: u32) -> String {
+    format!(
+        "  Deactivating the load balancer for replica {replica}  [OK]\n  \
+           Stopping replica {replica}  [OK]\n  \
+           Starting replica {replica}  [OK]\n  \
+           Activating the load balancer for replica {replica}  [OK]\n"
+    )
+}
+
+fn well(site: &Site, release: &str) -> String {
+    let release = site.path("www").join(release);
+    let line = |replica: u32| {
+        format!(
+            "  Status for replica {replica} [OK]  (LB=\"Init Ok\", ping_php=\"pong\", current=\"{}\")\n",
+            release.display()
+        )
+    };
+    format!("{POOL}{}{}", line(1), line(2))
+}

@@ -1,0 +1,125 @@
+//! A site of a test's own: the sample configuration in a temporary root, with its own Apache.
+
+mod apache;
+mod http;
+mod layout;
+mod processes;
+mod ran;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub(crate) use http::Answer;
+pub(crate) use ran::Ran;
+
+use apache::Apache;
+
+const POOLS_MANAGER: &str = env!("CARGO_BIN_EXE_pools-manager");
+
+/// Far beyond what anything takes, also on a machine that is busy: it is there so that a hang
+/// fails.
+const DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(2);
+
+/// A root with `etc/ www/ pid/ sockets/`, and Apache in front of it. php-fpm is started by the
+/// test, with [`Site::run`]. When it is dropped, every process that belongs to it is ended.
+pub(crate) struct Site {
+    root: TempDir,
+    apache: Option<Apache>,
+}
+
+impl Site {
+    /// The repository's sample as it is, except for the port.
+    pub(crate) fn new() -> Self {
+        Self::prepared().serve()
+    }
+
+    /// The repository's sample, whose files can be changed before Apache reads them.
+    pub(crate) fn prepared() -> Self {
+        processes::need_php_fpm();
+        Self { root: layout::copy_of_sample(), apache: None }
+    }
+
+    /// Starts Apache, and puts its port where the sample says 82.
+    pub(crate) fn serve(mut self) -> Self {
+        while self.apache.is_none() {
+            self.apache = Apache::start(&self, apache::free_port());
+        }
+        layout::set_port(self.root.path(), self.port());
+        self
+    }
+
+    /// The path of something below the root.
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.root.path().join(below)
+    }
+
+    /// Writes a file, and the directories that it needs.
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        layout::write(&self.path(file), text);
+    }
+
+    /// Replaces `from`, which must be there, in a file.
+    pub(crate) fn replace(&self, file: &str, from: &str, to: &str) {
+        layout::replace(&self.path(file), from, to);
+    }
+
+    /// Apache's port on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.apache.as_ref().unwrap().port()
+    }
+
+    /// Runs `pools-manager` in the root, and waits for it.
+    #[must_use]
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(POOLS_MANAGER).args(args))
+    }
+
+    /// A program that works in the root.
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command.current_dir(self.root.path()).env_remove("POOLS_MANAGER_ROOT");
+        command
+    }
+
+    /// Asks Apache for a page, once.
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        http::get(self.port(), path, "").unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    /// Moves `www/current.release` to another release, as a deploy does.
+    pub(crate) fn switch(&self, release: impl AsRef<Path>) {
+        let next = self.path("www/next");
+        symlink(release, &next).unwrap();
+        fs::rename(next, self.path("www/current.release")).unwrap();
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            layout::show_logs(self.root.path());
+        }
+        drop(self.apache.take());
+        let left = processes::end_all(self.root.path());
+        assert!(left.is_empty() || thread::panicking(), "processes that do not end: {left:?}");
+    }
+}
+
+/// Looks every few milliseconds until `look` finds what it looks for.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {DEADLINE:?} for {what}");
+        thread::sleep(POLL);
+    }
+}

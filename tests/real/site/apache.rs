@@ -1,0 +1,74 @@
+//! The site's own Apache: a child of the test, in the foreground.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Site, http, processes, wait_for};
+
+/// Apache's control process.
+pub(super) struct Apache {
+    child: Child,
+    port: u16,
+}
+
+impl Apache {
+    /// Starts it and waits until it answers. None: somebody else has got the port meanwhile.
+    pub(super) fn start(site: &Site, port: u16) -> Option<Self> {
+        let program = program();
+        let said = site.path("pid/apache2-start.log");
+        let mut command = site.command(program);
+        command
+            .arg("-f")
+            .arg(site.path("etc/apache2/apache2.conf"))
+            .args(["-C", &format!("Define POOLS_MANAGER_LISTEN 127.0.0.1:{port}")])
+            .args(["-D", "FOREGROUND", "-k", "start"])
+            .env("POOLS_MANAGER_ROOT", site.path(""))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&said).unwrap());
+        let mut apache = Self { child: command.spawn().unwrap(), port };
+        // Written once it listens: before that, whoever answers on the port is somebody else.
+        let pid_file = site.path("pid/apache2.pid");
+        let is_up = wait_for("Apache", || {
+            if apache.child.try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            (pid_file.exists() && http::get(port, "/release.txt", "").is_ok()).then_some(true)
+        });
+        if is_up {
+            return Some(apache);
+        }
+        let said = std::fs::read_to_string(said).unwrap();
+        assert!(said.contains("Address already in use"), "Apache did not start:\n{said}");
+        None
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Apache {
+    /// Asked to end, it also removes the shared memory that it has got from the kernel.
+    fn drop(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        if self.child.try_wait().unwrap().is_none() {
+            kill_process(pid, Signal::TERM).unwrap();
+            wait_for("the end of Apache", || self.child.try_wait().unwrap());
+        }
+    }
+}
+
+/// A port of the loopback interface that nobody has at this moment.
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn program() -> PathBuf {
+    let found = processes::programs().find(|path| path.file_name() == Some("apache2".as_ref()));
+    found.expect("apache2 is missing: install it (Debian: apt-get install apache2)")
+}
