@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{LOCATION, REFERER};
+use reqwest::header::{HeaderValue, LOCATION, REFERER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
@@ -122,14 +122,13 @@ impl Manager {
     }
 
     fn refused(&self, status: StatusCode, response: &Response) -> Error {
-        let error = Error::config(format!("{self} answers {status}"));
         if status.is_redirection() {
-            let to =
-                response.headers().get(LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()));
-            return error
-                .within(format!("redirected to {}", to.unwrap_or_default()))
-                .hint("this is probably a login page: give the URL of balancer-manager itself");
+            let to = response.headers().get(LOCATION).map_or(&[][..], HeaderValue::as_bytes);
+            let to = String::from_utf8_lossy(to);
+            return Error::config(format!("{self} redirects to {to:?} ({status})"))
+                .hint("probably a login page: give a URL of balancer-manager that needs none");
         }
+        let error = Error::config(format!("{self} answers {status}"));
         match status {
             StatusCode::NOT_FOUND => error
                 .hint("Apache needs a <Location> for that path with: SetHandler balancer-manager"),
