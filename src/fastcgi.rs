@@ -12,6 +12,8 @@ mod fpm;
 mod guard;
 mod params;
 mod response;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -76,7 +76,7 @@ async fn run(args: Args) -> Result<u16> {
 fn request(args: Args) -> Result<Request> {
     let mut request = Request::get(&args.url_path);
     if args.stdin {
-        request.method = "POST".to_owned();
+        "POST".clone_into(&mut request.method);
         let read = io::stdin().lock().read_to_end(&mut request.body);
         read.map_err(|error| Error::failed(format!("cannot read standard input: {error}")))?;
     }
@@ -98,7 +98,8 @@ fn request(args: Args) -> Result<Request> {
 /// A path that means the same to the server, whose working directory is another one.
 fn absolute(path: &Path) -> Result<String> {
     let absolute = std::path::absolute(path);
-    let absolute = absolute.map_err(|error| Error::config(format!("{path:?}: {error}")))?;
+    let absolute =
+        absolute.map_err(|error| Error::config(format!("{}: {error}", path.display())))?;
     Ok(absolute.to_string_lossy().into_owned())
 }
 
