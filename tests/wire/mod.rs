@@ -157,10 +157,16 @@ impl Apache {
         let mut command = Command::new(APACHE);
         command.arg("-f").arg(&self.config).arg("-DFOREGROUND");
         let mut server = Server::start(command, &self.log);
+        let id = server.0.id().to_string();
+        // Its own process id, lest another server on that port is taken for it.
+        let is_up = || {
+            fs::read_to_string(self.config.with_extension("pid")).is_ok_and(|pid| pid.trim() == id)
+                && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        };
         let mut ended = false;
         wait_until("Apache listens", || {
             ended = server.has_ended();
-            ended || TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+            ended || is_up()
         });
         self.server = Some(server);
         !ended

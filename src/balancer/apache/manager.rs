@@ -20,13 +20,20 @@ const MAX_DOCUMENT: usize = 16 << 20;
 const MAX_FORM: usize = 1_024;
 
 /// The page balancer-manager of one Apache.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Manager {
     client: Client,
     url: Url,
     /// The URL without what is secret in it.
     shown: Url,
     probe: Option<Url>,
+}
+
+/// Without the password.
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Manager({self})")
+    }
 }
 
 impl fmt::Display for Manager {
