@@ -15,6 +15,9 @@ mod status;
 mod write;
 mod xml;
 
+#[cfg(test)]
+mod tests;
+
 use super::Member;
 use crate::error::{Error, Result};
 pub use document::{Columns, Snapshot, Worker};

@@ -88,7 +88,8 @@ impl Snapshot {
     /// Sessions stick to their worker, even while it drains.
     pub fn is_sticky(&self) -> bool {
         let by = column(&self.attributes, "stickysession").unwrap_or_default();
-        !by.is_empty() && by != "(None)"
+        // The page says `(None)`, and said ` - ` in 2.2.
+        !matches!(by, "" | "-" | "(None)")
     }
 
     /// A session whose worker is out of use gets 503 rather than another worker.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{LOCATION, REFERER};
+use reqwest::header::{HeaderValue, LOCATION, REFERER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
@@ -20,13 +20,20 @@ const MAX_DOCUMENT: usize = 16 << 20;
 const MAX_FORM: usize = 1_024;
 
 /// The page balancer-manager of one Apache.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Manager {
     client: Client,
     url: Url,
     /// The URL without what is secret in it.
     shown: Url,
     probe: Option<Url>,
+}
+
+/// Without the password.
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Manager({self})")
+    }
 }
 
 impl fmt::Display for Manager {
@@ -122,14 +129,13 @@ impl Manager {
     }
 
     fn refused(&self, status: StatusCode, response: &Response) -> Error {
-        let error = Error::config(format!("{self} answers {status}"));
         if status.is_redirection() {
-            let to =
-                response.headers().get(LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()));
-            return error
-                .within(format!("redirected to {}", to.unwrap_or_default()))
-                .hint("this is probably a login page: give the URL of balancer-manager itself");
+            let to = response.headers().get(LOCATION).map_or(&[][..], HeaderValue::as_bytes);
+            let to = String::from_utf8_lossy(to);
+            return Error::config(format!("{self} redirects to {to:?} ({status})"))
+                .hint("probably a login page: give a URL of balancer-manager that needs none");
         }
+        let error = Error::config(format!("{self} answers {status}"));
         match status {
             StatusCode::NOT_FOUND => error
                 .hint("Apache needs a <Location> for that path with: SetHandler balancer-manager"),
