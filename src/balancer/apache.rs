@@ -157,7 +157,7 @@ impl From<&Worker> for Member {
         Self {
             name: worker.url.clone(),
             status: worker.status.to_string(),
-            serves: worker.status.serves(),
+            serves: worker.is_used(),
             draining: worker.status.is_draining(),
             in_error: worker.status.is_in_error(),
             busy: worker.busy,

@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{HeaderValue, LOCATION, REFERER};
-use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use crate::error::{Error, Result};
+use crate::http;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long Apache may be silent.
@@ -44,32 +44,23 @@ impl fmt::Display for Manager {
 
 impl Manager {
     pub(super) fn new(url: &str) -> Result<Self> {
-        let mut url = parse(url)?;
+        let mut url = http::page(url)?;
         url.set_query(None);
         url.set_fragment(None);
         let mut shown = url.clone();
         // Both fail only for URLs without a host, which `parse` refuses.
         let _ = shown.set_username("").and_then(|()| shown.set_password(None));
-        let mut client = Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .timeout(TIMEOUT)
-            // A kept connection may be closed by Apache at the very moment when it is used again.
-            .pool_max_idle_per_host(0);
-        if url.scheme() == "http" {
-            // Loading the system's certificates takes longer than all the rest.
-            client = client.tls_certs_only([]);
-        }
-        let client = client
-            .build()
-            .map_err(|error| Error::failed(format!("no HTTP client: {}", cause(&error))))?;
+        let client = http::build(
+            http::builder(&url)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .timeout(TIMEOUT),
+        )?;
         Ok(Self { client, url, shown, probe: None })
     }
 
     pub(super) fn set_probe(&mut self, url: &str) -> Result<()> {
-        self.probe = Some(parse(url)?);
+        self.probe = Some(http::page(url)?);
         Ok(())
     }
 
@@ -122,8 +113,10 @@ impl Manager {
     fn broken(&self, error: &reqwest::Error) -> Error {
         let what = match error {
             error if error.is_timeout() => format!("no answer from {self} in time"),
-            error if error.is_connect() => format!("cannot connect to {self}: {}", cause(error)),
-            error => format!("the request to {self} failed: {}", cause(error)),
+            error if error.is_connect() => {
+                format!("cannot connect to {self}: {}", http::cause(error))
+            }
+            error => format!("the request to {self} failed: {}", http::cause(error)),
         };
         Error::config(what).hint("start Apache, or correct the URL of balancer-manager")
     }
@@ -147,25 +140,4 @@ impl Manager {
             _ => error,
         }
     }
-}
-
-fn parse(url: &str) -> Result<Url> {
-    let wrong = |reason: &dyn fmt::Display| {
-        Error::config(format!("{url:?} is not the URL of a page: {reason}"))
-            .hint("it looks like http://localhost/balancer-manager")
-    };
-    let parsed = Url::parse(url).map_err(|error| wrong(&error))?;
-    match (parsed.scheme(), parsed.has_host()) {
-        ("http" | "https", true) => Ok(parsed),
-        _ => Err(wrong(&"it does not begin with http:// or https://")),
-    }
-}
-
-/// The innermost reason: the outer ones repeat the URL.
-fn cause(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
