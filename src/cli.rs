@@ -2,12 +2,16 @@
 
 mod change;
 mod list;
+mod ps_list;
 mod scope;
 mod status;
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+pub use ps_list::PsList;
 
 use crate::error::{Error, Result};
 use crate::pool::Root;
@@ -42,6 +46,22 @@ enum Command {
     Status(status::Args),
     /// List the pools
     List(list::Args),
+}
+
+/// Runs a program's work to its end, and turns an error into words and an exit status.
+pub fn finish(work: impl Future<Output = Result<()>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => Err(Error::failed(format!("cannot start: {error}"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            error.exit.into()
+        }
+    }
 }
 
 impl Cli {

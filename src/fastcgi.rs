@@ -3,15 +3,20 @@
 //! Each request has a connection of its own, as a web server without keep-alive would make it, so
 //! that it never holds a child longer than its answer takes. The records are written and read by
 //! the crate fastcgi-client; what it does not check is checked here (see the private module
-//! `guard`). It is not made for proxying: the answer is held in memory, and the whole body is
-//! written before anything is read, so that a body of more than a few hundred kilobytes against a
-//! script that answers before it has read it comes to a halt, and ends with the time limit.
+//! `guard`).
+//!
+//! It is not made for proxying: the answer is held in memory, and the whole body is written before
+//! anything is read. PHP reads a body before it runs the script, unless that is larger than its
+//! `post_max_size`; then a large body against a large answer comes to a halt, and ends with the
+//! time limit.
 
 mod error;
 mod fpm;
 mod guard;
 mod params;
 mod response;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -17,3 +17,4 @@ pub mod rollout;
 pub mod socket;
 pub mod status;
 pub mod stress;
+pub mod tree;

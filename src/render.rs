@@ -5,12 +5,19 @@ mod classic;
 mod json;
 mod live;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use crate::event::Report;
 use classic::Classic;
 use json::JsonLines;
 use live::Live;
+
+/// Writes to standard output. A reader that has gone away must not stop a
+/// rollout, nor make any command fail.
+pub fn print(text: &str) {
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
 
 /// The renderer for this standard output.
 pub fn for_stdout(json: bool) -> Box<dyn Report> {

@@ -15,6 +15,9 @@ mod status;
 mod write;
 mod xml;
 
+#[cfg(test)]
+mod tests;
+
 use super::Member;
 use crate::error::{Error, Result};
 pub use document::{Columns, Snapshot, Worker};
@@ -154,7 +157,7 @@ impl From<&Worker> for Member {
         Self {
             name: worker.url.clone(),
             status: worker.status.to_string(),
-            serves: worker.status.serves(),
+            serves: worker.is_used(),
             draining: worker.status.is_draining(),
             in_error: worker.status.is_in_error(),
             busy: worker.busy,

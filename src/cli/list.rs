@@ -5,6 +5,7 @@ use serde_json::json;
 use super::scope::{Scope, Selected};
 use crate::error::Result;
 use crate::pool::{Pool, Root};
+use crate::render::print;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -18,17 +19,17 @@ impl Args {
         if self.quiet && !json {
             let names = Scope::All.names(root)?;
             for name in names {
-                println!("{name}");
+                print(&format!("{name}\n"));
             }
             return Ok(());
         }
         let pools = Scope::All.select_all(root)?;
         if json {
             let pools: Vec<_> = pools.iter().map(|selected| value(&selected.pool)).collect();
-            println!("{}", json!({ "pools": pools }));
+            print(&format!("{}\n", json!({ "pools": pools })));
         } else {
             for Selected { pool, .. } in &pools {
-                println!("{}", line(pool));
+                print(&format!("{}\n", line(pool)));
             }
         }
         Ok(())

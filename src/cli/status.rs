@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 use super::scope::Scope;
 use crate::error::{Error, Result};
 use crate::pool::Root;
+use crate::render::print;
 use crate::status::{PoolStatus, ReplicaStatus, status};
 
 #[derive(Debug, clap::Args)]
@@ -61,10 +62,10 @@ fn all_in_one(errors: &[Error]) -> Result<()> {
 }
 
 fn show(pool: &str, found: &Result<PoolStatus>, quiet: bool) {
-    println!("Redundant pool \"{pool}\"...");
+    print(&format!("Redundant pool \"{pool}\"...\n"));
     if let Ok(status) = found {
         for replica in &status.replicas {
-            println!("{}", line(replica, quiet));
+            print(&format!("{}\n", line(replica, quiet)));
         }
     }
 }
@@ -89,5 +90,5 @@ fn show_json(looked: &Looked) {
             }),
         })
         .collect();
-    println!("{}", serde_json::json!({ "pools": pools }));
+    print(&format!("{}\n", serde_json::json!({ "pools": pools })));
 }

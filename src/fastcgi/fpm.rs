@@ -12,13 +12,18 @@ const SHOWN: usize = 200;
 
 /// php-fpm's status page: one pool, at the moment when a child answered.
 ///
+/// The processes are counted from the page's list of them. The page's own sums are up to a second
+/// behind (the master corrects them at its heartbeat): right after a start they showed one active
+/// process while three were at work.
+///
 /// The request that asks for it is counted too: an idle pool has one active process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Status {
     /// The pool's name, the section of its configuration.
     #[serde(default)]
     pub pool: String,
-    /// Children at work, the one that answers this included.
+    /// Children at work: the one that answers this, and those whose request has been answered
+    /// while the script works on (`fastcgi_finish_request`).
     #[serde(rename = "active processes")]
     pub active_processes: u32,
     /// Children that wait for a connection.
@@ -39,6 +44,27 @@ pub struct Status {
     /// Seconds since the master's start.
     #[serde(rename = "start since", default)]
     pub start_since: u64,
+    #[serde(default)]
+    processes: Vec<Process>,
+}
+
+/// One child.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Process {
+    state: String,
+}
+
+impl Status {
+    fn count_processes(mut self) -> Self {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        if !self.processes.is_empty() {
+            let idle = self.processes.iter().filter(|process| process.state == "Idle").count();
+            self.idle_processes = count(idle);
+            self.total_processes = count(self.processes.len());
+            self.active_processes = self.total_processes - self.idle_processes;
+        }
+        self
+    }
 }
 
 /// Asks php-fpm's `ping.path`, and wants status 200 and exactly `expect` (its `ping.response`,
@@ -62,10 +88,12 @@ pub async fn status(
     status_path: &str,
     timeout: Duration,
 ) -> Result<Status, FastCgiError> {
-    let response = send(socket, &Request::get(&format!("{status_path}?json")), timeout).await?;
-    serde_json::from_slice(&response.body)
+    let response =
+        send(socket, &Request::get(&format!("{status_path}?json&full")), timeout).await?;
+    serde_json::from_slice::<Status>(&response.body)
         .ok()
         .filter(|_| response.status == 200)
+        .map(Status::count_processes)
         .ok_or_else(|| unexpected(socket, status_path, &response))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::classic::{Dots, failed, line};
+use super::print;
 use crate::event::{Event, Report};
 
 const TICK: Duration = Duration::from_millis(100);
@@ -23,13 +24,13 @@ impl Live {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        print!("{}{how}", self.text);
+        print(&format!("{}{how}", self.text));
     }
 
     fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| print!("{text}")),
-            None => print!("{text}"),
+            Some(bar) => bar.suspend(|| print(text)),
+            None => print(text),
         }
     }
 }

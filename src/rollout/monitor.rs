@@ -17,7 +17,8 @@ pub(super) async fn check(pool: &Pool) -> Result<()> {
         )
     };
     let page = http::page(url).map_err(|error| error.within("monitor_url"))?;
-    match http::client(&page, TIMEOUT)?.get(page).send().await {
+    let client = http::build(http::builder(&page).timeout(TIMEOUT))?;
+    match client.get(page).send().await {
         Ok(response) if response.status().is_success() => Ok(()),
         Ok(response) => Err(failed(format!("answers {}", response.status()))),
         Err(error) => Err(failed(format!("does not answer: {}", http::cause(&error)))),

@@ -18,11 +18,10 @@
 //! The request does not say `Connection: close`: it could make a server mark the end of a body by
 //! closing, and then nobody could tell a body that was cut.
 
-use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, Response, Url, redirect, retry};
+use reqwest::{Client, ClientBuilder, Response, Url};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -30,6 +29,7 @@ use super::answer::{Failure, FailureKind};
 use super::options::Options;
 use super::page::{LONGEST_ANSWER, Page};
 use crate::error::{Error, Result};
+use crate::http;
 
 /// All that is needed to send a request.
 pub(super) struct Asker {
@@ -42,21 +42,10 @@ pub(super) struct Asker {
 impl Asker {
     pub(super) async fn new(options: &Options) -> Result<Self> {
         let url = options.url.clone();
-        let mut client = Client::builder()
+        let client = http::builder(&url)
             .user_agent(concat!("pools-manager-stress/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .pool_max_idle_per_host(0)
             .timeout(options.timeout);
-        if url.scheme() == "http" {
-            // Nothing to verify: this spares reading the system's certificates, or having any.
-            client = client.tls_certs_only([]);
-        }
-        let client = resolve_once(client, &url, options.timeout).await?;
-        let client = client.build().map_err(|error| {
-            Error::failed(format!("cannot set up an HTTP client: {}", innermost(&error)))
-        })?;
+        let client = http::build(resolve_once(client, &url, options.timeout).await?)?;
         Ok(Self { client, page: options.page, url, timeout: options.timeout })
     }
 
@@ -74,7 +63,7 @@ impl Asker {
     }
 
     fn failure(&self, error: &reqwest::Error) -> Failure {
-        let reason = innermost(error);
+        let reason = http::cause(error);
         if error.is_timeout() {
             let timeout = humantime::format_duration(self.timeout);
             Failure::new(FailureKind::Timeout, format!("no complete answer within {timeout}"))
@@ -122,15 +111,6 @@ async fn resolve_once(
         }
     }
     Ok(client.resolve_to_addrs(name, &addresses))
-}
-
-/// What the operating system or the protocol's parser said, without the layers around it.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn StdError = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 /// Whether the reason is that what came is not HTTP. Hyper tells it by its words only.

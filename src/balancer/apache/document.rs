@@ -88,7 +88,8 @@ impl Snapshot {
     /// Sessions stick to their worker, even while it drains.
     pub fn is_sticky(&self) -> bool {
         let by = column(&self.attributes, "stickysession").unwrap_or_default();
-        !by.is_empty() && by != "(None)"
+        // The page says `(None)`, and said ` - ` in 2.2.
+        !matches!(by, "" | "-" | "(None)")
     }
 
     /// A session whose worker is out of use gets 503 rather than another worker.
@@ -110,6 +111,13 @@ impl From<Section> for Snapshot {
 }
 
 impl Worker {
+    /// Whether it gets new requests. With `retry=0` Apache tries a worker in error at the next
+    /// request, so one that answers again is as good as any.
+    pub fn is_used(&self) -> bool {
+        let tried_at_once = self.status.is_in_error() && self.retry_seconds() == 0;
+        self.status.serves() || (tried_at_once && self.status.is_free())
+    }
+
     /// Seconds until Apache tries a worker in error again.
     pub fn retry_seconds(&self) -> u64 {
         let told = column(&self.columns, "retry").and_then(|value| value.parse().ok());

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{LOCATION, REFERER};
-use reqwest::redirect::Policy;
+use reqwest::header::{HeaderValue, LOCATION, REFERER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use crate::error::{Error, Result};
+use crate::http;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long Apache may be silent.
@@ -20,13 +20,20 @@ const MAX_DOCUMENT: usize = 16 << 20;
 const MAX_FORM: usize = 1_024;
 
 /// The page balancer-manager of one Apache.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Manager {
     client: Client,
     url: Url,
     /// The URL without what is secret in it.
     shown: Url,
     probe: Option<Url>,
+}
+
+/// Without the password.
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Manager({self})")
+    }
 }
 
 impl fmt::Display for Manager {
@@ -37,32 +44,23 @@ impl fmt::Display for Manager {
 
 impl Manager {
     pub(super) fn new(url: &str) -> Result<Self> {
-        let mut url = parse(url)?;
+        let mut url = http::page(url)?;
         url.set_query(None);
         url.set_fragment(None);
         let mut shown = url.clone();
         // Both fail only for URLs without a host, which `parse` refuses.
         let _ = shown.set_username("").and_then(|()| shown.set_password(None));
-        let mut client = Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .timeout(TIMEOUT)
-            // A kept connection may be closed by Apache at the very moment when it is used again.
-            .pool_max_idle_per_host(0);
-        if url.scheme() == "http" {
-            // Loading the system's certificates takes longer than all the rest.
-            client = client.tls_certs_only([]);
-        }
-        let client = client
-            .build()
-            .map_err(|error| Error::failed(format!("no HTTP client: {}", cause(&error))))?;
+        let client = http::build(
+            http::builder(&url)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .timeout(TIMEOUT),
+        )?;
         Ok(Self { client, url, shown, probe: None })
     }
 
     pub(super) fn set_probe(&mut self, url: &str) -> Result<()> {
-        self.probe = Some(parse(url)?);
+        self.probe = Some(http::page(url)?);
         Ok(())
     }
 
@@ -115,21 +113,22 @@ impl Manager {
     fn broken(&self, error: &reqwest::Error) -> Error {
         let what = match error {
             error if error.is_timeout() => format!("no answer from {self} in time"),
-            error if error.is_connect() => format!("cannot connect to {self}: {}", cause(error)),
-            error => format!("the request to {self} failed: {}", cause(error)),
+            error if error.is_connect() => {
+                format!("cannot connect to {self}: {}", http::cause(error))
+            }
+            error => format!("the request to {self} failed: {}", http::cause(error)),
         };
         Error::config(what).hint("start Apache, or correct the URL of balancer-manager")
     }
 
     fn refused(&self, status: StatusCode, response: &Response) -> Error {
-        let error = Error::config(format!("{self} answers {status}"));
         if status.is_redirection() {
-            let to =
-                response.headers().get(LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()));
-            return error
-                .within(format!("redirected to {}", to.unwrap_or_default()))
-                .hint("this is probably a login page: give the URL of balancer-manager itself");
+            let to = response.headers().get(LOCATION).map_or(&[][..], HeaderValue::as_bytes);
+            let to = String::from_utf8_lossy(to);
+            return Error::config(format!("{self} redirects to {to:?} ({status})"))
+                .hint("probably a login page: give a URL of balancer-manager that needs none");
         }
+        let error = Error::config(format!("{self} answers {status}"));
         match status {
             StatusCode::NOT_FOUND => error
                 .hint("Apache needs a <Location> for that path with: SetHandler balancer-manager"),
@@ -141,25 +140,4 @@ impl Manager {
             _ => error,
         }
     }
-}
-
-fn parse(url: &str) -> Result<Url> {
-    let wrong = |reason: &dyn fmt::Display| {
-        Error::config(format!("{url:?} is not the URL of a page: {reason}"))
-            .hint("it looks like http://localhost/balancer-manager")
-    };
-    let parsed = Url::parse(url).map_err(|error| wrong(&error))?;
-    match (parsed.scheme(), parsed.has_host()) {
-        ("http" | "https", true) => Ok(parsed),
-        _ => Err(wrong(&"it does not begin with http:// or https://")),
-    }
-}
-
-/// The innermost reason: the outer ones repeat the URL.
-fn cause(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

@@ -49,10 +49,15 @@ impl MemberStatus {
         self.has("Stby") || self.has("Spar")
     }
 
+    /// Nobody has taken it out of use. It may be in error all the same.
+    pub fn is_free(&self) -> bool {
+        let out = ["Drn", "Dis", "Stop", "Shut", "HcFl"];
+        self.has("Init") && !out.iter().any(|word| self.has(word))
+    }
+
     /// It gets new requests (a standby: when its turn has come).
     pub fn serves(&self) -> bool {
-        let out = ["Drn", "Dis", "Stop", "Err", "Shut", "HcFl"];
-        self.has("Init") && self.has("Ok") && !out.iter().any(|word| self.has(word))
+        self.is_free() && self.has("Ok") && !self.is_in_error()
     }
 }
 

@@ -55,9 +55,14 @@ impl Apache {
     pub async fn enable(&self, index: usize) -> Result<Enabled> {
         let before = self.read().await?;
         let mut now = self.set(before, index, &[(DRAIN, false), (DISABLED, false)]).await?;
-        let status = &self.member(&now, index)?.status;
-        if status.is_in_error() && !status.is_stopped() {
-            now = self.forget_error(now, index).await?;
+        let member = self.member(&now, index)?;
+        if member.status.is_in_error() && !member.status.is_stopped() {
+            if member.is_used() {
+                // Where Apache tries it at once anyhow, this only makes it look well.
+                self.manager.probe(ERROR_DEADLINE).await;
+            } else {
+                now = self.forget_error(now, index).await?;
+            }
         }
         self.member(&now, index).map(Enabled::from)
     }
@@ -157,7 +162,7 @@ impl From<&Worker> for Enabled {
     fn from(worker: &Worker) -> Self {
         let status = &worker.status;
         match () {
-            () if status.serves() => Self::Serving,
+            () if worker.is_used() => Self::Serving,
             () if status.is_in_error() && !status.is_stopped() => {
                 Self::StillInError { retry_seconds: worker.retry_seconds() }
             }

@@ -8,6 +8,9 @@ use quick_xml::events::Event;
 
 use super::document::{Problem, Section, without_scheme};
 
+/// More columns than a worker has; the rest is not read.
+const MAX_COLUMNS: usize = 100;
+
 /// Reads all balancers.
 pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {
     let mut reader = Reader::from_str(text);
@@ -67,9 +70,11 @@ impl Found {
             "balancers" | "balancer" | "workers" => {}
             "worker" => self.in_worker = false,
             _ if self.in_worker => {
-                let row = section.rows.last_mut();
                 // `loadfactor` stands there twice.
-                if let Some(row) = row.filter(|row| row.iter().all(|(name, _)| name != tag)) {
+                if let Some(row) = section.rows.last_mut()
+                    && row.len() < MAX_COLUMNS
+                    && row.iter().all(|(name, _)| name != tag)
+                {
                     row.push((tag.to_owned(), value));
                 }
             }

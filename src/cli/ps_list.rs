@@ -1,0 +1,41 @@
+//! The companion `ps-list`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::root;
+use super::scope::{Scope, Selected};
+use crate::error::Result;
+use crate::render::print;
+use crate::tree::tree;
+
+/// Show the php-fpm processes of all pools: replica, generation, release, pid, memory.
+#[derive(Debug, Parser)]
+#[command(name = "ps-list", version, max_term_width = 100)]
+pub struct PsList {
+    /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
+    #[arg(long, value_name = "DIR", env = "POOLS_MANAGER_ROOT")]
+    root: Option<PathBuf>,
+    /// Print one JSON document; memory is in bytes
+    #[arg(long)]
+    json: bool,
+}
+
+impl PsList {
+    /// Prints the trees.
+    pub async fn run(self) -> Result<()> {
+        let mut trees = Vec::new();
+        for Selected { pool, .. } in Scope::All.select_all(&root(self.root)?)? {
+            trees.push(tree(&pool).await?);
+        }
+        if self.json {
+            print(&format!("{}\n", serde_json::json!({ "pools": trees })));
+        } else {
+            for tree in trees {
+                print(&tree.to_string());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! The php-fpm processes of a pool as a tree: what `ps-list` shows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::balancer::Balancer;
+use crate::error::{Error, Result};
+use crate::php_fpm::Running;
+use crate::pool::Pool;
+use crate::process::{self, Process};
+use crate::release::Pinned;
+use crate::rollout::observe;
+
+/// The processes of one pool.
+#[derive(Debug, Serialize)]
+pub struct Tree {
+    /// The pool's name.
+    pub pool: String,
+    /// All generations that run, by replica and number.
+    pub generations: Vec<Branch>,
+}
+
+/// The processes of one generation.
+#[derive(Debug, Serialize)]
+pub struct Branch {
+    /// The replica that it is a run of.
+    pub replica: u32,
+    /// Its number; 0 is a master that was started by other means.
+    pub generation: u32,
+    /// Whether the replica's public name leads to it.
+    pub published: bool,
+    /// The release that it sees; None where releases are not pinned.
+    pub release: Option<String>,
+    /// Its master; None when that has died.
+    pub master: Option<Leaf>,
+    /// Its children.
+    pub children: Vec<Leaf>,
+}
+
+/// One process.
+#[derive(Debug, Serialize)]
+pub struct Leaf {
+    /// Its number.
+    pub pid: i32,
+    /// Its resident memory in bytes; shared pages count for each process anew.
+    pub memory: u64,
+}
+
+/// Looks at the processes of a pool; asks neither balancer nor php-fpm.
+pub async fn tree(pool: &Arc<Pool>) -> Result<Tree> {
+    let seen = observe(pool, Balancer::None.members(), &[]).await?;
+    let mut generations = Vec::new();
+    for replica in &seen.replicas {
+        for running in &replica.running {
+            let published = replica.published == Some(running.generation.number);
+            generations.push(branch(pool, running, published)?);
+        }
+    }
+    Ok(Tree { pool: pool.name.clone(), generations })
+}
+
+fn branch(pool: &Pool, running: &Running, published: bool) -> Result<Branch> {
+    let children = match &running.master {
+        Some(master) => process::children(master),
+        None => process::holders(&running.sockets).map(|holders| holders.children),
+    };
+    let children =
+        children.map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
+    let generation = &running.generation;
+    Ok(Branch {
+        replica: generation.replica,
+        generation: generation.number,
+        published,
+        release: release(pool, running),
+        master: running.master.as_ref().map(leaf),
+        children: children.iter().map(leaf).collect(),
+    })
+}
+
+fn release(pool: &Pool, running: &Running) -> Option<String> {
+    let (_, current_dir) = pool.settings.php.pinning.as_ref()?;
+    Some(match running.pinned(current_dir)? {
+        Pinned::Release(release) => release.path.display().to_string(),
+        Pinned::Deleted(path) => format!("{} (deleted)", path.display()),
+        Pinned::Nothing => "not pinned".to_owned(),
+    })
+}
+
+fn leaf(process: &Process) -> Leaf {
+    let pid = process.pid();
+    Leaf { pid, memory: process::memory(pid).unwrap_or_default() }
+}
+
+impl fmt::Display for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.pool)?;
+        if self.generations.is_empty() {
+            return writeln!(f, "  nothing runs");
+        }
+        self.generations.iter().try_for_each(|branch| write!(f, "{branch}"))
+    }
+}
+
+impl fmt::Display for Branch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  replica {}, ", self.replica)?;
+        match self.generation {
+            0 => write!(f, "started by other means")?,
+            number => write!(f, "generation {number}")?,
+        }
+        if let Some(release) = &self.release {
+            write!(f, ", {release}")?;
+        }
+        writeln!(f, "{}", if self.published { "" } else { ", not published" })?;
+        match &self.master {
+            Some(master) => writeln!(f, "    {master}  master")?,
+            None => writeln!(f, "    the master is dead")?,
+        }
+        self.children.iter().try_for_each(|child| writeln!(f, "      {child}  child"))
+    }
+}
+
+impl fmt::Display for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = self.memory.div_ceil(1 << 20);
+        write!(f, "{:>7}  {mib:>4} MiB", self.pid)
+    }
+}
