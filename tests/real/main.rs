@@ -7,5 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
+mod restarts;
 mod session;
 mod site;
+mod stop;

@@ -1,9 +1,13 @@
 //! A site of a test's own: the sample configuration in a temporary root, with its own Apache.
 
 mod apache;
+mod hold;
 mod http;
+mod kernel;
 mod layout;
+mod load;
 mod processes;
+mod program;
 mod ran;
 
 use std::fs;
@@ -16,6 +20,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub(crate) use http::Answer;
+pub(crate) use program::Program;
 pub(crate) use ran::Ran;
 
 use apache::Apache;
@@ -78,7 +83,13 @@ impl Site {
     /// Runs `pools-manager` in the root, and waits for it.
     #[must_use]
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.command(POOLS_MANAGER).args(args))
+        self.spawn(args).finish()
+    }
+
+    /// Runs `pools-manager` in the root, and lets it work.
+    #[must_use]
+    pub(crate) fn spawn(&self, args: &[&str]) -> Program {
+        Program::start(self.command(POOLS_MANAGER).args(args))
     }
 
     /// A program that works in the root.

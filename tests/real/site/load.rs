@@ -1,0 +1,46 @@
+//! Load, put on by the companions as their users run them.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{Program, Site, wait_for};
+
+const PING: &str = env!("CARGO_BIN_EXE_ping-stress");
+const SLEEP: &str = env!("CARGO_BIN_EXE_sleep-stress");
+
+/// Requests without end: each client sends the next one when it has its answer.
+pub(crate) struct Load(Program);
+
+impl Site {
+    /// As many clients that ask for a short page.
+    pub(crate) fn pings(&self, clients: u32) -> Load {
+        self.load(PING, clients, "/ping.php")
+    }
+
+    /// As many clients that ask for a page which takes so long.
+    pub(crate) fn sleepers(&self, clients: u32, seconds: &str) -> Load {
+        self.load(SLEEP, clients, &format!("/sleep-long.php?seconds={seconds}"))
+    }
+
+    fn load(&self, program: &str, clients: u32, page: &str) -> Load {
+        let mut command = self.command(program);
+        command.args(["--json", "--concurrency", &clients.to_string()]);
+        command.args(["--url", &format!("http://127.0.0.1:{}{page}", self.port())]);
+        let load = Load(Program::start(&mut command));
+        wait_for("the load", || (self.in_flight() > 0).then_some(()));
+        load
+    }
+}
+
+impl Load {
+    /// Sends nothing more, and waits for all answers: each must have been a good one.
+    pub(crate) fn finish(self) -> Value {
+        self.0.signal(Signal::TERM);
+        let ran = self.0.finish();
+        let summary: Value = serde_json::from_str(&ran.succeeds().stdout).unwrap();
+        assert_eq!(summary["passed"], true, "{summary:#}");
+        assert_eq!(summary["failed"], 0, "{summary:#}");
+        assert_eq!(summary["unfinished"], 0, "{summary:#}");
+        summary
+    }
+}

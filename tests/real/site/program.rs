@@ -1,0 +1,97 @@
+//! A program that runs: what it says is read as it comes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{DEADLINE, Ran, wait_for};
+
+/// A program that was started, and has not been waited for.
+pub(crate) struct Program {
+    child: Child,
+    command: String,
+    lines: Receiver<String>,
+    /// What has been read of its standard output.
+    stdout: String,
+    stderr: Receiver<String>,
+}
+
+impl Program {
+    pub(super) fn start(command: &mut Command) -> Self {
+        let shown = format!("{command:?}");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let lines = read(child.stdout.take().unwrap());
+        let stderr = read(child.stderr.take().unwrap());
+        Self { child, command: shown, lines, stdout: String::new(), stderr }
+    }
+
+    /// Its process; the number is its own until it has been waited for.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Waits until it prints such a line.
+    pub(crate) fn await_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("{} did not say {what}, but:\n{}", self.command, self.stdout);
+            };
+            self.stdout.push_str(&line);
+            if wanted(line.trim_end()) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits until a program that prints JSON lines prints such a one.
+    pub(crate) fn await_event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) {
+        self.await_line(what, |line| wanted(&serde_json::from_str(line).unwrap()));
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it has ended, and until nobody holds its output open: a script that reads
+    /// that would wait as well.
+    pub(crate) fn finish(mut self) -> Ran {
+        let what = format!("the end of {}", self.command);
+        let status = wait_for(&what, || self.child.try_wait().unwrap());
+        self.stdout += &rest(&self.lines);
+        let stderr = rest(&self.stderr);
+        Ran { stdout: self.stdout, stderr, status: status.code(), command: self.command }
+    }
+}
+
+/// Reads lines in the background.
+fn read(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (said, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = String::new();
+        while from.read_line(&mut line).unwrap() > 0 {
+            // A test that has heard enough does not listen any more.
+            let _ = said.send(std::mem::take(&mut line));
+        }
+    });
+    lines
+}
+
+fn rest(lines: &Receiver<String>) -> String {
+    let mut text = String::new();
+    loop {
+        match lines.recv_timeout(DEADLINE) {
+            Ok(line) => text += &line,
+            Err(RecvTimeoutError::Disconnected) => return text,
+            Err(RecvTimeoutError::Timeout) => panic!("output is held open after:\n{text}"),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Whoever is being served when a command comes is served to the end.
+
+use std::time::{Duration, Instant};
+
+use super::site::{Site, wait_for};
+
+#[test]
+fn a_stop_cuts_no_request() {
+    nothing_is_cut_by(&["stop"], &[1, 2]);
+}
+
+#[test]
+fn a_rolling_restart_cuts_no_request() {
+    nothing_is_cut_by(&["restart", "--strategy", "rolling"], &[1, 2]);
+}
+
+#[test]
+fn a_swap_cuts_no_request() {
+    nothing_is_cut_by(&["restart", "--strategy", "swap"], &[1, 2]);
+}
+
+#[test]
+fn the_stop_of_one_replica_cuts_no_request() {
+    nothing_is_cut_by(&["stop", "single", "www", "1"], &[1]);
+}
+
+/// A request on each replica is in its third second when the command comes. Each one that the
+/// command has to wait for ends when it has waited for a second more.
+fn nothing_is_cut_by(command: &[&str], waited_for: &[u32]) {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let begun = Instant::now();
+    let requests = site.hold_both();
+    site.switch("release2");
+    wait_for("the third second", || (begun.elapsed() > Duration::from_secs(2)).then_some(()));
+    assert_eq!(site.in_flight(), 2);
+
+    let mut manager = site.spawn(&[command, &["--json"]].concat());
+    for (replica, request) in (1..).zip(requests) {
+        if waited_for.contains(&replica) {
+            manager.await_event("that it has waited for a second", |event| {
+                event["event"] == "progress"
+                    && event["replica"] == replica
+                    && event["waited_ms"].as_u64() >= Some(1000)
+            });
+        }
+        request.end(1);
+    }
+    manager.finish().succeeds();
+}
