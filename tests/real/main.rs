@@ -7,6 +7,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
+mod adoption;
+mod crash;
+mod lock;
+mod pools;
 mod restarts;
 mod session;
 mod site;

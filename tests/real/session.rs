@@ -5,7 +5,22 @@ use super::site::Site;
 
 #[test]
 fn a_session_reads_as_it_always_did() {
-    let site = Site::new();
+    session(&Site::new());
+}
+
+/// No root, no sudo: a user namespace is all that it takes.
+#[test]
+fn the_session_of_an_ordinary_user_is_the_same() {
+    let site = Site::prepared().owned_by_ordinary_user().serve();
+    session(&site);
+    change_of_release(&site);
+    site.run(&["start"]).prints(STARTED);
+    let users: Vec<u32> = site.php_fpm().iter().map(|process| process.uid).collect();
+    // Two masters with two children each.
+    assert_eq!(users, [site.uid(); 6]);
+}
+
+fn session(site: &Site) {
     let port = site.port();
     site.run(&["list"]).prints(&format!(
         "www -> (replica_count=\"2\" backend=\"apache\" balancer_name=\"phpfpmlb\" \
@@ -14,7 +29,7 @@ fn a_session_reads_as_it_always_did() {
     ));
     site.run(&["list", "-q"]).prints("www\n");
     site.run(&["start"]).prints(STARTED);
-    site.run(&["status"]).prints(&well(&site, "release1"));
+    site.run(&["status"]).prints(&well(site, "release1"));
     site.run(&["status", "-q"]).prints(WELL);
     site.run(&["stop", "single", "www", "2"]).prints(
         "Redundant pool \"www\"...\n  \
@@ -26,13 +41,16 @@ fn a_session_reads_as_it_always_did() {
     );
     site.run(&["restart", "single", "www", "2"]).prints(&format!("{POOL}{}", restarted(2)));
     site.run(&["restart"]).prints(&format!("{POOL}{}{}", restarted(1), restarted(2)));
-    site.run(&["status"]).prints(&well(&site, "release1"));
+    site.run(&["status"]).prints(&well(site, "release1"));
     site.run(&["stop"]).prints(STOPPED);
 }
 
 #[test]
 fn the_release_changes_with_the_restart_and_not_with_the_link() {
-    let site = Site::new();
+    change_of_release(&Site::new());
+}
+
+fn change_of_release(site: &Site) {
     site.run(&["start", "all"]).prints(STARTED);
     assert_eq!(site.get("/ping.php").body, "pong1\n");
     assert_eq!(site.get("/release.txt").body, "1\n");
@@ -40,12 +58,12 @@ fn the_release_changes_with_the_restart_and_not_with_the_link() {
     site.switch("release2");
     assert_eq!(site.get("/ping.php").body, "pong1\n");
     assert_eq!(site.get("/release.txt").body, "2\n");
-    site.run(&["status"]).prints(&well(&site, "release1"));
+    site.run(&["status"]).prints(&well(site, "release1"));
 
     site.run(&["restart", "all"]).prints(&format!("{POOL}{}{}", restarted(1), restarted(2)));
     assert_eq!(site.get("/ping.php").body, "pong2\n");
     assert_eq!(site.get("/release.txt").body, "2\n");
-    site.run(&["status", "single", "www"]).prints(&well(&site, "release2"));
+    site.run(&["status", "single", "www"]).prints(&well(site, "release2"));
     site.run(&["stop", "all"]).prints(STOPPED);
 }
 

@@ -1,14 +1,20 @@
 //! A site of a test's own: the sample configuration in a temporary root, with its own Apache.
 
 mod apache;
+mod by_hand;
+mod files;
 mod hold;
 mod http;
+mod installed;
 mod kernel;
 mod layout;
 mod load;
+mod order;
+mod owner;
 mod processes;
 mod program;
 mod ran;
+mod status;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -19,11 +25,14 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) use hold::Held;
 pub(crate) use http::Answer;
+pub(crate) use installed::php_fpm;
 pub(crate) use program::Program;
 pub(crate) use ran::Ran;
 
 use apache::Apache;
+use owner::Owner;
 
 const POOLS_MANAGER: &str = env!("CARGO_BIN_EXE_pools-manager");
 
@@ -36,6 +45,8 @@ const POLL: Duration = Duration::from_millis(2);
 /// test, with [`Site::run`]. When it is dropped, every process that belongs to it is ended.
 pub(crate) struct Site {
     root: TempDir,
+    /// None: whoever runs the tests.
+    owner: Option<Owner>,
     apache: Option<Apache>,
 }
 
@@ -47,8 +58,8 @@ impl Site {
 
     /// The repository's sample, whose files can be changed before Apache reads them.
     pub(crate) fn prepared() -> Self {
-        processes::need_php_fpm();
-        Self { root: layout::copy_of_sample(), apache: None }
+        php_fpm();
+        Self { root: layout::copy_of_sample(), owner: None, apache: None }
     }
 
     /// Starts Apache, and puts its port where the sample says 82.
@@ -56,13 +67,23 @@ impl Site {
         while self.apache.is_none() {
             self.apache = Apache::start(&self, apache::free_port());
         }
-        layout::set_port(self.root.path(), self.port());
+        layout::set_port(self.root(), self.port());
         self
+    }
+
+    /// The directory that holds all of it.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
     }
 
     /// The path of something below the root.
     pub(crate) fn path(&self, below: &str) -> PathBuf {
-        self.root.path().join(below)
+        self.root().join(below)
+    }
+
+    /// Reads a file.
+    pub(crate) fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap()
     }
 
     /// Writes a file, and the directories that it needs.
@@ -89,13 +110,16 @@ impl Site {
     /// Runs `pools-manager` in the root, and lets it work.
     #[must_use]
     pub(crate) fn spawn(&self, args: &[&str]) -> Program {
-        Program::start(self.command(POOLS_MANAGER).args(args))
+        Program::start(self.command(self.pools_manager()).args(args))
     }
 
-    /// A program that works in the root.
+    /// A program that works in the root, run by its owner.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.current_dir(self.root.path()).env_remove("POOLS_MANAGER_ROOT");
+        command.current_dir(self.root()).env_remove("POOLS_MANAGER_ROOT");
+        if let Some(owner) = &self.owner {
+            owner.runs(&mut command);
+        }
         command
     }
 
@@ -106,19 +130,24 @@ impl Site {
 
     /// Moves `www/current.release` to another release, as a deploy does.
     pub(crate) fn switch(&self, release: impl AsRef<Path>) {
-        let next = self.path("www/next");
-        symlink(release, &next).unwrap();
-        fs::rename(next, self.path("www/current.release")).unwrap();
+        self.point("www/current.release", release);
+    }
+
+    /// Makes a symlink lead to its new target, in one step.
+    pub(crate) fn point(&self, link: &str, target: impl AsRef<Path>) {
+        let next = self.path("next");
+        symlink(target, &next).unwrap();
+        fs::rename(next, self.path(link)).unwrap();
     }
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
         if thread::panicking() {
-            layout::show_logs(self.root.path());
+            layout::show_logs(self.root());
         }
         drop(self.apache.take());
-        let left = processes::end_all(self.root.path());
+        let left = processes::end_all(self.root());
         assert!(left.is_empty() || thread::panicking(), "processes that do not end: {left:?}");
     }
 }

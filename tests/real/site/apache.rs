@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Site, http, processes, wait_for};
+use super::{Site, http, installed, wait_for};
 
 /// Apache's control process.
 pub(super) struct Apache {
@@ -18,15 +17,14 @@ pub(super) struct Apache {
 impl Apache {
     /// Starts it and waits until it answers. None: somebody else has got the port meanwhile.
     pub(super) fn start(site: &Site, port: u16) -> Option<Self> {
-        let program = program();
         let said = site.path("pid/apache2-start.log");
-        let mut command = site.command(program);
+        let mut command = site.command(installed::apache());
         command
             .arg("-f")
             .arg(site.path("etc/apache2/apache2.conf"))
             .args(["-C", &format!("Define POOLS_MANAGER_LISTEN 127.0.0.1:{port}")])
             .args(["-D", "FOREGROUND", "-k", "start"])
-            .env("POOLS_MANAGER_ROOT", site.path(""))
+            .env("POOLS_MANAGER_ROOT", site.root())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&said).unwrap());
@@ -66,9 +64,4 @@ impl Drop for Apache {
 /// A port of the loopback interface that nobody has at this moment.
 pub(super) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn program() -> PathBuf {
-    let found = processes::programs().find(|path| path.file_name() == Some("apache2".as_ref()));
-    found.expect("apache2 is missing: install it (Debian: apt-get install apache2)")
 }

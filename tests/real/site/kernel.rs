@@ -1,19 +1,20 @@
 //! What the kernel counts on a site's sockets: whatever balancer or client there is.
 
 use std::fs;
+use std::path::Path;
 
 use super::Site;
 
 impl Site {
     /// How many requests php-fpm has accepted and not finished, by all replicas.
     pub(crate) fn in_flight(&self) -> usize {
-        let sockets = self.path("sockets/");
-        let sockets = sockets.to_str().unwrap();
         let table = fs::read("/proc/net/unix").unwrap();
         let table = String::from_utf8_lossy(&table);
         let accepted = |line: &&str| {
             let mut fields = line.split_ascii_whitespace();
-            fields.nth(5) == Some("03") && fields.nth(1).is_some_and(|it| it.starts_with(sockets))
+            let is_accepted = fields.nth(5) == Some("03");
+            is_accepted
+                && fields.nth(1).is_some_and(|path| Path::new(path).starts_with(self.root()))
         };
         table.lines().filter(accepted).count()
     }

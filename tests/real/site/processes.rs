@@ -8,30 +8,71 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::POLL;
+use super::{POLL, Site};
 
 /// How long killed processes may take to leave.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A process of a site.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    /// Its parent; None where that is in none of the namespaces that we see.
+    pub(crate) parent: Option<Pid>,
+    pub(crate) uid: u32,
+    /// Its command line.
+    pub(crate) title: String,
+}
+
+impl Site {
+    /// All php-fpm processes of the site, masters and children.
+    pub(crate) fn php_fpm(&self) -> Vec<Process> {
+        let mut all = of_root(self.root());
+        all.retain(|process| process.title.starts_with("php-fpm"));
+        all
+    }
+
+    /// Kills a process, if it still is this site's.
+    pub(crate) fn kill(&self, pid: Pid) {
+        kill(pid, self.root());
+    }
+}
+
 /// All that work in the root, or were told its path; never this test itself.
-pub(super) fn of_root(root: &Path) -> Vec<Pid> {
+fn of_root(root: &Path) -> Vec<Process> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(Pid::from_raw)
         .filter(|pid| *pid != rustix::process::getpid() && belongs(*pid, root))
+        .filter_map(read)
         .collect()
 }
 
+/// What the kernel says of a process; None once it has ended.
+fn read(pid: Pid) -> Option<Process> {
+    let status = fs::read_to_string(proc(pid).join("status")).ok()?;
+    let field = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next())
+    };
+    let title = fs::read(proc(pid).join("cmdline")).ok()?;
+    Some(Process {
+        pid,
+        parent: field("PPid:")?.parse().ok().and_then(Pid::from_raw),
+        uid: field("Uid:")?.parse().ok()?,
+        title: String::from_utf8_lossy(&title).trim_end_matches('\0').replace('\0', " "),
+    })
+}
+
 /// Kills all that belong to the root, and returns those that do not end.
-pub(super) fn end_all(root: &Path) -> Vec<Pid> {
+pub(super) fn end_all(root: &Path) -> Vec<Process> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let left = of_root(root);
         if left.is_empty() || Instant::now() > deadline {
             return left;
         }
-        for pid in left {
-            kill(pid, root);
+        for process in left {
+            kill(process.pid, root);
         }
         thread::sleep(POLL);
     }
@@ -48,9 +89,8 @@ fn kill(pid: Pid, root: &Path) {
 }
 
 fn belongs(pid: Pid, root: &Path) -> bool {
-    let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
-    let works_there = fs::read_link(proc.join("cwd")).is_ok_and(|cwd| cwd.starts_with(root));
-    works_there || fs::read(proc.join("cmdline")).is_ok_and(|line| contains(&line, root))
+    let works_there = fs::read_link(proc(pid).join("cwd")).is_ok_and(|cwd| cwd.starts_with(root));
+    works_there || fs::read(proc(pid).join("cmdline")).is_ok_and(|line| contains(&line, root))
 }
 
 fn contains(command_line: &[u8], root: &Path) -> bool {
@@ -59,20 +99,6 @@ fn contains(command_line: &[u8], root: &Path) -> bool {
     command_line.windows(inside.len()).any(|part| part == inside)
 }
 
-/// The programs that may be installed.
-pub(super) fn programs() -> impl Iterator<Item = PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    dirs.push(PathBuf::from("/usr/sbin")); // often not in an ordinary user's PATH
-    let entries = dirs.into_iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
-    entries.map(|entry| entry.path())
-}
-
-/// Fails where there is no php-fpm: a test that was skipped would pass for one that was run.
-pub(super) fn need_php_fpm() {
-    let is_php_fpm = |path: PathBuf| {
-        path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"php-fpm"))
-    };
-    let found = programs().any(is_php_fpm);
-    assert!(found, "php-fpm is missing: install it (Debian: apt-get install php-fpm)");
+fn proc(pid: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()))
 }

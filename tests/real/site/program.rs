@@ -67,7 +67,7 @@ impl Program {
         let status = wait_for(&what, || self.child.try_wait().unwrap());
         self.stdout += &rest(&self.lines);
         let stderr = rest(&self.stderr);
-        Ran { stdout: self.stdout, stderr, status: status.code(), command: self.command }
+        Ran { stdout: self.stdout, stderr, status, command: self.command }
     }
 }
 

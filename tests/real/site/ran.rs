@@ -1,14 +1,17 @@
 //! A program that has run: what it said, compared word for word.
 
 use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use rustix::process::Signal;
 
 /// What a program has said, and how it ended.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// None: a signal has ended it.
-    pub(super) status: Option<i32>,
+    pub(super) status: ExitStatus,
     pub(super) command: String,
 }
 
@@ -37,14 +40,19 @@ impl Ran {
 
     /// Its exit status.
     pub(crate) fn status(&self, expected: i32) -> &Self {
-        assert_eq!(self.status, Some(expected), "exit status\n{self}");
+        assert_eq!(self.status.code(), Some(expected), "exit status\n{self}");
         self
+    }
+
+    /// The signal that has ended it.
+    pub(crate) fn killed_by(&self, expected: Signal) {
+        assert_eq!(self.status.signal(), Some(expected.as_raw()), "signal\n{self}");
     }
 }
 
 impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stdout, stderr, status, command } = self;
-        write!(f, "{command}\n{stdout}\n{stderr}\nexit status: {status:?}")
+        write!(f, "{command}\n{stdout}\n{stderr}\n{status}")
     }
 }

@@ -1,0 +1,75 @@
+//! One hand at a time: a second command waits for the first, or refuses.
+
+use rustix::process::{Pid, Signal};
+
+use super::site::{Held, Program, Site};
+
+/// A restart that is under way: it waits for a request, and has drained a replica.
+fn restart_at_work(site: &Site) -> (Program, Held) {
+    site.run(&["start"]).succeeds();
+    let request = site.hold();
+    site.switch("release2");
+    let mut manager = site.spawn(&["restart", "--json"]);
+    manager.await_event("that it waits", |event| event["event"] == "progress");
+    (manager, request)
+}
+
+fn is_held_by(holder: Pid, line: &str) -> bool {
+    let pid = holder.as_raw_nonzero();
+    line.contains(&format!("the pool is locked by pid {pid}, \"restart --json\", since 2"))
+}
+
+#[test]
+fn a_second_restart_waits_for_the_first() {
+    let site = Site::new();
+    let (first, request) = restart_at_work(&site);
+    let mut second = site.spawn(&["restart"]);
+    let holder = first.pid();
+    second.await_line("who holds the lock", |line| {
+        line.starts_with("  Waiting: ") && is_held_by(holder, line)
+    });
+    request.end(1);
+    first.finish().succeeds();
+    let ran = second.finish();
+    // Nothing of its own began before.
+    let lines: Vec<&str> = ran.succeeds().stdout.lines().collect();
+    assert_eq!(lines[0], "Redundant pool \"www\"...");
+    assert!(is_held_by(holder, lines[1]), "{ran}");
+    assert_eq!(lines.len(), 2 + 8, "{ran}");
+    assert_eq!(site.generations(), [3, 3]);
+    assert_eq!(site.get("/ping.php").body, "pong2\n");
+}
+
+#[test]
+fn a_command_that_may_not_wait_refuses_and_changes_nothing() {
+    let site = Site::new();
+    let (first, request) = restart_at_work(&site);
+    let before = (site.files(), site.members());
+    for command in [&["restart"][..], &["start"], &["stop", "single", "www", "2"]] {
+        let ran = site.run(&[command, &["--no-wait"]].concat());
+        ran.status(3).stdout("Redundant pool \"www\"...\n");
+        let message = ran.stderr.replace("the pool \"www\"", "the pool");
+        assert!(message.starts_with("error: ") && is_held_by(first.pid(), &message), "{ran}");
+        assert_eq!(message.lines().count(), 1, "{ran}");
+        assert_eq!((site.files(), site.members()), before);
+    }
+    // What changes nothing needs no lock.
+    site.run(&["restart", "--dry-run"]).succeeds();
+    site.run(&["list", "-q"]).prints("www\n");
+    request.end(1);
+    first.finish().succeeds();
+    site.run(&["status", "-q"]).succeeds();
+}
+
+#[test]
+fn a_lock_does_not_outlive_its_holder() {
+    let site = Site::new();
+    let (first, request) = restart_at_work(&site);
+    first.signal(Signal::KILL);
+    first.finish().killed_by(Signal::KILL);
+    let mut second = site.spawn(&["restart", "--no-wait", "--json"]);
+    second.await_event("that it waits", |event| event["event"] == "progress");
+    request.end(1);
+    second.finish().succeeds();
+    assert_eq!(site.get("/ping.php").body, "pong2\n");
+}

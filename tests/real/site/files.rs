@@ -1,0 +1,46 @@
+//! What stands in `pid/` and `sockets/`, to be compared before and after.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::Site;
+
+/// What is known of each file: where a link leads, or who else it is and what it says.
+pub(crate) type Files = BTreeMap<PathBuf, String>;
+
+impl Site {
+    /// All files that the manager and its replicas keep. Not the logs; and not the locks, which
+    /// tell who was there last.
+    pub(crate) fn files(&self) -> Files {
+        let entries = ["pid", "sockets"].map(|dir| fs::read_dir(self.path(dir)).unwrap());
+        let paths = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
+        paths.filter(|path| !is_passed_over(path)).map(|path| (path.clone(), of(&path))).collect()
+    }
+
+    /// Their names.
+    pub(crate) fn file_names(&self) -> Vec<String> {
+        let name = |path: &PathBuf| path.strip_prefix(self.root()).unwrap().display().to_string();
+        self.files().keys().map(name).collect()
+    }
+}
+
+fn is_passed_over(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default();
+    extension == "log" || extension == "lock" || path.ends_with("apache2.pid")
+}
+
+fn of(path: &Path) -> String {
+    let metadata = fs::symlink_metadata(path).unwrap();
+    if metadata.is_symlink() {
+        return format!("-> {}", fs::read_link(path).unwrap().display());
+    }
+    let text = fs::read_to_string(path).unwrap_or_default();
+    format!(
+        "inode {}, changed at {}.{}: {text}",
+        metadata.ino(),
+        metadata.mtime(),
+        metadata.mtime_nsec()
+    )
+}
