@@ -8,10 +8,14 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
 mod adoption;
+mod balancer;
 mod crash;
+mod early_answer;
 mod lock;
 mod pools;
 mod restarts;
 mod session;
 mod site;
 mod stop;
+mod symlinks;
+mod twice;

@@ -15,6 +15,7 @@ mod processes;
 mod program;
 mod ran;
 mod status;
+mod visitors;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub(crate) use hold::Held;
-pub(crate) use http::Answer;
+pub(crate) use http::{Answer, Client};
 pub(crate) use installed::php_fpm;
 pub(crate) use program::Program;
 pub(crate) use ran::Ran;
@@ -124,8 +125,28 @@ impl Site {
     }
 
     /// Asks Apache for a page, once.
-    pub(crate) fn get(&self, path: &str) -> Answer {
-        http::get(self.port(), path, "").unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    pub(crate) fn get(&self, page: &str) -> Answer {
+        self.client().get(page)
+    }
+
+    /// Somebody who asks Apache for pages, from another thread perhaps.
+    pub(crate) fn client(&self) -> Client {
+        Client { port: self.port() }
+    }
+
+    /// Puts a page of the tests into both releases.
+    pub(crate) fn add_page(&self, name: &str, text: &str) {
+        for release in ["release1", "release2"] {
+            self.write(&format!("www/{release}/{name}"), text);
+        }
+    }
+
+    /// Adds lines to the section `[rollout]` of the pool "www", which the sample does not have.
+    pub(crate) fn add_rollout(&self, lines: &str) {
+        let file = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+        let text = self.read(file);
+        let section = if text.contains("\n[rollout]") { "" } else { "\n[rollout]\n" };
+        self.write(file, &format!("{text}{section}{lines}\n"));
     }
 
     /// Moves `www/current.release` to another release, as a deploy does.

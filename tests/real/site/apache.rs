@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Site, http, installed, wait_for};
+use super::{Client, Site, installed, wait_for};
 
 /// Apache's control process.
 pub(super) struct Apache {
@@ -35,7 +35,7 @@ impl Apache {
             if apache.child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
-            (pid_file.exists() && http::get(port, "/release.txt", "").is_ok()).then_some(true)
+            (pid_file.exists() && answers(port)).then_some(true)
         });
         if is_up {
             return Some(apache);
@@ -59,6 +59,10 @@ impl Drop for Apache {
             wait_for("the end of Apache", || self.child.try_wait().unwrap());
         }
     }
+}
+
+fn answers(port: u16) -> bool {
+    Client { port }.ask("GET", "/release.txt", "", "").is_ok()
 }
 
 /// A port of the loopback interface that nobody has at this moment.

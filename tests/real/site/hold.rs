@@ -1,42 +1,34 @@
 //! Requests that take as long as a test wants them to.
 
 use std::fs::{self, Permissions};
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
-use super::http::{self, Answer};
+use super::http::Answer;
 use super::{Site, wait_for};
 
 /// A request that is under way: a script has begun to answer it, and waits for the test.
 pub(crate) struct Held {
     /// The php-fpm pool that it runs in: `www1`.
     pub(crate) by: String,
+    gate: Gate,
+    answer: JoinHandle<Answer>,
+}
+
+/// Where the script `hold.php` waits.
+pub(crate) struct Gate {
+    /// What the names of its files begin with.
     mark: PathBuf,
-    answer: JoinHandle<io::Result<Answer>>,
 }
 
 impl Site {
-    /// Puts one of the pages of the tests into both releases.
-    pub(crate) fn add_page(&self, name: &str, text: &str) {
-        for release in ["release1", "release2"] {
-            self.write(&format!("www/{release}/{name}"), text);
-        }
-    }
-
     /// Sends a request, and returns when its script runs.
     pub(crate) fn hold(&self) -> Held {
-        self.add_page("hold.php", include_str!("../pages/hold.php"));
-        let mark = tempfile::Builder::new().prefix("held-").tempdir_in(self.scratch()).unwrap();
-        let mark = mark.keep();
-        fs::set_permissions(&mark, Permissions::from_mode(0o777)).unwrap();
-        let (port, page) = (self.port(), format!("/hold.php?mark={}/request", mark.display()));
-        let mark = mark.join("request");
-        let answer = thread::spawn(move || http::get(port, &page, ""));
-        let by =
-            wait_for("the held request", || fs::read_to_string(mark.with_extension("begun")).ok());
-        Held { by, mark, answer }
+        let gate = self.gate();
+        let (client, page) = (self.client(), gate.page());
+        let answer = thread::spawn(move || client.get(&page));
+        Held { by: gate.reached(), gate, answer }
     }
 
     /// One request on each of two replicas, the first on replica 1: Apache gives a request to
@@ -48,6 +40,21 @@ impl Site {
         both
     }
 
+    /// From now on, each new generation has to pass this gate before it may serve.
+    pub(crate) fn hold_warm_up(&self) -> Gate {
+        let gate = self.gate();
+        self.add_rollout(&format!("warm_up = [{:?}]", gate.page()));
+        gate
+    }
+
+    fn gate(&self) -> Gate {
+        self.add_page("hold.php", include_str!("../pages/hold.php"));
+        let dir = tempfile::Builder::new().prefix("gate-").tempdir_in(self.scratch()).unwrap();
+        let dir = dir.keep();
+        fs::set_permissions(&dir, Permissions::from_mode(0o777)).unwrap();
+        Gate { mark: dir.join("request") }
+    }
+
     /// Where scripts may write.
     pub(crate) fn scratch(&self) -> PathBuf {
         let path = self.path("scratch");
@@ -57,11 +64,28 @@ impl Site {
     }
 }
 
+impl Gate {
+    fn page(&self) -> String {
+        format!("/hold.php?mark={}", self.mark.display())
+    }
+
+    /// Waits until a script waits here; returns its php-fpm pool.
+    pub(crate) fn reached(&self) -> String {
+        let begun = self.mark.with_extension("begun");
+        wait_for("the held request", || fs::read_to_string(&begun).ok())
+    }
+
+    /// Lets it pass, and all that come after it.
+    pub(crate) fn open(&self) {
+        fs::write(self.mark.with_extension("end"), "").unwrap();
+    }
+}
+
 impl Held {
     /// Lets the script come to its end. All of its answer must arrive, from one release.
     pub(crate) fn end(self, release: u32) {
-        fs::write(self.mark.with_extension("end"), "").unwrap();
-        let answer = self.answer.join().unwrap().unwrap();
+        self.gate.open();
+        let answer = self.answer.join().unwrap();
         assert_eq!(answer.status, 200);
         let dots = ".".repeat(100_000);
         let text = answer.body.replace(&format!("{dots}\n"), "all dots\n");

@@ -1,4 +1,4 @@
-//! One request to Apache on a connection of its own, sent once.
+//! Requests to Apache: each one on a connection of its own, and sent once.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,16 +12,46 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// `headers` are more lines of the request, each with its own end.
-pub(super) fn get(port: u16, path: &str, headers: &str) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    // HTTP/1.0: the answer ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost:{port}\r\n{headers}\r\n")?;
-    let mut text = Vec::new();
-    stream.read_to_end(&mut text)?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    parse(&text).ok_or_else(|| io::Error::other(format!("no whole answer: {text:?}")))
+/// Somebody who asks for pages. An answer that does not come, or not whole, is a failure.
+#[derive(Clone, Copy)]
+pub(crate) struct Client {
+    pub(super) port: u16,
+}
+
+impl Client {
+    pub(crate) fn get(self, page: &str) -> Answer {
+        self.get_as("", page)
+    }
+
+    /// `headers` are more lines of the request, each with its own end.
+    pub(crate) fn get_as(self, headers: &str, page: &str) -> Answer {
+        self.ask("GET", page, headers, "").unwrap_or_else(|error| panic!("GET {page}: {error}"))
+    }
+
+    pub(crate) fn post(self, page: &str, body: &str) -> Answer {
+        let length = format!("Content-Length: {}\r\n", body.len());
+        let answer = self.ask("POST", page, &length, body);
+        answer.unwrap_or_else(|error| panic!("POST {page}: {error}"))
+    }
+
+    pub(super) fn ask(
+        self,
+        method: &str,
+        page: &str,
+        headers: &str,
+        body: &str,
+    ) -> io::Result<Answer> {
+        let port = self.port;
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        // HTTP/1.0: the answer ends with the connection.
+        let head = format!("{method} {page} HTTP/1.0\r\nHost: localhost:{port}\r\n{headers}\r\n");
+        stream.write_all((head + body).as_bytes())?;
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text)?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        parse(&text).ok_or_else(|| io::Error::other(format!("no whole answer: {text:?}")))
+    }
 }
 
 fn parse(text: &str) -> Option<Answer> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{POLL, Site};
+use super::{POLL, Site, wait_for};
 
 /// How long killed processes may take to leave.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,9 +32,23 @@ impl Site {
         all
     }
 
-    /// Kills a process, if it still is this site's.
-    pub(crate) fn kill(&self, pid: Pid) {
-        kill(pid, self.root());
+    /// Kills these processes, in this order, and waits until they have ended.
+    pub(crate) fn kill(&self, pids: &[Pid]) {
+        for pid in pids {
+            kill(*pid, self.root());
+        }
+        wait_for("the end of what was killed", || {
+            self.php_fpm().iter().all(|process| !pids.contains(&process.pid)).then_some(())
+        });
+    }
+
+    /// Kills the master of a replica, and then its children.
+    pub(crate) fn kill_replica(&self, replica: usize) {
+        let master = self.masters()[replica - 1];
+        self.kill(&[master]);
+        let title = format!("php-fpm: pool www{replica}");
+        let children = self.php_fpm().into_iter().filter(|process| process.title == title);
+        self.kill(&children.map(|process| process.pid).collect::<Vec<_>>());
     }
 }
 

@@ -5,12 +5,17 @@ use std::path::PathBuf;
 use rustix::process::Pid;
 use serde_json::Value;
 
-use super::Site;
+use super::{Site, wait_for};
 
 impl Site {
     /// The document of `status --json`, whatever the exit status.
     pub(crate) fn status(&self) -> Value {
         serde_json::from_str(&self.run(&["status", "--json"]).stdout).unwrap()
+    }
+
+    /// Asks until it says such a thing.
+    pub(crate) fn status_when(&self, is_so: impl Fn(&Value) -> bool) -> Value {
+        wait_for("the status", || Some(self.status()).filter(&is_so))
     }
 
     /// The generation that each replica serves from; 0 is an adopted master.

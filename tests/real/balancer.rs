@@ -1,0 +1,78 @@
+//! What Apache makes of its members, and what we make of that.
+
+use super::site::Site;
+
+const APACHE: &str = "etc/apache2/sites-enabled/82-php-fpm.conf";
+
+#[test]
+fn a_rolling_restart_brings_a_member_in_error_back() {
+    brings_back(&["restart", "--strategy", "rolling"]);
+}
+
+#[test]
+fn a_swap_brings_a_member_in_error_back() {
+    brings_back(&["restart", "--strategy", "swap"]);
+}
+
+#[test]
+fn a_start_brings_a_member_in_error_back() {
+    brings_back(&["start"]);
+}
+
+/// Without retry=0 Apache leaves a member that has failed alone for a minute.
+fn brings_back(command: &[&str]) {
+    let site = Site::prepared();
+    site.replace(APACHE, " retry=0\n", "\n");
+    let site = site.serve();
+    site.run(&["start"]).succeeds();
+    site.kill_replica(2);
+    // One of them asks replica 2, and is answered by replica 1 after all.
+    let pings = site.pings(2);
+    let found = site.status_when(|status| status["pools"][0]["replicas"][1]["lb"] == "Init Err");
+    assert_eq!(found["pools"][0]["replicas"][0]["ok"], true);
+    assert_eq!(found["pools"][0]["replicas"][1]["ok"], false);
+    site.run(&["status", "-q"])
+        .stdout(
+            "Redundant pool \"www\"...\n  \
+             Status for replica 1 [OK]\n  \
+             Status for replica 2 [Error]\n",
+        )
+        .stderr("error: pool \"www\": not well: replica 2\n")
+        .status(1);
+    site.run(command).succeeds();
+    site.is_in_order_on("release1");
+    assert_eq!(site.members(), ["Init Ok", "Init Ok"]);
+    pings.finish();
+}
+
+#[test]
+fn sessions_that_stick_to_a_replica_survive_its_restarts() {
+    let site = Site::prepared();
+    for replica in [1, 2] {
+        let member = format!("fcgi://pool-{replica}\"");
+        site.replace(APACHE, &member, &format!("{member} route={replica}"));
+    }
+    site.replace(APACHE, "lbmethod=bybusyness", "lbmethod=bybusyness stickysession=ROUTEID");
+    let site = site.serve();
+    site.add_page("who.php", "<?php echo fpm_get_status()['pool'];");
+    site.run(&["start"]).succeeds();
+    for (replica, other) in [(1, "www1"), (2, "www2"), (1, "www1"), (2, "www2")] {
+        assert_eq!(site.client().get_as(&cookie(replica), "/who.php").body, other);
+    }
+    // A member that drains still gets the sessions that stick to it.
+    let visitors = site.visitors(4, |client, n| {
+        let answer = client.get_as(&cookie(n % 2 + 1), "/ping.php");
+        assert!(["pong1\n", "pong2\n"].contains(&answer.body.as_str()), "{answer:?}");
+    });
+    for (release, strategy) in [(2, "rolling"), (1, "swap"), (2, "swap"), (1, "rolling")] {
+        site.switch(format!("release{release}"));
+        site.run(&["restart", "--strategy", strategy]).succeeds();
+    }
+    site.run(&["stop", "single", "www", "1"]).succeeds();
+    site.run(&["start", "single", "www", "1"]).succeeds();
+    assert!(visitors.finish() > 100);
+}
+
+fn cookie(replica: u64) -> String {
+    format!("Cookie: ROUTEID=visitor.{replica}\r\n")
+}

@@ -1,0 +1,38 @@
+//! A script that has answered works on (`fastcgi_finish_request`): its connection is closed, and
+//! yet nobody may end it.
+
+use std::fs;
+
+use super::site::Site;
+
+#[test]
+fn a_rolling_restart_waits_for_a_script_that_has_answered() {
+    works_on_during(&["restart", "--strategy", "rolling"]);
+}
+
+#[test]
+fn a_swap_waits_for_a_script_that_has_answered() {
+    works_on_during(&["restart", "--strategy", "swap"]);
+}
+
+#[test]
+fn a_stop_waits_for_a_script_that_has_answered() {
+    works_on_during(&["stop"]);
+}
+
+fn works_on_during(command: &[&str]) {
+    let site = Site::new();
+    site.add_page("early.php", include_str!("pages/early.php"));
+    site.run(&["start"]).succeeds();
+    let files = ["one", "two"].map(|name| site.scratch().join(name));
+    for file in &files {
+        let answer = site.get(&format!("/early.php?file={}", file.display()));
+        assert_eq!((answer.status, answer.body.as_str()), (200, "early\n"));
+    }
+    site.run(command).succeeds();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "end"]);
+    }
+}
