@@ -163,13 +163,12 @@ async fn resolve(pool: &Arc<Pool>, replicas: Vec<u32>) -> Result<Vec<(u32, Resol
     let mut asked = JoinSet::new();
     for replica in replicas {
         let (pool, command) = (Arc::clone(pool), Arc::clone(&command));
-        asked.spawn(async move {
-            Resolved::read(&pool, &command, replica).await.map(|resolved| (replica, resolved))
-        });
+        asked.spawn(async move { (replica, Resolved::read(&pool, &command, replica).await) });
     }
-    let mut all = asked.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
+    // They come in the order in which they are done: of two errors, tell the first replica's.
+    let mut all = asked.join_all().await;
     all.sort_by_key(|(replica, _)| *replica);
-    Ok(all)
+    all.into_iter().map(|(replica, resolved)| Ok((replica, resolved?))).collect()
 }
 
 fn read_table() -> Result<Table> {
