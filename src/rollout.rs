@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use goal::{Goal, Wanted};
-pub use observe::{Observation, Observed, observe};
+pub use observe::{Ask, Observation, Observed, observe};
 pub use plan::{Member, Replica, Seen, plan};
 pub use step::{Id, Stage, Step, Title};
 
@@ -102,7 +102,8 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, goal: &Goal) -> Result<P
         }
         _ => None,
     };
-    let ask: &[u32] = if starts { &goal.replicas } else { &[] };
+    let replicas: &[u32] = if starts { &goal.replicas } else { &[] };
+    let ask = Ask { replicas, release: release.as_ref() };
     let observation = observe(pool, balancer.members(), ask).await?;
     if starts {
         observation.check_sockets()?;
