@@ -8,6 +8,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use rustix::fs::MemfdFlags;
+use rustix::io::FdFlags;
 
 use super::Command;
 use super::generation::quoted;
@@ -74,8 +75,8 @@ async fn run(
     let text = format!("include={include}\n[global]\nerror_log=/dev/null\nlog_level=notice\n");
     let memfd = |error: std::io::Error| Error::failed(format!("memfd: {error}"));
     let file = in_memory(&text).map_err(memfd)?;
-    // php-fpm closes its stdin before it reads its configuration; our file it can open.
-    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    // php-fpm closes its stdin before it reads its configuration; this it does not.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let mut said = in_memory("").map_err(memfd)?;
     let mut probe = tokio::process::Command::new(&command.program);
     probe
@@ -86,6 +87,7 @@ async fn run(
         .stdout(Stdio::null())
         .stderr(said.try_clone().map_err(memfd)?)
         .kill_on_drop(true);
+    inherit(&mut probe, file);
     pin(&mut probe, pool, release)?;
     let status = match probe.spawn() {
         Ok(mut child) => tokio::time::timeout(TIMEOUT, child.wait()).await,
@@ -112,6 +114,15 @@ fn cannot_run(command: &Command, error: &std::io::Error, said: &mut File) -> Err
     }
     let said = said.trim_start_matches("ERROR: ");
     Error::config(format!("{said} for {program}: {error}")).hint(PIN_HINT)
+}
+
+/// Lets a child have a file, and this child only: the flag is changed after the fork.
+#[allow(unsafe_code)]
+fn inherit(child: &mut tokio::process::Command, file: File) {
+    // SAFETY: between fork and exec one system call is made, on a file that the closure owns.
+    unsafe {
+        child.pre_exec(move || Ok(rustix::io::fcntl_setfd(&file, FdFlags::empty())?));
+    }
 }
 
 /// What a child has written to such a file.
