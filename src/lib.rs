@@ -13,9 +13,9 @@
 //! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
 //! | [`fastcgi`] | one request at a time: ping, status, warm-up |
 //! | [`release`], [`socket`], [`process`] | what the kernel knows: mounts, sockets, pidfds |
-//! | [`event`] | what the engine says; it does not print |
+//! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
 //! | [`lock`] | one hand at a time |
-//! | [`pool`], [`config`] | plain data, and the operator's files |
+//! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
 //! | [`http`] | requests to the operator's own web server |
 //! | [`error`] | what can go wrong, with exit status and advice |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
@@ -34,7 +34,9 @@ pub mod process;
 pub mod release;
 pub mod render;
 pub mod rollout;
+pub mod root;
 pub mod socket;
 pub mod status;
+pub mod step;
 pub mod stress;
 pub mod tree;

@@ -8,7 +8,6 @@ mod goal;
 mod monitor;
 mod observe;
 mod plan;
-mod step;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +15,6 @@ use std::time::{Duration, Instant};
 pub use goal::{Goal, Wanted};
 pub use observe::{Ask, Observation, Observed, observe};
 pub use plan::{Member, Replica, Seen, plan};
-pub use step::{Id, Stage, Step, Title};
 
 use crate::balancer::Balancer;
 use crate::error::{Error, Result};
@@ -24,6 +22,7 @@ use crate::event::{Event, Report};
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::release::{self, Release};
+use crate::step::Stage;
 use execute::{Execution, millis};
 
 /// What a command asks for.

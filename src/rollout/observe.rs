@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::plan;
-use super::step::Id;
 use crate::balancer;
 use crate::error::{Error, Result};
 use crate::php_fpm::{self, Command, Generation, Resolved, Running};
 use crate::pool::Pool;
 use crate::release::Release;
 use crate::socket::{self, Name, Table};
+use crate::step::Id;
 
 /// A pool as it is now.
 #[derive(Debug)]

@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::goal::{Goal, Wanted};
-use super::step::{Id, Stage, Step, Title};
 use crate::config::Strategy;
+use crate::step::{Id, Stage, Step, Title};
 
 /// What the planner needs to know of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]

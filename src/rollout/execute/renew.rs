@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::fastcgi::{self, Request};
 use crate::php_fpm::{self, Command, Generation, Running};
 use crate::release::Pinned;
-use crate::rollout::step::Id;
 use crate::socket::Table;
+use crate::step::Id;
 
 const POLL: Duration = Duration::from_millis(2);
 
