@@ -9,6 +9,7 @@
 mod command;
 mod generation;
 mod launch;
+mod pin;
 mod resolved;
 mod running;
 mod stop;

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::file::File;
 use crate::error::Result;
-use crate::pool::Root;
+use crate::root::Root;
 
 const ONE_EACH: &str = "name one balancer member for each replica, the first for 1.conf";
 
@@ -137,7 +137,8 @@ struct RawPhp {
 }
 
 impl Settings {
-    pub(super) fn read(path: &Path, root: &Root) -> Result<Self> {
+    /// Reads a `pools-manager.toml`.
+    pub fn read(path: &Path, root: &Root) -> Result<Self> {
         let file = File::read(path)?;
         let raw: RawFile = file.parse()?;
         let at = raw.php.span();
@@ -167,7 +168,7 @@ impl Settings {
     }
 
     /// A member for each replica, and a replica for each member.
-    pub(super) fn check_members(&self, path: &Path, replicas: u32) -> Result<()> {
+    pub fn check_members(&self, path: &Path, replicas: u32) -> Result<()> {
         let Some(apache) = &self.apache else { return Ok(()) };
         let members = apache.member_urls().len();
         if members == replicas as usize {

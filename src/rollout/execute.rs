@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::observe::Observation;
-use super::step::{Id, Stage, Step};
 use crate::balancer::Balancer;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::php_fpm::{self, Running};
 use crate::pool::Pool;
 use crate::release::Release;
+use crate::step::{Id, Stage, Step};
 
 /// What all steps of a plan share.
 pub(super) struct Execution<'a> {

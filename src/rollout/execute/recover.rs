@@ -4,7 +4,8 @@ use super::Execution;
 use crate::error::Error;
 use crate::event::Event;
 use crate::php_fpm;
-use crate::rollout::observe::{Observed, observe};
+use crate::rollout::observe::{Ask, Observed, observe};
+use crate::socket::Table;
 
 impl Execution<'_> {
     /// Returns the error that ends the rollout.
@@ -34,8 +35,9 @@ impl Execution<'_> {
         for replica in replicas {
             let number = replica.number;
             if !self.fresh.contains_key(&number) {
-                let Some(current) = self.observation.replica(number).and_then(|it| it.current())
-                else {
+                let table = Table::read().unwrap_or_default();
+                let current = self.observation.replica(number).and_then(|it| it.current());
+                let Some(current) = current.filter(|it| table.listens(&it.generation.bound)) else {
                     continue; // nothing of it runs: it stays out
                 };
                 let id = super::Id { replica: number, generation: current.generation.number };
@@ -59,7 +61,7 @@ impl Execution<'_> {
     }
 
     async fn state_left(&self) -> String {
-        match observe(self.pool, self.balancer.members(), &[]).await {
+        match observe(self.pool, self.balancer.members(), Ask::default()).await {
             Ok(now) => {
                 let pool = &self.pool.name;
                 let replicas: Vec<String> = now.replicas.iter().map(describe).collect();
