@@ -7,13 +7,15 @@ use crate::php_fpm;
 use crate::rollout::observe::{Ask, Observed, observe};
 use crate::socket::Table;
 
+const TRY_AGAIN: &str =
+    "remove the cause, and run the command again: it goes on from what is there";
+
 impl Execution<'_> {
-    /// Returns the error that ends the rollout.
-    pub(super) async fn recover(&mut self, cause: Error) -> Error {
+    /// Returns the error that ends the rollout; the cause has been told by the stage that failed.
+    pub(super) async fn recover(&mut self) -> Error {
         self.discard_unpublished().await;
         self.put_back().await;
-        let state = self.state_left().await;
-        Error { message: state, ..cause }
+        Error::failed(self.state_left().await).hint(TRY_AGAIN)
     }
 
     /// A new generation to which no name leads has served nobody.
