@@ -1,0 +1,198 @@
+//! How long the commands take, on real php-fpm and real Apache, each beside a
+//! peer that is measured in the same run: `cargo bench --bench speed`.
+//!
+//! The machine may be busy with other things; the ratios say more than the
+//! times, and the medians more than the worst.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark ends where it fails")]
+
+#[allow(dead_code, unused_imports, reason = "the tests' site, of which a benchmark needs little")]
+#[path = "../tests/real"]
+mod real {
+    pub(crate) mod site;
+}
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use real::site::{self, Site, php_fpm};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const RUNS: usize = 15;
+const POOLS: &str = "etc/php/fpm/redundant-pools";
+const MANY: usize = 50;
+
+fn main() {
+    if std::env::args().any(|arg| arg == "--test") {
+        return; // `cargo test --benches` wants to know only that it builds
+    }
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    restarts(&site);
+    memory(&site);
+    let status = median(|| ran(&site, &["status"]));
+    drop(site);
+    let many = many_pools();
+    let status_of_many = median(|| ran(&many, &["status"]));
+    println!("\nstatus, of one pool of two replicas      {}", ms(status));
+    println!("status, of {MANY} pools of two replicas     {}", ms(status_of_many));
+}
+
+/// `restart` of two idle replicas, against the bare cost of two masters.
+fn restarts(site: &Site) {
+    let bare = median(|| two_masters(site));
+    let rolling = median(|| ran(&site, &["restart"]));
+    let swap = median(|| ran(&site, &["restart", "--strategy", "swap"]));
+    println!("two php-fpm masters, started in a row    {}", ms(bare));
+    println!("restart of two idle replicas, rolling    {}  {}", ms(rolling), ratio(rolling, bare));
+    println!("restart of two idle replicas, swap       {}  {}", ms(swap), ratio(swap, bare));
+    println!("\nwhere a rolling restart spends its time:");
+    profile(site);
+}
+
+/// From exec until php-fpm says that it is up, twice: what no restart can do without.
+fn two_masters(site: &Site) -> Duration {
+    let dir = tempfile::tempdir_in(site.root()).unwrap();
+    let mut spent = Duration::ZERO;
+    for replica in [1, 2] {
+        let of = |name: &str| dir.path().join(format!("{replica}.{name}"));
+        let conf = format!(
+            "include=\"{}\"\n[global]\npid=\"{}\"\nerror_log=/dev/null\n[www{replica}]\nlisten=\"{}\"\n",
+            site.path(&format!("{POOLS}/www/{replica}.conf")).display(),
+            of("pid").display(),
+            of("sock").display(),
+        );
+        std::fs::write(of("conf"), conf).unwrap();
+        let mut command = site.command(php_fpm());
+        command.arg("-p").arg(site.root()).arg("--fpm-config").arg(of("conf"));
+        let started = Instant::now();
+        assert!(command.stderr(Stdio::null()).status().unwrap().success());
+        spent += started.elapsed();
+    }
+    for replica in [1, 2] {
+        let pid = std::fs::read_to_string(dir.path().join(format!("{replica}.pid"))).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        kill_process(pid, Signal::QUIT).unwrap();
+        let socket = dir.path().join(format!("{replica}.sock"));
+        site::wait_for("the end of a master", || (!socket.exists()).then_some(()));
+    }
+    spent
+}
+
+/// The time between the events of one restart.
+fn profile(site: &Site) {
+    let mut child = site
+        .command(env!("CARGO_BIN_EXE_pools-manager"))
+        .args(["restart", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    let mut last = started;
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for line in lines.map_while(Result::ok) {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        let now = Instant::now();
+        let step = match (event["event"].as_str(), event["step"].as_str()) {
+            (Some("step_done"), Some(step)) => format!("{step}, replica {}", event["replica"]),
+            (Some("stage_started"), _) if last == started => "lock, observe, plan".to_owned(),
+            (Some("done"), _) => "monitor_url".to_owned(),
+            _ => continue,
+        };
+        println!("    {step:<28} {}", ms(now - last));
+        last = now;
+    }
+    assert!(child.wait().unwrap().success());
+}
+
+/// The most memory that the manager needs while it restarts two replicas.
+fn memory(site: &Site) {
+    let request = site.hold();
+    let mut child = site
+        .command(env!("CARGO_BIN_EXE_pools-manager"))
+        .args(["restart", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut peak = String::new();
+    let mut request = Some(request);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for line in lines.map_while(Result::ok) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let status = status.unwrap_or_default();
+        let line_of = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = line_of.map_or(peak, |line| line.trim().to_owned());
+        if line.contains("\"progress\"")
+            && let Some(request) = request.take()
+        {
+            request.end(1);
+        }
+    }
+    child.wait().unwrap();
+    println!("\nresident memory of restart, at most      {peak}");
+}
+
+/// The sample pool fifty times over, behind one Apache.
+fn many_pools() -> Site {
+    let site = Site::prepared();
+    let mut balancers = String::new();
+    for n in 1..MANY {
+        let pool = format!("pool{n:02}");
+        for replica in [1, 2] {
+            let text = site.read(&format!("{POOLS}/www/{replica}.conf"));
+            let text = text.replace("www", &pool);
+            site.write(&format!("{POOLS}/{pool}/{replica}.conf"), &text);
+        }
+        symlink("../php-fpm.conf", site.path(&format!("{POOLS}/{pool}/php-fpm.conf"))).unwrap();
+        let conf = site.read(&format!("{POOLS}/www/pool.conf"));
+        let conf = conf.replace("start_servers = 2", "start_servers = 1");
+        site.write(&format!("{POOLS}/{pool}/pool.conf"), &conf);
+        let settings = site.read(&format!("{POOLS}/www/pools-manager.toml"));
+        let settings =
+            settings.replace("phpfpmlb", &pool).replace("//pool-", &format!("//{pool}-"));
+        site.write(&format!("{POOLS}/{pool}/pools-manager.toml"), &settings);
+        balancers += &balancer(&pool);
+    }
+    let conf = "etc/apache2/sites-enabled/82-php-fpm.conf";
+    site.replace(conf, "</VirtualHost>", &format!("{balancers}</VirtualHost>"));
+    let site = site.serve();
+    site.run(&["start"]).succeeds();
+    site
+}
+
+fn balancer(pool: &str) -> String {
+    let member = |n: u32| {
+        format!(
+            "BalancerMember \"unix:${{POOLS_MANAGER_ROOT}}/sockets/php-fpm-{pool}{n}.sock|fcgi://{pool}-{n}\" retry=0\n"
+        )
+    };
+    format!(
+        "<Proxy \"balancer://{pool}\">\n{}{}ProxySet lbmethod=bybusyness\n</Proxy>\nProxyPass \"/{pool}/\" \"balancer://{pool}/\"\n",
+        member(1),
+        member(2)
+    )
+}
+
+/// How long a command takes that succeeds.
+fn ran(site: &Site, args: &[&str]) -> Duration {
+    let started = Instant::now();
+    site.run(args).succeeds();
+    started.elapsed()
+}
+
+fn median(run: impl Fn() -> Duration) -> Duration {
+    let mut all: Vec<Duration> = (0..RUNS).map(|_| run()).collect();
+    all.sort();
+    all[RUNS / 2]
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:>7.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+fn ratio(time: Duration, peer: Duration) -> String {
+    format!("{:.1} times that", time.as_secs_f64() / peer.as_secs_f64())
+}
