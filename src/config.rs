@@ -6,6 +6,7 @@
 
 mod file;
 mod settings;
+mod values;
 
 use std::fs;
 use std::path::Path;
