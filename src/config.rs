@@ -50,7 +50,8 @@ pub fn pool_names(root: &Root) -> Result<Vec<String>> {
 pub fn load(root: &Root, name: &str) -> Result<Pool> {
     let dir = root.pools_dir().join(name);
     let path = dir.join(FILE_NAME);
-    if !path.exists() {
+    // "www/" would be found too; but a pool's files are named after it.
+    if Path::new(name).file_name() != Some(name.as_ref()) || !path.exists() {
         return Err(no_such_pool(root, name));
     }
     let settings = Settings::read(&path, root)?;
