@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Settings;
+use crate::config::{self, Settings};
 
 /// The directory that holds `etc/ www/ pid/ sockets/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +55,18 @@ impl Pool {
         1..=self.replica_count
     }
 
+    /// What its operator has told us about it.
+    pub fn settings_file(&self) -> PathBuf {
+        self.dir().join(config::FILE_NAME)
+    }
+
     /// The php-fpm configuration of one replica, as its operator wrote it.
     pub fn replica_conf(&self, replica: u32) -> PathBuf {
-        self.root.pools_dir().join(&self.name).join(format!("{replica}.conf"))
+        self.dir().join(format!("{replica}.conf"))
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.pools_dir().join(&self.name)
     }
 
     /// The file whose lock makes its holder the only one that changes the pool.

@@ -17,6 +17,9 @@ use crate::pool::Pool;
 /// How long `php-fpm -tt` may take. It takes about 30 ms.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How php-fpm ends its complaints.
+const FAILED: &str = "FPM initialization failed";
+
 /// The settings of one replica's pool section that we need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
@@ -42,6 +45,9 @@ impl Resolved {
         let conf = pool.replica_conf(replica);
         let output = run(pool, command, replica).await?;
         let text = String::from_utf8_lossy(&output.stderr);
+        if !text.contains("NOTICE: [global]") && !text.contains(FAILED) {
+            return Err(not_php_fpm(pool, command, &output));
+        }
         if !output.status.success() {
             return Err(Error::config(format!(
                 "php-fpm does not accept {}:\n{}",
@@ -72,16 +78,33 @@ async fn run(pool: &Pool, command: &Command, replica: u32) -> Result<std::proces
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| {
-            Error::config(format!("cannot run {}: {error}", command.program)).hint(
-                "install php-fpm, or name the right program in php_fpm_cmd in pools-manager.toml",
-            )
+            Error::config(format!("cannot run {:?}: {error}", command.program))
+                .hint(correct_command(pool))
         })?;
     match tokio::time::timeout(TIMEOUT, child.wait_with_output()).await {
         Ok(output) => output.map_err(|error| Error::failed(format!("php-fpm -tt: {error}"))),
         Err(_) => {
-            Err(Error::config(format!("{} -tt did not end within {TIMEOUT:?}", command.program)))
+            Err(Error::config(format!("{} -tt did not end within {TIMEOUT:?}", command.program))
+                .hint(correct_command(pool)))
         }
     }
+}
+
+fn not_php_fpm(pool: &Pool, command: &Command, output: &std::process::Output) -> Error {
+    let (program, status) = (&command.program, output.status);
+    let message = format!(
+        "{program} does not show its configuration with -tt, as php-fpm does, but ends with {status}"
+    );
+    let said = complaints(&String::from_utf8_lossy(&output.stderr));
+    Error::config(format!("{message}\n{said}").trim_end()).hint(correct_command(pool))
+}
+
+fn correct_command(pool: &Pool) -> String {
+    let file = pool.settings_file();
+    format!(
+        "correct php_fpm_cmd in {}: php-fpm, and then each argument, as strings of their own",
+        file.display()
+    )
 }
 
 /// A file without a name, so that nothing is left behind and no disk can be full.
@@ -92,12 +115,23 @@ pub(super) fn in_memory(text: &str) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// The lines of php-fpm's output that say what is wrong, or all where none does.
+/// The lines of php-fpm's output that say what is wrong, or all where none does. Without their
+/// time, which is now, and without those that tell nothing new.
 pub(super) fn complaints(text: &str) -> String {
-    let bad = |line: &&str| ["ERROR", "ALERT", "WARNING"].iter().any(|level| line.contains(level));
-    let mut lines: Vec<&str> = text.lines().filter(bad).collect();
-    if lines.is_empty() {
-        lines = text.lines().collect();
+    let bad = ["ERROR: ", "ALERT: ", "WARNING: ", "PHP: "];
+    let our_file = format!("/proc/{}/fd/", std::process::id());
+    let empty = [FAILED, "failed to post process the configuration", &our_file];
+    let mut lines: Vec<&str> = text
+        .lines()
+        .map(|line| {
+            line.strip_prefix('[').and_then(|it| it.split_once("] ")).map_or(line, |it| it.1)
+        })
+        .collect();
+    let says_why = |line: &&str| {
+        bad.iter().any(|level| line.contains(level)) && !empty.iter().any(|it| line.contains(it))
+    };
+    if lines.iter().any(says_why) {
+        lines.retain(says_why);
     }
     let from = lines.len().saturating_sub(10);
     lines[from..].iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
@@ -130,8 +164,9 @@ fn parse(text: &str) -> Result<Resolved> {
     };
     let listen = PathBuf::from(find(section, "listen").unwrap_or_default());
     if !listen.is_absolute() {
-        return Err(Error::config(format!("[{section}] listen = {}", listen.display()))
-            .hint("a replica listens on a unix socket: listen = sockets/php-fpm-$pool.sock"));
+        let message = format!("[{section}] listens on {}, no unix socket", listen.display());
+        return Err(Error::config(message)
+            .hint("give it a path, like the sample: listen = sockets/php-fpm-$pool.sock"));
     }
     let own = |key| find(section, key).map(str::to_owned);
     let timeout = find("global", "process_control_timeout").unwrap_or("0s");

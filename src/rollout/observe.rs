@@ -163,13 +163,12 @@ async fn resolve(pool: &Arc<Pool>, replicas: Vec<u32>) -> Result<Vec<(u32, Resol
     let mut asked = JoinSet::new();
     for replica in replicas {
         let (pool, command) = (Arc::clone(pool), Arc::clone(&command));
-        asked.spawn(async move {
-            Resolved::read(&pool, &command, replica).await.map(|resolved| (replica, resolved))
-        });
+        asked.spawn(async move { (replica, Resolved::read(&pool, &command, replica).await) });
     }
-    let mut all = asked.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut all = asked.join_all().await;
+    // Of several that are wrong, the first one is named, whichever was quicker.
     all.sort_by_key(|(replica, _)| *replica);
-    Ok(all)
+    all.into_iter().map(|(replica, resolved)| resolved.map(|it| (replica, it))).collect()
 }
 
 fn read_table() -> Result<Table> {
