@@ -44,8 +44,8 @@ fn main() {
 /// `restart` of two idle replicas, against the bare cost of two masters.
 fn restarts(site: &Site) {
     let bare = median(|| two_masters(site));
-    let rolling = median(|| ran(&site, &["restart"]));
-    let swap = median(|| ran(&site, &["restart", "--strategy", "swap"]));
+    let rolling = median(|| ran(site, &["restart"]));
+    let swap = median(|| ran(site, &["restart", "--strategy", "swap"]));
     println!("two php-fpm masters, started in a row    {}", ms(bare));
     println!("restart of two idle replicas, rolling    {}  {}", ms(rolling), ratio(rolling, bare));
     println!("restart of two idle replicas, swap       {}  {}", ms(swap), ratio(swap, bare));

@@ -14,8 +14,8 @@ use clap::{Parser, Subcommand};
 pub use ps_list::PsList;
 
 use crate::error::{Error, Result};
-use crate::pool::Root;
 use crate::rollout::Wanted;
+use crate::root::Root;
 
 /// Restart PHP-FPM pools, and move them to new releases, without losing a request.
 #[derive(Debug, Parser)]

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::lock::Holder;
-use crate::rollout::{Stage, Step, Title};
+use crate::step::{Stage, Step, Title};
 
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]

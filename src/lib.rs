@@ -1,4 +1,24 @@
-//! pools-manager: rolling restarts of redundant PHP-FPM replicas.
+//! pools-manager: restarts PHP-FPM pools, and moves them to new releases, without losing a request.
+//!
+//! `docs/architecture.md` tells how it works. This is the map of the source, from the top down; a
+//! module uses those below it, never those above. To read it, begin with [`rollout::run`].
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`cli`] | the command line: one file for each command |
+//! | [`render`] | shows events: the classic lines, live progress, JSON lines |
+//! | [`status`], [`tree`] | what `status` and `ps-list` show |
+//! | [`rollout`] | observe, plan, execute: everything that changes a pool |
+//! | [`balancer`] | what spreads requests over replicas: Apache, or nothing that we talk to |
+//! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
+//! | [`fastcgi`] | one request at a time: ping, status, warm-up |
+//! | [`release`], [`socket`], [`process`] | what the kernel knows: mounts, sockets, pidfds |
+//! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
+//! | [`lock`] | one hand at a time |
+//! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
+//! | [`http`] | requests to the operator's own web server |
+//! | [`error`] | what can go wrong, with exit status and advice |
+//! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
 
 pub mod balancer;
 pub mod cli;
@@ -14,7 +34,9 @@ pub mod process;
 pub mod release;
 pub mod render;
 pub mod rollout;
+pub mod root;
 pub mod socket;
 pub mod status;
+pub mod step;
 pub mod stress;
 pub mod tree;

@@ -7,8 +7,10 @@
 //! (`-tt`); nothing here parses its ini format.
 
 mod command;
+mod complaints;
 mod generation;
 mod launch;
+mod pin;
 mod resolved;
 mod running;
 mod stop;

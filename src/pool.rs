@@ -1,40 +1,15 @@
-//! Pools and replicas: plain data, and where their files are.
+//! Pools: what they are, and where.
+//!
+//! A pool is a directory below `etc/php/fpm/redundant-pools/` with a
+//! `pools-manager.toml`. Pools are read one by one and share nothing, so that
+//! one with a mistake does not stop the others.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Settings};
-
-/// The directory that holds `etc/ www/ pid/ sockets/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root(PathBuf);
-
-impl Root {
-    /// `path` must be absolute: replicas outlive the manager's working directory.
-    pub fn new(path: PathBuf) -> Self {
-        debug_assert!(path.is_absolute());
-        Self(path)
-    }
-
-    /// The root itself.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// An operator's path: relative ones are relative to the root.
-    pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.0.join(path)
-    }
-
-    /// Where every pool has a directory of its own.
-    pub fn pools_dir(&self) -> PathBuf {
-        self.0.join("etc/php/fpm/redundant-pools")
-    }
-
-    /// Where locks and the records of generations are.
-    pub fn pid_dir(&self) -> PathBuf {
-        self.0.join("pid")
-    }
-}
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::root::Root;
 
 /// One application: a directory with `pools-manager.toml` and `1.conf`, `2.conf`, ...
 #[derive(Debug, Clone)]
@@ -57,20 +32,79 @@ impl Pool {
 
     /// What its operator has told us about it.
     pub fn settings_file(&self) -> PathBuf {
-        self.dir().join(config::FILE_NAME)
+        self.root.pools_dir().join(&self.name).join(FILE_NAME)
     }
 
     /// The php-fpm configuration of one replica, as its operator wrote it.
     pub fn replica_conf(&self, replica: u32) -> PathBuf {
-        self.dir().join(format!("{replica}.conf"))
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.root.pools_dir().join(&self.name)
+        self.root.pools_dir().join(&self.name).join(format!("{replica}.conf"))
     }
 
     /// The file whose lock makes its holder the only one that changes the pool.
     pub fn lock_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.lock", self.name))
+    }
+}
+
+/// The name of a pool's configuration file.
+pub const FILE_NAME: &str = "pools-manager.toml";
+
+/// The names of all pools below the root, sorted.
+pub fn names(root: &Root) -> Result<Vec<String>> {
+    let dir = root.pools_dir();
+    let entries = fs::read_dir(&dir).map_err(|error| {
+        Error::config(format!("cannot read {}: {error}", dir.display())).hint(format!(
+            "the root is {}: run the command in the directory that holds etc/, or name it with --root or POOLS_MANAGER_ROOT",
+            root.path().display()
+        ))
+    })?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| Error::config(format!("{}: {error}", dir.display())))?;
+        if entry.path().join(FILE_NAME).exists() {
+            let name = entry.file_name().into_string().map_err(|name| {
+                Error::config(format!("the name of the pool {} is not UTF-8", name.display()))
+            })?;
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        return Err(Error::config(format!("there is no pool below {}", dir.display()))
+            .hint(format!("a pool is a directory there that holds a {FILE_NAME}")));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Reads and checks one pool.
+pub fn load(root: &Root, name: &str) -> Result<Pool> {
+    let dir = root.pools_dir().join(name);
+    let path = dir.join(FILE_NAME);
+    // "www/" would be found too; but a pool's files are named after it.
+    if Path::new(name).file_name() != Some(name.as_ref()) || !path.exists() {
+        return Err(no_such_pool(root, name));
+    }
+    let settings = Settings::read(&path, root)?;
+    let replica_count = count_replicas(&dir)?;
+    settings.check_members(&path, replica_count)?;
+    Ok(Pool { name: name.to_owned(), root: root.clone(), replica_count, settings })
+}
+
+fn no_such_pool(root: &Root, name: &str) -> Error {
+    let error = Error::config(format!("there is no pool \"{name}\""));
+    match names(root) {
+        Ok(names) => error.hint(format!("the pools are: {}", names.join(", "))),
+        Err(none) => none,
+    }
+}
+
+/// Replicas are counted up to the first gap, as they always were.
+fn count_replicas(dir: &Path) -> Result<u32> {
+    let is_there = |n: &u32| dir.join(format!("{n}.conf")).is_file();
+    match (1..=u32::MAX).take_while(is_there).last() {
+        Some(count) => Ok(count),
+        None => Err(Error::config(format!("{} has no 1.conf", dir.display())).hint(
+            "each replica has a php-fpm configuration of its own there: 1.conf, 2.conf, ...",
+        )),
     }
 }

@@ -8,15 +8,13 @@ mod goal;
 mod monitor;
 mod observe;
 mod plan;
-mod step;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use goal::{Goal, Wanted};
-pub use observe::{Observation, Observed, observe};
+pub use observe::{Ask, Observation, Observed, observe};
 pub use plan::{Member, Replica, Seen, plan};
-pub use step::{Id, Stage, Step, Title};
 
 use crate::balancer::Balancer;
 use crate::error::{Error, Result};
@@ -24,6 +22,7 @@ use crate::event::{Event, Report};
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::release::{self, Release};
+use crate::step::Stage;
 use execute::{Execution, millis};
 
 /// What a command asks for.
@@ -102,7 +101,8 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, goal: &Goal) -> Result<P
         }
         _ => None,
     };
-    let ask: &[u32] = if starts { &goal.replicas } else { &[] };
+    let replicas: &[u32] = if starts { &goal.replicas } else { &[] };
+    let ask = Ask { replicas, release: release.as_ref() };
     let observation = observe(pool, balancer.members(), ask).await?;
     if starts {
         observation.check_sockets()?;

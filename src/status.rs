@@ -11,7 +11,7 @@ use crate::fastcgi;
 use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::Pinned;
-use crate::rollout::{Observed, observe};
+use crate::rollout::{Ask, Observed, observe};
 
 /// How long a replica has to answer a ping: one that is busy answers late.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
             Vec::new()
         }
     };
-    let seen = observe(pool, async { Ok(members) }, &[]).await?;
+    let seen = observe(pool, async { Ok(members) }, Ask::default()).await?;
     let mut replicas = Vec::new();
     for observed in seen.replicas.iter().filter(|observed| wanted.contains(&observed.number)) {
         replicas.push(replica_status(pool, observed).await);

@@ -11,7 +11,7 @@ use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::process::{self, Process};
 use crate::release::Pinned;
-use crate::rollout::observe;
+use crate::rollout::{Ask, observe};
 
 /// The processes of one pool.
 #[derive(Debug, Serialize)]
@@ -50,7 +50,7 @@ pub struct Leaf {
 
 /// Looks at the processes of a pool; asks neither balancer nor php-fpm.
 pub async fn tree(pool: &Arc<Pool>) -> Result<Tree> {
-    let seen = observe(pool, Balancer::None.members(), &[]).await?;
+    let seen = observe(pool, Balancer::None.members(), Ask::default()).await?;
     let mut generations = Vec::new();
     for replica in &seen.replicas {
         for running in &replica.running {

@@ -11,6 +11,7 @@
 mod document;
 mod html;
 mod manager;
+mod section;
 mod status;
 mod write;
 mod xml;
@@ -20,9 +21,10 @@ mod tests;
 
 use super::Member;
 use crate::error::{Error, Result};
-pub use document::{Columns, Snapshot, Worker};
-use document::{Problem, Section};
+pub use document::{Snapshot, Worker};
 use manager::Manager;
+pub use section::Columns;
+use section::{Problem, Section};
 pub use status::MemberStatus;
 
 /// One balancer of an Apache, and those of its members that are a pool's replicas.
@@ -39,7 +41,7 @@ impl Apache {
     /// the URL of each replica's member, either alone (`fcgi://pool-1`) or whole
     /// (`unix:/path|fcgi://pool-1`). Asks nothing yet.
     pub fn new(manager_url: &str, balancer_name: &str, member_urls: &[String]) -> Result<Self> {
-        let balancer = document::without_scheme(balancer_name);
+        let balancer = section::without_scheme(balancer_name);
         if balancer.is_empty() {
             return Err(Error::config("the balancer's name is empty"));
         }

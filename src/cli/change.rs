@@ -6,9 +6,9 @@ use super::Wanted;
 use super::scope::{Scope, Selected};
 use crate::config::Strategy;
 use crate::error::Result;
-use crate::pool::Root;
 use crate::render;
 use crate::rollout::{self, Goal, Request};
+use crate::root::Root;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::scope::{Scope, Selected};
 use crate::error::Result;
-use crate::pool::{Pool, Root};
+use crate::pool::Pool;
 use crate::render::print;
+use crate::root::Root;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
-use crate::config;
 use crate::error::{Error, Result};
-use crate::pool::{Pool, Root};
+use crate::pool::{self, Pool};
+use crate::root::Root;
 
 /// Which pools and replicas a command is about; all of them by default.
 #[derive(Debug, Clone, Subcommand)]
@@ -32,14 +32,14 @@ impl Scope {
     /// The names of the pools that are meant.
     pub(super) fn names(&self, root: &Root) -> Result<Vec<String>> {
         match self {
-            Self::All => config::pool_names(root),
+            Self::All => pool::names(root),
             Self::Single { pool, .. } => Ok(vec![pool.clone()]),
         }
     }
 
     /// Reads one of them.
     pub(super) fn select(&self, root: &Root, name: &str) -> Result<Selected> {
-        let pool = Arc::new(config::load(root, name)?);
+        let pool = Arc::new(pool::load(root, name)?);
         let replicas = match self {
             Self::Single { replica: Some(replica), .. } => {
                 if !(1..=pool.replica_count).contains(replica) {

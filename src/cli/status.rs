@@ -4,8 +4,8 @@ use tokio::task::JoinSet;
 
 use super::scope::Scope;
 use crate::error::{Error, Result};
-use crate::pool::Root;
 use crate::render::print;
+use crate::root::Root;
 use crate::status::{PoolStatus, ReplicaStatus, status};
 
 #[derive(Debug, clap::Args)]

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::file::File;
 use super::values;
 use crate::error::Result;
-use crate::pool::Root;
+use crate::root::Root;
 
 const ONE_EACH: &str = "name one balancer member for each replica, the first for 1.conf";
 
@@ -140,7 +140,8 @@ struct RawPhp {
 }
 
 impl Settings {
-    pub(super) fn read(path: &Path, root: &Root) -> Result<Self> {
+    /// Reads a `pools-manager.toml`.
+    pub fn read(path: &Path, root: &Root) -> Result<Self> {
         let file = File::read(path)?;
         let raw: RawFile = file.parse()?;
         let php = raw.php.ok_or_else(|| {
@@ -176,7 +177,7 @@ impl Settings {
     }
 
     /// A member for each replica, and a replica for each member.
-    pub(super) fn check_members(&self, path: &Path, replicas: u32) -> Result<()> {
+    pub fn check_members(&self, path: &Path, replicas: u32) -> Result<()> {
         let Some(apache) = &self.apache else { return Ok(()) };
         let members = apache.member_urls().len();
         if members == replicas as usize {

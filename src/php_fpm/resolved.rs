@@ -1,24 +1,25 @@
 //! What a replica's configuration comes to, as php-fpm itself resolves it.
 
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use rustix::fs::MemfdFlags;
+use rustix::io::FdFlags;
 
 use super::Command;
+use super::complaints::{FAILED, complaints};
 use super::generation::quoted;
+use super::pin::{PIN_HINT, pin};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
+use crate::release::Release;
 
 /// How long `php-fpm -tt` may take. It takes about 30 ms.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How php-fpm ends its complaints.
-const FAILED: &str = "FPM initialization failed";
 
 /// The settings of one replica's pool section that we need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +41,16 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Asks php-fpm. An error shows php-fpm's own message.
-    pub async fn read(pool: &Pool, command: &Command, replica: u32) -> Result<Self> {
+    /// Asks php-fpm. An error shows php-fpm's own message. It is asked as it
+    /// would be started: pinned to the release, if there is one to start on.
+    pub async fn read(
+        pool: &Pool,
+        command: &Command,
+        replica: u32,
+        release: Option<&Release>,
+    ) -> Result<Self> {
         let conf = pool.replica_conf(replica);
-        let output = run(pool, command, replica).await?;
+        let output = run(pool, command, replica, release).await?;
         let text = String::from_utf8_lossy(&output.stderr);
         if !text.contains("NOTICE: [global]") && !text.contains(FAILED) {
             return Err(not_php_fpm(pool, command, &output));
@@ -62,27 +69,37 @@ impl Resolved {
 
 /// Runs `-tt` on a file that keeps php-fpm from writing all its settings into
 /// the operator's log, and makes it tell them whatever his log level is.
-async fn run(pool: &Pool, command: &Command, replica: u32) -> Result<std::process::Output> {
+async fn run(
+    pool: &Pool,
+    command: &Command,
+    replica: u32,
+    release: Option<&Release>,
+) -> Result<Output> {
     let include = quoted(&pool.replica_conf(replica))?;
     let text = format!("include={include}\n[global]\nerror_log=/dev/null\nlog_level=notice\n");
-    let file = in_memory(&text).map_err(|error| Error::failed(format!("memfd: {error}")))?;
-    // php-fpm closes its stdin before it reads its configuration; our file it can open.
-    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    let child = tokio::process::Command::new(&command.program)
+    let memfd = |error: std::io::Error| Error::failed(format!("memfd: {error}"));
+    let file = in_memory(&text).map_err(memfd)?;
+    // php-fpm closes its stdin before it reads its configuration; this it does not.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let mut said = in_memory("").map_err(memfd)?;
+    let mut probe = tokio::process::Command::new(&command.program);
+    probe
         .args(&command.args)
         .args(["--fpm-config", &path, "-tt"])
         .current_dir(pool.root.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| {
-            Error::config(format!("cannot run {:?}: {error}", command.program))
-                .hint(correct_command(pool))
-        })?;
-    match tokio::time::timeout(TIMEOUT, child.wait_with_output()).await {
-        Ok(output) => output.map_err(|error| Error::failed(format!("php-fpm -tt: {error}"))),
+        .stderr(said.try_clone().map_err(memfd)?)
+        .kill_on_drop(true);
+    inherit(&mut probe, file);
+    pin(&mut probe, pool, release)?;
+    let status = match probe.spawn() {
+        Ok(mut child) => tokio::time::timeout(TIMEOUT, child.wait()).await,
+        Err(error) => return Err(cannot_run(pool, command, &error, &mut said)),
+    };
+    match status {
+        Ok(Ok(status)) => Ok(Output { status, stdout: Vec::new(), stderr: read_all(&mut said) }),
+        Ok(Err(error)) => Err(cannot_run(pool, command, &error, &mut said)),
         Err(_) => {
             Err(Error::config(format!("{} -tt did not end within {TIMEOUT:?}", command.program))
                 .hint(correct_command(pool)))
@@ -90,11 +107,23 @@ async fn run(pool: &Pool, command: &Command, replica: u32) -> Result<std::proces
     }
 }
 
-fn not_php_fpm(pool: &Pool, command: &Command, output: &std::process::Output) -> Error {
+/// Whether it is the program that is missing, or the pin that failed: the
+/// latter has said so.
+fn cannot_run(pool: &Pool, command: &Command, error: &std::io::Error, said: &mut File) -> Error {
+    let program = &command.program;
+    let said = String::from_utf8_lossy(&read_all(said)).trim().to_owned();
+    if said.is_empty() {
+        let message = format!("cannot run {program:?}: {error}");
+        return Error::config(message).hint(correct_command(pool));
+    }
+    let said = said.trim_start_matches("ERROR: ");
+    Error::config(format!("{said} for {program}: {error}")).hint(PIN_HINT)
+}
+
+fn not_php_fpm(pool: &Pool, command: &Command, output: &Output) -> Error {
     let (program, status) = (&command.program, output.status);
-    let message = format!(
-        "{program} does not show its configuration with -tt, as php-fpm does, but ends with {status}"
-    );
+    let message =
+        format!("{program} -tt does not show its configuration, as php-fpm does: {status}");
     let said = complaints(&String::from_utf8_lossy(&output.stderr));
     Error::config(format!("{message}\n{said}").trim_end()).hint(correct_command(pool))
 }
@@ -102,9 +131,25 @@ fn not_php_fpm(pool: &Pool, command: &Command, output: &std::process::Output) ->
 fn correct_command(pool: &Pool) -> String {
     let file = pool.settings_file();
     format!(
-        "correct php_fpm_cmd in {}: php-fpm, and then each argument, as strings of their own",
+        "correct php_fpm_cmd in {}: php-fpm, and each argument as a string of its own",
         file.display()
     )
+}
+
+/// Lets a child have a file, and this child only: the flag is changed after the fork.
+#[allow(unsafe_code)]
+fn inherit(child: &mut tokio::process::Command, file: File) {
+    // SAFETY: between fork and exec one system call is made, on a file that the closure owns.
+    unsafe {
+        child.pre_exec(move || Ok(rustix::io::fcntl_setfd(&file, FdFlags::empty())?));
+    }
+}
+
+/// What a child has written to such a file.
+pub(super) fn read_all(file: &mut File) -> Vec<u8> {
+    let mut text = Vec::new();
+    let _ = file.rewind().and_then(|()| file.read_to_end(&mut text));
+    text
 }
 
 /// A file without a name, so that nothing is left behind and no disk can be full.
@@ -113,28 +158,6 @@ pub(super) fn in_memory(text: &str) -> std::io::Result<File> {
     file.write_all(text.as_bytes())?;
     file.rewind()?;
     Ok(file)
-}
-
-/// The lines of php-fpm's output that say what is wrong, or all where none does. Without their
-/// time, which is now, and without those that tell nothing new.
-pub(super) fn complaints(text: &str) -> String {
-    let bad = ["ERROR: ", "ALERT: ", "WARNING: ", "PHP: "];
-    let our_file = format!("/proc/{}/fd/", std::process::id());
-    let empty = [FAILED, "failed to post process the configuration", &our_file];
-    let mut lines: Vec<&str> = text
-        .lines()
-        .map(|line| {
-            line.strip_prefix('[').and_then(|it| it.split_once("] ")).map_or(line, |it| it.1)
-        })
-        .collect();
-    let says_why = |line: &&str| {
-        bad.iter().any(|level| line.contains(level)) && !empty.iter().any(|it| line.contains(it))
-    };
-    if lines.iter().any(says_why) {
-        lines.retain(says_why);
-    }
-    let from = lines.len().saturating_sub(10);
-    lines[from..].iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// Reads the lines `[time] NOTICE: \tkey = value` and `[time] NOTICE: [section]`.

@@ -6,7 +6,7 @@ use super::Generation;
 use crate::error::{Error, Result};
 use crate::process::{self, Process};
 use crate::release::{self, Pinned};
-use crate::socket::Table;
+use crate::socket::{self, Name, Table};
 
 /// A generation that somebody listens for.
 #[derive(Debug)]
@@ -15,6 +15,9 @@ pub struct Running {
     pub generation: Generation,
     /// The inodes of its listening sockets.
     pub sockets: Vec<u64>,
+    /// Whether its socket is still where it was bound: somebody may have
+    /// removed the file, and then no new client gets to it.
+    pub reachable: bool,
     /// Its master; None when that has died and left its children serving.
     pub master: Option<Process>,
 }
@@ -46,7 +49,8 @@ pub fn look(generation: &Generation, table: &Table) -> Result<Option<Running>> {
         }
         holders.master
     };
-    Ok(Some(Running { generation: generation.clone(), sockets, master }))
+    let reachable = matches!(socket::read_name(&generation.socket), Ok(Name::Socket));
+    Ok(Some(Running { generation: generation.clone(), sockets, reachable, master }))
 }
 
 /// Nobody whom we may look into holds the socket: it has ended just now, or it

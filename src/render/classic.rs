@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use crate::event::{Event, Report};
-use crate::rollout::Stage;
+use crate::step::Stage;
 
 /// Writes a stage's line bit by bit.
 pub(super) struct Classic<W> {
@@ -99,7 +99,7 @@ fn indent(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::Title;
+    use crate::step::Title;
 
     fn shown(events: &[Event]) -> String {
         let mut classic = Classic::new(Vec::new());

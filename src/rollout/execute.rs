@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::observe::Observation;
-use super::step::{Id, Stage, Step};
 use crate::balancer::Balancer;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::php_fpm::{self, Running};
 use crate::pool::Pool;
 use crate::release::Release;
+use crate::step::{Id, Stage, Step};
 
 /// What all steps of a plan share.
 pub(super) struct Execution<'a> {
@@ -52,7 +52,7 @@ impl Execution<'_> {
                 if let Err(error) = self.step(*step).await {
                     let reason = error.to_string();
                     self.report.event(&Event::StageFailed { title, reason });
-                    return Err(self.recover(error).await);
+                    return Err(self.recover().await);
                 }
             }
             self.report.event(&Event::StageDone { title, ms: millis(started) });

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::plan;
-use super::step::Id;
 use crate::balancer;
 use crate::error::{Error, Result};
 use crate::php_fpm::{self, Command, Generation, Resolved, Running};
 use crate::pool::Pool;
+use crate::release::Release;
 use crate::socket::{self, Name, Table};
+use crate::step::Id;
 
 /// A pool as it is now.
 #[derive(Debug)]
@@ -38,10 +39,11 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// The generation that the public name leads to, else the newest.
+    /// The generation that the public name leads to, else the newest that can be reached.
     pub fn current(&self) -> Option<&Running> {
         let published = |running: &&Running| Some(running.generation.number) == self.published;
-        self.running.iter().find(published).or(self.running.last())
+        let reachable = |running: &&Running| running.reachable;
+        self.running.iter().find(published).or(self.running.iter().rfind(reachable))
     }
 
     fn seen(&self) -> plan::Replica {
@@ -51,6 +53,7 @@ impl Observed {
             number: self.number,
             last: numbers.clone().chain(ended).max().unwrap_or_default(),
             running: numbers.collect(),
+            current: self.current().map(|running| running.generation.number),
             published: self.published,
             member: self.member.as_ref().map_or(plan::Member::NoBalancer, standing),
         }
@@ -87,22 +90,32 @@ impl Observation {
     }
 }
 
-/// Looks at a pool. php-fpm is asked for the configuration of the replicas in
-/// `ask`, and of those of which nothing is recorded; that takes 30 ms of CPU
-/// for each.
+/// For which replicas php-fpm is asked what it makes of their configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ask<'a> {
+    /// These ones.
+    pub replicas: &'a [u32],
+    /// The release to ask on, as if it were started on it.
+    pub release: Option<&'a Release>,
+}
+
+/// Looks at a pool. php-fpm is also asked for the replicas of which nothing is
+/// recorded; that takes 30 ms of CPU for each.
 pub async fn observe(
     pool: &Arc<Pool>,
     members: impl Future<Output = Result<Vec<balancer::Member>>>,
-    ask: &[u32],
+    ask: Ask<'_>,
 ) -> Result<Observation> {
     let records = php_fpm::discover(pool)?;
     let table = read_table()?;
     let unknown = |replica: &u32| {
         let newest = records.iter().rfind(|record| record.replica == *replica);
-        ask.contains(replica) || newest.is_none_or(|record| table.listens(&record.public))
+        ask.replicas.contains(replica) || newest.is_none_or(|record| table.listens(&record.public))
     };
-    let (resolved, members) =
-        tokio::try_join!(resolve(pool, pool.replicas().filter(unknown).collect()), members,)?;
+    let (resolved, members) = tokio::try_join!(
+        resolve(pool, pool.replicas().filter(unknown).collect(), ask.release),
+        members,
+    )?;
     let table = read_table()?; // php-fpm has taken its time: look again
     let mut resolved = resolved.into_iter().peekable();
     let mut members = members.into_iter();
@@ -132,9 +145,10 @@ fn observe_replica(
             None if generation.number == 0 => {}
             None => observed.ended.push(generation),
             Some(running) => {
-                let published = generation.is_published().map_err(|error| {
+                let leads_here = generation.is_published().map_err(|error| {
                     Error::failed(format!("{}: {error}", generation.public.display()))
                 })?;
+                let published = leads_here && running.reachable;
                 observed.published = observed.published.or(published.then_some(generation.number));
                 observed.running.push(running);
             }
@@ -155,7 +169,11 @@ fn refuse_stranger(generation: &Generation) -> Result<()> {
     }
 }
 
-async fn resolve(pool: &Arc<Pool>, replicas: Vec<u32>) -> Result<Vec<(u32, Resolved)>> {
+async fn resolve(
+    pool: &Arc<Pool>,
+    replicas: Vec<u32>,
+    release: Option<&Release>,
+) -> Result<Vec<(u32, Resolved)>> {
     if replicas.is_empty() {
         return Ok(Vec::new());
     }
@@ -163,12 +181,15 @@ async fn resolve(pool: &Arc<Pool>, replicas: Vec<u32>) -> Result<Vec<(u32, Resol
     let mut asked = JoinSet::new();
     for replica in replicas {
         let (pool, command) = (Arc::clone(pool), Arc::clone(&command));
-        asked.spawn(async move { (replica, Resolved::read(&pool, &command, replica).await) });
+        let release = release.cloned();
+        asked.spawn(async move {
+            (replica, Resolved::read(&pool, &command, replica, release.as_ref()).await)
+        });
     }
+    // They come in the order in which they are done: of two errors, tell the first replica's.
     let mut all = asked.join_all().await;
-    // Of several that are wrong, the first one is named, whichever was quicker.
     all.sort_by_key(|(replica, _)| *replica);
-    all.into_iter().map(|(replica, resolved)| resolved.map(|it| (replica, it))).collect()
+    all.into_iter().map(|(replica, resolved)| Ok((replica, resolved?))).collect()
 }
 
 fn read_table() -> Result<Table> {

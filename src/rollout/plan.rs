@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::goal::{Goal, Wanted};
-use super::step::{Id, Stage, Step, Title};
 use crate::config::Strategy;
+use crate::step::{Id, Stage, Step, Title};
 
 /// What the planner needs to know of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,9 @@ pub struct Replica {
     pub running: Vec<u32>,
     /// The one that its public name leads to, if that one runs.
     pub published: Option<u32>,
+    /// The one to keep, or to replace: the published one, else the newest of
+    /// those that can still be reached.
+    pub current: Option<u32>,
     /// What the balancer thinks of it.
     pub member: Member,
 }
@@ -59,9 +62,8 @@ impl Replica {
         Id { replica: self.number, generation }
     }
 
-    /// The generation to keep, or to replace: the published one, else the newest.
     fn current(&self) -> Option<Id> {
-        self.published.or(self.running.last().copied()).map(|number| self.id(number))
+        self.current.map(|number| self.id(number))
     }
 
     fn fresh(&self) -> Id {
@@ -155,19 +157,25 @@ fn swap(replicas: &[&Replica]) -> Vec<Stage> {
 
 /// `start` of a replica that runs already has little to do, or nothing.
 fn run(replica: &Replica) -> Vec<Stage> {
-    let Some(current) = replica.current() else {
-        let mut starting = start(replica, true);
-        starting.steps.extend(replica.enable(false));
-        return vec![starting];
-    };
     let mut stages = Vec::new();
-    if replica.published.is_none() {
-        let steps = [Step::AwaitReady(current), Step::Publish(current)];
-        stages.push(stage(Title::Starting(replica.number), steps));
+    match replica.current() {
+        None => {
+            let mut starting = start(replica, true);
+            starting.steps.extend(replica.enable(false));
+            stages.push(starting);
+        }
+        Some(current) => {
+            if replica.published.is_none() {
+                let steps = [Step::AwaitReady(current), Step::Publish(current)];
+                stages.push(stage(Title::Starting(replica.number), steps));
+            }
+            stages.extend(activate(replica, false));
+        }
     }
-    stages.extend(activate(replica, false));
+    // What a crash has left beside it, or what nobody can reach any more.
     let surplus = replica.running.iter().map(|&number| replica.id(number));
-    stages.extend(stop_all(replica.number, surplus.filter(|id| *id != current), None));
+    let surplus = surplus.filter(|id| Some(*id) != replica.current());
+    stages.extend(stop_all(replica.number, surplus, None));
     stages
 }
 

@@ -54,7 +54,7 @@ fn sessions_that_stick_to_a_replica_survive_its_restarts() {
     }
     site.replace(APACHE, "lbmethod=bybusyness", "lbmethod=bybusyness stickysession=ROUTEID");
     let site = site.serve();
-    site.add_page("who.php", "<?php echo fpm_get_status()['pool'];");
+    site.add_page("who.php", include_str!("pages/who.php"));
     site.run(&["start"]).succeeds();
     for (replica, other) in [(1, "www1"), (2, "www2"), (1, "www1"), (2, "www2")] {
         assert_eq!(site.client().get_as(&cookie(replica), "/who.php").body, other);

@@ -8,9 +8,11 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
 mod adoption;
+mod bad_release;
 mod balancer;
 mod crash;
 mod early_answer;
+mod json;
 mod lock;
 mod pools;
 mod restarts;

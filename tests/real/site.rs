@@ -29,6 +29,7 @@ use tempfile::TempDir;
 pub(crate) use hold::Held;
 pub(crate) use http::{Answer, Client};
 pub(crate) use installed::php_fpm;
+pub(crate) use load::Load;
 pub(crate) use program::Program;
 pub(crate) use ran::Ran;
 

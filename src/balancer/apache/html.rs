@@ -3,7 +3,7 @@
 //! The page is HTML 4 of a fixed shape: for each balancer a heading with a link, a table of its
 //! attributes, and a table of its workers. It is read by looking for those, and for nothing else.
 
-use super::document::{Columns, Problem, Section, without_scheme};
+use super::section::{Columns, Problem, Section, without_scheme};
 
 /// Reads all balancers.
 pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {

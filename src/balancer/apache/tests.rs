@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::document::{Problem, Section, Snapshot, column, read};
+use super::document::{Snapshot, read};
+use super::section::{Problem, Section, column};
 use super::status::MemberStatus;
 
 const XML: &str = include_str!("fixtures/2.4.71.xml");

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fastcgi::{self, FastCgiError};
 use crate::php_fpm::Generation;
-use crate::rollout::step::Id;
 use crate::socket::{Bound, Table};
+use crate::step::Id;
 
 /// Between two looks at `/proc/net/unix`. There is no event to wait for.
 const POLL: Duration = Duration::from_millis(3);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::Execution;
 use crate::error::{Error, Result};
-use crate::rollout::step::Id;
 use crate::socket::{self, Name, Table};
+use crate::step::Id;
 
 impl Execution<'_> {
     /// Whoever still comes by this replica's name is served by another one.

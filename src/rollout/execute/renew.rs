@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::fastcgi::{self, Request};
 use crate::php_fpm::{self, Command, Generation, Running};
 use crate::release::Pinned;
-use crate::rollout::step::Id;
 use crate::socket::Table;
+use crate::step::Id;
 
 const POLL: Duration = Duration::from_millis(2);
 
@@ -35,10 +35,21 @@ impl Execution<'_> {
         let gentle = (!resolved.stops_gently).then(|| self.drain_timeout.as_secs().max(1));
         let conf = generation.write(pool, resolved, gentle)?;
         let timeout = pool.settings.rollout.ready_timeout;
-        php_fpm::start(pool, &Command::of(pool)?, &generation, &conf, timeout).await?;
-        let running = listening(&generation, timeout).await?;
-        self.fresh.insert(id.replica, running);
-        Ok(())
+        let started = php_fpm::start(pool, &Command::of(pool)?, &generation, &conf, timeout).await;
+        let listening = match started {
+            Ok(()) => listening(&generation, timeout).await,
+            Err(error) => Err(error),
+        };
+        match listening {
+            Ok(running) => {
+                self.fresh.insert(id.replica, running);
+                Ok(())
+            }
+            Err(error) => {
+                discard(&generation).await?;
+                Err(error)
+            }
+        }
     }
 
     /// Waits for the first answer to a ping.
@@ -111,6 +122,17 @@ impl Execution<'_> {
                 release.path.display()
             ))),
         }
+    }
+}
+
+/// Ends what a start that failed may have left: a master that came up too late.
+async fn discard(generation: &Generation) -> Result<()> {
+    let table = Table::read().unwrap_or_default();
+    match php_fpm::look(generation, &table)? {
+        Some(running) => php_fpm::discard(&running).await,
+        None => generation.remove_leftovers().map_err(|error| {
+            Error::failed(format!("cannot remove what {generation} left: {error}"))
+        }),
     }
 }
 

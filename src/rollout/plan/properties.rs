@@ -17,10 +17,20 @@ struct World(BTreeMap<u32, Model>);
 struct Model {
     last: u32,
     alive: BTreeSet<u32>,
+    /// Alive, but the file of its socket is gone.
+    unreachable: BTreeSet<u32>,
     ready: BTreeSet<u32>,
     idle: BTreeSet<u32>,
     name: Option<Id>,
     member: Member,
+}
+
+impl Model {
+    fn current(&self, number: u32) -> Option<u32> {
+        let own = |id: &Id| id.replica == number && self.alive.contains(&id.generation);
+        let published = self.name.filter(own).map(|id| id.generation);
+        published.or(self.alive.difference(&self.unreachable).last().copied())
+    }
 }
 
 impl World {
@@ -28,6 +38,12 @@ impl World {
         let model = |replica: &Replica| Model {
             last: replica.last,
             alive: replica.running.iter().copied().collect(),
+            unreachable: replica
+                .running
+                .iter()
+                .copied()
+                .filter(|n| replica.current.is_none_or(|current| *n > current))
+                .collect(),
             ready: replica.published.into_iter().collect(),
             idle: BTreeSet::new(),
             name: replica.published.map(|generation| replica.id(generation)),
@@ -42,6 +58,7 @@ impl World {
             number,
             last: model.last,
             running: model.alive.iter().copied().collect(),
+            current: model.current(number),
             published: model
                 .name
                 .filter(|id| id.replica == number && model.alive.contains(&id.generation))
@@ -102,6 +119,8 @@ impl World {
             }
             Step::AwaitReady(id) => {
                 assert!(self.lives(id));
+                let reachable = !self.0[&id.replica].unreachable.contains(&id.generation);
+                assert!(reachable, "{id} can never answer");
                 self.model(id.replica).ready.insert(id.generation);
             }
             Step::WarmUp(id) => assert!(self.0[&id.replica].ready.contains(&id.generation)),
@@ -159,6 +178,7 @@ prop_compose! {
         alive in prop::collection::btree_set(1..6_u32, 0..3),
         pick in any::<prop::sample::Index>(),
         is_published in prop::bool::weighted(0.8),
+        reachable in prop::bool::weighted(0.8),
         last in 6..9_u32,
         member in prop::sample::select(vec![
             Member::Serving, Member::Serving, Member::Drained, Member::InError, Member::TakenOut,
@@ -167,7 +187,8 @@ prop_compose! {
         let running: Vec<u32> = alive.into_iter().collect();
         let published = (is_published && !running.is_empty()).then(|| running[pick.index(running.len())]);
         let member = if balanced { member } else { Member::NoBalancer };
-        Replica { number: 0, last, running, published, member }
+        let current = published.or(reachable.then(|| running.last().copied()).flatten());
+        Replica { number: 0, last, running, published, current, member }
     }
 }
 

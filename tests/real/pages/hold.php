@@ -5,10 +5,12 @@
 
 $release = fn (): string => trim(file_get_contents(__DIR__ . '/release.txt'));
 $mark = $_GET['mark'];
+// As in who.php.
+preg_match('/^php-fpm: pool (\w+)/', file_get_contents('/proc/self/cmdline'), $pool);
 
 echo 'begun on release ', $release(), "\n", str_repeat('.', 100_000), "\n";
 flush();
-file_put_contents("$mark.new", fpm_get_status()['pool']);
+file_put_contents("$mark.new", $pool[1]);
 rename("$mark.new", "$mark.begun");
 while (!file_exists("$mark.end")) {
     usleep(2000);

@@ -19,6 +19,13 @@ impl Site {
         paths.filter(|path| !is_passed_over(path)).map(|path| (path.clone(), of(&path))).collect()
     }
 
+    /// Those of them that are sockets, or links to sockets.
+    pub(crate) fn sockets(&self) -> Files {
+        let mut files = self.files();
+        files.retain(|path, _| path.starts_with(self.path("sockets")));
+        files
+    }
+
     /// Their names.
     pub(crate) fn file_names(&self) -> Vec<String> {
         let name = |path: &PathBuf| path.strip_prefix(self.root()).unwrap().display().to_string();

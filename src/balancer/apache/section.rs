@@ -1,0 +1,35 @@
+//! What the readers of both documents find.
+
+/// Names and values, in the document's order.
+pub type Columns = Vec<(String, String)>;
+
+/// One balancer as a reader finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Section {
+    /// Without `balancer://`.
+    pub(super) name: String,
+    /// None where the document does not tell it; empty where there is none.
+    pub(super) nonce: Option<String>,
+    pub(super) attributes: Columns,
+    pub(super) rows: Vec<Columns>,
+}
+
+/// Why a document cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// It is something else.
+    NotManager,
+    /// It is balancer-manager's, but damaged.
+    Broken(String),
+}
+
+/// A balancer's name as a form wants it.
+pub(super) fn without_scheme(name: &str) -> &str {
+    name.trim().strip_prefix("balancer://").unwrap_or(name.trim())
+}
+
+/// The value under a name, in any case: XML says `status`, HTML says `Status`.
+pub(super) fn column<'a>(columns: &'a Columns, name: &str) -> Option<&'a str> {
+    let found = columns.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str())
+}

@@ -1,0 +1,35 @@
+//! The root: the directory that everything else is below.
+
+use std::path::{Path, PathBuf};
+
+/// The directory that holds `etc/ www/ pid/ sockets/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// `path` must be absolute: replicas outlive the manager's working directory.
+    pub fn new(path: PathBuf) -> Self {
+        debug_assert!(path.is_absolute());
+        Self(path)
+    }
+
+    /// The root itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// An operator's path: relative ones are relative to the root.
+    pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.0.join(path)
+    }
+
+    /// Where every pool has a directory of its own.
+    pub fn pools_dir(&self) -> PathBuf {
+        self.0.join("etc/php/fpm/redundant-pools")
+    }
+
+    /// Where locks and the records of generations are.
+    pub fn pid_dir(&self) -> PathBuf {
+        self.0.join("pid")
+    }
+}

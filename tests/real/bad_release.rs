@@ -1,0 +1,147 @@
+//! Releases and configurations that do not work: what served before serves on, and the command
+//! says what is wrong and what state is left.
+
+use super::site::{Load, Ran, Site};
+
+const POOL_CONF: &str = "etc/php/fpm/redundant-pools/www/pool.conf";
+
+/// A site under load whose next release has a page with a mistake, which is to be asked for before
+/// anybody else may ask for anything.
+fn site_with_a_bad_release(rollout: &str) -> (Site, Load) {
+    let site = Site::new();
+    site.add_rollout(rollout);
+    site.add_page("warm.php", "<?php echo 'warm';");
+    site.run(&["start"]).succeeds();
+    site.write("www/release2/warm.php", "<?php this is no PHP;");
+    site.switch("release2");
+    let load = site.pings(2);
+    (site, load)
+}
+
+const WARM_UP: &str = r#"warm_up = ["/warm.php"]"#;
+
+#[test]
+fn a_rolling_restart_stops_at_the_first_replica_that_does_not_get_warm() {
+    let (site, load) = site_with_a_bad_release(WARM_UP);
+    let ran = site.run(&["restart", "--strategy", "rolling"]);
+    ran.status(1).stderr(&left(&site, "replica 1 does not run (LB=\"Init Drn Ok\")"));
+    says(
+        &ran,
+        "Redundant pool \"www\"...\n  \
+         Deactivating the load balancer for replica 1  [OK]\n  \
+         Stopping replica 1  [OK]\n  \
+         Starting replica 1  [FAILED]\n    \
+         warm-up of generation 2 of replica 1, /warm.php: status 500\n    \
+         PHP message: PHP Parse error: ",
+    );
+    site.run(&["status", "-q"]).status(1);
+    assert_eq!(site.get("/ping.php").body, "pong1\n");
+
+    // Once more, and nothing gets worse; then with a release that works.
+    site.run(&["restart", "--strategy", "rolling"]).status(1);
+    site.write("www/release2/warm.php", "<?php echo 'warm';");
+    site.run(&["restart", "--strategy", "rolling"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}
+
+#[test]
+fn a_swap_to_a_release_that_does_not_get_warm_changes_nothing() {
+    let (site, load) = site_with_a_bad_release(WARM_UP);
+    let before = (site.masters(), site.sockets(), site.members());
+    let ran = site.run(&["restart", "--strategy", "swap"]);
+    let serves_on =
+        format!("replica 1 runs {} (LB=\"Init Ok\")", site.path("www/release1").display());
+    ran.status(1).stderr(&left(&site, &serves_on));
+    says(
+        &ran,
+        "Redundant pool \"www\"...\n  \
+         Starting replica 1  [FAILED]\n    \
+         warm-up of generation 2 of replica 1, /warm.php: status 500\n    \
+         PHP message: PHP Parse error: ",
+    );
+    assert_eq!((site.masters(), site.sockets(), site.members()), before);
+    site.run(&["status", "-q"]).succeeds();
+
+    site.write("www/release2/warm.php", "<?php echo 'warm';");
+    site.run(&["restart", "--strategy", "swap"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}
+
+#[test]
+fn a_warm_up_that_does_not_end_is_given_up() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    let gate = site.hold_warm_up();
+    site.add_rollout("ready_timeout = \"3s\"");
+    let before = (site.masters(), site.sockets(), site.members());
+    let ran = site.run(&["restart", "--strategy", "swap"]);
+    gate.reached();
+    says(&ran, "Redundant pool \"www\"...\n  Starting replica 1  [FAILED]\n    warm-up of ");
+    ran.status(1);
+    assert_eq!((site.masters(), site.sockets(), site.members()), before);
+    gate.open();
+    site.run(&["restart", "--strategy", "swap"]).succeeds();
+    site.is_in_order_on("release1");
+    load.finish();
+}
+
+#[test]
+fn a_configuration_that_php_fpm_refuses_changes_nothing() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    let before = (site.files(), site.members());
+    site.replace(POOL_CONF, "pm = dynamic", "pm = elastic");
+    for strategy in ["rolling", "swap"] {
+        let ran = site.run(&["restart", "--strategy", strategy]);
+        ran.status(2).stdout("Redundant pool \"www\"...\n");
+        let conf = site.path("etc/php/fpm/redundant-pools/www/1.conf");
+        let what = format!("error: php-fpm does not accept {}:\n", conf.display());
+        assert!(ran.stderr.starts_with(&what), "{ran}");
+        assert!(
+            ran.stderr.contains("invalid process manager (static, dynamic or ondemand)"),
+            "{ran}"
+        );
+        let help = "  help: nothing was changed; correct the file and run the command again\n";
+        assert!(ran.stderr.ends_with(help), "{ran}");
+        assert_eq!((site.files(), site.members()), before);
+    }
+    site.run(&["status", "-q"]).succeeds();
+    load.finish();
+}
+
+#[test]
+fn a_php_fpm_that_does_not_start_takes_no_other_replica_with_it() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    // The test of the configuration does not find this: the address is Apache's.
+    let listen = format!("pm.status_listen = 127.0.0.1:{}\n", site.port());
+    site.replace(POOL_CONF, "pm.status_path", &format!("{listen}pm.status_path"));
+    for strategy in ["swap", "rolling"] {
+        let ran = site.run(&["restart", "--strategy", strategy]);
+        ran.status(1);
+        assert!(ran.stdout.contains("  Starting replica 1  [FAILED]\n"), "{ran}");
+        assert!(ran.stdout.contains("Address already in use"), "{ran}");
+        assert_eq!(site.get("/ping.php").body, "pong1\n");
+    }
+    site.replace(POOL_CONF, &listen, "");
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release1");
+    load.finish();
+}
+
+/// What the command ends with: the state of replica 1, and replica 2 as it was.
+fn left(site: &Site, first: &str) -> String {
+    let release = site.path("www/release1");
+    let second = format!("replica 2 runs {} (LB=\"Init Ok\")", release.display());
+    format!("error: pool \"www\" is left as follows: {first}; {second}\n")
+}
+
+/// How its output begins; what follows is php-fpm's own wording.
+fn says(ran: &Ran, beginning: &str) {
+    assert!(ran.stdout.starts_with(beginning), "{ran}");
+}
