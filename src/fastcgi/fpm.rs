@@ -51,14 +51,19 @@ pub struct Status {
 /// One child.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Process {
-    state: String,
+    /// None, or "(null)", for a child that has just been forked: it counts as one at work.
+    state: Option<String>,
 }
 
 impl Status {
     fn count_processes(mut self) -> Self {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         if !self.processes.is_empty() {
-            let idle = self.processes.iter().filter(|process| process.state == "Idle").count();
+            let idle = self
+                .processes
+                .iter()
+                .filter(|process| process.state.as_deref() == Some("Idle"))
+                .count();
             self.idle_processes = count(idle);
             self.total_processes = count(self.processes.len());
             self.active_processes = self.total_processes - self.idle_processes;
@@ -83,18 +88,29 @@ pub async fn ping(
 }
 
 /// Asks php-fpm's `pm.status_path`.
+///
+/// The list of the processes is asked for, because the sums follow it late: the master corrects
+/// them once a second. The list also tells what the children were asked for last, as their clients
+/// wrote it; where that breaks the document, the sums have to do.
 pub async fn status(
     socket: &Path,
     status_path: &str,
     timeout: Duration,
 ) -> Result<Status, FastCgiError> {
-    let response =
-        send(socket, &Request::get(&format!("{status_path}?json&full")), timeout).await?;
-    serde_json::from_slice::<Status>(&response.body)
-        .ok()
-        .filter(|_| response.status == 200)
-        .map(Status::count_processes)
-        .ok_or_else(|| unexpected(socket, status_path, &response))
+    let ask = async |query: &str| {
+        send(socket, &Request::get(&format!("{status_path}?{query}")), timeout).await
+    };
+    let listed = ask("json&full").await?;
+    if let Some(status) = read(&listed) {
+        return Ok(status.count_processes());
+    }
+    let summed = ask("json").await?;
+    read(&summed).ok_or_else(|| unexpected(socket, status_path, &summed))
+}
+
+fn read(response: &Response) -> Option<Status> {
+    let text = String::from_utf8_lossy(&response.body);
+    serde_json::from_str(&text).ok().filter(|_| response.status == 200)
 }
 
 fn unexpected(socket: &Path, path: &str, response: &Response) -> FastCgiError {

@@ -52,7 +52,7 @@ impl Execution<'_> {
                 if let Err(error) = self.step(*step).await {
                     let reason = error.to_string();
                     self.report.event(&Event::StageFailed { title, reason });
-                    return Err(self.recover(error).await);
+                    return Err(self.recover().await);
                 }
             }
             self.report.event(&Event::StageDone { title, ms: millis(started) });

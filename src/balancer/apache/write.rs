@@ -39,15 +39,18 @@ impl Apache {
         let before = self.read().await?;
         let flags: &[_] =
             if before.is_sticky() { &[(DRAIN, true), (DISABLED, true)] } else { &[(DRAIN, true)] };
-        if before.is_sticky() && before.forbids_failover() {
-            return Err(Error::config(format!(
-                "balancer {:?} has sticky sessions and nofailover=On: draining a member would \
-                 fail its sessions' requests",
-                before.name
-            ))
-            .hint("set nofailover=Off, or use a strategy that does not drain"));
-        }
+        forbid_failing_sessions(&before)?;
         self.set(before, index, flags).await.map(drop)
+    }
+
+    /// Whether [`Apache::enable`] could do its work, and [`Apache::drain`] if that is needed too;
+    /// changes nothing.
+    pub async fn check_changeable(&self, drains: bool) -> Result<()> {
+        let now = self.read().await?;
+        if now.nonce.is_none() {
+            return Err(self.read_only());
+        }
+        if drains { forbid_failing_sessions(&now) } else { Ok(()) }
     }
 
     /// Lets a member have new requests again. The member has to answer them by now.
@@ -149,6 +152,18 @@ impl Apache {
         ))
         .hint("Apache heeds only a URL with the host that is its ServerName")
     }
+}
+
+fn forbid_failing_sessions(now: &Snapshot) -> Result<()> {
+    if now.is_sticky() && now.forbids_failover() {
+        return Err(Error::config(format!(
+            "balancer {:?} has sticky sessions and nofailover=On: draining a member would \
+             fail its sessions' requests",
+            now.name
+        ))
+        .hint("set nofailover=Off, or use a strategy that does not drain"));
+    }
+    Ok(())
 }
 
 fn failed(error: Error) -> Error {

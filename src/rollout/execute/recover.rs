@@ -3,17 +3,19 @@
 use super::Execution;
 use crate::error::Error;
 use crate::event::Event;
-use crate::php_fpm;
+use crate::php_fpm::{self, Running};
 use crate::rollout::observe::{Ask, Observed, observe};
-use crate::socket::Table;
+use crate::socket;
+
+const TRY_AGAIN: &str =
+    "remove the cause, and run the command again: it goes on from what is there";
 
 impl Execution<'_> {
-    /// Returns the error that ends the rollout.
-    pub(super) async fn recover(&mut self, cause: Error) -> Error {
+    /// Returns the error that ends the rollout; the cause has been told by the stage that failed.
+    pub(super) async fn recover(&mut self) -> Error {
         self.discard_unpublished().await;
         self.put_back().await;
-        let state = self.state_left().await;
-        Error { message: state, ..cause }
+        Error::failed(self.state_left().await).hint(TRY_AGAIN)
     }
 
     /// A new generation to which no name leads has served nobody.
@@ -35,9 +37,9 @@ impl Execution<'_> {
         for replica in replicas {
             let number = replica.number;
             if !self.fresh.contains_key(&number) {
-                let table = Table::read().unwrap_or_default();
                 let current = self.observation.replica(number).and_then(|it| it.current());
-                let Some(current) = current.filter(|it| table.listens(&it.generation.bound)) else {
+                let listening = |it: &&Running| socket::is_listening(&it.generation.socket);
+                let Some(current) = current.filter(listening) else {
                     continue; // nothing of it runs: it stays out
                 };
                 let id = super::Id { replica: number, generation: current.generation.number };
