@@ -9,6 +9,7 @@
 mod command;
 mod generation;
 mod launch;
+mod log;
 mod pin;
 mod resolved;
 mod running;
@@ -17,6 +18,7 @@ mod stop;
 pub use command::Command;
 pub use generation::{Generation, discover, forget_older};
 pub use launch::start;
+pub use log::Log;
 pub use resolved::Resolved;
 pub use running::{Running, look};
 pub use stop::{discard, stop};
