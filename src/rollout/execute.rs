@@ -153,7 +153,7 @@ impl Execution<'_> {
     fn with_log(&self, id: Id, mut error: Error) -> Error {
         let tail = self.done.logs.get(&id.replica).map(Log::tail).unwrap_or_default();
         if !tail.is_empty() {
-            error.message += &format!("\n  the end of php-fpm's log:\n{tail}");
+            error.message = format!("{}\n  the end of php-fpm's log:\n{tail}", error.message);
         }
         error
     }

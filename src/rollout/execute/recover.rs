@@ -4,11 +4,11 @@ use super::Execution;
 use crate::config::{OnFailure, Strategy};
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
-use crate::php_fpm;
+use crate::php_fpm::{self, Running};
 use crate::release::Release;
 use crate::rollout::observe::{Ask, Observed, observe};
 use crate::rollout::{Goal, Wanted, plan};
-use crate::socket::Table;
+use crate::socket;
 use crate::step::Step;
 
 const TRY_AGAIN: &str =
@@ -55,9 +55,9 @@ impl Execution<'_> {
         for replica in replicas {
             let number = replica.number;
             if !self.done.fresh.contains_key(&number) {
-                let table = Table::read().unwrap_or_default();
                 let current = self.observation.replica(number).and_then(|it| it.current());
-                let Some(current) = current.filter(|it| table.listens(&it.generation.bound)) else {
+                let listening = |it: &&Running| socket::is_listening(&it.generation.socket);
+                let Some(current) = current.filter(listening) else {
                     continue; // nothing of it runs: it stays out
                 };
                 let id = super::Id { replica: number, generation: current.generation.number };
