@@ -26,10 +26,11 @@ impl Log {
         Some(Self { path, from: metadata.len() })
     }
 
-    /// Its last lines since then, indented; empty when there are none.
+    /// Its last lines since then, indented; empty when there are none. That
+    /// php-fpm starts and ends is no news.
     pub fn tail(&self) -> String {
         let text = self.read().unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("] NOTICE: ")).collect();
         let last = &lines[lines.len().saturating_sub(LINES)..];
         last.iter().flat_map(|line| ["    ", line, "\n"]).collect::<String>().trim_end().to_owned()
     }

@@ -168,7 +168,7 @@ impl Execution<'_> {
     }
 
     /// Removes the records of generations that a newer one has replaced.
-    fn forget(&self) -> Result<()> {
+    pub(super) fn forget(&self) -> Result<()> {
         self.done
             .fresh
             .values()

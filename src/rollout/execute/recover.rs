@@ -20,6 +20,9 @@ impl Execution<'_> {
         self.discard_unpublished().await;
         self.put_back().await;
         self.roll_back().await;
+        if let Err(error) = self.forget() {
+            self.warn(error.to_string());
+        }
         self.left(cause).await
     }
 
