@@ -84,6 +84,7 @@ fn root(named: Option<PathBuf>) -> Result<Root> {
     let path = named.unwrap_or_else(|| PathBuf::from("."));
     match std::fs::canonicalize(&path) {
         Ok(path) => Ok(Root::new(path)),
-        Err(error) => Err(Error::config(format!("the root {}: {error}", path.display()))),
+        Err(error) => Err(Error::config(format!("the root {}: {error}", path.display()))
+            .hint("the root holds etc/, pid/ and sockets/: correct --root or POOLS_MANAGER_ROOT")),
     }
 }

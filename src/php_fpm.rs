@@ -7,6 +7,7 @@
 //! (`-tt`); nothing here parses its ini format.
 
 mod command;
+mod complaints;
 mod generation;
 mod launch;
 mod log;

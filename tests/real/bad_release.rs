@@ -138,7 +138,10 @@ fn a_php_fpm_that_does_not_start_takes_no_other_replica_with_it() {
 fn left(site: &Site, first: &str) -> String {
     let release = site.path("www/release1");
     let second = format!("replica 2 runs {} (LB=\"Init Ok\")", release.display());
-    format!("error: pool \"www\" is left as follows: {first}; {second}\n")
+    format!(
+        "error: pool \"www\" is left as follows: {first}; {second}\n  \
+         help: remove the cause, and run the command again: it goes on from what is there\n"
+    )
 }
 
 /// How its output begins; what follows is php-fpm's own wording.
