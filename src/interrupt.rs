@@ -1,12 +1,15 @@
 //! Ctrl-C, TERM and HUP while a pool is being changed: the first one is a
 //! wish to stop at the next good place, the second one stops at once.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Error, Exit, Result};
+
+const NOTED: &[u8] = b"stopping at the next good place; once more stops at once\n";
 
 /// Whether the work was told to stop, and by what.
 #[derive(Debug, Clone)]
@@ -47,5 +50,6 @@ async fn take_note(mut signals: Signal, exit: Exit, told: Arc<AtomicU8>) {
             // The next command puts right what this leaves.
             std::process::exit(i32::from(exit as u8));
         }
+        let _ = std::io::stderr().write_all(NOTED);
     }
 }
