@@ -1,7 +1,6 @@
 //! A generation's names on disk, and the file that makes php-fpm one.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -132,11 +131,10 @@ impl Generation {
     ) -> Result<PathBuf> {
         let path = conf_path(pool, self.replica, self.number);
         let text = self.file_text(pool, resolved, control_timeout)?;
-        let fail = |error: std::io::Error| {
-            Error::failed(format!("cannot write {}: {error}", path.display()))
-        };
-        let mut file = fs::File::create(&path).map_err(fail)?;
-        file.write_all(text.as_bytes()).map_err(fail)?;
+        if let Err(error) = fs::write(&path, text) {
+            let _ = socket::remove(&path); // half a record is none
+            return Err(Error::failed(format!("cannot write {}: {error}", path.display())));
+        }
         Ok(path)
     }
 

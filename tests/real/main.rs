@@ -12,6 +12,7 @@ mod bad_release;
 mod balancer;
 mod crash;
 mod early_answer;
+mod full_disk;
 mod interrupt;
 mod json;
 mod lock;
