@@ -176,9 +176,11 @@ fn parse(text: &str) -> Result<Resolved> {
         ["global", section] => *section,
         ["global"] | [] => return Err(Error::config("no pool section: expected one, like [www1]")),
         _ => {
-            let message = format!("{} pool sections, expected one", sections.len() - 1);
-            return Err(Error::config(message)
-                .hint("each replica is one php-fpm pool: put others into pools of their own"));
+            let found = sections[1..].join("] and [");
+            return Err(Error::config(format!(
+                "one pool section is expected, there are [{found}]"
+            ))
+            .hint("each replica is one php-fpm pool: put the others into files of their own"));
         }
     };
     let find = |section: &str, key: &str| {
