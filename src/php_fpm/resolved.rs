@@ -37,6 +37,8 @@ pub struct Resolved {
     pub ping_response: String,
     /// `pm.status_path`.
     pub status_path: Option<String>,
+    /// How many children it begins with; at least 1.
+    pub start_servers: u32,
     /// Whether QUIT lets requests finish (`process_control_timeout` is not 0).
     pub stops_gently: bool,
 }
@@ -212,8 +214,19 @@ fn parse(text: &str) -> Result<Resolved> {
         ping_path: own("ping.path"),
         ping_response: own("ping.response").unwrap_or_else(|| "pong".to_owned()),
         status_path: own("pm.status_path"),
+        start_servers: start_servers(&find, section),
         stops_gently: !["0", "0s"].contains(&timeout),
     })
+}
+
+/// A static pool begins with all its children, one on demand with none.
+fn start_servers<'a>(find: &impl Fn(&str, &str) -> Option<&'a str>, section: &str) -> u32 {
+    let key = match find(section, "pm") {
+        Some("static") => "pm.max_children",
+        Some("dynamic") => "pm.start_servers",
+        _ => return 1,
+    };
+    find(section, key).and_then(|value| value.parse().ok()).unwrap_or(1).max(1)
 }
 
 #[cfg(test)]
@@ -242,6 +255,10 @@ mod tests {
         assert_eq!(resolved.ping_path.as_deref(), Some("/ping"));
         assert_eq!(resolved.status_path, None);
         assert!(!resolved.stops_gently);
+        assert_eq!(resolved.start_servers, 1);
+        let dynamic = SAMPLE
+            .replace("ping.response = pong", "pm = dynamic\n[t] NOTICE: \tpm.start_servers = 3");
+        assert_eq!(parse(&dynamic).unwrap().start_servers, 3);
     }
 
     #[test]

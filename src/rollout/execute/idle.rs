@@ -42,6 +42,9 @@ impl Execution<'_> {
                 }
                 looks = 0;
             }
+            if !self.done.fresh.contains_key(&id.replica) {
+                self.interrupt.check()?; // it still serves: it can have its name back
+            }
             let now = Instant::now();
             // Once it has been found idle, that is looked at to the end: then nothing is cut.
             if now >= deadline && looks == 0 {
@@ -69,7 +72,7 @@ impl Execution<'_> {
         };
         let after = humantime::format_duration(self.drain_timeout);
         let text = format!("{id} is still busy after {after}: {what} will be cut");
-        self.busy.push(id);
+        self.done.busy.push(id);
         self.report.event(&Event::Warning { text });
     }
 }
