@@ -14,6 +14,10 @@ use crate::socket;
 /// What marks the line of the generated file that holds its record.
 const RECORD: &str = "; record: ";
 
+/// Names are kept short enough for this many generations: a path that fits
+/// until the tenth deploy would fail at the worst of times.
+const ROOM: u32 = 99_999;
+
 /// One run of a replica: one master, one private socket, one release.
 ///
 /// The file that starts it also records it, and stays when it has ended until
@@ -57,7 +61,7 @@ impl Generation {
     ) -> Result<Self> {
         let number = last + 1;
         let socket = private_name(&resolved.listen, number);
-        check_length(&socket)?;
+        check_length(&private_name(&resolved.listen, number.max(ROOM)))?;
         let or = |path: &Option<String>, default: &str| path.clone().unwrap_or(default.to_owned());
         Ok(Self {
             replica,
@@ -209,8 +213,10 @@ impl std::fmt::Display for Generation {
 pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
     let dir = pool.root.pid_dir();
     let entries = fs::read_dir(&dir).map_err(|error| {
-        Error::config(format!("cannot read {}: {error}", dir.display()))
-            .hint(format!("mkdir {}", dir.display()))
+        Error::config(format!("cannot read {}: {error}", dir.display())).hint(match error.kind() {
+            std::io::ErrorKind::NotFound => format!("mkdir {}", dir.display()),
+            _ => "it has to be a directory that you may read".to_owned(),
+        })
     })?;
     let prefix = format!("{}.", pool.name);
     let mut found: Vec<Generation> = entries
@@ -269,7 +275,7 @@ fn check_length(socket: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::config(format!(
-        "the path of the socket {} has {length} bytes; the kernel takes {} at most",
+        "the path of the socket {} would have {length} bytes, and the kernel takes {} at most",
         socket.display(),
         socket::PATH_MAX
     ))

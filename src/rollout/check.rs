@@ -80,7 +80,8 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn is_writable(dir: &Path, why: &str) -> Result<()> {
-    access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+    // With the dot, since a file may be writable too.
+    access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
         Error::config(format!("cannot create files in {}: {error}", dir.display()))
             .hint(format!("{why}: the directory has to be there, and writable for you"))
     })?;

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
 mod adoption;
+mod bad_input;
 mod bad_release;
 mod balancer;
 mod crash;
