@@ -21,7 +21,7 @@ use crate::root::Root;
 #[derive(Debug, Parser)]
 #[command(name = "pools-manager", version, max_term_width = 100, subcommand_required = true)]
 #[command(
-    after_help = "Exit status: 0 done, 1 failed, 2 usage or configuration, 3 the pool is locked."
+    after_help = "Exit status: 0 done, 1 failed, 2 usage or configuration, 3 the pool is locked, 130 stopped by Ctrl-C."
 )]
 pub struct Cli {
     /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]

@@ -20,11 +20,12 @@ pub use plan::{Member, Replica, Seen, plan};
 use crate::balancer::Balancer;
 use crate::error::Result;
 use crate::event::{Event, Report};
+use crate::interrupt::Interrupt;
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::release::{self, Release};
 use crate::step::Stage;
-use execute::{Execution, millis};
+use execute::{Done, Execution, millis};
 
 /// What a command asks for.
 #[derive(Debug, Clone)]
@@ -74,10 +75,9 @@ async fn change(
         release,
         drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),
         keep_floor: goal.state != Wanted::Stopped,
+        interrupt: Interrupt::listen()?,
         report,
-        fresh: std::collections::BTreeMap::new(),
-        busy: Vec::new(),
-        drained: Vec::new(),
+        done: Done::default(),
     };
     execution.execute(&stages).await?;
     match goal.state {
@@ -98,7 +98,9 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, goal: &Goal) -> Result<P
     let release = match &pool.settings.php.pinning {
         Some((symlink, current_dir)) if starts => {
             release::check_mount_point(current_dir)?;
-            Some(Release::resolve(symlink)?)
+            let release = Release::resolve(symlink)?;
+            release.check_is_not(current_dir, symlink)?;
+            Some(release)
         }
         _ => None,
     };

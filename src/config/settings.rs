@@ -94,7 +94,7 @@ impl Default for Rollout {
             drain_timeout: Duration::from_secs(60),
             ready_timeout: Duration::from_secs(10),
             warm_up: Spanned::new(0..0, Vec::new()),
-            on_failure: OnFailure::Stop,
+            on_failure: OnFailure::Rollback,
         }
     }
 }
@@ -113,7 +113,9 @@ pub enum Strategy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// It stays out of the balancer; the rollout ends there.
+    /// It gets the release back that it had.
+    Rollback,
+    /// It stays out of the balancer, to be looked at.
     Stop,
 }
 

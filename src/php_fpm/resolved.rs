@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub struct Resolved {
     pub ping_response: String,
     /// `pm.status_path`.
     pub status_path: Option<String>,
+    /// How many children it begins with; at least 1.
+    pub start_servers: u32,
     /// Whether QUIT lets requests finish (`process_control_timeout` is not 0).
     pub stops_gently: bool,
 }
@@ -176,9 +179,11 @@ fn parse(text: &str) -> Result<Resolved> {
         ["global", section] => *section,
         ["global"] | [] => return Err(Error::config("no pool section: expected one, like [www1]")),
         _ => {
-            let message = format!("{} pool sections, expected one", sections.len() - 1);
-            return Err(Error::config(message)
-                .hint("each replica is one php-fpm pool: put others into pools of their own"));
+            let found = sections[1..].join("] and [");
+            return Err(Error::config(format!(
+                "one pool section is expected, there are [{found}]"
+            ))
+            .hint("each replica is one php-fpm pool: put the others into files of their own"));
         }
     };
     let find = |section: &str, key: &str| {
@@ -191,6 +196,15 @@ fn parse(text: &str) -> Result<Resolved> {
         return Err(Error::config(message)
             .hint("give it a path, like the sample: listen = sockets/php-fpm-$pool.sock"));
     }
+    if listen.as_os_str().as_bytes().contains(&b':') {
+        let message = format!(
+            "[{section}] listens on {}, which php-fpm takes for an internet address",
+            listen.display()
+        );
+        return Err(
+            Error::config(message).hint("name a path without a colon, or move the root to one")
+        );
+    }
     let own = |key| find(section, key).map(str::to_owned);
     let timeout = find("global", "process_control_timeout").unwrap_or("0s");
     Ok(Resolved {
@@ -200,8 +214,19 @@ fn parse(text: &str) -> Result<Resolved> {
         ping_path: own("ping.path"),
         ping_response: own("ping.response").unwrap_or_else(|| "pong".to_owned()),
         status_path: own("pm.status_path"),
+        start_servers: start_servers(&find, section),
         stops_gently: !["0", "0s"].contains(&timeout),
     })
+}
+
+/// A static pool begins with all its children, one on demand with none.
+fn start_servers<'a>(find: &impl Fn(&str, &str) -> Option<&'a str>, section: &str) -> u32 {
+    let key = match find(section, "pm") {
+        Some("static") => "pm.max_children",
+        Some("dynamic") => "pm.start_servers",
+        _ => return 1,
+    };
+    find(section, key).and_then(|value| value.parse().ok()).unwrap_or(1).max(1)
 }
 
 #[cfg(test)]
@@ -230,6 +255,10 @@ mod tests {
         assert_eq!(resolved.ping_path.as_deref(), Some("/ping"));
         assert_eq!(resolved.status_path, None);
         assert!(!resolved.stops_gently);
+        assert_eq!(resolved.start_servers, 1);
+        let dynamic = SAMPLE
+            .replace("ping.response = pong", "pm = dynamic\n[t] NOTICE: \tpm.start_servers = 3");
+        assert_eq!(parse(&dynamic).unwrap().start_servers, 3);
     }
 
     #[test]

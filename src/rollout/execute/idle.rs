@@ -19,7 +19,7 @@ const TELL: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 3;
 /// How long an idle generation may take to say so, also when the deadline has passed. It takes
 /// about 1 ms.
-const ANSWER: Duration = Duration::from_millis(100);
+const ANSWER: Duration = Duration::from_secs(1);
 
 impl Execution<'_> {
     /// Waits until nothing is queued or accepted on the generation's socket,
@@ -41,6 +41,9 @@ impl Execution<'_> {
                     return Ok(());
                 }
                 looks = 0;
+            }
+            if !self.done.fresh.contains_key(&id.replica) {
+                self.interrupt.check()?; // it still serves: it can have its name back
             }
             let now = Instant::now();
             // Once it has been found idle, that is looked at to the end: then nothing is cut.
@@ -69,7 +72,7 @@ impl Execution<'_> {
         };
         let after = humantime::format_duration(self.drain_timeout);
         let text = format!("{id} is still busy after {after}: {what} will be cut");
-        self.busy.push(id);
+        self.done.busy.push(id);
         self.report.event(&Event::Warning { text });
     }
 }
