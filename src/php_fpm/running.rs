@@ -1,12 +1,17 @@
 //! What is true of a generation now, as the kernel tells it.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::Generation;
 use crate::error::{Error, Result};
-use crate::process::{self, Process};
+use crate::process::{self, Holders, Process};
 use crate::release::{self, Pinned};
 use crate::socket::{self, Name, Table};
+
+/// How long a socket may seem to be nobody's.
+const MOMENT: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(2);
 
 /// A generation that somebody listens for.
 #[derive(Debug)]
@@ -47,29 +52,43 @@ pub fn look(generation: &Generation, table: &Table) -> Result<Option<Running>> {
     let by_file = process::read_pid_file(&generation.pid_file)
         .and_then(|pid| Process::open(pid).ok())
         .filter(|process| process.holds(&sockets) && process.is_php_fpm_master());
-    let master = if by_file.is_some() {
-        by_file
-    } else {
+    let master = match by_file {
+        Some(master) => Some(master),
         // No pid file, or it lies: the kernel knows who holds the socket.
-        let holders = process::holders(&sockets)
-            .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
-        if holders.master.is_none() && holders.children.is_empty() {
-            return stranger(generation, table);
-        }
-        holders.master
+        None => match holders(generation, &sockets)? {
+            Some(holders) => holders.master,
+            None => return Ok(None),
+        },
     };
     let reachable = matches!(socket::read_name(&generation.socket), Ok(Name::Socket));
     Ok(Some(Running { generation: generation.clone(), sockets, reachable, master }))
 }
 
-/// Nobody whom we may look into holds the socket: it has ended just now, or it
-/// is another user's.
-fn stranger(generation: &Generation, table: &Table) -> Result<Option<Running>> {
-    let now = Table::read().unwrap_or_default();
-    if now.bound(&generation.bound).listeners != table.bound(&generation.bound).listeners {
-        return Ok(None);
+/// Who holds the sockets; None when they are gone. For a moment nobody may seem to: a process that
+/// ends has lost its files before the kernel gives up its sockets, and one that goes to the
+/// background can be missed while it passes them on.
+fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> {
+    let deadline = Instant::now() + MOMENT;
+    loop {
+        let holders = process::holders(sockets)
+            .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
+        if holders.master.is_some() || !holders.children.is_empty() {
+            return Ok(Some(holders));
+        }
+        let now = Table::read().unwrap_or_default().bound(&generation.bound);
+        if now.listeners != sockets {
+            return Ok(None);
+        }
+        if Instant::now() >= deadline {
+            return Err(stranger(generation));
+        }
+        std::thread::sleep(POLL);
     }
+}
+
+/// Nobody whom we may look into holds the socket.
+fn stranger(generation: &Generation) -> Error {
     let path = generation.bound.display();
-    Err(Error::config(format!("{path} is listened on by a process that is not yours"))
-        .hint("run pools-manager as the user who started it, or as root"))
+    Error::config(format!("{path} is listened on by a process that is not yours"))
+        .hint("run pools-manager as the user who started it, or as root")
 }

@@ -46,8 +46,10 @@ impl Execution<'_> {
                 self.done.fresh.insert(id.replica, running);
                 Ok(())
             }
-            Err(error) => {
-                discard(&generation).await?;
+            Err(mut error) => {
+                if let Err(more) = discard(&generation).await {
+                    error.message = format!("{}\n{}", error.message, more.message);
+                }
                 Err(error)
             }
         }
