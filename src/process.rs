@@ -66,8 +66,12 @@ impl Process {
 
     /// Whether it calls itself a php-fpm master: "php-fpm: master process (FILE)".
     pub fn is_php_fpm_master(&self) -> bool {
+        self.is_called(b"php-fpm: master process")
+    }
+
+    fn is_called(&self, beginning: &[u8]) -> bool {
         fs::read(format!("/proc/{}/cmdline", self.pid))
-            .is_ok_and(|line| line.starts_with(b"php-fpm: master process"))
+            .is_ok_and(|line| line.starts_with(beginning))
     }
 
     /// Whether it holds one of the sockets with these inodes.
@@ -94,6 +98,13 @@ pub struct Holders {
     pub master: Option<Process>,
     /// The others: its children.
     pub children: Vec<Process>,
+}
+
+impl Holders {
+    /// Whether any of them calls itself php-fpm.
+    pub fn has_php_fpm(&self) -> bool {
+        self.master.iter().chain(&self.children).any(|process| process.is_called(b"php-fpm: "))
+    }
 }
 
 /// The holders of the sockets with these inodes. Looks at every process, so

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Generation;
 use crate::error::{Error, Result};
-use crate::process::{self, Process};
+use crate::process::{self, Holders, Process};
 use crate::release::{self, Pinned};
 use crate::socket::{self, Name, Table};
 
@@ -56,6 +56,9 @@ pub fn look(generation: &Generation, table: &Table) -> Result<Option<Running>> {
         if holders.master.is_none() && holders.children.is_empty() {
             return stranger(generation, table);
         }
+        if generation.number == 0 && !holders.has_php_fpm() {
+            return Err(other_program(generation, &holders));
+        }
         holders.master
     };
     let reachable = matches!(socket::read_name(&generation.socket), Ok(Name::Socket));
@@ -72,4 +75,14 @@ fn stranger(generation: &Generation, table: &Table) -> Result<Option<Running>> {
     let path = generation.bound.display();
     Err(Error::config(format!("{path} is listened on by a process that is not yours"))
         .hint("run pools-manager as the user who started it, or as root"))
+}
+
+/// Whoever has a mistake in `listen` must not have a database adopted, and stopped.
+fn other_program(generation: &Generation, holders: &Holders) -> Error {
+    let path = generation.bound.display();
+    let pids: Vec<String> = holders.children.iter().map(|it| it.pid().to_string()).collect();
+    let message =
+        format!("{path} is listened on by a program that is not php-fpm: pid {}", pids.join(", "));
+    Error::config(message)
+        .hint("correct `listen` in the php-fpm configuration, or end that program")
 }

@@ -10,6 +10,7 @@ use crate::balancer::Balancer;
 use crate::error::{Error, Result};
 use crate::php_fpm::{Generation, Resolved};
 use crate::pool::Pool;
+use crate::socket::{self, Name};
 use crate::step::{Id, Stage, Step};
 
 /// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
@@ -33,6 +34,7 @@ pub(super) async fn check_plan(
         {
             check_names(observation)?;
             check_start(pool, *id, resolved)?;
+            check_is_ours(pool, observation, *id, resolved)?;
         }
     }
     let drains = steps().any(|step| matches!(step, Step::Drain { .. }));
@@ -73,6 +75,22 @@ fn check_start(pool: &Pool, id: Id, resolved: &Resolved) -> Result<()> {
         return Err(within(Error::config(message).hint("a pid file belongs there: move it away")));
     }
     Ok(())
+}
+
+/// A copy of another pool would take that one's names away.
+fn check_is_ours(pool: &Pool, seen: &Observation, id: Id, resolved: &Resolved) -> Result<()> {
+    let Ok(Name::Link(target)) = socket::read_name(&resolved.listen) else { return Ok(()) };
+    let mut running = seen.replicas.iter().flat_map(|replica| &replica.running);
+    if running.any(|running| running.generation.socket == target) || !socket::is_listening(&target)
+    {
+        return Ok(());
+    }
+    let (conf, name) = (pool.replica_conf(id.replica), resolved.listen.display());
+    let (conf, target) = (conf.display(), target.display());
+    let message = format!(
+        "{conf}: `listen` is {name}, which leads to {target}: that is not one of this pool's, and it is in use"
+    );
+    Err(Error::config(message).hint("give the pool socket names of its own"))
 }
 
 fn parent(path: &Path) -> &Path {

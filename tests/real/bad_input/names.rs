@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 
-use super::{POOL, error, running};
+use super::super::site::Site;
+use super::{POOL, POOL_CONF, SETTINGS, error, running};
 
 const SOCKET: &str = "sockets/php-fpm-www1.sock";
 const LOCK: &str = "pid/www.lock";
@@ -41,6 +43,51 @@ fn something_else_on_the_public_name_of_a_socket() {
          Starting replica 1  [OK]\n",
     );
     assert_eq!(site.generations(), [1, 1]);
+    site.is_in_order_on("release1");
+}
+
+/// This test plays the database that somebody has named in `listen`: had the manager taken it for a
+/// php-fpm that was left without its master, it would end it.
+#[test]
+fn another_program_that_listens_on_a_public_name() {
+    let site = Site::new();
+    let database = UnixListener::bind(site.path("sockets/database.sock")).unwrap();
+    site.replace(POOL_CONF, "php-fpm-$pool.sock", "database.sock");
+    let pid = std::process::id();
+    let stderr = error(
+        &format!(
+            "ROOT/sockets/database.sock is listened on by a program that is not php-fpm: pid {pid}"
+        ),
+        "correct `listen` in the php-fpm configuration, or end that program",
+    );
+    for command in [&["start"][..], &["restart"], &["stop"], &["status"]] {
+        site.refuses(command, &stderr);
+    }
+    drop(database);
+}
+
+/// A pool that was made by copying another one.
+#[test]
+fn a_public_name_that_is_another_pools() {
+    let site = running();
+    let copy = "etc/php/fpm/redundant-pools/copy";
+    for file in ["1.conf", "2.conf"] {
+        site.write(&format!("{copy}/{file}"), &site.read(&format!("{POOL}/{file}")));
+    }
+    let settings = site.read(SETTINGS);
+    let (php, _balancer) = settings.split_once("[apache]").unwrap();
+    site.write(&format!("{copy}/pools-manager.toml"), php);
+    for command in [&["start", "single", "copy"][..], &["restart", "single", "copy"]] {
+        site.refuses(
+            command,
+            &error(
+                &format!("ROOT/{copy}/1.conf: `listen` is ROOT/{SOCKET}, which leads to ROOT/sockets/php-fpm-www1.g1.sock: that is not one of this pool's, and it is in use"),
+                "give the pool socket names of its own",
+            ),
+        );
+    }
+    site.run(&["stop", "single", "copy"]).succeeds();
+    fs::remove_dir_all(site.path(copy)).unwrap();
     site.is_in_order_on("release1");
 }
 
