@@ -8,6 +8,7 @@
 
 mod command;
 mod generation;
+mod installed;
 mod launch;
 mod pin;
 mod resolved;
@@ -15,7 +16,8 @@ mod running;
 mod stop;
 
 pub use command::Command;
-pub use generation::{Generation, discover, forget_older};
+pub use generation::{Generation, discover, forget_older, highest_number};
+pub use installed::Installed;
 pub use launch::start;
 pub use resolved::Resolved;
 pub use running::{Running, look};

@@ -5,7 +5,7 @@
 
 mod execute;
 mod goal;
-mod monitor;
+pub(crate) mod monitor;
 mod observe;
 mod plan;
 
@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use goal::{Goal, Wanted};
-pub use observe::{Ask, Observation, Observed, observe};
+pub(crate) use observe::refuse_stranger;
+pub use observe::{Ask, Observation, Observed, look, observe};
 pub use plan::{Member, Replica, Seen, plan};
 
 use crate::balancer::Balancer;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reqwest::Url;
+
 use crate::error::{Error, Result};
 use crate::http;
 use crate::pool::Pool;
@@ -17,10 +19,15 @@ pub(super) async fn check(pool: &Pool) -> Result<()> {
         )
     };
     let page = http::page(url).map_err(|error| error.within("monitor_url"))?;
+    complaint(page).await?.map_or(Ok(()), |complaint| Err(failed(complaint)))
+}
+
+/// What is wrong with the answer; None when it is a success.
+pub(crate) async fn complaint(page: Url) -> Result<Option<String>> {
     let client = http::build(http::builder(&page).timeout(TIMEOUT))?;
-    match client.get(page).send().await {
-        Ok(response) if response.status().is_success() => Ok(()),
-        Ok(response) => Err(failed(format!("answers {}", response.status()))),
-        Err(error) => Err(failed(format!("does not answer: {}", http::cause(&error)))),
-    }
+    Ok(match client.get(page).send().await {
+        Ok(response) if response.status().is_success() => None,
+        Ok(response) => Some(format!("answers {}", response.status())),
+        Err(error) => Some(format!("does not answer: {}", http::cause(&error))),
+    })
 }
