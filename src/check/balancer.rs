@@ -157,7 +157,7 @@ fn out_of_use(worker: &Worker, behind: &Behind<'_>) -> Option<Finding> {
         () => "in error",
     };
     let message = format!("member {url} is {what} ({status}), though replica {replica} runs");
-    Some(Finding::warning(message, "run: pools-manager start"))
+    Some(Finding::warning(message, "run pools-manager start"))
 }
 
 /// Stopped or disabled by the operator, or by a health check.
@@ -177,7 +177,7 @@ fn nobody_serves(members: &[(&Worker, &Behind<'_>)]) -> Option<Finding> {
     (somebody_runs && !serves).then(|| {
         Finding::error(
             "no member of a replica that runs is in use: visitors get 503",
-            "run: pools-manager start; what you have taken out yourself, put back in balancer-manager",
+            "run pools-manager start; what you have taken out yourself, put back in balancer-manager",
         )
     })
 }

@@ -10,8 +10,8 @@ use crate::release::{Pinned, Release};
 use crate::rollout::{Observation, Observed};
 use crate::socket::{self, Name};
 
-const START: &str = "run: pools-manager start";
-const RESTART: &str = "run: pools-manager restart";
+const START: &str = "run pools-manager start";
+const RESTART: &str = "run pools-manager restart";
 
 /// What the kernel says of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
