@@ -6,6 +6,7 @@
 
 mod account;
 mod balancer;
+mod between;
 mod configuration;
 mod directory;
 mod finding;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use between::compare;
 pub use finding::{Checked, Finding, Level, Topic};
 
 use crate::error::Error;
@@ -40,6 +42,9 @@ pub struct RootChecked {
     pub topics: Vec<Checked>,
 }
 
+/// A replica, and the public socket name that it has.
+type Listens = (u32, PathBuf);
+
 /// What was found in a pool.
 #[derive(Debug, Serialize)]
 pub struct PoolChecked {
@@ -49,6 +54,8 @@ pub struct PoolChecked {
     pub ok: bool,
     /// What was looked at.
     pub topics: Vec<Checked>,
+    #[serde(skip)]
+    listens: Vec<Listens>,
 }
 
 /// Checks what all pools share.
@@ -59,7 +66,8 @@ pub fn check_root(root: &Root) -> RootChecked {
 
 /// A pool whose own files are not in order: nothing else is known of it.
 pub fn broken_pool(name: &str, error: Error) -> PoolChecked {
-    PoolChecked { pool: name.to_owned(), ok: false, topics: vec![configuration::broken(error)] }
+    let topics = vec![configuration::broken(error)];
+    PoolChecked { pool: name.to_owned(), ok: false, topics, listens: Vec::new() }
 }
 
 /// Checks a pool.
@@ -100,7 +108,8 @@ pub async fn check_pool(pool: &Arc<Pool>) -> PoolChecked {
     if observation.is_some() {
         topics.push(replicas::check(&seen, wanted.as_ref(), at_work.as_ref()));
     }
-    PoolChecked { pool: pool.name.clone(), ok: is_ok(&topics), topics }
+    let listens = resolved.into_iter().map(|(replica, it)| (replica, it.listen)).collect();
+    PoolChecked { pool: pool.name.clone(), ok: is_ok(&topics), topics, listens }
 }
 
 fn is_ok(topics: &[Checked]) -> bool {

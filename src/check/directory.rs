@@ -1,6 +1,7 @@
 //! A directory in which files and sockets are made: `pid/`, and that of the sockets.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfs, access, statvfs};
 
@@ -12,10 +13,27 @@ const LEAST_BYTES: u64 = 1 << 20;
 /// And four files; its sockets have inodes too.
 const LEAST_INODES: u64 = 100;
 
-/// The root's `pid/`.
+/// The root's `pid/`, and the pools' locks in it.
 pub(super) fn check_pid_dir(root: &Root) -> Checked {
     let dir = root.pid_dir();
-    Checked::new(Topic::PidDirectory, [dir.display().to_string()], check(&dir))
+    let findings = check(&dir).into_iter().chain(others_locks(&dir));
+    Checked::new(Topic::PidDirectory, [dir.display().to_string()], findings)
+}
+
+/// Locks that another user has left, root perhaps.
+fn others_locks(dir: &Path) -> Vec<Finding> {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let locks = files.filter(|path| path.extension() == Some("lock".as_ref()));
+    let is_shut = |path: &PathBuf| access(path, Access::READ_OK | Access::WRITE_OK).is_err();
+    let mut shut: Vec<PathBuf> = locks.filter(is_shut).collect();
+    shut.sort();
+    let told = shut.into_iter().map(|path| {
+        Finding::error(
+            format!("cannot lock {}: it is not writable for you", path.display()),
+            "another user has run pools-manager here: run it as the same one always (chown)",
+        )
+    });
+    told.collect()
 }
 
 /// Whether files can be made in it.

@@ -27,7 +27,8 @@ impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
         let names = self.scope.unwrap_or(PoolScope::All).names(root)?;
         let of_root = check::check_root(root);
-        let pools = check_all(names, root).await;
+        let mut pools = check_all(names, root).await;
+        check::compare(&mut pools);
         if json {
             print(&format!("{}\n", document(&of_root, &pools, self.quiet)));
         } else {

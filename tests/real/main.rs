@@ -11,7 +11,6 @@ mod adoption;
 mod bad_release;
 mod balancer;
 mod check;
-mod check_balancer;
 mod crash;
 mod early_answer;
 mod json;

@@ -1,10 +1,9 @@
 //! What `check` finds in Apache.
 
-use super::check::{document, found};
-use super::site::Site;
+use std::os::unix::fs::symlink;
 
-const POOL: &str = "etc/php/fpm/redundant-pools/www";
-const APACHE: &str = "etc/apache2/sites-enabled/82-php-fpm.conf";
+use super::super::site::Site;
+use super::{APACHE, POOL, document, found, topic};
 
 /// The sample behind an Apache whose balancer has this in addition.
 fn with_proxy_set(text: &str) -> Site {
@@ -97,13 +96,46 @@ fn a_member_that_the_operator_has_taken_out_stays_his_own_affair() {
     let site = site.serve();
     site.run(&["start", "single", "www", "1"]).succeeds();
     assert!(found(&site, "balancer").is_empty());
-    let topics = document(&site)["pools"][0]["topics"].clone();
-    let notes = topics.as_array().unwrap().iter().find(|it| it["topic"] == "balancer").unwrap();
-    assert_eq!(notes["notes"][1], "member fcgi://pool-2 is taken out: Init Stop");
+    let document = document(&site);
+    let notes = &topic(&document["pools"][0], "balancer")["notes"];
+    assert_eq!(notes[1], "member fcgi://pool-2 is taken out: Init Stop");
     site.run(&["stop"]).succeeds();
     site.run(&["start", "single", "www", "2"]).succeeds();
     let told = "error: no member of a replica that runs is in use: visitors get 503\n  \
                 help: run pools-manager start; what you have taken out yourself, put back in \
                 balancer-manager";
+    assert_eq!(found(&site, "balancer"), [told]);
+}
+
+#[test]
+fn monitor_url_has_to_answer() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let settings = &format!("{POOL}/pools-manager.toml");
+    site.replace(settings, "/ping-php-fpm\"", "/none\"");
+    let url = format!("http://localhost:{}/none", site.port());
+    let told = format!(
+        "warning: {url} answers 404 Not Found\n  \
+         help: a restart would end as failed: look at the web server, or correct monitor_url"
+    );
+    assert_eq!(found(&site, "monitor"), [told]);
+    site.replace(settings, &url, "localhost/ping");
+    let told = "error: monitor_url: \"localhost/ping\" is not the URL of a page: relative URL \
+                without a base\n  \
+                help: write it out in full, like http://localhost/page";
+    assert_eq!(found(&site, "monitor"), [told]);
+}
+
+#[test]
+fn a_member_may_spell_its_socket_otherwise() {
+    let site = Site::prepared();
+    symlink("sockets", site.path("run")).unwrap();
+    site.replace(APACHE, "/sockets/php-fpm-www1.sock", "/run/php-fpm-www1.sock");
+    site.replace(APACHE, "/sockets/php-fpm-www2.sock", "/elsewhere/www2.sock");
+    let site = site.serve();
+    let told = "warning: member fcgi://pool-2 connects to ROOT/elsewhere/www2.sock, whose \
+                directory is not here\n  \
+                help: the socket of replica 2 is ROOT/sockets/php-fpm-www2.sock: correct the \
+                BalancerMember, unless Apache runs where that has another path";
     assert_eq!(found(&site, "balancer"), [told]);
 }

@@ -1,0 +1,53 @@
+//! What `check` finds in what runs.
+
+use std::fs;
+
+use super::super::site::Site;
+use super::found;
+
+const START: &str = "\n  help: run pools-manager start";
+const RESTART: &str = "\n  help: run pools-manager restart";
+
+#[test]
+fn what_a_crash_has_left_is_found() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let public = "sockets/php-fpm-www1.sock";
+    site.point(public, "php-fpm-www2.g1.sock");
+    let lent = "warning: replica 1 runs, but its public socket name is lent to replica 2";
+    assert_eq!(found(&site, "replicas"), [format!("{lent}{START}")]);
+    site.point(public, "nowhere.sock");
+    let astray = "error: replica 1 runs, but its public socket name does not lead to it";
+    assert_eq!(found(&site, "replicas"), [format!("{astray}{START}")]);
+    site.run(&["start"]).succeeds();
+    site.kill_replica(2);
+    let died = "warning: replica 2 does not run, though its public socket name leads to \
+                php-fpm-www2.g1.sock";
+    assert_eq!(found(&site, "replicas"), [format!("{died}{START}")]);
+    site.run(&["start"]).succeeds();
+    site.run(&["stop", "single", "www", "2"]).succeeds();
+    let stopped = "warning: replica 2 does not run";
+    assert_eq!(found(&site, "replicas"), [format!("{stopped}{START}")]);
+    site.run(&["start"]).succeeds();
+    site.run(&["check", "-q"]).prints("");
+}
+
+#[test]
+fn what_the_replicas_run_is_compared() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    site.switch("release2");
+    let ran = site.run(&["check"]);
+    let note = "  Replicas  [OK]  (2 of 2 run, not all on the release that the symlink names: \
+                restart takes them there)\n";
+    assert!(ran.succeeds().stdout.ends_with(note), "{ran}");
+    site.run(&["restart", "single", "www", "2"]).succeeds();
+    let different = "warning: the replicas run different releases: replica 1 ROOT/www/release1, \
+                     replica 2 ROOT/www/release2";
+    assert_eq!(found(&site, "replicas"), [format!("{different}{RESTART}")]);
+    fs::remove_dir_all(site.path("www/release1")).unwrap();
+    let deleted = "error: replica 1 runs a release that has been deleted: ROOT/www/release1";
+    assert_eq!(found(&site, "replicas"), [format!("{deleted}{RESTART}")]);
+    site.run(&["restart"]).succeeds();
+    site.run(&["check", "-q"]).prints("");
+}
