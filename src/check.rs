@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 pub use between::compare;
 pub use finding::{Checked, Finding, Level, Topic};
@@ -70,8 +71,8 @@ pub fn broken_pool(name: &str, error: Error) -> PoolChecked {
     PoolChecked { pool: name.to_owned(), ok: false, topics, listens: Vec::new() }
 }
 
-/// Checks a pool.
-pub async fn check_pool(pool: &Arc<Pool>) -> PoolChecked {
+/// Checks a pool. `turns` limits how many pools ask php-fpm at once.
+pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     let at_work = lock::holder(&pool.lock_file());
     let current = release::current(pool);
     let wanted = match &current {
@@ -80,7 +81,8 @@ pub async fn check_pool(pool: &Arc<Pool>) -> PoolChecked {
     };
     // Where nothing could be mounted, php-fpm is asked all the same.
     let pinnable = wanted.clone().filter(|_| matches!(current, Some((_, Ok(())))));
-    let (answers, snapshot) = tokio::join!(php_fpm::ask(pool, pinnable), balancer::read(pool));
+    let (answers, snapshot) =
+        tokio::join!(php_fpm::ask(pool, pinnable, turns), balancer::read(pool));
     let resolved = answers.as_ref().map(php_fpm::Answers::resolved).unwrap_or_default();
     let account = answers.as_ref().ok().and_then(php_fpm::Answers::account);
     let looked = look(pool, resolved.clone(), Vec::new());

@@ -38,8 +38,8 @@ impl Account {
         Self { name, ids: None }
     }
 
-    /// The account with this name or number, and its groups as php-fpm gives it. None: there is
-    /// no such account, or nobody but itself may act for it.
+    /// The account with this name or number, and its groups as php-fpm gives it; None where there
+    /// is no such account. Only root's php-fpm becomes somebody else.
     pub(super) fn named(user: &str, group: Option<&str>) -> Option<Self> {
         if !Uid::effective().is_root() {
             return Some(Self::own());

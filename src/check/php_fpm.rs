@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::account::Account;
@@ -22,7 +23,12 @@ pub(super) struct Answers {
 }
 
 /// Asks php-fpm everything at once, as it would be started on `release`.
-pub(super) async fn ask(pool: &Arc<Pool>, release: Option<Release>) -> Result<Answers> {
+pub(super) async fn ask(
+    pool: &Arc<Pool>,
+    release: Option<Release>,
+    turns: &Semaphore,
+) -> Result<Answers> {
+    let _turn = turns.acquire().await;
     let command = Arc::new(Command::of(pool)?);
     let mut asked = JoinSet::new();
     for replica in pool.replicas() {

@@ -42,7 +42,7 @@ impl Args {
     }
 }
 
-/// Side by side, but no more at once than there are processors to run php-fpm on.
+/// Side by side; but php-fpm is asked by no more pools at once than there are processors for it.
 async fn check_all(names: Vec<String>, root: &Root) -> Vec<PoolChecked> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let turns = Arc::new(Semaphore::new(processors));
@@ -50,9 +50,8 @@ async fn check_all(names: Vec<String>, root: &Root) -> Vec<PoolChecked> {
     for (place, name) in names.into_iter().enumerate() {
         let (root, turns) = (root.clone(), Arc::clone(&turns));
         tasks.spawn(async move {
-            let _turn = turns.acquire().await;
             let checked = match pool::load(&root, &name) {
-                Ok(pool) => check::check_pool(&Arc::new(pool)).await,
+                Ok(pool) => check::check_pool(&Arc::new(pool), &turns).await,
                 Err(error) => check::broken_pool(&name, error),
             };
             (place, checked)

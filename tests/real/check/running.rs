@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use super::super::site::Site;
 use super::found;
 
@@ -49,5 +51,40 @@ fn what_the_replicas_run_is_compared() {
     let deleted = "error: replica 1 runs a release that has been deleted: ROOT/www/release1";
     assert_eq!(found(&site, "replicas"), [format!("{deleted}{RESTART}")]);
     site.run(&["restart"]).succeeds();
+    site.run(&["check", "-q"]).prints("");
+}
+
+#[test]
+fn what_a_killed_manager_has_left_is_found() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let warm_up = site.hold_warm_up();
+    let manager = site.spawn(&["restart", "--strategy", "swap"]);
+    warm_up.reached();
+    manager.signal(Signal::KILL);
+    manager.finish().killed_by(Signal::KILL);
+    let beside = "warning: generation 2 of replica 1 runs beside generation 1";
+    assert_eq!(found(&site, "replicas"), [format!("{beside}{START}")]);
+    warm_up.open();
+    site.run(&["start"]).succeeds();
+    site.run(&["check", "-q"]).prints("");
+}
+
+#[test]
+fn a_master_that_has_died_alone_is_found() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    site.kill(&site.masters()[1..]);
+    let dead = "warning: the master of replica 2 is dead, its children serve on";
+    assert_eq!(found(&site, "replicas"), [format!("{dead}{RESTART}")]);
+    site.run(&["restart"]).succeeds();
+    site.run(&["check", "-q"]).prints("");
+}
+
+#[test]
+fn masters_that_somebody_else_has_started_are_no_finding() {
+    let site = Site::new();
+    site.start_by_hand(1);
+    site.start_by_hand(2);
     site.run(&["check", "-q"]).prints("");
 }
