@@ -83,6 +83,14 @@ impl Balancer {
         }
     }
 
+    /// Whether members can be enabled, and drained if that is needed too; changes nothing.
+    pub async fn check_changeable(&self, drains: bool) -> Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::Apache(apache) => apache.check_changeable(drains).await,
+        }
+    }
+
     /// Stops new requests to a member, and returns when the balancer has confirmed it. Does not
     /// wait for those in flight, and does not ask whether others serve.
     pub async fn drain(&self, index: usize) -> Result<()> {

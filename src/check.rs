@@ -103,7 +103,7 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
         configuration::check(pool),
         php_fpm::check(pool, answers),
         release::check(pool, current, account.as_ref()),
-        sockets::check(&resolved, observation.as_ref(), trouble),
+        sockets::check(pool, &resolved, observation.as_ref(), trouble),
         balancer::check(pool, snapshot, &behind),
         monitor::check(pool, seen.iter().any(replicas::Seen::is_published)).await,
     ];

@@ -22,7 +22,7 @@ use crate::root::Root;
 #[derive(Debug, Parser)]
 #[command(name = "pools-manager", version, max_term_width = 100, subcommand_required = true)]
 #[command(
-    after_help = "Exit status: 0 done, 1 failed, 2 usage or configuration, 3 the pool is locked."
+    after_help = "Exit status: 0 done, 1 failed, 2 usage or configuration, 3 the pool is locked, 130 stopped by Ctrl-C."
 )]
 pub struct Cli {
     /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
@@ -88,6 +88,7 @@ fn root(named: Option<PathBuf>) -> Result<Root> {
     let path = named.unwrap_or_else(|| PathBuf::from("."));
     match std::fs::canonicalize(&path) {
         Ok(path) => Ok(Root::new(path)),
-        Err(error) => Err(Error::config(format!("the root {}: {error}", path.display()))),
+        Err(error) => Err(Error::config(format!("the root {}: {error}", path.display()))
+            .hint("the root holds etc/, pid/ and sockets/: correct --root or POOLS_MANAGER_ROOT")),
     }
 }

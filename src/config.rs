@@ -2,5 +2,6 @@
 
 mod file;
 mod settings;
+mod values;
 
 pub use settings::{Apache, OnFailure, Php, Rollout, Settings, Strategy};

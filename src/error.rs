@@ -12,6 +12,12 @@ pub enum Exit {
     Config = 2,
     /// Another process holds the pool's lock: nothing was changed.
     Locked = 3,
+    /// The terminal went away in the middle (SIGHUP).
+    HungUp = 129,
+    /// Ctrl-C in the middle (SIGINT).
+    Interrupted = 130,
+    /// Told to end in the middle (SIGTERM).
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {

@@ -79,6 +79,22 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A new generation has answered its warm-up requests.
+    Warmed {
+        /// The replica.
+        replica: u32,
+        /// How many requests it has answered.
+        requests: usize,
+        /// How long that took.
+        ms: u64,
+    },
+    /// A replica gets the release back that it had.
+    RollingBack {
+        /// The replica.
+        replica: u32,
+        /// The release; None where releases are not pinned.
+        release: Option<std::path::PathBuf>,
+    },
     /// Something that the operator should know, though the work goes on.
     Warning {
         /// A sentence without a final full stop.

@@ -14,7 +14,7 @@
 //! | [`fastcgi`] | one request at a time: ping, status, warm-up |
 //! | [`release`], [`socket`], [`process`] | what the kernel knows: mounts, sockets, pidfds |
 //! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
-//! | [`lock`] | one hand at a time |
+//! | [`lock`], [`interrupt`] | one hand at a time; Ctrl-C |
 //! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
 //! | [`http`] | requests to the operator's own web server |
 //! | [`error`] | what can go wrong, with exit status and advice |
@@ -28,6 +28,7 @@ pub mod error;
 pub mod event;
 pub mod fastcgi;
 pub mod http;
+pub mod interrupt;
 pub mod lock;
 pub mod php_fpm;
 pub mod pool;

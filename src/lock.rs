@@ -101,12 +101,23 @@ fn open(path: &Path) -> Result<File> {
         .mode(0o644)
         .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default())
         .open(path)
-        .map_err(|error| cannot(path, &error))
+        .map_err(|error| if is_stranger(path) { stranger(path) } else { cannot(path, &error) })
+}
+
+/// A link could lead anywhere: what is written must not go there.
+fn is_stranger(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| !found.is_file())
+}
+
+fn stranger(path: &Path) -> Error {
+    Error::config(format!("{} is not a regular file, so it cannot be the lock", path.display()))
+        .hint("move it away: pools-manager writes this file itself")
 }
 
 fn cannot(path: &Path, error: &std::io::Error) -> Error {
-    Error::config(format!("cannot lock {}: {error}", path.display()))
-        .hint("the directory pid/ in the root must be there and be writable for you")
+    Error::config(format!("cannot lock {}: {error}", path.display())).hint(
+        "the directory pid/ in the root has to be there, and it and the file writable for you",
+    )
 }
 
 fn write_holder(file: &mut File) -> std::io::Result<()> {

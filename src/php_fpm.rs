@@ -7,9 +7,11 @@
 //! (`-tt`); nothing here parses its ini format.
 
 mod command;
+mod complaints;
 mod generation;
 mod installed;
 mod launch;
+mod log;
 mod pin;
 mod resolved;
 mod running;
@@ -19,6 +21,7 @@ pub use command::Command;
 pub use generation::{Generation, discover, forget_older, highest_number};
 pub use installed::Installed;
 pub use launch::start;
+pub use log::Log;
 pub use resolved::Resolved;
 pub use running::{Running, look};
 pub use stop::{discard, stop};

@@ -30,6 +30,11 @@ impl Pool {
         1..=self.replica_count
     }
 
+    /// What its operator has told us about it.
+    pub fn settings_file(&self) -> PathBuf {
+        self.root.pools_dir().join(&self.name).join(FILE_NAME)
+    }
+
     /// The php-fpm configuration of one replica, as its operator wrote it.
     pub fn replica_conf(&self, replica: u32) -> PathBuf {
         self.root.pools_dir().join(&self.name).join(format!("{replica}.conf"))
@@ -75,7 +80,8 @@ pub fn names(root: &Root) -> Result<Vec<String>> {
 pub fn load(root: &Root, name: &str) -> Result<Pool> {
     let dir = root.pools_dir().join(name);
     let path = dir.join(FILE_NAME);
-    if !path.exists() {
+    // "www/" would be found too; but a pool's files are named after it.
+    if Path::new(name).file_name() != Some(name.as_ref()) || !path.exists() {
         return Err(no_such_pool(root, name));
     }
     let settings = Settings::read(&path, root)?;

@@ -3,6 +3,7 @@
 //! Start, stop and restart differ only in their goal. So does what comes after
 //! a crash: the next command sees what is there, and plans from it.
 
+mod check;
 mod execute;
 mod goal;
 pub(crate) mod monitor;
@@ -12,19 +13,21 @@ mod plan;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use check::check_names;
 pub use goal::{Goal, Wanted};
 pub(crate) use observe::refuse_stranger;
 pub use observe::{Ask, Observation, Observed, look, observe};
 pub use plan::{Member, Replica, Seen, plan};
 
 use crate::balancer::Balancer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Event, Report};
+use crate::interrupt::Interrupt;
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::release::{self, Release};
 use crate::step::Stage;
-use execute::{Execution, millis};
+use execute::{Done, Execution, millis};
 
 /// What a command asks for.
 #[derive(Debug, Clone)]
@@ -74,10 +77,9 @@ async fn change(
         release,
         drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),
         keep_floor: goal.state != Wanted::Stopped,
+        interrupt: Interrupt::listen()?,
         report,
-        fresh: std::collections::BTreeMap::new(),
-        busy: Vec::new(),
-        drained: Vec::new(),
+        done: Done::default(),
     };
     execution.execute(&stages).await?;
     match goal.state {
@@ -105,11 +107,14 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, goal: &Goal) -> Result<P
     let replicas: &[u32] = if starts { &goal.replicas } else { &[] };
     let ask = Ask { replicas, release: release.as_ref() };
     let observation = observe(pool, balancer.members(), ask).await?;
-    if starts {
-        observation.check_sockets()?;
-    }
     let stages = plan(&observation.seen(), goal);
+    check::check_plan(pool, balancer, &observation, &stages).await?;
     Ok(Prepared { observation, release, stages })
+}
+
+/// Whether a rollout could begin: it would be refused where this fails.
+pub async fn check(pool: &Arc<Pool>, goal: &Goal) -> Result<()> {
+    prepare(pool, &Balancer::of(pool)?, goal).await.map(drop)
 }
 
 fn report_nothing(goal: &Goal, stages: &[Stage], report: &mut dyn Report) {
@@ -123,19 +128,5 @@ fn report_nothing(goal: &Goal, stages: &[Stage], report: &mut dyn Report) {
         if !planned {
             report.event(&Event::Nothing { replica, because });
         }
-    }
-}
-
-impl Observation {
-    /// Whether new generations can listen where the configuration says.
-    fn check_sockets(&self) -> Result<()> {
-        let resolved = self.replicas.iter().filter_map(|replica| replica.resolved.as_ref());
-        for dir in resolved.filter_map(|resolved| resolved.listen.parent()) {
-            rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).map_err(|error| {
-                Error::config(format!("cannot create sockets in {}: {error}", dir.display()))
-                    .hint("`listen` in the php-fpm configuration names a directory that must be there and be writable for you")
-            })?;
-        }
-        Ok(())
     }
 }

@@ -9,17 +9,11 @@ pub(super) async fn check(pool: &Pool, anybody_runs: bool) -> Checked {
     let Some(url) = &pool.settings.php.monitor_url else {
         return Checked::new(Topic::Monitor, ["no monitor_url".to_owned()], []);
     };
-    let complaint = match crate::http::page(url) {
-        Err(error) => {
-            return Checked::new(Topic::Monitor, [], [error.within("monitor_url").into()]);
-        }
-        Ok(_) if !anybody_runs => {
-            let note = format!("{url} is not asked: no replica runs");
-            return Checked::new(Topic::Monitor, [note], []);
-        }
-        Ok(page) => monitor::complaint(page).await,
-    };
-    match complaint {
+    if !anybody_runs {
+        let note = format!("{url} is not asked: no replica runs");
+        return Checked::new(Topic::Monitor, [note], []);
+    }
+    match monitor::complaint(url).await {
         Ok(None) => Checked::new(Topic::Monitor, [url.clone()], []),
         Ok(Some(complaint)) => {
             let finding = Finding::warning(

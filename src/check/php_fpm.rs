@@ -144,6 +144,7 @@ mod tests {
             ping_path: Some("/ping".to_owned()),
             ping_response: "pong".to_owned(),
             status_path: Some("/status".to_owned()),
+            start_servers: 1,
             stops_gently: true,
             user: None,
             group: None,

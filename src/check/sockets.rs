@@ -1,104 +1,73 @@
 //! The directory of the sockets, and their names.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::directory;
 use super::finding::{Checked, Finding, Topic};
-use crate::php_fpm::{self, Resolved};
-use crate::rollout::{Observation, refuse_stranger};
-use crate::socket::PATH_MAX;
+use crate::php_fpm::{self, Generation, Resolved};
+use crate::pool::Pool;
+use crate::rollout::{Observation, check_names, refuse_stranger};
 
 /// Numbers go upwards for a replica's life: four digits are some years of deploys.
 const ENOUGH: u32 = 9999;
 
-/// A replica's public socket name, and the highest number that one of its generations has had.
-struct Named {
-    replica: u32,
-    public: PathBuf,
-    last: u32,
-}
-
-/// Of those replicas whose names are known. `seen` is None where looking has failed.
+/// Of those replicas whose names are known. `seen` is None where looking has failed, and then
+/// `trouble` says why.
 pub(super) fn check(
+    pool: &Pool,
     resolved: &[(u32, Resolved)],
     seen: Option<&Observation>,
     trouble: Option<Finding>,
 ) -> Checked {
-    let last = |replica| seen.and_then(|seen| Some(seen.replica(replica)?.last_number()));
-    let named = resolved.iter().map(|(replica, resolved)| Named {
-        replica: *replica,
-        public: resolved.listen.clone(),
-        last: last(*replica).unwrap_or_default(),
-    });
-    let named: Vec<Named> = named.collect();
-    let mut dirs: Vec<_> = named.iter().filter_map(|it| it.public.parent()).collect();
+    let mut dirs: Vec<_> = resolved.iter().filter_map(|(_, it)| it.listen.parent()).collect();
     dirs.dedup();
-    let strangers = named.iter().filter_map(|it| refuse_stranger(&it.public).err());
+    let notes: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    let pid_files = resolved.iter().filter_map(|(_, it)| it.pid.as_deref()?.parent());
+    dirs.extend(pid_files.filter(|dir| *dir != pool.root.pid_dir()));
     let mut findings: Vec<Finding> = dirs.iter().flat_map(|dir| directory::check(dir)).collect();
-    findings.extend(twice(&named));
+    let same = check_names(resolved.iter().map(|(replica, it)| (*replica, it)));
+    findings.extend(same.err().map(Finding::from));
+    let strangers = resolved.iter().filter_map(|(_, it)| refuse_stranger(&it.listen).err());
     findings.extend(strangers.map(Finding::from));
-    findings.extend(named.iter().filter_map(too_long));
+    for (replica, resolved) in resolved {
+        let last = seen.and_then(|seen| Some(seen.replica(*replica)?.last_number()));
+        findings.extend(next(pool, *replica, resolved, last.unwrap_or_default()));
+    }
     findings.extend(trouble);
-    let notes = dirs.iter().map(|dir| dir.display().to_string());
     Checked::new(Topic::Sockets, notes, findings)
 }
 
-fn twice(named: &[Named]) -> Option<Finding> {
-    let (n, other) = named.iter().enumerate().find_map(|(n, it)| {
-        let other = named[..n].iter().find(|other| other.public == it.public)?;
-        Some((n, other))
-    })?;
-    let (one, two, path) = (other.replica, named[n].replica, other.public.display());
-    Some(Finding::error(
-        format!("replica {one} and replica {two} have the same socket: {path}"),
-        "each replica listens on a name of its own: listen = sockets/php-fpm-$pool.sock",
-    ))
+/// Whether there can be a next generation, and then some more.
+fn next(pool: &Pool, replica: u32, resolved: &Resolved, last: u32) -> Option<Finding> {
+    let next = Generation::next(pool, replica, resolved, last, None);
+    match next.and_then(|next| next.check(pool, resolved)) {
+        Ok(()) => too_long(replica, &resolved.listen),
+        Err(error) => Some(error.within(pool.replica_conf(replica).display()).into()),
+    }
 }
 
-fn too_long(named: &Named) -> Option<Finding> {
-    let Named { replica, public, last } = named;
+fn too_long(replica: u32, public: &Path) -> Option<Finding> {
     let highest = php_fpm::highest_number(public);
-    let (public, next) = (public.display(), last.saturating_add(1));
-    let help = "shorten `listen` in the php-fpm configuration, or move the root to a shorter path";
-    if highest < next {
-        let message = format!(
-            "replica {replica}: {public} is too long: with .g{next} in it, it has more than {PATH_MAX} bytes"
-        );
-        return Some(Finding::error(message, help));
-    }
+    let public = public.display();
     (highest < ENOUGH).then(|| {
-        let message = format!(
-            "replica {replica}: {public} is so long that generation {highest} is the last one that can be started"
-        );
-        Finding::warning(message, help)
+        Finding::warning(
+            format!("replica {replica}: {public} is so long that generation {highest} is the last one that can be started"),
+            "shorten `listen` in the php-fpm configuration, or move the root to a shorter path",
+        )
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::finding::Level;
-
-    fn named(replica: u32, length: usize, last: u32) -> Named {
-        let public = format!("/{}.sock", "x".repeat(length - 6)).into();
-        Named { replica, public, last }
-    }
 
     #[test]
     fn a_long_path_is_told_before_it_is_too_long() {
-        let found = |length, last| too_long(&named(1, length, last)).map(|finding| finding.level);
-        assert_eq!(found(101, 0), None);
-        assert_eq!(found(102, 0), Some(Level::Warning));
-        assert_eq!(found(104, 8), Some(Level::Warning));
-        assert_eq!(found(104, 9), Some(Level::Error));
-        assert_eq!(found(105, 0), Some(Level::Error));
-    }
-
-    #[test]
-    fn replicas_with_one_socket_are_found() {
-        assert_eq!(twice(&[named(1, 20, 0), named(2, 21, 0)]), None);
-        let found = twice(&[named(1, 20, 0), named(2, 21, 0), named(3, 20, 0)]).unwrap();
-        let message = "replica 1 and replica 3 have the same socket: /xxxxxxxxxxxxxx.sock";
-        assert_eq!(found.message, message);
+        let found = |length: usize| {
+            let public = format!("/{}.sock", "x".repeat(length - 6));
+            too_long(1, Path::new(&public)).is_some()
+        };
+        assert!(!found(101));
+        assert!(found(102));
     }
 }

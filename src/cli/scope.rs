@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 use crate::pool::{self, Pool};
 use crate::root::Root;
 
+/// How a usage line shows it.
+pub(super) const SCOPE: &str = "all | single POOL [N]";
+
 /// Which pools and replicas a command is about; all of them by default.
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum Scope {

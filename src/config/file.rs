@@ -16,43 +16,80 @@ pub(super) struct File<'a> {
 
 impl<'a> File<'a> {
     pub(super) fn read(path: &'a Path) -> Result<Self> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| Error::config(format!("cannot read {}: {error}", path.display())))?;
-        Ok(Self { path, text })
+        let bytes = fs::read(path).map_err(|error| {
+            Error::config(format!("cannot read {}: {error}", path.display()))
+                .hint("it must be a file that you may read")
+        })?;
+        String::from_utf8(bytes).map(|text| Self { path, text }).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let file = Self { path, text: String::from_utf8_lossy(error.as_bytes()).into_owned() };
+            file.error(&(at..at), "this is not UTF-8").hint("save the file as plain UTF-8 text")
+        })
     }
 
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         toml::from_str(&self.text).map_err(|error| {
-            let message = error.message();
             let at = error.span().unwrap_or(0..0);
-            match nearest_known(message) {
-                Some(known) => {
-                    let first = message.split(", expected").next().unwrap_or(message);
-                    self.error(&at, first).hint(format!("did you mean `{known}`?"))
-                }
-                None => self.error(&at, message),
-            }
+            let line = self.text.lines().nth(self.line(&at) - 1).unwrap_or_default().trim();
+            let (message, hint) = in_our_words(error.message(), line);
+            self.error(&at, &message).hint(hint)
         })
     }
 
     /// An error about the place `at`, a range of bytes in the file.
     pub(super) fn error(&self, at: &Range<usize>, message: &str) -> Error {
-        let before = self.text.get(..at.start).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
+        let line = self.line(at);
         Error::config(format!("{}:{line}: {}", self.path.display(), message.trim_end()))
+    }
+
+    fn line(&self, at: &Range<usize>) -> usize {
+        let before = self.text.get(..at.start).unwrap_or(&self.text);
+        before.matches('\n').count() + 1
     }
 }
 
-/// The known key that is most like the unknown one that serde complains of:
-/// "unknown field `x`, expected one of `a`, `b`". Other messages have none.
-fn nearest_known(message: &str) -> Option<&str> {
-    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
-        return None;
+/// What the parser says of a line, for somebody who has never seen the types behind it; and what
+/// to do about it.
+fn in_our_words(message: &str, line: &str) -> (String, String) {
+    let words = [
+        ("unknown field", "unknown key"),
+        ("unknown variant", "unknown value"),
+        ("missing field", "missing key"),
+        ("expected a sequence", "expected a list, in brackets"),
+    ];
+    let said = words
+        .iter()
+        .fold(message.trim().to_owned(), |said, (theirs, ours)| said.replacen(theirs, ours, 1));
+    if said.starts_with("unknown ") {
+        let known = quoted_words(message).skip(1);
+        let unknown = quoted_words(message).next().unwrap_or_default();
+        let first = said.split(", expected").next().unwrap_or(&said).to_owned();
+        return (first, instead_of(unknown, &known.collect::<Vec<_>>()));
     }
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    let likeness = |known: &str| strsim::jaro_winkler(unknown, known);
-    quoted.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+    let hint = if said.starts_with("missing key") {
+        format!("add it below this line: {line}")
+    } else {
+        format!("correct this line: {line}")
+    };
+    (said, hint)
+}
+
+/// `unknown field x, expected one of a, b`, each name in backquotes.
+fn quoted_words(message: &str) -> impl Iterator<Item = &str> {
+    message.split('`').skip(1).step_by(2)
+}
+
+/// The known word that is meant, or all where none is like it.
+fn instead_of(unknown: &str, known: &[&str]) -> String {
+    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(unknown, known);
+    let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match nearest {
+        Some(nearest) if likeness(nearest) >= 0.5 => format!("did you mean `{nearest}`?"),
+        _ => {
+            let known: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
+            format!("what can stand here: {}", known.join(", "))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,9 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_key_is_named() {
-        let message = "unknown field `menber_urls`, expected one of `manager_url`, `balancer_name`, `member_urls`";
-        assert_eq!(nearest_known(message), Some("member_urls"));
-        assert_eq!(nearest_known("invalid type: integer `3`, expected a string"), None);
+    fn what_is_meant_is_named_or_else_all_that_there_is() {
+        let hint = |message| in_our_words(message, "the line").1;
+        let keys = "unknown field `menber_urls`, expected one of `manager_url`, `member_urls`";
+        assert_eq!(hint(keys), "did you mean `member_urls`?");
+        let keys = "unknown field `x`, expected one of `manager_url`, `member_urls`";
+        assert_eq!(hint(keys), "what can stand here: `manager_url`, `member_urls`");
+        assert_eq!(hint("unknown variant `x`, expected `y`"), "what can stand here: `y`");
+        let wrong = "invalid type: integer `3`, expected a string";
+        assert_eq!(in_our_words(wrong, "a = 3"), (wrong.into(), "correct this line: a = 3".into()));
     }
 }

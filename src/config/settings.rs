@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::file::File;
+use super::values;
 use crate::error::Result;
 use crate::root::Root;
 
@@ -41,8 +42,10 @@ pub struct Php {
 #[serde(deny_unknown_fields)]
 pub struct Apache {
     /// The page that `SetHandler balancer-manager` serves.
+    #[serde(deserialize_with = "values::page_url")]
     pub manager_url: String,
     /// The name behind `balancer://`.
+    #[serde(deserialize_with = "values::not_empty")]
     pub balancer_name: String,
     #[serde(rename = "member_urls", serialize_with = "without_span")]
     members: Spanned<Vec<String>>,
@@ -73,10 +76,10 @@ pub struct Rollout {
     /// None: rolling where a balancer is configured, else swap.
     pub strategy: Option<Strategy>,
     /// How long requests that are in flight are waited for.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "values::duration")]
     pub drain_timeout: Duration,
     /// How long a new generation has to become ready.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "values::some_duration")]
     pub ready_timeout: Duration,
     /// Paths that are asked of a new generation before it is published.
     pub warm_up: Spanned<Vec<String>>,
@@ -91,7 +94,7 @@ impl Default for Rollout {
             drain_timeout: Duration::from_secs(60),
             ready_timeout: Duration::from_secs(10),
             warm_up: Spanned::new(0..0, Vec::new()),
-            on_failure: OnFailure::Stop,
+            on_failure: OnFailure::Rollback,
         }
     }
 }
@@ -110,14 +113,16 @@ pub enum Strategy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// It stays out of the balancer; the rollout ends there.
+    /// It gets the release back that it had.
+    Rollback,
+    /// It stays out of the balancer, to be looked at.
     Stop,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
-    php: Spanned<RawPhp>,
+    php: Option<Spanned<RawPhp>>,
     apache: Option<Apache>,
     #[serde(default)]
     rollout: Rollout,
@@ -132,7 +137,7 @@ struct RawPhp {
     current_dir: String,
     #[serde(default)]
     php_fpm_cmd: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "values::page_url_or_empty")]
     monitor_url: String,
 }
 
@@ -141,8 +146,12 @@ impl Settings {
     pub fn read(path: &Path, root: &Root) -> Result<Self> {
         let file = File::read(path)?;
         let raw: RawFile = file.parse()?;
-        let at = raw.php.span();
-        let php = raw.php.into_inner();
+        let php = raw.php.ok_or_else(|| {
+            file.error(&(0..0), "there is no table [php]")
+                .hint("begin it with the line [php], and name current_release_symlink and current_dir below that")
+        })?;
+        let at = php.span();
+        let php = php.into_inner();
         let pinning = match (php.current_release_symlink.as_str(), php.current_dir.as_str()) {
             ("", _) => None,
             (_, "") => {
@@ -161,7 +170,9 @@ impl Settings {
         if let Some(path) = raw.rollout.warm_up.get_ref().iter().find(|path| !path.starts_with('/'))
         {
             let message = format!("the warm-up path \"{path}\" does not begin with /");
-            return Err(file.error(&raw.rollout.warm_up.span(), &message));
+            return Err(file
+                .error(&raw.rollout.warm_up.span(), &message)
+                .hint("write what follows the host in the page's URL, like /index.php"));
         }
         let php = Php { pinning, command: php.php_fpm_cmd, monitor_url };
         Ok(Self { php, apache: raw.apache, rollout: raw.rollout })
@@ -174,8 +185,13 @@ impl Settings {
         if members == replicas as usize {
             return Ok(());
         }
+        let (are, files) = match replicas {
+            1 => ("is 1 replica".to_owned(), "1.conf".to_owned()),
+            last => (format!("are {last} replicas"), format!("1.conf to {last}.conf")),
+        };
         let message = format!(
-            "member_urls names {members}, but there are {replicas} replicas (1.conf to {replicas}.conf, up to the first gap)"
+            "member_urls names {members}, but there {are}: {files}, and no {}.conf",
+            replicas + 1
         );
         Err(File::read(path)?.error(&apache.members.span(), &message).hint(ONE_EACH))
     }
@@ -192,10 +208,4 @@ fn without_span<S: serde::Serializer>(
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {
     urls.get_ref().serialize(serializer)
-}
-
-fn duration<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    humantime::parse_duration(&text)
-        .map_err(|error| serde::de::Error::custom(format!("{error} (write \"60s\" or \"500ms\")")))
 }

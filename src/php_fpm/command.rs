@@ -19,6 +19,10 @@ impl Command {
     /// The pool's own command with its placeholders filled in, or the newest
     /// php-fpm that is installed.
     pub fn of(pool: &Pool) -> Result<Self> {
+        Self::read(pool).map_err(|error| error.within(pool.settings_file().display()))
+    }
+
+    fn read(pool: &Pool) -> Result<Self> {
         let root = pool.root.path().to_str().ok_or_else(|| {
             Error::config(format!("the root {} is not UTF-8", pool.root.path().display()))
         })?;
@@ -32,7 +36,7 @@ impl Command {
             .iter()
             .map(|word| word.replace("%CURRENT_DIR%", root).replace("%CURRENT_USER%", &user));
         let mut words = without_sudo(words.collect(), &user)?.into_iter();
-        let program = words.next().ok_or_else(|| Error::config("php_fpm_cmd names no program"))?;
+        let program = words.next().filter(|program| !program.is_empty()).ok_or_else(no_program)?;
         let args: Vec<String> = words.collect();
         if let Some(word) = args.iter().find(|arg| ["-F", "--nodaemonize"].contains(&arg.as_str()))
         {
@@ -41,6 +45,11 @@ impl Command {
         }
         Ok(Self { program, args })
     }
+}
+
+fn no_program() -> Error {
+    Error::config("php_fpm_cmd names no program")
+        .hint("name php-fpm there, or leave php_fpm_cmd out: the newest php-fpm is taken then")
 }
 
 /// Old files begin with `sudo -u USER`; a user namespace needs no sudo.

@@ -117,6 +117,11 @@ impl Generation {
         })
     }
 
+    /// Whether the file that starts it can be written in php-fpm's format.
+    pub fn check(&self, pool: &Pool, resolved: &Resolved) -> Result<()> {
+        self.file_text(pool, resolved, None).map(drop)
+    }
+
     /// Writes the file that starts it. `control_timeout` is for how many
     /// seconds QUIT lets requests finish; None leaves it as the operator set it.
     pub fn write(

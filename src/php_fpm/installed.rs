@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::Command;
-use super::resolved::{ask, complaints};
+use super::complaints::complaints;
+use super::resolved::ask;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;

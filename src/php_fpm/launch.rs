@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use super::complaints::complaints;
 use super::pin::pin;
-use super::resolved::{complaints, in_memory, read_all};
+use super::resolved::{in_memory, read_all};
 use super::{Command, Generation};
 use crate::error::{Error, Result};
 use crate::pool::Pool;

@@ -11,6 +11,7 @@ use rustix::fs::MemfdFlags;
 use rustix::io::FdFlags;
 
 use super::Command;
+use super::complaints::{FAILED, complaints};
 use super::generation::quoted;
 use super::pin::{PIN_HINT, pin};
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub struct Resolved {
     pub ping_response: String,
     /// `pm.status_path`.
     pub status_path: Option<String>,
+    /// How many children it begins with; at least 1.
+    pub start_servers: u32,
     /// Whether QUIT lets requests finish (`process_control_timeout` is not 0).
     pub stops_gently: bool,
     /// `user`, which counts where root starts php-fpm.
@@ -57,6 +60,9 @@ impl Resolved {
         let conf = pool.replica_conf(replica);
         let output = run(pool, command, replica, release).await?;
         let text = String::from_utf8_lossy(&output.stderr);
+        if !text.contains("NOTICE: [global]") && !text.contains(FAILED) {
+            return Err(not_php_fpm(pool, command, &output));
+        }
         if !output.status.success() {
             return Err(Error::config(format!(
                 "php-fpm does not accept {}:\n{}",
@@ -111,18 +117,19 @@ pub(super) async fn ask(
     pin(&mut probe, pool, release)?;
     let status = match probe.spawn() {
         Ok(mut child) => tokio::time::timeout(TIMEOUT, child.wait()).await,
-        Err(error) => return Err(cannot_run(command, &error, &mut said)),
+        Err(error) => return Err(cannot_run(pool, command, &error, &mut said)),
     };
     match status {
         Ok(Ok(status)) => {
             let (stdout, stderr) = (read_all(&mut printed), read_all(&mut said));
             Ok(Output { status, stdout, stderr })
         }
-        Ok(Err(error)) => Err(cannot_run(command, &error, &mut said)),
+        Ok(Err(error)) => Err(cannot_run(pool, command, &error, &mut said)),
         Err(_) => {
             let asked = args.last().unwrap_or(&"");
             let program = &command.program;
-            Err(Error::config(format!("{program} {asked} did not end within {TIMEOUT:?}")))
+            Err(Error::config(format!("{program} {asked} did not end within {TIMEOUT:?}"))
+                .hint(correct_command(pool)))
         }
     }
 }
@@ -133,16 +140,31 @@ fn memfd(error: &std::io::Error) -> Error {
 
 /// Whether it is the program that is missing, or the pin that failed: the
 /// latter has said so.
-fn cannot_run(command: &Command, error: &std::io::Error, said: &mut File) -> Error {
+fn cannot_run(pool: &Pool, command: &Command, error: &std::io::Error, said: &mut File) -> Error {
     let program = &command.program;
     let said = String::from_utf8_lossy(&read_all(said)).trim().to_owned();
     if said.is_empty() {
-        return Error::config(format!("cannot run {program}: {error}")).hint(
-            "install php-fpm, or name the right program in php_fpm_cmd in pools-manager.toml",
-        );
+        let message = format!("cannot run {program:?}: {error}");
+        return Error::config(message).hint(correct_command(pool));
     }
     let said = said.trim_start_matches("ERROR: ");
     Error::config(format!("{said} for {program}: {error}")).hint(PIN_HINT)
+}
+
+fn not_php_fpm(pool: &Pool, command: &Command, output: &Output) -> Error {
+    let (program, status) = (&command.program, output.status);
+    let message =
+        format!("{program} -tt does not show its configuration, as php-fpm does: {status}");
+    let said = complaints(&String::from_utf8_lossy(&output.stderr));
+    Error::config(format!("{message}\n{said}").trim_end()).hint(correct_command(pool))
+}
+
+fn correct_command(pool: &Pool) -> String {
+    let file = pool.settings_file();
+    format!(
+        "correct php_fpm_cmd in {}: php-fpm, and each argument as a string of its own",
+        file.display()
+    )
 }
 
 /// Lets a child have a file, and this child only: the flag is changed after the fork.
@@ -167,17 +189,6 @@ pub(super) fn in_memory(text: &str) -> std::io::Result<File> {
     file.write_all(text.as_bytes())?;
     file.rewind()?;
     Ok(file)
-}
-
-/// The lines of php-fpm's output that say what is wrong, or all where none does.
-pub(super) fn complaints(text: &str) -> String {
-    let bad = |line: &&str| ["ERROR", "ALERT", "WARNING"].iter().any(|level| line.contains(level));
-    let mut lines: Vec<&str> = text.lines().filter(bad).collect();
-    if lines.is_empty() {
-        lines = text.lines().collect();
-    }
-    let from = lines.len().saturating_sub(10);
-    lines[from..].iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// Reads the lines `[time] NOTICE: \tkey = value` and `[time] NOTICE: [section]`.
@@ -207,8 +218,9 @@ fn parse(text: &str) -> Result<Resolved> {
     };
     let listen = PathBuf::from(find(section, "listen").unwrap_or_default());
     if !listen.is_absolute() {
-        return Err(Error::config(format!("[{section}] listen = {}", listen.display()))
-            .hint("a replica listens on a unix socket: listen = sockets/php-fpm-$pool.sock"));
+        let message = format!("[{section}] listens on {}, no unix socket", listen.display());
+        return Err(Error::config(message)
+            .hint("give it a path, like the sample: listen = sockets/php-fpm-$pool.sock"));
     }
     let own = |key| find(section, key).map(str::to_owned);
     let timeout = find("global", "process_control_timeout").unwrap_or("0s");
@@ -219,6 +231,7 @@ fn parse(text: &str) -> Result<Resolved> {
         ping_path: own("ping.path"),
         ping_response: own("ping.response").unwrap_or_else(|| "pong".to_owned()),
         status_path: own("pm.status_path"),
+        start_servers: start_servers(&find, section),
         stops_gently: !["0", "0s"].contains(&timeout),
         user: own("user"),
         group: own("group"),
@@ -228,6 +241,16 @@ fn parse(text: &str) -> Result<Resolved> {
             .filter(|path| !path.is_empty())
             .map(PathBuf::from),
     })
+}
+
+/// A static pool begins with all its children, one on demand with none.
+fn start_servers<'a>(find: &impl Fn(&str, &str) -> Option<&'a str>, section: &str) -> u32 {
+    let key = match find(section, "pm") {
+        Some("static") => "pm.max_children",
+        Some("dynamic") => "pm.start_servers",
+        _ => return 1,
+    };
+    find(section, key).and_then(|value| value.parse().ok()).unwrap_or(1).max(1)
 }
 
 #[cfg(test)]
@@ -260,6 +283,10 @@ mod tests {
         assert_eq!(resolved.ping_path.as_deref(), Some("/ping"));
         assert_eq!(resolved.status_path, None);
         assert!(!resolved.stops_gently);
+        assert_eq!(resolved.start_servers, 1);
+        let dynamic = SAMPLE
+            .replace("ping.response = pong", "pm = dynamic\n[t] NOTICE: \tpm.start_servers = 3");
+        assert_eq!(parse(&dynamic).unwrap().start_servers, 3);
         assert_eq!((resolved.user.as_deref(), resolved.group), (Some("www-data"), None));
         assert_eq!(resolved.file_cache, Some(PathBuf::from("/tmp/cache")));
     }

@@ -31,9 +31,18 @@ impl Running {
 
 /// Looks whether a generation runs; None when nobody listens on its socket.
 pub fn look(generation: &Generation, table: &Table) -> Result<Option<Running>> {
-    let sockets = table.bound(&generation.bound).listeners;
+    let mut sockets = table.bound(&generation.bound).listeners;
     if sockets.is_empty() {
-        return Ok(None);
+        // To take what lives for dead would remove its socket: ask it.
+        if !socket::is_listening(&generation.socket) {
+            return Ok(None);
+        }
+        sockets = Table::read().unwrap_or_default().bound(&generation.bound).listeners;
+    }
+    if sockets.is_empty() {
+        let path = generation.socket.display();
+        return Err(Error::failed(format!("{path} answers, but the kernel does not list it"))
+            .hint("its process runs in another network namespace, or the root was moved since it was started: run pools-manager where it was started"));
     }
     let by_file = process::read_pid_file(&generation.pid_file)
         .and_then(|pid| Process::open(pid).ok())

@@ -11,7 +11,7 @@ pub(super) struct Classic<W> {
     out: W,
     dots: Dots,
     /// What was said in the middle of a line, to follow it.
-    warnings: Vec<String>,
+    later: String,
     in_line: bool,
 }
 
@@ -32,7 +32,7 @@ impl Dots {
 
 impl<W: Write> Classic<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, dots: Dots::default(), warnings: Vec::new(), in_line: false }
+        Self { out, dots: Dots::default(), later: String::new(), in_line: false }
     }
 
     fn write(&mut self, text: &str) {
@@ -43,9 +43,8 @@ impl<W: Write> Classic<W> {
     fn end_line(&mut self, text: &str) {
         self.in_line = false;
         self.write(text);
-        for warning in std::mem::take(&mut self.warnings) {
-            self.write(&line(&Event::Warning { text: warning }));
-        }
+        let later = std::mem::take(&mut self.later);
+        self.write(&later);
     }
 }
 
@@ -63,7 +62,9 @@ impl<W: Write> Report for Classic<W> {
             }
             Event::StageDone { .. } => self.end_line(" [OK]\n"),
             Event::StageFailed { reason, .. } => self.end_line(&failed(reason)),
-            Event::Warning { text } if self.in_line => self.warnings.push(text.clone()),
+            Event::Warning { .. } | Event::Warmed { .. } if self.in_line => {
+                self.later.push_str(&line(event));
+            }
             other => self.write(&line(other)),
         }
     }
@@ -81,6 +82,15 @@ pub(super) fn line(event: &Event) -> String {
         Event::LockWait { holder } => format!("  Waiting: the pool is locked by {holder}\n"),
         Event::Nothing { replica, because } => format!("  Replica {replica} {because}\n"),
         Event::Warning { text } => format!("  Warning: {text}\n"),
+        Event::Warmed { replica, requests, ms } => {
+            format!("  Replica {replica} has answered {requests} warm-up requests in {ms} ms\n")
+        }
+        Event::RollingBack { replica, release: Some(release) } => {
+            format!("  Rolling replica {replica} back to {}\n", release.display())
+        }
+        Event::RollingBack { replica, release: None } => {
+            format!("  Starting replica {replica} once more\n")
+        }
         Event::Plan { stages } if stages.is_empty() => "  Nothing to do\n".to_owned(),
         Event::Plan { stages } => stages.iter().map(planned).collect(),
         _ => String::new(),

@@ -9,6 +9,7 @@ mod idle;
 mod names;
 mod recover;
 mod renew;
+mod warm_up;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use super::observe::Observation;
 use crate::balancer::Balancer;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
-use crate::php_fpm::{self, Running};
+use crate::interrupt::Interrupt;
+use crate::php_fpm::{self, Log, Running};
 use crate::pool::Pool;
-use crate::release::Release;
-use crate::step::{Id, Stage, Step};
+use crate::release::{Pinned, Release};
+use crate::step::{Id, Stage, Step, Title};
 
 /// What all steps of a plan share.
 pub(super) struct Execution<'a> {
@@ -33,31 +35,77 @@ pub(super) struct Execution<'a> {
     pub(super) drain_timeout: Duration,
     /// Whether the last replica that serves may not be drained.
     pub(super) keep_floor: bool,
+    pub(super) interrupt: Interrupt,
     pub(super) report: &'a mut dyn Report,
-    /// What has been started by this plan, by replica.
-    pub(super) fresh: BTreeMap<u32, Running>,
+    pub(super) done: Done,
+}
+
+/// What a plan has done so far, as far as undoing it needs to know.
+#[derive(Default)]
+pub(super) struct Done {
+    /// What has been started, by replica.
+    fresh: BTreeMap<u32, Running>,
+    /// What each of those has logged since.
+    logs: BTreeMap<u32, Log>,
+    /// The releases of the generations that have been stopped, by replica.
+    stopped: BTreeMap<u32, Option<Release>>,
     /// Generations that were still at work at their drain deadline.
-    pub(super) busy: Vec<Id>,
-    /// Replicas that this plan has drained and not enabled again.
-    pub(super) drained: Vec<u32>,
+    busy: Vec<Id>,
+    /// Replicas that have been drained and not enabled again.
+    drained: Vec<u32>,
+    /// A replica that is between its first and its last stage, or all of them, after a switch.
+    under_way: Option<Title>,
 }
 
 impl Execution<'_> {
+    /// Takes all steps, or undoes what can be undone, and says what is left.
     pub(super) async fn execute(&mut self, stages: &[Stage]) -> Result<()> {
-        for stage in stages {
-            let title = stage.title;
-            self.report.event(&Event::StageStarted { title });
-            let started = Instant::now();
-            for step in &stage.steps {
-                if let Err(error) = self.step(*step).await {
-                    let reason = error.to_string();
-                    self.report.event(&Event::StageFailed { title, reason });
-                    return Err(self.recover().await);
-                }
-            }
-            self.report.event(&Event::StageDone { title, ms: millis(started) });
+        if let Err(error) = self.play(stages).await {
+            return Err(self.recover(&error).await);
         }
-        self.forget()
+        self.forget()?;
+        match self.interrupt.check() {
+            Err(told) => Err(self.left(&told).await),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    pub(super) async fn play(&mut self, stages: &[Stage]) -> Result<()> {
+        for stage in stages {
+            self.check_boundary(stage.title)?;
+            self.stage(stage).await?;
+        }
+        Ok(())
+    }
+
+    /// Between two replicas is a good place to stop; so is any place before a
+    /// swap has switched. After that, all old generations are seen out.
+    fn check_boundary(&mut self, next: Title) -> Result<()> {
+        let under_way = self.done.under_way.replace(next);
+        let goes_on = match under_way {
+            Some(Title::Switching) => {
+                self.done.under_way = under_way;
+                true
+            }
+            Some(before) => before.replica() == next.replica(),
+            None => false,
+        };
+        if goes_on { Ok(()) } else { self.interrupt.check() }
+    }
+
+    async fn stage(&mut self, stage: &Stage) -> Result<()> {
+        let title = stage.title;
+        self.report.event(&Event::StageStarted { title });
+        let started = Instant::now();
+        for step in &stage.steps {
+            if let Err(error) = self.step(*step).await {
+                let reason = error.to_string();
+                self.report.event(&Event::StageFailed { title, reason });
+                return Err(error);
+            }
+        }
+        self.report.event(&Event::StageDone { title, ms: millis(started) });
+        Ok(())
     }
 
     async fn step(&mut self, step: Step) -> Result<()> {
@@ -70,8 +118,8 @@ impl Execution<'_> {
             Step::AwaitIdle(id) => self.await_idle(id).await?,
             Step::Stop(id) => self.stop(id).await?,
             Step::Start(id) => self.start(id).await?,
-            Step::AwaitReady(id) => self.await_ready(id).await?,
-            Step::WarmUp(id) => self.warm_up(id).await?,
+            Step::AwaitReady(id) => self.await_ready(id).await.map_err(|e| self.with_log(id, e))?,
+            Step::WarmUp(id) => self.warm_up(id).await.map_err(|e| self.with_log(id, e))?,
             Step::Publish(id) => self.publish(id)?,
             Step::Enable { replica } => self.enable(replica).await?,
         }
@@ -80,8 +128,11 @@ impl Execution<'_> {
     }
 
     async fn stop(&mut self, id: Id) -> Result<()> {
-        let idle = !self.busy.contains(&id);
-        php_fpm::stop(self.running(id)?, idle, self.drain_timeout).await?;
+        let idle = !self.done.busy.contains(&id);
+        let running = self.running(id)?;
+        let release = self.release_of(running);
+        php_fpm::stop(running, idle, self.drain_timeout).await?;
+        self.done.stopped.insert(id.replica, release);
         let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
         if let Some(replica) = replica {
             replica.running.retain(|running| running.generation.number != id.generation);
@@ -89,9 +140,27 @@ impl Execution<'_> {
         Ok(())
     }
 
+    /// The real directory that a generation sees, wherever the symlink points by now.
+    fn release_of(&self, running: &Running) -> Option<Release> {
+        let (_, current_dir) = self.pool.settings.php.pinning.as_ref()?;
+        match running.pinned(current_dir) {
+            Some(Pinned::Release(release)) => Some(release),
+            _ => running.generation.release.clone(),
+        }
+    }
+
+    /// What a new generation has logged before it failed goes with the error.
+    fn with_log(&self, id: Id, mut error: Error) -> Error {
+        let tail = self.done.logs.get(&id.replica).map(Log::tail).unwrap_or_default();
+        if !tail.is_empty() {
+            error.message = format!("{}\n  the end of php-fpm's log:\n{tail}", error.message);
+        }
+        error
+    }
+
     /// A generation that runs: one that was there before, or a new one.
     pub(super) fn running(&self, id: Id) -> Result<&Running> {
-        let fresh = self.fresh.get(&id.replica);
+        let fresh = self.done.fresh.get(&id.replica);
         fresh
             .filter(|running| running.generation.number == id.generation)
             .or_else(|| self.observation.running(id))
@@ -99,8 +168,11 @@ impl Execution<'_> {
     }
 
     /// Removes the records of generations that a newer one has replaced.
-    fn forget(&self) -> Result<()> {
-        self.fresh.values().try_for_each(|new| php_fpm::forget_older(self.pool, &new.generation))
+    pub(super) fn forget(&self) -> Result<()> {
+        self.done
+            .fresh
+            .values()
+            .try_for_each(|new| php_fpm::forget_older(self.pool, &new.generation))
     }
 }
 

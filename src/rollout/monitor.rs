@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use reqwest::Url;
-
 use crate::error::{Error, Result};
 use crate::http;
 use crate::pool::Pool;
@@ -18,12 +16,12 @@ pub(super) async fn check(pool: &Pool) -> Result<()> {
             "the replicas answer on their sockets: look at the web server, or correct monitor_url",
         )
     };
-    let page = http::page(url).map_err(|error| error.within("monitor_url"))?;
-    complaint(page).await?.map_or(Ok(()), |complaint| Err(failed(complaint)))
+    complaint(url).await?.map_or(Ok(()), |complaint| Err(failed(complaint)))
 }
 
 /// What is wrong with the answer; None when it is a success.
-pub(crate) async fn complaint(page: Url) -> Result<Option<String>> {
+pub(crate) async fn complaint(url: &str) -> Result<Option<String>> {
+    let page = http::page(url).map_err(|error| error.within("monitor_url"))?;
     let client = http::build(http::builder(&page).timeout(TIMEOUT))?;
     Ok(match client.get(page).send().await {
         Ok(response) if response.status().is_success() => None,

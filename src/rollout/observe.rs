@@ -89,6 +89,12 @@ impl Observation {
         self.replicas.iter().find(|replica| replica.number == number)
     }
 
+    /// What php-fpm makes of the configuration of those replicas of which it was asked.
+    pub fn resolved(&self) -> impl Iterator<Item = (u32, &Resolved)> {
+        let replicas = self.replicas.iter();
+        replicas.filter_map(|replica| Some((replica.number, replica.resolved.as_ref()?)))
+    }
+
     /// One generation that runs.
     pub fn running(&self, id: Id) -> Option<&Running> {
         let mut running = self.replica(id.replica)?.running.iter();

@@ -1,6 +1,9 @@
 //! Releases and configurations that do not work: what served before serves on, and the command
 //! says what is wrong and what state is left.
 
+use std::fs;
+use std::path::Path;
+
 use super::site::{Load, Ran, Site};
 
 const POOL_CONF: &str = "etc/php/fpm/redundant-pools/www/pool.conf";
@@ -21,19 +24,33 @@ fn site_with_a_bad_release(rollout: &str) -> (Site, Load) {
 const WARM_UP: &str = r#"warm_up = ["/warm.php"]"#;
 
 #[test]
-fn a_rolling_restart_stops_at_the_first_replica_that_does_not_get_warm() {
+fn a_replica_that_does_not_get_warm_gets_its_old_release_back() {
     let (site, load) = site_with_a_bad_release(WARM_UP);
+    let old = site.path("www/release1");
+    for generation in [2, 4] {
+        let ran = site.run(&["restart", "--strategy", "rolling"]);
+        let serves_on = format!("replica 1 runs {} (LB=\"Init Ok\")", old.display());
+        ran.status(1).stderr(&left(&site, &serves_on));
+        says(&ran, &failed_warm_up(&site, generation));
+        let rolled_back = format!("  Rolling replica 1 back to {}\n", old.display());
+        let ending = format!("{rolled_back}  Starting replica 1  [OK]\n");
+        assert!(ran.stdout.ends_with(&ending), "{ran}");
+        // The link still says what the operator wants; what runs is as good as before.
+        assert_eq!(fs::read_link(site.path("www/current.release")).unwrap(), Path::new("release2"));
+        site.is_in_order_on("release1");
+    }
+    site.write("www/release2/warm.php", "<?php echo 'warm';");
+    site.run(&["restart", "--strategy", "rolling"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}
+
+#[test]
+fn a_replica_stays_out_where_the_operator_wants_to_look_at_it() {
+    let (site, load) = site_with_a_bad_release(&format!("{WARM_UP}\non_failure = \"stop\""));
     let ran = site.run(&["restart", "--strategy", "rolling"]);
     ran.status(1).stderr(&left(&site, "replica 1 does not run (LB=\"Init Drn Ok\")"));
-    says(
-        &ran,
-        "Redundant pool \"www\"...\n  \
-         Deactivating the load balancer for replica 1  [OK]\n  \
-         Stopping replica 1  [OK]\n  \
-         Starting replica 1  [FAILED]\n    \
-         warm-up of generation 2 of replica 1, /warm.php: status 500\n    \
-         PHP message: PHP Parse error: ",
-    );
+    says(&ran, &failed_warm_up(&site, 2));
     site.run(&["status", "-q"]).status(1);
     assert_eq!(site.get("/ping.php").body, "pong1\n");
 
@@ -43,6 +60,41 @@ fn a_rolling_restart_stops_at_the_first_replica_that_does_not_get_warm() {
     site.run(&["restart", "--strategy", "rolling"]).succeeds();
     site.is_in_order_on("release2");
     load.finish();
+}
+
+#[test]
+fn the_old_release_is_the_directory_and_not_its_name() {
+    let (site, load) = site_with_a_bad_release(WARM_UP);
+    fs::rename(site.path("www/release1"), site.path("www/moved")).unwrap();
+    fs::create_dir(site.path("www/release1")).unwrap();
+    site.run(&["restart", "--strategy", "rolling"]).status(1);
+    site.is_in_order_on("moved");
+    load.finish();
+}
+
+#[test]
+fn a_replica_whose_old_release_is_gone_stays_out() {
+    let (site, load) = site_with_a_bad_release(WARM_UP);
+    load.finish();
+    fs::remove_dir_all(site.path("www/release1")).unwrap();
+    let ran = site.run(&["restart", "--strategy", "rolling"]);
+    let gone = site.path("www/release1");
+    let said =
+        format!("  Warning: replica 1 stays out: its old release {} is gone\n", gone.display());
+    assert!(ran.stdout.ends_with(&said), "{ran}");
+    ran.status(1).stderr(&left(&site, "replica 1 does not run (LB=\"Init Drn Ok\")"));
+}
+
+fn failed_warm_up(site: &Site, generation: u32) -> String {
+    format!(
+        "Redundant pool \"www\"...\n  \
+         Deactivating the load balancer for replica 1  [OK]\n  \
+         Stopping replica 1  [OK]\n  \
+         Starting replica 1  [FAILED]\n    \
+         warm-up of generation {generation} of replica 1 on {}: /warm.php: status 500\n    \
+         PHP message: PHP Parse error: ",
+        site.path("www/release2").display()
+    )
 }
 
 #[test]
@@ -57,8 +109,7 @@ fn a_swap_to_a_release_that_does_not_get_warm_changes_nothing() {
         &ran,
         "Redundant pool \"www\"...\n  \
          Starting replica 1  [FAILED]\n    \
-         warm-up of generation 2 of replica 1, /warm.php: status 500\n    \
-         PHP message: PHP Parse error: ",
+         warm-up of generation 2 of replica 1 on ",
     );
     assert_eq!((site.masters(), site.sockets(), site.members()), before);
     site.run(&["status", "-q"]).succeeds();
@@ -138,7 +189,10 @@ fn a_php_fpm_that_does_not_start_takes_no_other_replica_with_it() {
 fn left(site: &Site, first: &str) -> String {
     let release = site.path("www/release1");
     let second = format!("replica 2 runs {} (LB=\"Init Ok\")", release.display());
-    format!("error: pool \"www\" is left as follows: {first}; {second}\n")
+    format!(
+        "error: pool \"www\" is left as follows: {first}; {second}\n  \
+         help: remove the cause, and run the command again: it goes on from what is there\n"
+    )
 }
 
 /// How its output begins; what follows is php-fpm's own wording.

@@ -73,6 +73,29 @@ fn sessions_that_stick_to_a_replica_survive_its_restarts() {
     assert!(visitors.finish() > 100);
 }
 
+#[test]
+fn a_reload_of_apache_during_a_rolling_restart_costs_nothing() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let pings = site.pings(2);
+    for (release, next) in [(1, 2), (2, 1)] {
+        let request = site.hold();
+        site.switch(format!("release{next}"));
+        let mut manager = site.spawn(&["restart", "--strategy", "rolling", "--json"]);
+        manager.await_event("that it waits for the request", |event| {
+            let replica = format!("www{}", event["replica"]);
+            event["event"] == "progress" && replica == request.by && event["accepted"] == 1
+        });
+        // It has drained that replica, which Apache does not know any more.
+        site.reload_apache();
+        assert_eq!(site.members(), ["Init Ok", "Init Ok"]);
+        request.end(release);
+        manager.finish().succeeds();
+        site.is_in_order_on(&format!("release{next}"));
+    }
+    pings.finish();
+}
+
 fn cookie(replica: u64) -> String {
     format!("Cookie: ROUTEID=visitor.{replica}\r\n")
 }

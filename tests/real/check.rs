@@ -98,7 +98,7 @@ fn a_broken_pool_does_not_keep_the_others_from_being_checked() {
         .stdout(&format!(
             "Redundant pool \"api\"...\n  \
              Configuration  [Error]\n    \
-             {root}/etc/php/fpm/redundant-pools/api/pools-manager.toml:2: unknown field `monitor`\n    \
+             {root}/etc/php/fpm/redundant-pools/api/pools-manager.toml:2: unknown key `monitor`\n    \
              help: did you mean `monitor_url`?\n"
         ))
         .stderr("error: pool \"api\" is not in order: Configuration\n")

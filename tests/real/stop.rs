@@ -48,3 +48,21 @@ fn nothing_is_cut_by(command: &[&str], waited_for: &[u32]) {
     }
     manager.finish().succeeds();
 }
+
+#[test]
+fn a_request_that_outlasts_the_timeout_is_cut_and_counted() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let request = site.hold();
+    let replica = request.by.trim_start_matches("www");
+    let ran = site.run(&["stop", "single", "www", replica, "--timeout", "1"]);
+    let warning = format!(
+        "  Warning: generation 1 of replica {replica} is still busy after 1s: 1 request will be cut\n"
+    );
+    assert!(ran.succeeds().stdout.ends_with(&warning), "{ran}");
+    assert_eq!(site.in_flight(), 0);
+    // The other one is not concerned.
+    assert_eq!(site.get("/ping.php").body, "pong1\n");
+    site.run(&["start"]).succeeds();
+    site.is_in_order_on("release1");
+}

@@ -14,13 +14,13 @@ impl Execution<'_> {
     pub(super) async fn drain(&mut self, replica: u32) -> Result<()> {
         self.await_another_serving(replica).await?;
         // Noted first: a call that fails half-way may have had its effect.
-        self.drained.push(replica);
+        self.done.drained.push(replica);
         self.balancer.drain(member(replica)).await
     }
 
     pub(super) async fn enable(&mut self, replica: u32) -> Result<()> {
         let enabled = self.balancer.enable(member(replica)).await?;
-        self.drained.retain(|drained| *drained != replica);
+        self.done.drained.retain(|drained| *drained != replica);
         if let Some(text) = remark(replica, &enabled) {
             self.report.event(&Event::Warning { text });
         }
@@ -51,7 +51,7 @@ impl Execution<'_> {
         let table = Table::read().unwrap_or_default();
         Ok(self.observation.replicas.iter().filter(|other| other.number != replica).any(|other| {
             let in_balancer = members.get(member(other.number)).is_none_or(|member| member.serves);
-            let running = other.running.iter().chain(self.fresh.get(&other.number));
+            let running = other.running.iter().chain(self.done.fresh.get(&other.number));
             let mut listening = running.filter(|it| table.listens(&it.generation.bound));
             in_balancer && listening.any(|it| it.generation.is_published().unwrap_or(false))
         }))

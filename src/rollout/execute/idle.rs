@@ -17,6 +17,9 @@ const TELL: Duration = Duration::from_millis(100);
 /// A client that had resolved the old name just before it was moved connects
 /// within a moment; so nothing may be in flight at several looks in a row.
 const LOOKS: u32 = 3;
+/// How long an idle generation may take to say so, also when the deadline has passed. It takes
+/// about 1 ms.
+const ANSWER: Duration = Duration::from_millis(100);
 
 impl Execution<'_> {
     /// Waits until nothing is queued or accepted on the generation's socket,
@@ -39,8 +42,12 @@ impl Execution<'_> {
                 }
                 looks = 0;
             }
+            if !self.done.fresh.contains_key(&id.replica) {
+                self.interrupt.check()?; // it still serves: it can have its name back
+            }
             let now = Instant::now();
-            if now >= deadline {
+            // Once it has been found idle, that is looked at to the end: then nothing is cut.
+            if now >= deadline && looks == 0 {
                 self.give_up(id, &bound);
                 return Ok(());
             }
@@ -65,7 +72,7 @@ impl Execution<'_> {
         };
         let after = humantime::format_duration(self.drain_timeout);
         let text = format!("{id} is still busy after {after}: {what} will be cut");
-        self.busy.push(id);
+        self.done.busy.push(id);
         self.report.event(&Event::Warning { text });
     }
 }
@@ -75,7 +82,7 @@ impl Execution<'_> {
 /// by its connections alone.
 async fn children_are_idle(generation: &Generation, deadline: Instant) -> bool {
     let Some(path) = &generation.status_path else { return true };
-    let left = deadline.saturating_duration_since(Instant::now());
+    let left = deadline.saturating_duration_since(Instant::now()).max(ANSWER);
     match fastcgi::status(&generation.socket, path, left).await {
         Ok(status) => status.active_processes <= 1,
         Err(error) => !matches!(error, FastCgiError::TimedOut { .. }),

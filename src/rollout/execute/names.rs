@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Execution;
 use crate::error::{Error, Result};
-use crate::socket::{self, Name, Table};
+use crate::socket::{self, Name};
 use crate::step::Id;
 
 impl Execution<'_> {
@@ -13,8 +13,7 @@ impl Execution<'_> {
     pub(super) async fn lend(&mut self, replica: u32, to: Id) -> Result<()> {
         self.await_another_serving(replica).await?;
         let target = self.running(to)?.generation.socket.clone();
-        let table = Table::read().unwrap_or_default();
-        if !table.listens(&self.running(to)?.generation.bound) {
+        if !socket::is_listening(&target) {
             return Err(Error::failed(format!("{to} does not listen any more")));
         }
         self.keep_reachable(replica)?;

@@ -1,29 +1,50 @@
 //! After a step has failed: put back what serves, and say what state is left.
 
 use super::Execution;
-use crate::error::Error;
+use crate::config::{OnFailure, Strategy};
+use crate::error::{Error, Exit, Result};
 use crate::event::Event;
-use crate::php_fpm;
+use crate::php_fpm::{self, Running};
+use crate::release::Release;
 use crate::rollout::observe::{Ask, Observed, observe};
-use crate::socket::Table;
+use crate::rollout::{Goal, Wanted, plan};
+use crate::socket;
+use crate::step::Step;
 
 const TRY_AGAIN: &str =
     "remove the cause, and run the command again: it goes on from what is there";
 
 impl Execution<'_> {
-    /// Returns the error that ends the rollout; the cause has been told by the stage that failed.
-    pub(super) async fn recover(&mut self) -> Error {
+    /// Returns the error that ends the rollout; the stage that failed has told the cause.
+    pub(super) async fn recover(&mut self, cause: &Error) -> Error {
         self.discard_unpublished().await;
         self.put_back().await;
-        Error::failed(self.state_left().await).hint(TRY_AGAIN)
+        self.roll_back().await;
+        if let Err(error) = self.forget() {
+            self.warn(error.to_string());
+        }
+        self.left(cause).await
+    }
+
+    /// The error that says what state is left.
+    pub(super) async fn left(&self, cause: &Error) -> Error {
+        let state = self.state_left().await;
+        match cause.exit {
+            Exit::HungUp | Exit::Interrupted | Exit::Terminated => Error {
+                exit: cause.exit,
+                message: format!("{}; {state}", cause.message),
+                hint: None,
+            },
+            _ => Error::failed(state).hint(TRY_AGAIN),
+        }
     }
 
     /// A new generation to which no name leads has served nobody.
     async fn discard_unpublished(&mut self) {
-        let fresh = std::mem::take(&mut self.fresh);
+        let fresh = std::mem::take(&mut self.done.fresh);
         for (replica, running) in fresh {
             if running.generation.is_published().unwrap_or(true) {
-                self.fresh.insert(replica, running);
+                self.done.fresh.insert(replica, running);
             } else if let Err(error) = php_fpm::discard(&running).await {
                 self.warn(error.to_string());
             }
@@ -36,10 +57,10 @@ impl Execution<'_> {
         let replicas: Vec<_> = self.observation.seen().replicas;
         for replica in replicas {
             let number = replica.number;
-            if !self.fresh.contains_key(&number) {
-                let table = Table::read().unwrap_or_default();
+            if !self.done.fresh.contains_key(&number) {
                 let current = self.observation.replica(number).and_then(|it| it.current());
-                let Some(current) = current.filter(|it| table.listens(&it.generation.bound)) else {
+                let listening = |it: &&Running| socket::is_listening(&it.generation.socket);
+                let Some(current) = current.filter(listening) else {
                     continue; // nothing of it runs: it stays out
                 };
                 let id = super::Id { replica: number, generation: current.generation.number };
@@ -50,12 +71,55 @@ impl Execution<'_> {
                     continue;
                 }
             }
-            if self.drained.contains(&number)
+            if self.done.drained.contains(&number)
                 && let Err(error) = self.enable(number).await
             {
                 self.warn(error.to_string());
             }
         }
+    }
+
+    /// A replica whose old generation had been stopped already gets its
+    /// release back: the real directory, though the symlink has moved on.
+    async fn roll_back(&mut self) {
+        if self.pool.settings.rollout.on_failure == OnFailure::Stop {
+            return;
+        }
+        for (replica, release) in std::mem::take(&mut self.done.stopped) {
+            if self.done.fresh.contains_key(&replica) || !self.keep_floor {
+                continue;
+            }
+            if let Some(gone) = release.as_ref().filter(|release| !release.is_there()) {
+                let path = gone.path.display();
+                self.warn(format!("replica {replica} stays out: its old release {path} is gone"));
+                continue;
+            }
+            let path = release.as_ref().map(|release| release.path.clone());
+            self.report.event(&Event::RollingBack { replica, release: path });
+            if let Err(error) = self.start_again(replica, release).await {
+                self.warn(format!("replica {replica} could not be rolled back: {error}"));
+                self.discard_unpublished().await;
+            }
+        }
+    }
+
+    async fn start_again(&mut self, replica: u32, release: Option<Release>) -> Result<()> {
+        let replicas = [replica];
+        let ask = Ask { replicas: &replicas, release: release.as_ref() };
+        self.observation = observe(self.pool, self.balancer.members(), ask).await?;
+        self.release = release;
+        self.done.logs.remove(&replica);
+        let goal = Goal {
+            state: Wanted::Running,
+            replicas: replicas.to_vec(),
+            strategy: Strategy::Rolling,
+        };
+        for mut stage in plan(&self.observation.seen(), &goal) {
+            // It served before: a page that fails now does not fail because of this release.
+            stage.steps.retain(|step| !matches!(step, Step::WarmUp(_)));
+            self.stage(&stage).await?;
+        }
+        Ok(())
     }
 
     fn warn(&mut self, text: String) {

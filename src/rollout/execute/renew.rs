@@ -1,12 +1,11 @@
-//! `Start`, `AwaitReady`, `WarmUp`: a new generation proves itself.
+//! `Start`, `AwaitReady`: a new generation proves itself.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::Execution;
 use crate::error::{Error, Result};
-use crate::fastcgi::{self, Request};
-use crate::php_fpm::{self, Command, Generation, Running};
+use crate::fastcgi;
+use crate::php_fpm::{self, Command, Generation, Log, Running};
 use crate::release::Pinned;
 use crate::socket::Table;
 use crate::step::Id;
@@ -42,7 +41,9 @@ impl Execution<'_> {
         };
         match listening {
             Ok(running) => {
-                self.fresh.insert(id.replica, running);
+                let log = running.master.as_ref().and_then(Log::of);
+                self.done.logs.extend(log.map(|log| (id.replica, log)));
+                self.done.fresh.insert(id.replica, running);
                 Ok(())
             }
             Err(error) => {
@@ -74,38 +75,6 @@ impl Execution<'_> {
             tokio::time::sleep(POLL).await;
         }
         self.check_pin(running)
-    }
-
-    /// Asks for each warm-up path once; a server error is a bad release.
-    pub(super) async fn warm_up(&self, id: Id) -> Result<()> {
-        let generation = &self.running(id)?.generation;
-        let timeout = self.pool.settings.rollout.ready_timeout;
-        for path in self.pool.settings.rollout.warm_up.get_ref() {
-            let script = self.script(generation, path);
-            let request = Request::get(path).script(script.display().to_string());
-            let response = fastcgi::send(&generation.socket, &request, timeout)
-                .await
-                .map_err(|error| Error::failed(format!("warm-up of {id}, {path}: {error}")))?;
-            if response.status >= 500 {
-                let said = String::from_utf8_lossy(&response.stderr).trim().to_owned();
-                let message = format!("warm-up of {id}, {path}: status {}", response.status);
-                return Err(Error::failed(format!("{message}\n{said}").trim().to_owned()));
-            }
-        }
-        Ok(())
-    }
-
-    /// The file that answers a path: itself, or else the front controller.
-    fn script(&self, generation: &Generation, path: &str) -> PathBuf {
-        let file = path.split('?').next().unwrap_or(path).trim_start_matches('/');
-        let pinning = self.pool.settings.php.pinning.as_ref();
-        let below = pinning.map_or(self.pool.root.path(), |(_, current_dir)| current_dir);
-        let outside = generation.release.as_ref().map_or(below, |release| &release.path);
-        below.join(if outside.join(file).is_file() {
-            Path::new(file)
-        } else {
-            "index.php".as_ref()
-        })
     }
 
     fn check_pin(&self, running: &Running) -> Result<()> {

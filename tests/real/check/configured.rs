@@ -33,8 +33,9 @@ fn php_fpm_is_asked_what_it_makes_of_the_files() {
     site.replace(pool, "listen = sockets/php-fpm-$pool.sock", "listen = 127.0.0.1:9000");
     let listens = |n| {
         format!(
-            "error: ROOT/{POOL}/{n}.conf: [www{n}] listen = 127.0.0.1:9000\n  \
-             help: a replica listens on a unix socket: listen = sockets/php-fpm-$pool.sock"
+            "error: ROOT/{POOL}/{n}.conf: [www{n}] listens on 127.0.0.1:9000, no unix \
+             socket\n  \
+             help: give it a path, like the sample: listen = sockets/php-fpm-$pool.sock"
         )
     };
     assert_eq!(found(&site, "php_fpm"), [listens(1), listens(2)]);
@@ -44,9 +45,11 @@ fn php_fpm_is_asked_what_it_makes_of_the_files() {
 
     let settings = &format!("{POOL}/pools-manager.toml");
     site.replace(settings, "[php]", "[php]\nphp_fpm_cmd = [\"/no/php-fpm\"]");
-    let missing = "error: cannot run /no/php-fpm: No such file or directory (os error 2)\n  \
-                   help: install php-fpm, or name the right program in php_fpm_cmd in \
-                   pools-manager.toml";
+    let missing = format!(
+        "error: cannot run \"/no/php-fpm\": No such file or directory (os error 2)\n  \
+         help: correct php_fpm_cmd in ROOT/{settings}: php-fpm, and each argument as a string of \
+         its own"
+    );
     assert_eq!(found(&site, "php_fpm"), [missing]);
 }
 
@@ -144,9 +147,9 @@ fn the_names_of_the_sockets_have_to_be_free_short_and_different() {
                    help: it has to be there (mkdir), and to be writable for you (chown)";
     assert_eq!(found(&site, "sockets"), [nowhere]);
     listen(&site, "sockets/same.sock");
-    let same = "error: replica 1 and replica 2 have the same socket: ROOT/sockets/same.sock\n  \
-                help: each replica listens on a name of its own: listen = \
-                sockets/php-fpm-$pool.sock";
+    let same = "error: replicas 1 and 2 both listen on ROOT/sockets/same.sock\n  \
+                help: name each N.conf's section after itself, such as [www2] in 2.conf: the \
+                sample's `listen` follows it";
     assert_eq!(found(&site, "sockets"), [same]);
 
     // With two digits of a number, `.g99`, the path has 107 bytes.

@@ -50,6 +50,17 @@ impl Apache {
     }
 }
 
+impl Site {
+    /// Has Apache read its configuration again, and replace its processes, which forgets what it
+    /// was told about its members.
+    pub(crate) fn reload_apache(&self) {
+        let started = || self.read("pid/apache2-error.log").matches("resuming normal").count();
+        let before = started();
+        kill_process(Pid::from_child(&self.apache.as_ref().unwrap().child), Signal::USR1).unwrap();
+        wait_for("the reload of Apache", || (started() > before).then_some(()));
+    }
+}
+
 impl Drop for Apache {
     /// Asked to end, it also removes the shared memory that it has got from the kernel.
     fn drop(&mut self) {

@@ -42,13 +42,18 @@ impl Site {
         });
     }
 
-    /// Kills the master of a replica, and then its children.
+    /// Kills the master of a replica, and all of its children.
     pub(crate) fn kill_replica(&self, replica: usize) {
-        let master = self.masters()[replica - 1];
-        self.kill(&[master]);
-        let title = format!("php-fpm: pool www{replica}");
-        let children = self.php_fpm().into_iter().filter(|process| process.title == title);
-        self.kill(&children.map(|process| process.pid).collect::<Vec<_>>());
+        self.kill(&[self.masters()[replica - 1]]);
+        let children = format!("php-fpm: pool www{replica}");
+        // A child that was forked just now still has its master's title, which names the file.
+        let newborn = format!("/www.{replica}.g");
+        wait_for("the end of the replica", || {
+            let mut left = self.php_fpm();
+            left.retain(|it| it.title == children || it.title.contains(&newborn));
+            self.kill(&left.iter().map(|it| it.pid).collect::<Vec<_>>());
+            left.is_empty().then_some(())
+        });
     }
 }
 

@@ -56,6 +56,11 @@ impl Program {
         self.await_line(what, |line| wanted(&serde_json::from_str(line).unwrap()));
     }
 
+    /// Waits until it says something on its standard error.
+    pub(crate) fn await_complaint(&self) -> String {
+        self.stderr.recv_timeout(DEADLINE).unwrap()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }

@@ -1,0 +1,83 @@
+//! What would fail in the middle of a plan, found before anything is changed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+
+use super::observe::Observation;
+use crate::balancer::Balancer;
+use crate::error::{Error, Result};
+use crate::php_fpm::{Generation, Resolved};
+use crate::pool::Pool;
+use crate::step::{Id, Stage, Step};
+
+/// Whether all that a plan starts can be written down, can listen, and can get its public name;
+/// and whether the balancer does what the plan tells it.
+pub(super) async fn check_plan(
+    pool: &Pool,
+    balancer: &Balancer,
+    observation: &Observation,
+    stages: &[Stage],
+) -> Result<()> {
+    let steps = || stages.iter().flat_map(|stage| &stage.steps);
+    for step in steps() {
+        if let Step::Start(id) = step
+            && let Some(resolved) =
+                observation.replica(id.replica).and_then(|it| it.resolved.as_ref())
+        {
+            check_names(observation.resolved())?;
+            check_start(pool, *id, resolved)?;
+        }
+    }
+    let drains = steps().any(|step| matches!(step, Step::Drain { .. }));
+    if drains || steps().any(|step| matches!(step, Step::Enable { .. })) {
+        balancer.check_changeable(drains).await?;
+    }
+    Ok(())
+}
+
+/// A copy of another replica's file would take that one's place.
+pub(crate) fn check_names<'a>(
+    replicas: impl IntoIterator<Item = (u32, &'a Resolved)>,
+) -> Result<()> {
+    let mut names = BTreeMap::new();
+    for (number, resolved) in replicas {
+        if let Some(other) = names.insert(&resolved.listen, number) {
+            let name = resolved.listen.display();
+            let message = format!("replicas {other} and {number} both listen on {name}");
+            return Err(Error::config(message).hint(format!(
+                "name each N.conf's section after itself, such as [www{number}] in {number}.conf: the sample's `listen` follows it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_start(pool: &Pool, id: Id, resolved: &Resolved) -> Result<()> {
+    let conf = pool.replica_conf(id.replica);
+    let within = |error: Error| error.within(conf.display());
+    let last = id.generation - 1;
+    let next = Generation::next(pool, id.replica, resolved, last, None);
+    next.and_then(|next| next.check(pool, resolved)).map_err(within)?;
+    is_writable(&pool.root.pid_dir(), "what runs is recorded there")?;
+    is_writable(parent(&resolved.listen), "`listen` puts the socket there").map_err(within)?;
+    let Some(pid) = &resolved.pid else { return Ok(()) };
+    is_writable(parent(pid), "`pid` puts the pid file there").map_err(within)?;
+    if pid.is_dir() && !pid.is_symlink() {
+        let message = format!("`pid` is {}, which is a directory", pid.display());
+        return Err(within(Error::config(message).hint("a pid file belongs there: move it away")));
+    }
+    Ok(())
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn is_writable(dir: &Path, why: &str) -> Result<()> {
+    access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        Error::config(format!("cannot create files in {}: {error}", dir.display()))
+            .hint(format!("{why}: the directory has to be there, and writable for you"))
+    })
+}

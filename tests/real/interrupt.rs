@@ -1,0 +1,85 @@
+//! Ctrl-C and its like: the first one stops at the next good place, the second one at once.
+
+use rustix::process::Signal;
+
+use super::site::Site;
+
+const NOTED: &str = "stopping at the next good place; once more stops at once\n";
+
+#[test]
+fn a_replica_that_is_being_drained_is_put_back() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let signals = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
+    for (signal, status) in signals {
+        let before = (site.masters(), site.sockets(), site.members());
+        let requests = site.hold_both();
+        let mut manager = site.spawn(&["restart", "--json"]);
+        manager.await_event("that it waits", |event| event["event"] == "progress");
+        manager.signal(signal);
+        manager.finish().status(status);
+        assert_eq!((site.masters(), site.sockets(), site.members()), before);
+        for request in requests {
+            request.end(1);
+        }
+    }
+    site.is_in_order_on("release1");
+}
+
+#[test]
+fn a_replica_that_is_being_renewed_is_finished_and_the_next_one_left_alone() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let warm_up = site.hold_warm_up();
+    site.switch("release2");
+    let manager = site.spawn(&["restart", "--strategy", "rolling"]);
+    warm_up.reached();
+    manager.signal(Signal::TERM);
+    assert_eq!(manager.await_complaint(), NOTED);
+    warm_up.open();
+    let ran = manager.finish();
+    ran.status(143);
+    let error = "error: told to stop by SIGTERM; pool \"www\" is left as follows: replica 1 runs ";
+    assert!(ran.stderr.starts_with(error), "{ran}");
+    assert_eq!(site.releases(), [site.path("www/release2"), site.path("www/release1")]);
+    assert_eq!(site.members(), ["Init Ok", "Init Ok"]);
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+}
+
+#[test]
+fn a_swap_that_has_not_switched_is_undone() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let warm_up = site.hold_warm_up();
+    let before = (site.masters(), site.sockets(), site.members());
+    site.switch("release2");
+    let manager = site.spawn(&["restart", "--strategy", "swap"]);
+    warm_up.reached();
+    manager.signal(Signal::INT);
+    assert_eq!(manager.await_complaint(), NOTED);
+    warm_up.open();
+    manager.finish().status(130);
+    assert_eq!((site.masters(), site.sockets(), site.members()), before);
+    site.run(&["restart", "--strategy", "swap"]).succeeds();
+    site.is_in_order_on("release2");
+}
+
+#[test]
+fn a_second_signal_stops_at_once_and_the_next_command_puts_it_right() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    let warm_up = site.hold_warm_up();
+    site.switch("release2");
+    let manager = site.spawn(&["restart", "--strategy", "rolling"]);
+    warm_up.reached();
+    manager.signal(Signal::INT);
+    assert_eq!(manager.await_complaint(), NOTED);
+    manager.signal(Signal::INT);
+    manager.finish().status(130);
+    warm_up.open();
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}

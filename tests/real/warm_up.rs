@@ -1,0 +1,34 @@
+//! The first requests of a new generation come from the manager.
+
+use super::site::Site;
+
+/// Each request leaves a line behind: who answered it.
+const PAGE: &str = r#"<?php
+$out = fopen(dirname(__DIR__, 2) . '/scratch/asked', 'a');
+fwrite($out, getmypid() . " $_SERVER[REQUEST_URI] $_SERVER[SCRIPT_FILENAME]\n");
+usleep(100_000);
+"#;
+
+#[test]
+fn each_path_is_asked_once_and_then_on_all_children_at_once() {
+    let site = Site::new();
+    site.scratch();
+    site.add_page("index.php", PAGE);
+    site.add_rollout(r#"warm_up = ["/index.php", "/login?from=deploy"]"#);
+    let ran = site.run(&["start", "single", "www", "1"]);
+    ran.status(0);
+    let (line, rest) = ran.stdout.split_once("  Replica 1 has answered ").unwrap();
+    assert_eq!(line, "Redundant pool \"www\"...\n  Starting replica 1  [OK]\n");
+    assert!(rest.starts_with("6 warm-up requests in "), "{ran}");
+
+    let asked = site.read("scratch/asked");
+    let script = site.path("www/current/index.php");
+    for uri in ["/index.php", "/login?from=deploy"] {
+        let wanted = format!("{uri} {}", script.display());
+        let lines = asked.lines().filter_map(|line| line.split_once(' '));
+        let by: Vec<&str> = lines.filter(|line| line.1 == wanted).map(|line| line.0).collect();
+        // The sample begins with two children: whoever was asked first, both were asked then.
+        assert_eq!(by.len(), 3, "{asked}");
+        assert_ne!(by[1], by[2], "{asked}");
+    }
+}
