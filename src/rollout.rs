@@ -100,7 +100,9 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, goal: &Goal) -> Result<P
     let release = match &pool.settings.php.pinning {
         Some((symlink, current_dir)) if starts => {
             release::check_mount_point(current_dir)?;
-            Some(Release::resolve(symlink)?)
+            let release = Release::resolve(symlink)?;
+            release.check_is_not(current_dir, symlink)?;
+            Some(release)
         }
         _ => None,
     };

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -207,9 +208,11 @@ fn parse(text: &str) -> Result<Resolved> {
         ["global", section] => *section,
         ["global"] | [] => return Err(Error::config("no pool section: expected one, like [www1]")),
         _ => {
-            let message = format!("{} pool sections, expected one", sections.len() - 1);
-            return Err(Error::config(message)
-                .hint("each replica is one php-fpm pool: put others into pools of their own"));
+            let found = sections[1..].join("] and [");
+            return Err(Error::config(format!(
+                "one pool section is expected, there are [{found}]"
+            ))
+            .hint("each replica is one php-fpm pool: put the others into files of their own"));
         }
     };
     let find = |section: &str, key: &str| {
@@ -221,6 +224,15 @@ fn parse(text: &str) -> Result<Resolved> {
         let message = format!("[{section}] listens on {}, no unix socket", listen.display());
         return Err(Error::config(message)
             .hint("give it a path, like the sample: listen = sockets/php-fpm-$pool.sock"));
+    }
+    if listen.as_os_str().as_bytes().contains(&b':') {
+        let message = format!(
+            "[{section}] listens on {}, which php-fpm takes for an internet address",
+            listen.display()
+        );
+        return Err(
+            Error::config(message).hint("name a path without a colon, or move the root to one")
+        );
     }
     let own = |key| find(section, key).map(str::to_owned);
     let timeout = find("global", "process_control_timeout").unwrap_or("0s");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, access, statvfs};
 
 use super::observe::Observation;
 use crate::balancer::Balancer;
@@ -11,6 +11,11 @@ use crate::error::{Error, Result};
 use crate::php_fpm::{Generation, Resolved};
 use crate::pool::Pool;
 use crate::step::{Id, Stage, Step};
+
+/// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
+const ROOM: u64 = 128 * 1024;
+/// The same in files, sockets and links.
+const ROOM_INODES: u64 = 32;
 
 /// Whether all that a plan starts can be written down, can listen, and can get its public name;
 /// and whether the balancer does what the plan tells it.
@@ -76,8 +81,22 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn is_writable(dir: &Path, why: &str) -> Result<()> {
-    access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+    // With the dot, since a file may be writable too.
+    access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
         Error::config(format!("cannot create files in {}: {error}", dir.display()))
             .hint(format!("{why}: the directory has to be there, and writable for you"))
-    })
+    })?;
+    has_room(dir, why)
+}
+
+/// A disk that is full would be found when the old generation has been stopped.
+fn has_room(dir: &Path, why: &str) -> Result<()> {
+    let Ok(disk) = statvfs(dir) else { return Ok(()) };
+    // Some filesystems do not count inodes, and say 0 of 0.
+    let inodes = disk.f_files == 0 || disk.f_favail >= ROOM_INODES;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM && inodes {
+        return Ok(());
+    }
+    Err(Error::config(format!("the disk of {} is full", dir.display()))
+        .hint(format!("{why}: make room first; nothing was changed")))
 }
