@@ -18,7 +18,7 @@ mod running;
 mod stop;
 
 pub use command::Command;
-pub use generation::{Generation, discover, forget_older, highest_number};
+pub use generation::{Generation, discover, forget_older};
 pub use installed::Installed;
 pub use launch::start;
 pub use log::Log;

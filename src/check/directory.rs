@@ -39,14 +39,12 @@ fn others_locks(dir: &Path) -> Vec<Finding> {
 /// Whether files can be made in it.
 pub(super) fn check(dir: &Path) -> Vec<Finding> {
     let shown = dir.display();
-    if let Err(error) = access(dir, Access::WRITE_OK | Access::EXEC_OK) {
+    // With the dot, since a file may be writable too.
+    if let Err(error) = access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK) {
         return vec![Finding::error(
             format!("cannot write to {shown}: {error}"),
             "it has to be there (mkdir), and to be writable for you (chown)",
         )];
-    }
-    if !dir.is_dir() {
-        return vec![Finding::error(format!("{shown} is not a directory"), "move it away")];
     }
     statvfs(dir).map(|space| scarce(dir, &space)).unwrap_or_default()
 }

@@ -13,7 +13,12 @@ use crate::release::{self, Release};
 /// pinned.
 pub(super) fn current(pool: &Pool) -> Option<(Result<Release>, Result<()>)> {
     let (symlink, current_dir) = pool.settings.php.pinning.as_ref()?;
-    Some((Release::resolve(symlink), release::check_mount_point(current_dir)))
+    let mount_point = release::check_mount_point(current_dir);
+    let release = Release::resolve(symlink).and_then(|release| match &mount_point {
+        Ok(()) => release.check_is_not(current_dir, symlink).map(|()| release),
+        Err(_) => Ok(release),
+    });
+    Some((release, mount_point))
 }
 
 /// `account` runs PHP; None where that is not known.

@@ -282,15 +282,6 @@ fn check_length(socket: &Path) -> Result<()> {
     .hint("shorten `listen` in the php-fpm configuration, or move the root to a shorter path"))
 }
 
-/// The highest number that a generation can have: with a longer one, the path of its private
-/// socket would be too long for the kernel.
-pub fn highest_number(public: &Path) -> u32 {
-    let without_number = private_name(public, 0).as_os_str().len() - 1;
-    let digits = socket::PATH_MAX.saturating_sub(without_number);
-    let digits = u32::try_from(digits).unwrap_or(u32::MAX);
-    10u32.checked_pow(digits).map_or(u32::MAX, |above| above - 1)
-}
-
 /// A path as a value of php-fpm's ini format.
 pub(super) fn quoted(path: &Path) -> Result<String> {
     match path.to_str() {
@@ -315,17 +306,6 @@ mod tests {
         let private = |public: &str| private_name(Path::new(public), 7);
         assert_eq!(private("/s/php-fpm-www1.sock"), Path::new("/s/php-fpm-www1.g7.sock"));
         assert_eq!(private("/s/www1"), Path::new("/s/www1.g7"));
-    }
-
-    #[test]
-    fn a_long_path_leaves_room_for_few_numbers() {
-        let highest = |length: usize| {
-            let public = format!("/{}.sock", "x".repeat(length - 6));
-            highest_number(Path::new(&public))
-        };
-        // `.g` and the number come in between.
-        assert_eq!([highest(106), highest(105), highest(104), highest(101)], [0, 0, 9, 9999]);
-        assert_eq!(highest(20), u32::MAX);
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn the_release_has_to_be_there_and_to_be_reached() {
     assert_eq!(found(&site, "release"), [full]);
     fs::remove_dir_all(site.path("www/current")).unwrap();
     let missing = "error: current_dir ROOT/www/current: No such file or directory (os error 2)\n  \
-                   help: it is the empty directory on which the release is mounted: mkdir \
+                   help: it names the empty directory on which the release is mounted: mkdir \
                    ROOT/www/current";
     assert_eq!(found(&site, "release"), [missing]);
     fs::create_dir(site.path("www/current")).unwrap();
@@ -97,7 +97,7 @@ fn the_release_has_to_be_there_and_to_be_reached() {
     fs::remove_file(site.path("www/current.release")).unwrap();
     fs::create_dir(site.path("www/current.release")).unwrap();
     let no_link = "error: ROOT/www/current.release is not a symlink\n  \
-                   help: current_release_symlink is a symlink to the directory of a release";
+                   help: move it away, and link to a release: ln -sfn RELEASE ROOT/www/current.release";
     assert_eq!(found(&site, "release"), [no_link]);
 }
 
@@ -152,13 +152,13 @@ fn the_names_of_the_sockets_have_to_be_free_short_and_different() {
                 sample's `listen` follows it";
     assert_eq!(found(&site, "sockets"), [same]);
 
-    // With two digits of a number, `.g99`, the path has 107 bytes.
-    let name = "x".repeat(107 - 4 - site.path("sockets/www1.sock").as_os_str().len());
+    // Five digits of a number are some years of deploys: `.g99999` makes it 108 bytes.
+    let name = "x".repeat(108 - 7 - site.path("sockets/www1.sock").as_os_str().len());
     listen(&site, &format!("sockets/{name}$pool.sock"));
     let told = |n| {
         format!(
-            "warning: replica {n}: ROOT/sockets/{name}www{n}.sock is so long that generation 99 is \
-             the last one that can be started\n  \
+            "error: ROOT/{POOL}/{n}.conf: the path of the socket ROOT/sockets/{name}www{n}.g99999.sock \
+             would have 108 bytes, and the kernel takes 107 at most\n  \
              help: shorten `listen` in the php-fpm configuration, or move the root to a shorter path"
         )
     };
