@@ -101,6 +101,11 @@ pub struct Holders {
 }
 
 impl Holders {
+    /// Whether nobody holds it, as far as we may look.
+    pub fn is_empty(&self) -> bool {
+        self.master.is_none() && self.children.is_empty()
+    }
+
     /// Whether any of them calls itself php-fpm.
     pub fn has_php_fpm(&self) -> bool {
         self.master.iter().chain(&self.children).any(|process| process.is_called(b"php-fpm: "))
