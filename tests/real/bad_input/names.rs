@@ -29,11 +29,15 @@ fn something_else_on_the_public_name_of_a_socket() {
     ];
     fs::remove_file(&name).unwrap();
     fs::write(&name, "precious").unwrap();
-    commands.iter().for_each(|command| site.refuses(command, &stderr));
+    for command in commands {
+        site.refuses(command, &stderr);
+    }
     assert_eq!(fs::read_to_string(&name).unwrap(), "precious");
     fs::remove_file(&name).unwrap();
     fs::create_dir(&name).unwrap();
-    commands.iter().for_each(|command| site.refuses(command, &stderr));
+    for command in commands {
+        site.refuses(command, &stderr);
+    }
     fs::remove_dir(&name).unwrap();
 
     // That what runs has lost its name is made good.
@@ -134,12 +138,16 @@ fn something_else_in_the_place_of_the_lock() {
     fs::remove_file(&lock).unwrap();
     for target in ["../precious", "absent"] {
         symlink(target, &lock).unwrap();
-        commands.iter().for_each(|command| site.refuses(command, &stderr));
+        for command in commands {
+            site.refuses(command, &stderr);
+        }
         fs::remove_file(&lock).unwrap();
     }
     assert_eq!(site.read("precious"), "precious");
     fs::create_dir(&lock).unwrap();
-    commands.iter().for_each(|command| site.refuses(command, &stderr));
+    for command in commands {
+        site.refuses(command, &stderr);
+    }
     fs::remove_dir(&lock).unwrap();
     site.run(&["restart"]).succeeds();
 }
