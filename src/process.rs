@@ -101,9 +101,10 @@ pub struct Holders {
 }
 
 impl Holders {
-    /// Whether any of them calls itself php-fpm.
-    pub fn has_php_fpm(&self) -> bool {
-        self.master.iter().chain(&self.children).any(|process| process.is_called(b"php-fpm: "))
+    /// Whether they are some other program's. One that is just ending has no name any more.
+    pub fn are_strangers(&self) -> bool {
+        let mut all = self.master.iter().chain(&self.children);
+        all.all(|process| process.is_called(b"") && !process.is_called(b"php-fpm: "))
     }
 }
 

@@ -56,7 +56,7 @@ pub fn look(generation: &Generation, table: &Table) -> Result<Option<Running>> {
         if holders.master.is_none() && holders.children.is_empty() {
             return stranger(generation, table);
         }
-        if generation.number == 0 && !holders.has_php_fpm() {
+        if generation.number == 0 && holders.are_strangers() {
             return Err(other_program(generation, &holders));
         }
         holders.master
