@@ -33,7 +33,7 @@ pub(super) async fn check_plan(
             && let Some(resolved) =
                 observation.replica(id.replica).and_then(|it| it.resolved.as_ref())
         {
-            check_names(observation)?;
+            check_names(observation.resolved())?;
             check_start(pool, *id, resolved)?;
             check_is_ours(pool, observation, *id, resolved)?;
         }
@@ -46,12 +46,13 @@ pub(super) async fn check_plan(
 }
 
 /// A copy of another replica's file would take that one's place.
-fn check_names(observation: &Observation) -> Result<()> {
+pub(crate) fn check_names<'a>(
+    replicas: impl IntoIterator<Item = (u32, &'a Resolved)>,
+) -> Result<()> {
     let mut names = BTreeMap::new();
-    for replica in &observation.replicas {
-        let Some(resolved) = &replica.resolved else { continue };
-        if let Some(other) = names.insert(&resolved.listen, replica.number) {
-            let (number, name) = (replica.number, resolved.listen.display());
+    for (number, resolved) in replicas {
+        if let Some(other) = names.insert(&resolved.listen, number) {
+            let name = resolved.listen.display();
             let message = format!("replicas {other} and {number} both listen on {name}");
             return Err(Error::config(message).hint(format!(
                 "name each N.conf's section after itself, such as [www{number}] in {number}.conf: the sample's `listen` follows it"
