@@ -76,7 +76,7 @@ fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> 
             .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
         if !holders.is_empty() {
             return match generation.number {
-                0 if !holders.has_php_fpm() => Err(other_program(generation, &holders)),
+                0 if holders.are_strangers() => Err(other_program(generation, &holders)),
                 _ => Ok(Some(holders)),
             };
         }

@@ -10,7 +10,8 @@ use crate::balancer::Balancer;
 use crate::error::{Error, Result};
 use crate::php_fpm::{Generation, Resolved};
 use crate::pool::Pool;
-use crate::socket::{self, Name};
+use crate::process;
+use crate::socket::{self, Name, Table};
 use crate::step::{Id, Stage, Step};
 
 /// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
@@ -78,20 +79,27 @@ fn check_start(pool: &Pool, id: Id, resolved: &Resolved) -> Result<()> {
     Ok(())
 }
 
-/// A copy of another pool would take that one's names away.
+/// A copy of another pool would take that one's names away; and what runs without a record would
+/// run on for ever.
 fn check_is_ours(pool: &Pool, seen: &Observation, id: Id, resolved: &Resolved) -> Result<()> {
     let Ok(Name::Link(target)) = socket::read_name(&resolved.listen) else { return Ok(()) };
     let mut running = seen.replicas.iter().flat_map(|replica| &replica.running);
-    if running.any(|running| running.generation.socket == target) || !socket::is_listening(&target)
-    {
+    if running.any(|running| running.generation.socket == target) {
         return Ok(());
     }
+    let listeners = Table::read().unwrap_or_default().bound(&target).listeners;
+    let holders = process::holders(&listeners).unwrap_or_default();
+    let Some(holder) = holders.master.or(holders.children.into_iter().next()) else {
+        return Ok(());
+    };
     let (conf, name) = (pool.replica_conf(id.replica), resolved.listen.display());
-    let (conf, target) = (conf.display(), target.display());
-    let message = format!(
-        "{conf}: `listen` is {name}, which leads to {target}: that is not one of this pool's, and it is in use"
-    );
-    Err(Error::config(message).hint("give the pool socket names of its own"))
+    let (conf, target, pid) = (conf.display(), target.display(), holder.pid());
+    Err(Error::config(format!(
+        "{conf}: `listen` is {name}, which leads to {target} of pid {pid}: this pool has no record of that"
+    ))
+    .hint(format!(
+        "if that is another pool's, give this one names of its own; if its record in pid/ was removed, end it: kill -QUIT {pid}"
+    )))
 }
 
 fn parent(path: &Path) -> &Path {

@@ -52,11 +52,15 @@ fn a_directory_that_the_configuration_names_is_missing_or_none() {
         let commands = [&["restart"][..], &["restart", "--strategy", "swap"]];
         site.while_changed(POOL_CONF, "listen = sockets", &format!("listen = {dir}"), || {
             let stderr = cannot(dir, why(dir), "`listen` puts the socket");
-            commands.iter().for_each(|command| site.refuses(command, &stderr));
+            for command in commands {
+                site.refuses(command, &stderr);
+            }
         });
         site.while_changed(&conf, "pid = pid", &format!("pid = {dir}"), || {
             let stderr = cannot(dir, why(dir), "`pid` puts the pid file");
-            commands.iter().for_each(|command| site.refuses(command, &stderr));
+            for command in commands {
+                site.refuses(command, &stderr);
+            }
         });
     }
 }
