@@ -1,6 +1,7 @@
 //! The command line.
 
 mod change;
+mod check;
 mod list;
 mod ps_list;
 mod scope;
@@ -27,7 +28,7 @@ pub struct Cli {
     /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
     #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT")]
     root: Option<PathBuf>,
-    /// Print JSON: one document for status and list, one line for each event else
+    /// Print JSON: one document for status, check and list, one line for each event else
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -44,6 +45,8 @@ enum Command {
     Restart(change::RestartArgs),
     /// Show how all pools, one pool, or one replica are
     Status(status::Args),
+    /// Verify all that can be verified without changing anything, and say what to do
+    Check(check::Args),
     /// List the pools
     List(list::Args),
 }
@@ -73,6 +76,7 @@ impl Cli {
             Command::Stop(args) => args.run(&root, self.json).await,
             Command::Restart(args) => args.run(&root, self.json).await,
             Command::Status(args) => args.run(&root, self.json).await,
+            Command::Check(args) => args.run(&root, self.json).await,
             Command::List(args) => args.run(&root, self.json),
         }
     }

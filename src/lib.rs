@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`cli`] | the command line: one file for each command |
 //! | [`render`] | shows events: the classic lines, live progress, JSON lines |
-//! | [`status`], [`tree`] | what `status` and `ps-list` show |
+//! | [`status`], [`check`], [`tree`] | what `status`, `check` and `ps-list` show |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`balancer`] | what spreads requests over replicas: Apache, or nothing that we talk to |
 //! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
@@ -21,6 +21,7 @@
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
 
 pub mod balancer;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod error;

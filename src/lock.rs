@@ -3,9 +3,9 @@
 //! An flock(2) on `pid/POOL.lock`; the kernel drops it when its holder dies,
 //! however it dies. The text in the file is for people, never trusted.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -74,6 +74,24 @@ impl Lock {
     }
 }
 
+/// Who holds a lock, found out without taking it even for a moment: a command that may not wait
+/// would refuse.
+pub fn holder(path: &Path) -> Option<Holder> {
+    let mut file = File::open(path).ok()?;
+    let inode = file.metadata().ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().any(|line| is_lock_of(line, &inode)).then(|| read_holder(&mut file))
+}
+
+/// `1: FLOCK  ADVISORY  WRITE 706 00:1a:1234 0 EOF`, of `proc_locks(5)`. The device is left out:
+/// some filesystems tell another one here than in stat(2).
+fn is_lock_of(line: &str, inode: &str) -> bool {
+    let mut fields = line.split_ascii_whitespace();
+    let is_held = fields.nth(1) == Some("FLOCK"); // a line of who waits has an arrow there
+    let place = fields.nth(3).and_then(|place| place.rsplit(':').next());
+    is_held && place == Some(inode)
+}
+
 fn open(path: &Path) -> Result<File> {
     OpenOptions::new()
         .read(true)
@@ -139,13 +157,15 @@ mod tests {
         let error = Lock::take(&path, "www", false, |_| ()).await.unwrap_err();
         assert_eq!(error.exit, Exit::Locked);
         assert!(error.message.contains(&format!("pid {}", std::process::id())), "{error}");
+        assert_eq!(holder(&path).unwrap().pid, std::process::id());
 
         let mut told = 0;
         let second = Lock::take(&path, "www", true, |_| told += 1);
         let release = async { drop(first) };
         let (second, ()) = tokio::join!(second, release);
-        second.unwrap();
+        drop(second.unwrap());
         assert_eq!(told, 1);
+        assert_eq!(holder(&path), None);
     }
 
     #[tokio::test]

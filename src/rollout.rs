@@ -6,15 +6,17 @@
 mod check;
 mod execute;
 mod goal;
-mod monitor;
+pub(crate) mod monitor;
 mod observe;
 mod plan;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use check::check_names;
 pub use goal::{Goal, Wanted};
-pub use observe::{Ask, Observation, Observed, observe};
+pub(crate) use observe::refuse_stranger;
+pub use observe::{Ask, Observation, Observed, look, observe};
 pub use plan::{Member, Replica, Seen, plan};
 
 use crate::balancer::Balancer;

@@ -10,6 +10,8 @@ use crate::balancer::Balancer;
 use crate::error::{Error, Result};
 use crate::php_fpm::{Generation, Resolved};
 use crate::pool::Pool;
+use crate::process;
+use crate::socket::{self, Name, Table};
 use crate::step::{Id, Stage, Step};
 
 /// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
@@ -31,8 +33,9 @@ pub(super) async fn check_plan(
             && let Some(resolved) =
                 observation.replica(id.replica).and_then(|it| it.resolved.as_ref())
         {
-            check_names(observation)?;
+            check_names(observation.resolved())?;
             check_start(pool, *id, resolved)?;
+            check_is_ours(pool, observation, *id, resolved)?;
         }
     }
     let drains = steps().any(|step| matches!(step, Step::Drain { .. }));
@@ -43,12 +46,13 @@ pub(super) async fn check_plan(
 }
 
 /// A copy of another replica's file would take that one's place.
-fn check_names(observation: &Observation) -> Result<()> {
+pub(crate) fn check_names<'a>(
+    replicas: impl IntoIterator<Item = (u32, &'a Resolved)>,
+) -> Result<()> {
     let mut names = BTreeMap::new();
-    for replica in &observation.replicas {
-        let Some(resolved) = &replica.resolved else { continue };
-        if let Some(other) = names.insert(&resolved.listen, replica.number) {
-            let (number, name) = (replica.number, resolved.listen.display());
+    for (number, resolved) in replicas {
+        if let Some(other) = names.insert(&resolved.listen, number) {
+            let name = resolved.listen.display();
             let message = format!("replicas {other} and {number} both listen on {name}");
             return Err(Error::config(message).hint(format!(
                 "name each N.conf's section after itself, such as [www{number}] in {number}.conf: the sample's `listen` follows it"
@@ -73,6 +77,29 @@ fn check_start(pool: &Pool, id: Id, resolved: &Resolved) -> Result<()> {
         return Err(within(Error::config(message).hint("a pid file belongs there: move it away")));
     }
     Ok(())
+}
+
+/// A copy of another pool would take that one's names away; and what runs without a record would
+/// run on for ever.
+fn check_is_ours(pool: &Pool, seen: &Observation, id: Id, resolved: &Resolved) -> Result<()> {
+    let Ok(Name::Link(target)) = socket::read_name(&resolved.listen) else { return Ok(()) };
+    let mut running = seen.replicas.iter().flat_map(|replica| &replica.running);
+    if running.any(|running| running.generation.socket == target) {
+        return Ok(());
+    }
+    let listeners = Table::read().unwrap_or_default().bound(&target).listeners;
+    let holders = process::holders(&listeners).unwrap_or_default();
+    let Some(holder) = holders.master.or(holders.children.into_iter().next()) else {
+        return Ok(());
+    };
+    let (conf, name) = (pool.replica_conf(id.replica), resolved.listen.display());
+    let (conf, target, pid) = (conf.display(), target.display(), holder.pid());
+    Err(Error::config(format!(
+        "{conf}: `listen` is {name}, which leads to {target} of pid {pid}: this pool has no record of that"
+    ))
+    .hint(format!(
+        "if that is another pool's, give this one names of its own; if its record in pid/ was removed, end it: kill -QUIT {pid}"
+    )))
 }
 
 fn parent(path: &Path) -> &Path {

@@ -27,10 +27,12 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) use files::Files;
 pub(crate) use hold::Held;
 pub(crate) use http::{Answer, Client};
 pub(crate) use installed::php_fpm;
 pub(crate) use load::Load;
+pub(crate) use processes::Process;
 pub(crate) use program::Program;
 pub(crate) use ran::Ran;
 

@@ -46,9 +46,9 @@ impl Execution<'_> {
                 self.done.fresh.insert(id.replica, running);
                 Ok(())
             }
-            Err(mut error) => {
-                if let Err(more) = discard(&generation).await {
-                    error.message = format!("{}\n{}", error.message, more.message);
+            Err(error) => {
+                if let Err(left) = discard(&generation).await {
+                    self.warn(left.to_string());
                 }
                 Err(error)
             }

@@ -7,12 +7,12 @@ const APACHE: &str = "etc/apache2/sites-enabled/82-php-fpm.conf";
 const MANAGER: &str = "/balancer-manager\"";
 
 /// Pages that are not balancer-manager, beside the one that is.
-const ODD_PAGES: &str = r#"
+const ODD_PAGES: &str = r"
     LoadModule authn_core_module ${APACHE_MODULES}/mod_authn_core.so
     LoadModule authn_file_module ${APACHE_MODULES}/mod_authn_file.so
     LoadModule authz_user_module ${APACHE_MODULES}/mod_authz_user.so
     LoadModule auth_basic_module ${APACHE_MODULES}/mod_auth_basic.so
-"#;
+";
 const ODD_LOCATIONS: &str = r#"
     <Location "/odd/403">
         Require all denied

@@ -2,9 +2,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use super::super::site::Site;
+use nix::unistd::{User, geteuid};
+
+use super::super::site::{Program, Site};
 use super::{POOL, POOL_CONF, error, running};
 
 const LOCK_HELP: &str =
@@ -49,11 +52,15 @@ fn a_directory_that_the_configuration_names_is_missing_or_none() {
         let commands = [&["restart"][..], &["restart", "--strategy", "swap"]];
         site.while_changed(POOL_CONF, "listen = sockets", &format!("listen = {dir}"), || {
             let stderr = cannot(dir, why(dir), "`listen` puts the socket");
-            commands.iter().for_each(|command| site.refuses(command, &stderr));
+            for command in commands {
+                site.refuses(command, &stderr);
+            }
         });
         site.while_changed(&conf, "pid = pid", &format!("pid = {dir}"), || {
             let stderr = cannot(dir, why(dir), "`pid` puts the pid file");
-            commands.iter().for_each(|command| site.refuses(command, &stderr));
+            for command in commands {
+                site.refuses(command, &stderr);
+            }
         });
     }
 }
@@ -81,6 +88,34 @@ fn a_directory_that_is_not_writable() {
     });
     site.run(&["restart"]).succeeds();
     site.is_in_order_on("release1");
+}
+
+/// Whoever runs the command as somebody else can see nothing of what runs, and change nothing.
+#[test]
+fn a_site_that_is_somebody_elses() {
+    if !geteuid().is_root() {
+        return; // nobody else can become somebody else
+    }
+    let site = running();
+    let program = site.copy_of_program();
+    let nobody = User::from_name("nobody").unwrap().unwrap();
+    let as_nobody = |args: &[&str]| {
+        let mut command = site.command(&program);
+        command.args(args).uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
+        Program::start(&mut command).finish()
+    };
+    let denied = "Permission denied (os error 13)";
+    for command in ["start", "restart", "stop"] {
+        let ran = site.unchanged_by(|| as_nobody(&[command]));
+        let what = format!("cannot lock ROOT/pid/www.lock: {denied}");
+        assert_eq!(site.shown(&ran.stderr), error(&what, LOCK_HELP));
+        ran.status(2);
+    }
+    let ran = site.unchanged_by(|| as_nobody(&["status"]));
+    let what = "ROOT/sockets/php-fpm-www1.g1.sock is listened on by a process that is not yours";
+    let help = "run pools-manager as the user who started it, or as root";
+    assert_eq!(site.shown(&ran.stderr), error(what, help));
+    ran.status(2);
 }
 
 fn while_read_only(dir: &Path, then: impl FnOnce()) {

@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 
-use super::{POOL, error, running};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::super::site::{Site, wait_for};
+use super::{POOL, POOL_CONF, SETTINGS, error, running};
 
 const SOCKET: &str = "sockets/php-fpm-www1.sock";
 const LOCK: &str = "pid/www.lock";
@@ -27,11 +31,15 @@ fn something_else_on_the_public_name_of_a_socket() {
     ];
     fs::remove_file(&name).unwrap();
     fs::write(&name, "precious").unwrap();
-    commands.iter().for_each(|command| site.refuses(command, &stderr));
+    for command in commands {
+        site.refuses(command, &stderr);
+    }
     assert_eq!(fs::read_to_string(&name).unwrap(), "precious");
     fs::remove_file(&name).unwrap();
     fs::create_dir(&name).unwrap();
-    commands.iter().for_each(|command| site.refuses(command, &stderr));
+    for command in commands {
+        site.refuses(command, &stderr);
+    }
     fs::remove_dir(&name).unwrap();
 
     // That what runs has lost its name is made good.
@@ -42,6 +50,79 @@ fn something_else_on_the_public_name_of_a_socket() {
     );
     assert_eq!(site.generations(), [1, 1]);
     site.is_in_order_on("release1");
+}
+
+/// This test plays the database that somebody has named in `listen`: had the manager taken it for a
+/// php-fpm that was left without its master, it would end it.
+#[test]
+fn another_program_that_listens_on_a_public_name() {
+    let site = Site::new();
+    let database = UnixListener::bind(site.path("sockets/database.sock")).unwrap();
+    site.replace(POOL_CONF, "php-fpm-$pool.sock", "database.sock");
+    let pid = std::process::id();
+    let stderr = error(
+        &format!(
+            "ROOT/sockets/database.sock is listened on by a program that is not php-fpm: pid {pid}"
+        ),
+        "correct `listen` in the php-fpm configuration, or end that program",
+    );
+    for command in [&["start"][..], &["restart"], &["stop"], &["status"]] {
+        site.refuses(command, &stderr);
+    }
+    drop(database);
+}
+
+/// A pool that was made by copying another one.
+#[test]
+fn a_public_name_that_is_another_pools() {
+    let site = running();
+    let copy = "etc/php/fpm/redundant-pools/copy";
+    let stderr = of_nobody(copy, site.masters()[0]);
+    for file in ["1.conf", "2.conf"] {
+        site.write(&format!("{copy}/{file}"), &site.read(&format!("{POOL}/{file}")));
+    }
+    let settings = site.read(SETTINGS);
+    let (php, _balancer) = settings.split_once("[apache]").unwrap();
+    site.write(&format!("{copy}/pools-manager.toml"), php);
+    for command in [&["start", "single", "copy"][..], &["restart", "single", "copy"]] {
+        site.refuses(command, &stderr);
+    }
+    site.run(&["stop", "single", "copy"]).succeeds();
+    fs::remove_dir_all(site.path(copy)).unwrap();
+    site.is_in_order_on("release1");
+}
+
+/// Somebody has cleaned up: what runs is found by its name alone.
+#[test]
+fn a_pool_whose_records_were_removed() {
+    let site = running();
+    let masters = site.masters();
+    let stderr = of_nobody(POOL, masters[0]);
+    for replica in [1, 2] {
+        fs::remove_file(site.path(&format!("pid/www.{replica}.g1.conf"))).unwrap();
+    }
+    for command in [&["start"][..], &["restart"], &["restart", "--strategy", "swap"]] {
+        site.refuses(command, &stderr);
+    }
+    for master in masters {
+        kill_process(master, Signal::QUIT).unwrap();
+    }
+    wait_for("the end of php-fpm", || site.php_fpm().is_empty().then_some(()));
+    site.run(&["start"]).succeeds();
+    site.is_in_order_on("release1");
+}
+
+/// What is said of replica 1, whose public name leads to what the pool knows nothing of.
+fn of_nobody(pool: &str, master: Pid) -> String {
+    let pid = master.as_raw_nonzero();
+    error(
+        &format!(
+            "ROOT/{pool}/1.conf: `listen` is ROOT/{SOCKET}, which leads to ROOT/sockets/php-fpm-www1.g1.sock of pid {pid}: this pool has no record of that"
+        ),
+        &format!(
+            "if that is another pool's, give this one names of its own; if its record in pid/ was removed, end it: kill -QUIT {pid}"
+        ),
+    )
 }
 
 #[test]
@@ -87,12 +168,16 @@ fn something_else_in_the_place_of_the_lock() {
     fs::remove_file(&lock).unwrap();
     for target in ["../precious", "absent"] {
         symlink(target, &lock).unwrap();
-        commands.iter().for_each(|command| site.refuses(command, &stderr));
+        for command in commands {
+            site.refuses(command, &stderr);
+        }
         fs::remove_file(&lock).unwrap();
     }
     assert_eq!(site.read("precious"), "precious");
     fs::create_dir(&lock).unwrap();
-    commands.iter().for_each(|command| site.refuses(command, &stderr));
+    for command in commands {
+        site.refuses(command, &stderr);
+    }
     fs::remove_dir(&lock).unwrap();
     site.run(&["restart"]).succeeds();
 }

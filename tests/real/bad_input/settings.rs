@@ -199,7 +199,7 @@ fn a_rollout_that_cannot_be() {
         (
             "on_failure = \"ignore\"",
             "unknown value `ignore`".to_owned(),
-            Some("what can stand here: `stop`"),
+            Some("what can stand here: `rollback`, `stop`"),
         ),
         (
             "warm_up = [\"login\"]",
