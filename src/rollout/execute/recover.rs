@@ -128,7 +128,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    fn warn(&mut self, text: String) {
+    pub(super) fn warn(&mut self, text: String) {
         self.report.event(&Event::Warning { text });
     }
 
