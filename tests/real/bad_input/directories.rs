@@ -81,8 +81,10 @@ fn a_directory_that_is_not_writable() {
         let what = format!("cannot create files in ROOT/pid: {denied}");
         let help = format!("what runs is recorded there: {writable}");
         site.refuses(&["restart"], &error(&what, &help));
-        // Nobody has held the lock of a pool that has never been started.
-        fs::rename(site.path("pid/www.lock"), site.path("lock")).unwrap();
+    });
+    // Nobody has held the lock of a pool that has never been started.
+    fs::rename(site.path("pid/www.lock"), site.path("lock")).unwrap();
+    while_read_only(&site.path("pid"), || {
         let what = format!("cannot lock ROOT/pid/www.lock: {denied}");
         site.refuses(&["restart"], &error(&what, LOCK_HELP));
     });

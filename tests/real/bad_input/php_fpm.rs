@@ -27,7 +27,6 @@ fn a_command_that_does_not_start_php_fpm() {
         "name php-fpm there, or leave php_fpm_cmd out: the newest php-fpm is taken then";
     let mistakes = [
         (vec!["/absent/php-fpm"], cannot("/absent/php-fpm", no_file)),
-        (vec!["php-fpm-absent"], cannot("php-fpm-absent", no_file)),
         // All in one string, as for a shell.
         (vec!["php-fpm -p %CURRENT_DIR%"], cannot("php-fpm -p ROOT", no_file)),
         (vec!["/etc"], cannot("/etc", "Permission denied (os error 13)")),
@@ -115,10 +114,10 @@ fn a_configuration_that_php_fpm_refuses() {
         });
     }
     let conf = format!("{POOL}/1.conf");
-    site.write(&conf, "[www1]\ninclude=etc/pol.conf\n");
+    site.write(&conf, "[www1]\nuser = nobody\ninclude=etc/pol.conf\n");
     let said = format!(
-        "    WARNING: Nothing matches the include pattern 'ROOT/etc/pol.conf' from ROOT/{conf} at line 2.\n    \
-         ALERT: [pool www1] user has not been defined\n"
+        "    WARNING: Nothing matches the include pattern 'ROOT/etc/pol.conf' from ROOT/{conf} at line 3.\n    \
+         ALERT: [pool www1] no listen address have been defined!\n"
     );
     site.refuses(&["restart"], &not_accepted(1, &said));
 }

@@ -163,62 +163,57 @@ fn urls_that_are_none() {
     ]);
 }
 
-/// What is wrong in the section `[rollout]`, which the sample has only in comments.
+#[test]
+fn times_that_are_none() {
+    const EXPECTED: &str = "expected a time like \"60s\" or \"500ms\", of a year at most";
+    let site = running();
+    for given in ["60", "soon", "", "-1s", "2 years"] {
+        let line = format!("drain_timeout = \"{given}\"");
+        let what = format!("invalid value: string \"{given}\", {EXPECTED}");
+        refuses_in_rollout(&site, &line, &what, &format!("correct this line: {line}"));
+    }
+    let line = "drain_timeout = 60";
+    let what = format!("invalid type: integer `60`, {EXPECTED}");
+    refuses_in_rollout(&site, line, &what, &format!("correct this line: {line}"));
+    let line = "ready_timeout = \"0s\"";
+    let what = "it has to be more than 0";
+    refuses_in_rollout(&site, line, what, &format!("correct this line: {line}"));
+}
+
 #[test]
 fn a_rollout_that_cannot_be() {
     let site = running();
-    let time = |given: &str| {
-        format!(
-            "invalid value: string \"{given}\", expected a time like \"60s\" or \"500ms\", of a year at most"
-        )
-    };
-    let correct = |line: &str| format!("correct this line: {line}");
     let mistakes = [
-        ("drain_timeout = \"60\"", time("60"), None),
-        ("drain_timeout = \"soon\"", time("soon"), None),
-        ("drain_timeout = \"\"", time(""), None),
-        ("drain_timeout = \"-1s\"", time("-1s"), None),
-        ("drain_timeout = \"2 years\"", time("2 years"), None),
-        (
-            "drain_timeout = 60",
-            "invalid type: integer `60`, expected a time like \"60s\" or \"500ms\", of a year at most"
-                .to_owned(),
-            None,
-        ),
-        ("ready_timeout = \"0s\"", "it has to be more than 0".to_owned(), None),
-        (
-            "strategy = \"roling\"",
-            "unknown value `roling`".to_owned(),
-            Some("did you mean `rolling`?"),
-        ),
+        ("strategy = \"roling\"", "unknown value `roling`", "did you mean `rolling`?"),
         (
             "strategy = \"canary\"",
-            "unknown value `canary`".to_owned(),
-            Some("what can stand here: `rolling`, `swap`"),
+            "unknown value `canary`",
+            "what can stand here: `rolling`, `swap`",
         ),
         (
             "on_failure = \"ignore\"",
-            "unknown value `ignore`".to_owned(),
-            Some("what can stand here: `rollback`, `stop`"),
+            "unknown value `ignore`",
+            "what can stand here: `rollback`, `stop`",
         ),
         (
             "warm_up = [\"login\"]",
-            "the warm-up path \"login\" does not begin with /".to_owned(),
-            Some("write what follows the host in the page's URL, like /index.php"),
+            "the warm-up path \"login\" does not begin with /",
+            "write what follows the host in the page's URL, like /index.php",
         ),
-        (
-            "drain_timeuot = \"1s\"",
-            "unknown key `drain_timeuot`".to_owned(),
-            Some("did you mean `drain_timeout`?"),
-        ),
+        ("drain_timeuot = \"1s\"", "unknown key `drain_timeuot`", "did you mean `drain_timeout`?"),
     ];
-    let sample = site.read(SETTINGS);
     for (line, what, help) in mistakes {
-        site.write(SETTINGS, &format!("{sample}\n[rollout]\n{line}\n"));
-        let number = sample.lines().count() + 3;
-        let help = help.map_or_else(|| correct(line), str::to_owned);
-        site.refuses(&["restart"], &error(&format!("ROOT/{SETTINGS}:{number}: {what}"), &help));
+        refuses_in_rollout(&site, line, what, help);
     }
+}
+
+/// Adds the section `[rollout]`, which the sample has only in comments.
+fn refuses_in_rollout(site: &Site, line: &str, what: &str, help: &str) {
+    let sample = site.read(SETTINGS);
+    site.write(SETTINGS, &format!("{sample}\n[rollout]\n{line}\n"));
+    let number = sample.lines().count() + 3;
+    site.refuses(&["restart"], &error(&format!("ROOT/{SETTINGS}:{number}: {what}"), help));
+    site.write(SETTINGS, &sample);
 }
 
 #[test]
