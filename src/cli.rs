@@ -1,8 +1,10 @@
 //! The command line.
 
 mod change;
+mod history;
 mod list;
 mod ps_list;
+mod releases;
 mod scope;
 mod status;
 
@@ -27,7 +29,7 @@ pub struct Cli {
     /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
     #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT")]
     root: Option<PathBuf>,
-    /// Print JSON: one document for status and list, one line for each event else
+    /// Print JSON: one line for each event of what changes a pool, one document else
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -46,6 +48,10 @@ enum Command {
     Status(status::Args),
     /// List the pools
     List(list::Args),
+    /// Show the release directories of a pool, and who uses them
+    Releases(releases::Args),
+    /// Show the rollouts that have been, the newest last
+    History(history::Args),
 }
 
 /// Runs a program's work to its end, and turns an error into words and an exit status.
@@ -74,6 +80,8 @@ impl Cli {
             Command::Restart(args) => args.run(&root, self.json).await,
             Command::Status(args) => args.run(&root, self.json).await,
             Command::List(args) => args.run(&root, self.json),
+            Command::Releases(args) => args.run(&root, self.json).await,
+            Command::History(args) => args.run(&root, self.json),
         }
     }
 }

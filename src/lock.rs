@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -74,6 +74,20 @@ impl Lock {
     }
 }
 
+/// Whether somebody holds the lock, asked without touching it: to try it would be in the way of
+/// whoever may not wait.
+pub fn is_held(path: &Path) -> std::io::Result<bool> {
+    let Ok(metadata) = path.symlink_metadata() else { return Ok(false) };
+    // Not by its device too: some filesystems show another one in /proc/locks.
+    let inode = format!(":{}", metadata.ino());
+    let locks = std::fs::read_to_string("/proc/locks")?;
+    // `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`; one who waits has an arrow in it.
+    let mut lines = locks.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    Ok(lines.any(|words| {
+        words.get(1) == Some(&"FLOCK") && words.get(5).is_some_and(|file| file.ends_with(&inode))
+    }))
+}
+
 fn open(path: &Path) -> Result<File> {
     OpenOptions::new()
         .read(true)
@@ -102,10 +116,17 @@ fn cannot(path: &Path, error: &std::io::Error) -> Error {
     )
 }
 
+/// What the program was told to do.
+pub fn command_line() -> String {
+    // An argument need not be UTF-8.
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn write_holder(file: &mut File) -> std::io::Result<()> {
     let holder = Holder {
         pid: std::process::id(),
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        command: command_line(),
         since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
     };
     file.set_len(0)?;
@@ -136,6 +157,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("www.lock");
         let first = Lock::take(&path, "www", false, |_| ()).await.unwrap();
+        assert!(is_held(&path).unwrap());
         let error = Lock::take(&path, "www", false, |_| ()).await.unwrap_err();
         assert_eq!(error.exit, Exit::Locked);
         assert!(error.message.contains(&format!("pid {}", std::process::id())), "{error}");
@@ -144,8 +166,9 @@ mod tests {
         let second = Lock::take(&path, "www", true, |_| told += 1);
         let release = async { drop(first) };
         let (second, ()) = tokio::join!(second, release);
-        second.unwrap();
+        drop(second.unwrap());
         assert_eq!(told, 1);
+        assert!(!is_held(&path).unwrap());
     }
 
     #[tokio::test]

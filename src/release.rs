@@ -73,6 +73,12 @@ impl Release {
     }
 }
 
+/// What the symlink names, whether or not it is there.
+pub fn target(symlink: &Path) -> Option<PathBuf> {
+    let target = fs::read_link(symlink).ok()?;
+    Some(symlink.parent()?.join(target))
+}
+
 /// Checks the directory on which releases are mounted: it is empty outside of
 /// the private namespaces, so that nobody takes it for a release. A
 /// `.gitkeep` is no content.

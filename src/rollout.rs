@@ -9,6 +9,7 @@ mod goal;
 mod monitor;
 mod observe;
 mod plan;
+mod record;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use crate::pool::Pool;
 use crate::release::{self, Release};
 use crate::step::Stage;
 use execute::{Done, Execution, millis};
+use record::Record;
 
 /// What a command asks for.
 #[derive(Debug, Clone)]
@@ -65,9 +67,11 @@ async fn change(
 ) -> Result<()> {
     let goal = &request.goal;
     let told = |holder: &_| report.event(&Event::LockWait { holder: Clone::clone(holder) });
-    let _lock = Lock::take(&pool.lock_file(), &pool.name, request.wait, told).await?;
+    let lock = Lock::take(&pool.lock_file(), &pool.name, request.wait, told).await?;
     let Prepared { observation, release, stages } = prepare(pool, balancer, goal).await?;
     report_nothing(goal, &stages, report);
+    let renews = goal.state == Wanted::Renewed;
+    let record = renews.then(|| Record::begin(pool, request, &observation, release.as_ref()));
     let mut execution = Execution {
         pool,
         balancer,
@@ -79,11 +83,15 @@ async fn change(
         report,
         done: Done::default(),
     };
-    execution.execute(&stages).await?;
-    match goal.state {
-        Wanted::Renewed => monitor::check(pool).await,
-        Wanted::Running | Wanted::Stopped => Ok(()),
+    let mut result = execution.execute(&stages).await;
+    let cause = execution.done.cause.take();
+    if renews && result.is_ok() {
+        result = monitor::check(pool).await;
     }
+    if let Some(record) = record {
+        record.end(&lock, pool, cause.as_ref().or(result.as_ref().err()), report);
+    }
+    result
 }
 
 struct Prepared {

@@ -1,6 +1,7 @@
 //! What is true of a pool now: read from sockets, pid files, /proc, and the
 //! balancer each time.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -10,7 +11,7 @@ use crate::balancer;
 use crate::error::{Error, Result};
 use crate::php_fpm::{self, Command, Generation, Resolved, Running};
 use crate::pool::Pool;
-use crate::release::Release;
+use crate::release::{Pinned, Release};
 use crate::socket::{self, Name, Table};
 use crate::step::Id;
 
@@ -44,6 +45,14 @@ impl Observed {
         let published = |running: &&Running| Some(running.generation.number) == self.published;
         let reachable = |running: &&Running| running.reachable;
         self.running.iter().find(published).or(self.running.iter().rfind(reachable))
+    }
+
+    /// The release that it serves, as the kernel tells it.
+    pub fn release(&self, current_dir: &Path) -> Option<Release> {
+        match self.current()?.pinned(current_dir)? {
+            Pinned::Release(release) => Some(release),
+            Pinned::Deleted(_) | Pinned::Nothing => None,
+        }
     }
 
     fn seen(&self) -> plan::Replica {

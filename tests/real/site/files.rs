@@ -11,8 +11,8 @@ use super::Site;
 pub(crate) type Files = BTreeMap<PathBuf, String>;
 
 impl Site {
-    /// All files that the manager and its replicas keep. Not the logs; and not the locks, which
-    /// tell who was there last.
+    /// All files that the manager and its replicas keep. Not the logs; and not the locks and the
+    /// history, which tell who was there.
     pub(crate) fn files(&self) -> Files {
         let entries = ["pid", "sockets"].map(|dir| fs::read_dir(self.path(dir)).unwrap());
         let paths = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
@@ -35,7 +35,8 @@ impl Site {
 
 fn is_passed_over(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
-    extension == "log" || extension == "lock" || path.ends_with("apache2.pid")
+    ["log", "lock", "json"].iter().any(|passed| extension == *passed)
+        || path.ends_with("apache2.pid")
 }
 
 fn of(path: &Path) -> String {
