@@ -7,6 +7,7 @@ mod ps_list;
 mod releases;
 mod scope;
 mod status;
+mod switch;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -44,6 +45,10 @@ enum Command {
     Stop(change::StopArgs),
     /// Move all pools, one pool, or one replica to the current release, losing no request
     Restart(change::RestartArgs),
+    /// Point the symlink at a release, and move the pool to it; back if it bounces
+    Switch(switch::SwitchArgs),
+    /// Go back to the release before
+    Rollback(switch::RollbackArgs),
     /// Show how all pools, one pool, or one replica are
     Status(status::Args),
     /// List the pools
@@ -78,6 +83,8 @@ impl Cli {
             Command::Start(args) => args.run(&root, self.json).await,
             Command::Stop(args) => args.run(&root, self.json).await,
             Command::Restart(args) => args.run(&root, self.json).await,
+            Command::Switch(args) => args.run(&root, self.json).await,
+            Command::Rollback(args) => args.run(&root, self.json).await,
             Command::Status(args) => args.run(&root, self.json).await,
             Command::List(args) => args.run(&root, self.json),
             Command::Releases(args) => args.run(&root, self.json).await,

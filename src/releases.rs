@@ -60,7 +60,7 @@ pub async fn releases(pool: &Arc<Pool>) -> Result<Releases> {
     for (id, pinned) in pins(pool, current_dir).await? {
         match pinned {
             Pinned::Release(release) => found.of(&release).generations.push(id),
-            Pinned::Deleted(path) => found.deleted(path).generations.push(id),
+            Pinned::Deleted(path) => found.deleted(&path).generations.push(id),
             Pinned::Nothing => {}
         }
     }
@@ -70,11 +70,8 @@ pub async fn releases(pool: &Arc<Pool>) -> Result<Releases> {
     for directory in &mut found.0 {
         directory.in_use = true;
     }
-    let parent = match &current {
-        Ok(release) => release.path.parent().map(Path::to_owned),
-        Err(_) => release::target(symlink).and_then(|it| Some(it.parent()?.to_owned())),
-    };
-    for sibling in parent.map(|parent| siblings(&parent, current_dir)).unwrap_or_default() {
+    let beside = release::parent_of_current(symlink)?;
+    for sibling in siblings(&beside, current_dir) {
         found.of(&sibling);
     }
     Ok(Releases { pool: pool.name.clone(), releases: found.0 })
@@ -89,9 +86,9 @@ impl Found {
         self.at(known, &release.path, Some(release.clone()))
     }
 
-    fn deleted(&mut self, path: PathBuf) -> &mut Directory {
+    fn deleted(&mut self, path: &Path) -> &mut Directory {
         let known = self.0.iter().position(|it| it.deleted && it.path == path);
-        let directory = self.at(known, &path, None);
+        let directory = self.at(known, path, None);
         directory.deleted = true;
         directory
     }

@@ -14,7 +14,7 @@ pub fn table<const N: usize>(
     for row in &all {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
-            line += &format!("  {cell:width$}");
+            line.extend(["  ", cell, &" ".repeat(width - cell.chars().count())]);
         }
         text += line.trim_end();
         text.push('\n');

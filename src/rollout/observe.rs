@@ -87,6 +87,13 @@ impl Observation {
         plan::Seen { replicas: self.replicas.iter().map(Observed::seen).collect() }
     }
 
+    /// Whether all replicas serve this release.
+    pub(super) fn all_serve(&self, pool: &Pool, release: &Release) -> bool {
+        let Some((_, current_dir)) = &pool.settings.php.pinning else { return false };
+        let has_it = |it: &Observed| it.release(current_dir).as_ref() == Some(release);
+        self.replicas.iter().all(|replica| replica.seen().serves() && has_it(replica))
+    }
+
     /// One replica.
     pub fn replica(&self, number: u32) -> Option<&Observed> {
         self.replicas.iter().find(|replica| replica.number == number)

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use super::Request;
 use super::execute::millis;
 use super::observe::Observation;
+use super::{Request, Target};
 use crate::error::Error;
 use crate::event::{Event, Report};
 use crate::lock::{self, Lock};
@@ -37,7 +37,7 @@ impl Record {
             strategy: request.goal.strategy,
             ms: 0,
             result: Outcome::Done,
-            rollback: false,
+            rollback: request.target == Target::Before,
         };
         Self { began: Instant::now(), entry }
     }

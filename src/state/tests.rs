@@ -45,7 +45,10 @@ async fn what_is_remembered_is_read_back_and_bounded() {
         assert!(remember(&lock, &path, entry(ms, Outcome::Failed("why".to_owned()))).is_empty());
     }
     let history = State::read(&path).unwrap().history;
-    assert_eq!(history.iter().map(|entry| entry.ms).collect::<Vec<_>>(), Vec::from_iter(1..=200));
+    assert_eq!(
+        history.iter().map(|entry| entry.ms).collect::<Vec<_>>(),
+        (1..=200).collect::<Vec<_>>()
+    );
     assert_eq!(history[0], entry(1, Outcome::Failed("why".to_owned())));
     assert_eq!(names(&dir), ["www.lock", "www.state.json"]);
 }
