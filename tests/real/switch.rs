@@ -173,6 +173,29 @@ fn where_replicas_differ_the_link_stays_and_the_error_says_so() {
     site.is_in_order_on("release1");
 }
 
+/// The second replica does not come up: it has its old release back, and the first has the new one.
+#[test]
+fn a_release_that_bounces_on_the_second_replica_only_leaves_the_link() {
+    let site = site();
+    let load = site.pings(2);
+    site.write("www/release2/warm.php", ONLY_ON_THE_FIRST);
+    let ran = site.run(&["switch", "www", "release2", "--strategy", "rolling"]);
+    ran.status(1);
+    assert!(ran.stderr.contains("/release2, which only replica 1 serves\n  help: "), "{ran}");
+    assert_eq!(link(&site), PathBuf::from("release2"));
+    assert_eq!(site.releases(), [site.path("www/release2"), site.path("www/release1")]);
+    // It bounced, so nobody is taken there; and where replicas differ, there is something to do.
+    site.run(&["rollback"]).succeeds();
+    assert_eq!(link(&site), PathBuf::from("release1"));
+    site.is_in_order_on("release1");
+    load.finish();
+}
+
+const ONLY_ON_THE_FIRST: &str = "<?php
+$title = file_get_contents('/proc/self/cmdline');
+http_response_code(str_contains($title, 'pool www1') ? 200 : 500);
+";
+
 #[test]
 fn a_link_that_may_not_be_moved_stops_it_before_anything_is_changed() {
     let site = Site::prepared().owned_by_ordinary_user().serve();
