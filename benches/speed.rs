@@ -14,7 +14,7 @@ mod real {
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use real::site::{self, Site, php_fpm};
@@ -82,14 +82,15 @@ fn two_masters(site: &Site) -> Duration {
     spent
 }
 
+/// A restart that tells its events.
+fn restart(site: &Site) -> Child {
+    let mut command = site.command(env!("CARGO_BIN_EXE_pools-manager"));
+    command.args(["restart", "--json"]).stdout(Stdio::piped()).spawn().unwrap()
+}
+
 /// The time between the events of one restart.
 fn profile(site: &Site) {
-    let mut child = site
-        .command(env!("CARGO_BIN_EXE_pools-manager"))
-        .args(["restart", "--json"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = restart(site);
     let started = Instant::now();
     let mut last = started;
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -111,12 +112,7 @@ fn profile(site: &Site) {
 /// The most memory that the manager needs while it restarts two replicas.
 fn memory(site: &Site) {
     let request = site.hold();
-    let mut child = site
-        .command(env!("CARGO_BIN_EXE_pools-manager"))
-        .args(["restart", "--json"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = restart(site);
     let mut peak = String::new();
     let mut request = Some(request);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();

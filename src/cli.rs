@@ -1,6 +1,7 @@
 //! The command line.
 
 mod change;
+mod check;
 mod history;
 mod list;
 mod ps_list;
@@ -51,6 +52,8 @@ enum Command {
     Rollback(switch::RollbackArgs),
     /// Show how all pools, one pool, or one replica are
     Status(status::Args),
+    /// Verify all that can be verified without changing anything, and say what to do
+    Check(check::Args),
     /// List the pools
     List(list::Args),
     /// Show the release directories of a pool, and who uses them
@@ -86,6 +89,7 @@ impl Cli {
             Command::Switch(args) => args.run(&root, self.json).await,
             Command::Rollback(args) => args.run(&root, self.json).await,
             Command::Status(args) => args.run(&root, self.json).await,
+            Command::Check(args) => args.run(&root, self.json).await,
             Command::List(args) => args.run(&root, self.json),
             Command::Releases(args) => args.run(&root, self.json).await,
             Command::History(args) => args.run(&root, self.json),

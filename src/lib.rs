@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`cli`] | the command line: one file for each command |
 //! | [`render`] | shows events: the classic lines, live progress, JSON lines |
-//! | [`status`], [`releases`], [`tree`] | what `status`, `releases` and `ps-list` show |
+//! | [`status`], [`check`], [`releases`], [`tree`] | what `status`, `check`, `releases` and `ps-list` show |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`balancer`] | what spreads requests over replicas: Apache, or nothing that we talk to |
 //! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
@@ -22,6 +22,7 @@
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
 
 pub mod balancer;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod error;

@@ -9,6 +9,7 @@
 mod command;
 mod complaints;
 mod generation;
+mod installed;
 mod launch;
 mod log;
 mod pin;
@@ -18,6 +19,7 @@ mod stop;
 
 pub use command::Command;
 pub use generation::{Generation, discover, forget_older};
+pub use installed::Installed;
 pub use launch::start;
 pub use log::Log;
 pub use resolved::Resolved;

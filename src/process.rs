@@ -66,8 +66,12 @@ impl Process {
 
     /// Whether it calls itself a php-fpm master: "php-fpm: master process (FILE)".
     pub fn is_php_fpm_master(&self) -> bool {
-        fs::read(format!("/proc/{}/cmdline", self.pid))
-            .is_ok_and(|line| line.starts_with(b"php-fpm: master process"))
+        self.title().starts_with(b"php-fpm: master process")
+    }
+
+    /// What it calls itself; empty when it is ending, or has ended.
+    fn title(&self) -> Vec<u8> {
+        fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default()
     }
 
     /// Whether it holds one of the sockets with these inodes.
@@ -94,6 +98,20 @@ pub struct Holders {
     pub master: Option<Process>,
     /// The others: its children.
     pub children: Vec<Process>,
+}
+
+impl Holders {
+    /// Whether nobody holds it, as far as we may look.
+    pub fn is_empty(&self) -> bool {
+        self.master.is_none() && self.children.is_empty()
+    }
+
+    /// Whether they are some other program's. One that is just ending has no name any more.
+    pub fn are_strangers(&self) -> bool {
+        let titles = self.master.iter().chain(&self.children).map(Process::title);
+        let titles: Vec<_> = titles.filter(|title| !title.is_empty()).collect();
+        !titles.is_empty() && titles.iter().all(|title| !title.starts_with(b"php-fpm: "))
+    }
 }
 
 /// The holders of the sockets with these inodes. Looks at every process, so

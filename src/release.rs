@@ -50,9 +50,20 @@ impl Release {
             .map_err(|error| Error::config(format!("cannot read {}: {error}", path.display())))?;
         if !metadata.is_dir() {
             return Err(Error::config(format!("{} is not a directory", path.display()))
-                .hint("a release is a directory"));
+                .hint("a release is a directory: link to one"));
         }
         Ok(Self { path: path.to_owned(), dev: metadata.dev(), ino: metadata.ino() })
+    }
+
+    /// The two keys of the configuration are alike: whoever mixes up their
+    /// directories would publish an empty release.
+    pub fn check_is_not(&self, mount_point: &Path, symlink: &Path) -> Result<()> {
+        if Self::at(mount_point)? != *self {
+            return Ok(());
+        }
+        let (link, dir) = (symlink.display(), mount_point.display());
+        Err(Error::config(format!("{link} points at {dir}, which is current_dir and empty"))
+            .hint(format!("point it at a release: ln -sfn RELEASE {link}")))
     }
 
     /// Whether its path still leads to it.
@@ -68,7 +79,7 @@ pub fn read_link(symlink: &Path) -> Result<PathBuf> {
         ErrorKind::NotFound => Error::config(format!("{shown} is missing"))
             .hint(format!("point it at a release: ln -sfn RELEASE {shown}")),
         ErrorKind::InvalidInput => Error::config(format!("{shown} is not a symlink"))
-            .hint("current_release_symlink is a symlink to the directory of a release"),
+            .hint(format!("move it away, and link to a release: ln -sfn RELEASE {shown}")),
         _ => Error::config(format!("cannot read {shown}: {error}")),
     })
 }
@@ -86,10 +97,11 @@ pub fn parent_of_current(symlink: &Path) -> Result<PathBuf> {
 /// `.gitkeep` is no content.
 pub fn check_mount_point(dir: &Path) -> Result<()> {
     let entries = fs::read_dir(dir).map_err(|error| {
-        Error::config(format!("current_dir {}: {error}", dir.display())).hint(format!(
-            "it is the empty directory on which the release is mounted: mkdir {}",
-            dir.display()
-        ))
+        let what = "it names the empty directory on which the release is mounted";
+        Error::config(format!("current_dir {}: {error}", dir.display())).hint(match error.kind() {
+            ErrorKind::NotFound => format!("{what}: mkdir {}", dir.display()),
+            _ => format!("{what}: correct it in the pool's pools-manager.toml"),
+        })
     })?;
     for entry in entries {
         let entry = entry

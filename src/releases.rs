@@ -114,8 +114,7 @@ impl Found {
 async fn pins(pool: &Arc<Pool>, current_dir: &Path) -> Result<Vec<(Id, Pinned)>> {
     let mut last = None;
     for _ in 0..LOOKS {
-        let under_way = lock::is_held(&pool.lock_file())
-            .map_err(|error| Error::failed(format!("cannot read /proc/locks: {error}")))?;
+        let under_way = lock::holder(&pool.lock_file()).is_some();
         // What is about to start does not listen yet, but is recorded: so the records come first.
         let records = if under_way { php_fpm::discover(pool)? } else { Vec::new() };
         let observation = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;

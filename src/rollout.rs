@@ -7,7 +7,7 @@ mod before;
 mod check;
 mod execute;
 mod goal;
-mod monitor;
+pub(crate) mod monitor;
 mod observe;
 mod plan;
 mod record;
@@ -17,8 +17,10 @@ mod target;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use check::check_names;
 pub use goal::{Goal, Wanted};
-pub use observe::{Ask, Observation, Observed, observe};
+pub(crate) use observe::refuse_stranger;
+pub use observe::{Ask, Observation, Observed, look, observe};
 pub use plan::{Member, Replica, Seen, plan};
 pub use target::Target;
 

@@ -53,12 +53,9 @@ pub struct ReplicaStatus {
 /// Looks at a pool, and pings those of its replicas that are in `wanted`.
 pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     let mut problems = Vec::new();
-    let members = match Balancer::of(pool)?.members().await {
-        Ok(members) => members,
-        Err(error) => {
-            problems.push(error.to_string());
-            Vec::new()
-        }
+    let (members, unread) = match Balancer::of(pool)?.members().await {
+        Ok(members) => (members, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
     };
     let seen = observe(pool, async { Ok(members) }, Ask::default()).await?;
     let mut replicas = Vec::new();
@@ -70,6 +67,7 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     if releases.windows(2).any(|pair| pair[0] != pair[1]) {
         problems.push("the replicas run different releases".to_owned());
     }
+    problems.extend(unread); // the last, since it ends with what to do about it
     let ok = problems.is_empty() && replicas.iter().all(|replica| replica.ok);
     Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems })
 }
@@ -137,7 +135,7 @@ impl PoolStatus {
             self.replicas.iter().filter(|it| !it.ok).map(|it| it.replica.to_string()).collect();
         let mut problems = self.problems.clone();
         if !bad.is_empty() {
-            problems.push(format!("not well: replica {}", bad.join(", ")));
+            problems.insert(0, format!("not well: replica {}", bad.join(", ")));
         }
         if problems.is_empty() {
             return Ok(());

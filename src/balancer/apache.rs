@@ -114,8 +114,17 @@ impl Apache {
                 .hint(there_are("balancers", &names))
         })?;
         let snapshot = Snapshot::from(section);
-        for index in 0..self.member_urls.len() {
-            self.member(&snapshot, index)?;
+        let mut seen = Vec::new();
+        for (index, url) in self.member_urls.iter().enumerate() {
+            let name = &self.member(&snapshot, index)?.name;
+            if let Some(same) = seen.iter().position(|other| *other == name) {
+                let (first, balancer) = (&self.member_urls[same], &self.balancer);
+                return Err(Error::config(format!(
+                    "{first:?} and {url:?} are the same member of balancer {balancer:?}"
+                ))
+                .hint("name one balancer member for each replica, the first for 1.conf"));
+            }
+            seen.push(name);
         }
         Ok(snapshot)
     }

@@ -25,6 +25,28 @@ pub(super) enum Scope {
     },
 }
 
+/// Which pools a command is about that looks at whole pools; all of them by default.
+#[derive(Debug, Subcommand)]
+pub(super) enum PoolScope {
+    /// All pools (the default)
+    All,
+    /// One pool
+    Single {
+        /// The pool's name
+        pool: String,
+    },
+}
+
+impl PoolScope {
+    /// The names of the pools that are meant.
+    pub(super) fn names(self, root: &Root) -> Result<Vec<String>> {
+        match self {
+            Self::All => Scope::All.names(root),
+            Self::Single { pool } => Ok(vec![pool]),
+        }
+    }
+}
+
 /// A pool, and the replicas of it that are meant.
 pub(super) struct Selected {
     pub(super) pool: Arc<Pool>,

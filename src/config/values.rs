@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, Unexpected, 
 use crate::http;
 
 /// The longest time that a setting may name; beyond it the clock could overflow.
-pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     from.deserialize_str(Time)

@@ -25,6 +25,7 @@ impl Command {
     fn read(pool: &Pool) -> Result<Self> {
         let root = pool.root.path().to_str().ok_or_else(|| {
             Error::config(format!("the root {} is not UTF-8", pool.root.path().display()))
+                .hint("php-fpm is told its path as text: move the root to another path")
         })?;
         let configured = &pool.settings.php.command;
         if configured.is_empty() {

@@ -1,7 +1,6 @@
 //! A generation's names on disk, and the file that makes php-fpm one.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,10 @@ use crate::socket;
 
 /// What marks the line of the generated file that holds its record.
 const RECORD: &str = "; record: ";
+
+/// Names are kept short enough for this many generations: a path that fits
+/// until the tenth deploy would fail at the worst of times.
+const ROOM: u32 = 99_999;
 
 /// One run of a replica: one master, one private socket, one release.
 ///
@@ -58,7 +61,7 @@ impl Generation {
     ) -> Result<Self> {
         let number = last + 1;
         let socket = private_name(&resolved.listen, number);
-        check_length(&socket)?;
+        check_length(&private_name(&resolved.listen, number.max(ROOM)))?;
         let or = |path: &Option<String>, default: &str| path.clone().unwrap_or(default.to_owned());
         Ok(Self {
             replica,
@@ -132,11 +135,10 @@ impl Generation {
     ) -> Result<PathBuf> {
         let path = conf_path(pool, self.replica, self.number);
         let text = self.file_text(pool, resolved, control_timeout)?;
-        let fail = |error: std::io::Error| {
-            Error::failed(format!("cannot write {}: {error}", path.display()))
-        };
-        let mut file = fs::File::create(&path).map_err(fail)?;
-        file.write_all(text.as_bytes()).map_err(fail)?;
+        if let Err(error) = fs::write(&path, text) {
+            let _ = socket::remove(&path); // half a record is none
+            return Err(Error::failed(format!("cannot write {}: {error}", path.display())));
+        }
         Ok(path)
     }
 
@@ -211,8 +213,10 @@ impl std::fmt::Display for Generation {
 pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
     let dir = pool.root.pid_dir();
     let entries = fs::read_dir(&dir).map_err(|error| {
-        Error::config(format!("cannot read {}: {error}", dir.display()))
-            .hint(format!("mkdir {}", dir.display()))
+        Error::config(format!("cannot read {}: {error}", dir.display())).hint(match error.kind() {
+            std::io::ErrorKind::NotFound => format!("mkdir {}", dir.display()),
+            _ => "it has to be a directory that you may read".to_owned(),
+        })
     })?;
     let prefix = format!("{}.", pool.name);
     let mut found: Vec<Generation> = entries
@@ -271,7 +275,7 @@ fn check_length(socket: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::config(format!(
-        "the path of the socket {} has {length} bytes; the kernel takes {} at most",
+        "the path of the socket {} would have {length} bytes, and the kernel takes {} at most",
         socket.display(),
         socket::PATH_MAX
     ))

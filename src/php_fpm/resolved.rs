@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -40,6 +41,12 @@ pub struct Resolved {
     pub start_servers: u32,
     /// Whether QUIT lets requests finish (`process_control_timeout` is not 0).
     pub stops_gently: bool,
+    /// `user`, which counts where root starts php-fpm.
+    pub user: Option<String>,
+    /// `group`, likewise.
+    pub group: Option<String>,
+    /// `opcache.file_cache`, where the section sets it.
+    pub file_cache: Option<PathBuf>,
 }
 
 impl Resolved {
@@ -79,34 +86,57 @@ async fn run(
 ) -> Result<Output> {
     let include = quoted(&pool.replica_conf(replica))?;
     let text = format!("include={include}\n[global]\nerror_log=/dev/null\nlog_level=notice\n");
-    let memfd = |error: std::io::Error| Error::failed(format!("memfd: {error}"));
-    let file = in_memory(&text).map_err(memfd)?;
+    let file = in_memory(&text).map_err(|error| memfd(&error))?;
     // php-fpm closes its stdin before it reads its configuration; this it does not.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let mut said = in_memory("").map_err(memfd)?;
+    ask(pool, command, &["--fpm-config", &path, "-tt"], Some(file), release).await
+}
+
+/// Asks php-fpm something that makes it print and end; pinned as it would be started. It keeps
+/// `file` open.
+pub(super) async fn ask(
+    pool: &Pool,
+    command: &Command,
+    args: &[&str],
+    file: Option<File>,
+    release: Option<&Release>,
+) -> Result<Output> {
+    let mut printed = in_memory("").map_err(|error| memfd(&error))?;
+    let mut said = in_memory("").map_err(|error| memfd(&error))?;
     let mut probe = tokio::process::Command::new(&command.program);
     probe
         .args(&command.args)
-        .args(["--fpm-config", &path, "-tt"])
+        .args(args)
         .current_dir(pool.root.path())
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(said.try_clone().map_err(memfd)?)
+        .stdout(printed.try_clone().map_err(|error| memfd(&error))?)
+        .stderr(said.try_clone().map_err(|error| memfd(&error))?)
         .kill_on_drop(true);
-    inherit(&mut probe, file);
+    if let Some(file) = file {
+        inherit(&mut probe, file);
+    }
     pin(&mut probe, pool, release)?;
     let status = match probe.spawn() {
         Ok(mut child) => tokio::time::timeout(TIMEOUT, child.wait()).await,
         Err(error) => return Err(cannot_run(pool, command, &error, &mut said)),
     };
     match status {
-        Ok(Ok(status)) => Ok(Output { status, stdout: Vec::new(), stderr: read_all(&mut said) }),
+        Ok(Ok(status)) => {
+            let (stdout, stderr) = (read_all(&mut printed), read_all(&mut said));
+            Ok(Output { status, stdout, stderr })
+        }
         Ok(Err(error)) => Err(cannot_run(pool, command, &error, &mut said)),
         Err(_) => {
-            Err(Error::config(format!("{} -tt did not end within {TIMEOUT:?}", command.program))
+            let asked = args.last().unwrap_or(&"");
+            let program = &command.program;
+            Err(Error::config(format!("{program} {asked} did not end within {TIMEOUT:?}"))
                 .hint(correct_command(pool)))
         }
     }
+}
+
+fn memfd(error: &std::io::Error) -> Error {
+    Error::failed(format!("memfd: {error}"))
 }
 
 /// Whether it is the program that is missing, or the pin that failed: the
@@ -178,9 +208,11 @@ fn parse(text: &str) -> Result<Resolved> {
         ["global", section] => *section,
         ["global"] | [] => return Err(Error::config("no pool section: expected one, like [www1]")),
         _ => {
-            let message = format!("{} pool sections, expected one", sections.len() - 1);
-            return Err(Error::config(message)
-                .hint("each replica is one php-fpm pool: put others into pools of their own"));
+            let found = sections[1..].join("] and [");
+            return Err(Error::config(format!(
+                "one pool section is expected, there are [{found}]"
+            ))
+            .hint("each replica is one php-fpm pool: put the others into files of their own"));
         }
     };
     let find = |section: &str, key: &str| {
@@ -193,6 +225,15 @@ fn parse(text: &str) -> Result<Resolved> {
         return Err(Error::config(message)
             .hint("give it a path, like the sample: listen = sockets/php-fpm-$pool.sock"));
     }
+    if listen.as_os_str().as_bytes().contains(&b':') {
+        let message = format!(
+            "[{section}] listens on {}, which php-fpm takes for an internet address",
+            listen.display()
+        );
+        return Err(
+            Error::config(message).hint("name a path without a colon, or move the root to one")
+        );
+    }
     let own = |key| find(section, key).map(str::to_owned);
     let timeout = find("global", "process_control_timeout").unwrap_or("0s");
     Ok(Resolved {
@@ -204,6 +245,13 @@ fn parse(text: &str) -> Result<Resolved> {
         status_path: own("pm.status_path"),
         start_servers: start_servers(&find, section),
         stops_gently: !["0", "0s"].contains(&timeout),
+        user: own("user"),
+        group: own("group"),
+        file_cache: ["php_admin_value", "php_value"]
+            .iter()
+            .find_map(|kind| find(section, &format!("{kind}[opcache.file_cache]")))
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
     })
 }
 
@@ -227,10 +275,14 @@ mod tests {
 [20-Nov-2026 07:28:01] NOTICE: \tprocess_control_timeout = 0s
 [20-Nov-2026 07:28:01] NOTICE:  
 [20-Nov-2026 07:28:01] NOTICE: [www1]
+[20-Nov-2026 07:28:01] NOTICE: \tuser = www-data
+[20-Nov-2026 07:28:01] NOTICE: \tgroup = undefined
 [20-Nov-2026 07:28:01] NOTICE: \tlisten = /srv/sockets/www1.sock
 [20-Nov-2026 07:28:01] NOTICE: \tpm.status_path = undefined
 [20-Nov-2026 07:28:01] NOTICE: \tping.path = /ping
 [20-Nov-2026 07:28:01] NOTICE: \tping.response = pong
+[20-Nov-2026 07:28:01] NOTICE: \tphp_value[memory_limit] = 3M
+[20-Nov-2026 07:28:01] NOTICE: \tphp_admin_value[opcache.file_cache] = /tmp/cache
 [20-Nov-2026 07:28:01] NOTICE: configuration file /dev/stdin test is successful
 ";
 
@@ -247,6 +299,8 @@ mod tests {
         let dynamic = SAMPLE
             .replace("ping.response = pong", "pm = dynamic\n[t] NOTICE: \tpm.start_servers = 3");
         assert_eq!(parse(&dynamic).unwrap().start_servers, 3);
+        assert_eq!((resolved.user.as_deref(), resolved.group), (Some("www-data"), None));
+        assert_eq!(resolved.file_cache, Some(PathBuf::from("/tmp/cache")));
     }
 
     #[test]

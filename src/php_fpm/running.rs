@@ -1,12 +1,17 @@
 //! What is true of a generation now, as the kernel tells it.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::Generation;
 use crate::error::{Error, Result};
-use crate::process::{self, Process};
+use crate::process::{self, Holders, Process};
 use crate::release::{self, Pinned};
 use crate::socket::{self, Name, Table};
+
+/// How long the socket of a process that is ending may outlive its files.
+const ENDING: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(2);
 
 /// A generation that somebody listens for.
 #[derive(Debug)]
@@ -31,45 +36,71 @@ impl Running {
 
 /// Looks whether a generation runs; None when nobody listens on its socket.
 pub fn look(generation: &Generation, table: &Table) -> Result<Option<Running>> {
-    let mut sockets = table.bound(&generation.bound).listeners;
-    if sockets.is_empty() {
-        // To take what lives for dead would remove its socket: ask it.
-        if !socket::is_listening(&generation.socket) {
-            return Ok(None);
-        }
-        sockets = Table::read().unwrap_or_default().bound(&generation.bound).listeners;
-    }
-    if sockets.is_empty() {
-        let path = generation.socket.display();
-        return Err(Error::failed(format!("{path} answers, but the kernel does not list it"))
-            .hint("its process runs in another network namespace, or the root was moved since it was started: run pools-manager where it was started"));
-    }
-    let by_file = process::read_pid_file(&generation.pid_file)
-        .and_then(|pid| Process::open(pid).ok())
-        .filter(|process| process.holds(&sockets) && process.is_php_fpm_master());
-    let master = if by_file.is_some() {
-        by_file
-    } else {
-        // No pid file, or it lies: the kernel knows who holds the socket.
-        let holders = process::holders(&sockets)
-            .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
-        if holders.master.is_none() && holders.children.is_empty() {
-            return stranger(generation, table);
-        }
-        holders.master
-    };
+    let sockets = listeners(generation, table)?;
+    let Some(holders) = holders(generation, &sockets)? else { return Ok(None) };
     let reachable = matches!(socket::read_name(&generation.socket), Ok(Name::Socket));
-    Ok(Some(Running { generation: generation.clone(), sockets, reachable, master }))
+    let generation = generation.clone();
+    Ok(Some(Running { generation, sockets, reachable, master: holders.master }))
 }
 
-/// Nobody whom we may look into holds the socket: it has ended just now, or it
-/// is another user's.
-fn stranger(generation: &Generation, table: &Table) -> Result<Option<Running>> {
-    let now = Table::read().unwrap_or_default();
-    if now.bound(&generation.bound).listeners != table.bound(&generation.bound).listeners {
-        return Ok(None);
+/// The inodes of the sockets that listen for it. To take what lives for dead
+/// would remove its socket: where the kernel lists none, it is asked.
+fn listeners(generation: &Generation, table: &Table) -> Result<Vec<u64>> {
+    let mut sockets = table.bound(&generation.bound).listeners;
+    if sockets.is_empty() && socket::is_listening(&generation.socket) {
+        sockets = Table::read().unwrap_or_default().bound(&generation.bound).listeners;
+        if sockets.is_empty() && socket::is_listening(&generation.socket) {
+            let path = generation.socket.display();
+            return Err(Error::failed(format!("{path} answers, but the kernel does not list it"))
+                .hint("its process runs in another network namespace, or the root was moved since it was started: run pools-manager where it was started"));
+        }
     }
+    Ok(sockets)
+}
+
+/// Who holds these sockets: the master at least, where its pid file is right.
+/// None when there are none, or when they have gone while we looked.
+fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> {
+    let by_file = process::read_pid_file(&generation.pid_file)
+        .and_then(|pid| Process::open(pid).ok())
+        .filter(|process| process.holds(sockets) && process.is_php_fpm_master());
+    if by_file.is_some() {
+        return Ok(Some(Holders { master: by_file, children: Vec::new() }));
+    }
+    // No pid file, or it lies: the kernel knows who holds the socket. A process
+    // that is ending holds nothing any more, and its socket is still there.
+    let deadline = Instant::now() + ENDING;
+    let mut listed = sockets.to_vec();
+    while listed.iter().any(|inode| sockets.contains(inode)) {
+        let holders = process::holders(sockets)
+            .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
+        if !holders.is_empty() {
+            return match generation.number {
+                0 if holders.are_strangers() => Err(other_program(generation, &holders)),
+                _ => Ok(Some(holders)),
+            };
+        }
+        if Instant::now() >= deadline {
+            return Err(stranger(generation));
+        }
+        std::thread::sleep(POLL);
+        listed = Table::read().unwrap_or_default().bound(&generation.bound).listeners;
+    }
+    Ok(None)
+}
+
+fn stranger(generation: &Generation) -> Error {
     let path = generation.bound.display();
-    Err(Error::config(format!("{path} is listened on by a process that is not yours"))
-        .hint("run pools-manager as the user who started it, or as root"))
+    Error::config(format!("{path} is listened on by a process that is not yours"))
+        .hint("run pools-manager as the user who started it, or as root")
+}
+
+/// Whoever has a mistake in `listen` must not have a database adopted, and stopped.
+fn other_program(generation: &Generation, holders: &Holders) -> Error {
+    let path = generation.bound.display();
+    let pids: Vec<String> = holders.children.iter().map(|it| it.pid().to_string()).collect();
+    let message =
+        format!("{path} is listened on by a program that is not php-fpm: pid {}", pids.join(", "));
+    Error::config(message)
+        .hint("correct `listen` in the php-fpm configuration, or end that program")
 }

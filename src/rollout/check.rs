@@ -3,14 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, access, statvfs};
 
 use super::observe::Observation;
 use crate::balancer::Balancer;
 use crate::error::{Error, Result};
 use crate::php_fpm::{Generation, Resolved};
 use crate::pool::Pool;
+use crate::process;
+use crate::socket::{self, Name, Table};
 use crate::step::{Id, Stage, Step};
+
+/// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
+const ROOM: u64 = 128 * 1024;
+/// The same in files, sockets and links.
+const ROOM_INODES: u64 = 32;
 
 /// Whether all that a plan starts can be written down, can listen, and can get its public name;
 /// and whether the balancer does what the plan tells it.
@@ -26,8 +33,9 @@ pub(super) async fn check_plan(
             && let Some(resolved) =
                 observation.replica(id.replica).and_then(|it| it.resolved.as_ref())
         {
-            check_names(observation)?;
+            check_names(observation.resolved())?;
             check_start(pool, *id, resolved)?;
+            check_is_ours(pool, observation, *id, resolved)?;
         }
     }
     let drains = steps().any(|step| matches!(step, Step::Drain { .. }));
@@ -38,12 +46,13 @@ pub(super) async fn check_plan(
 }
 
 /// A copy of another replica's file would take that one's place.
-fn check_names(observation: &Observation) -> Result<()> {
+pub(crate) fn check_names<'a>(
+    replicas: impl IntoIterator<Item = (u32, &'a Resolved)>,
+) -> Result<()> {
     let mut names = BTreeMap::new();
-    for replica in &observation.replicas {
-        let Some(resolved) = &replica.resolved else { continue };
-        if let Some(other) = names.insert(&resolved.listen, replica.number) {
-            let (number, name) = (replica.number, resolved.listen.display());
+    for (number, resolved) in replicas {
+        if let Some(other) = names.insert(&resolved.listen, number) {
+            let name = resolved.listen.display();
             let message = format!("replicas {other} and {number} both listen on {name}");
             return Err(Error::config(message).hint(format!(
                 "name each N.conf's section after itself, such as [www{number}] in {number}.conf: the sample's `listen` follows it"
@@ -70,13 +79,50 @@ fn check_start(pool: &Pool, id: Id, resolved: &Resolved) -> Result<()> {
     Ok(())
 }
 
+/// A copy of another pool would take that one's names away; and what runs without a record would
+/// run on for ever.
+fn check_is_ours(pool: &Pool, seen: &Observation, id: Id, resolved: &Resolved) -> Result<()> {
+    let Ok(Name::Link(target)) = socket::read_name(&resolved.listen) else { return Ok(()) };
+    let mut running = seen.replicas.iter().flat_map(|replica| &replica.running);
+    if running.any(|running| running.generation.socket == target) {
+        return Ok(());
+    }
+    let listeners = Table::read().unwrap_or_default().bound(&target).listeners;
+    let holders = process::holders(&listeners).unwrap_or_default();
+    let Some(holder) = holders.master.or(holders.children.into_iter().next()) else {
+        return Ok(());
+    };
+    let (conf, name) = (pool.replica_conf(id.replica), resolved.listen.display());
+    let (conf, target, pid) = (conf.display(), target.display(), holder.pid());
+    Err(Error::config(format!(
+        "{conf}: `listen` is {name}, which leads to {target} of pid {pid}: this pool has no record of that"
+    ))
+    .hint(format!(
+        "if that is another pool's, give this one names of its own; if its record in pid/ was removed, end it: kill -QUIT {pid}"
+    )))
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
 fn is_writable(dir: &Path, why: &str) -> Result<()> {
-    access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+    // With the dot, since a file may be writable too.
+    access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
         Error::config(format!("cannot create files in {}: {error}", dir.display()))
             .hint(format!("{why}: the directory has to be there, and writable for you"))
-    })
+    })?;
+    has_room(dir, why)
+}
+
+/// A disk that is full would be found when the old generation has been stopped.
+fn has_room(dir: &Path, why: &str) -> Result<()> {
+    let Ok(disk) = statvfs(dir) else { return Ok(()) };
+    // Some filesystems do not count inodes, and say 0 of 0.
+    let inodes = disk.f_files == 0 || disk.f_favail >= ROOM_INODES;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM && inodes {
+        return Ok(());
+    }
+    Err(Error::config(format!("the disk of {} is full", dir.display()))
+        .hint(format!("{why}: make room first; nothing was changed")))
 }

@@ -135,8 +135,10 @@ impl Execution<'_> {
         let idle = !self.done.busy.contains(&id);
         let running = self.running(id)?;
         let release = self.release_of(running);
-        php_fpm::stop(running, idle, self.drain_timeout).await?;
+        let stopped = php_fpm::stop(running, idle, self.drain_timeout).await;
+        // Also when it failed: it may have got half-way.
         self.done.stopped.insert(id.replica, release);
+        stopped?;
         let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
         if let Some(replica) = replica {
             replica.running.retain(|running| running.generation.number != id.generation);

@@ -16,11 +16,16 @@ pub(super) async fn check(pool: &Pool) -> Result<()> {
             "the replicas answer on their sockets: look at the web server, or correct monitor_url",
         )
     };
+    complaint(url).await?.map_or(Ok(()), |complaint| Err(failed(complaint)))
+}
+
+/// What is wrong with the answer; None when it is a success.
+pub(crate) async fn complaint(url: &str) -> Result<Option<String>> {
     let page = http::page(url).map_err(|error| error.within("monitor_url"))?;
     let client = http::build(http::builder(&page).timeout(TIMEOUT))?;
-    match client.get(page).send().await {
-        Ok(response) if response.status().is_success() => Ok(()),
-        Ok(response) => Err(failed(format!("answers {}", response.status()))),
-        Err(error) => Err(failed(format!("does not answer: {}", http::cause(&error)))),
-    }
+    Ok(match client.get(page).send().await {
+        Ok(response) if response.status().is_success() => None,
+        Ok(response) => Some(format!("answers {}", response.status())),
+        Err(error) => Some(format!("does not answer: {}", http::cause(&error))),
+    })
 }

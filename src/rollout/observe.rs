@@ -55,12 +55,17 @@ impl Observed {
         }
     }
 
+    /// The highest number that one of its generations has had.
+    pub fn last_number(&self) -> u32 {
+        let running = self.running.iter().map(|running| &running.generation);
+        running.chain(&self.ended).map(|generation| generation.number).max().unwrap_or_default()
+    }
+
     fn seen(&self) -> plan::Replica {
         let numbers = self.running.iter().map(|running| running.generation.number);
-        let ended = self.ended.iter().map(|generation| generation.number);
         plan::Replica {
             number: self.number,
-            last: numbers.clone().chain(ended).max().unwrap_or_default(),
+            last: self.last_number(),
             running: numbers.collect(),
             current: self.current().map(|running| running.generation.number),
             published: self.published,
@@ -99,6 +104,12 @@ impl Observation {
         self.replicas.iter().find(|replica| replica.number == number)
     }
 
+    /// What php-fpm makes of the configuration of those replicas of which it was asked.
+    pub fn resolved(&self) -> impl Iterator<Item = (u32, &Resolved)> {
+        let replicas = self.replicas.iter();
+        replicas.filter_map(|replica| Some((replica.number, replica.resolved.as_ref()?)))
+    }
+
     /// One generation that runs.
     pub fn running(&self, id: Id) -> Option<&Running> {
         let mut running = self.replica(id.replica)?.running.iter();
@@ -132,7 +143,18 @@ pub async fn observe(
         resolve(pool, pool.replicas().filter(unknown).collect(), ask.release),
         members,
     )?;
-    let table = read_table()?; // php-fpm has taken its time: look again
+    look(pool, resolved, members)
+}
+
+/// Looks at a pool, of which php-fpm (for some replicas, ascending) and the balancer have told
+/// what they know already.
+pub fn look(
+    pool: &Pool,
+    resolved: Vec<(u32, Resolved)>,
+    members: Vec<balancer::Member>,
+) -> Result<Observation> {
+    let records = php_fpm::discover(pool)?;
+    let table = read_table()?; // php-fpm has taken its time: an older one will not do
     let mut resolved = resolved.into_iter().peekable();
     let mut members = members.into_iter();
     let mut replicas = Vec::new();
@@ -156,7 +178,7 @@ fn observe_replica(
     let mut observed =
         Observed { number, resolved, running: vec![], ended: vec![], published: None, member };
     for generation in adopted.into_iter().chain(records) {
-        refuse_stranger(&generation)?;
+        refuse_stranger(&generation.public)?;
         match php_fpm::look(&generation, table)? {
             None if generation.number == 0 => {}
             None => observed.ended.push(generation),
@@ -174,10 +196,10 @@ fn observe_replica(
 }
 
 /// A file or a directory on the public name is not ours to replace.
-fn refuse_stranger(generation: &Generation) -> Result<()> {
-    match socket::read_name(&generation.public) {
+pub(crate) fn refuse_stranger(public: &Path) -> Result<()> {
+    match socket::read_name(public) {
         Ok(Name::Stranger) => {
-            let path = generation.public.display();
+            let path = public.display();
             Err(Error::config(format!("{path} is neither a socket nor a symlink"))
                 .hint("it is where a replica's public socket belongs: move it away"))
         }

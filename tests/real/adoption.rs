@@ -28,6 +28,7 @@ fn adopts(restart: &[&str]) {
     for load in loads {
         load.finish();
     }
+    site.apache_saw_no_error();
 }
 
 #[test]
@@ -74,4 +75,5 @@ fn takes_over_from_orphans(restart: &[&str]) {
     for load in loads {
         load.finish();
     }
+    site.apache_saw_no_error();
 }

@@ -94,6 +94,7 @@ fn a_reload_of_apache_during_a_rolling_restart_costs_nothing() {
         site.is_in_order_on(&format!("release{next}"));
     }
     pings.finish();
+    site.apache_saw_no_error();
 }
 
 fn cookie(replica: u64) -> String {

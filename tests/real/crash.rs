@@ -69,4 +69,5 @@ fn killed_and_repeated(strategy: &str, steps: &[Step]) {
     for load in loads {
         load.finish();
     }
+    site.apache_saw_no_error();
 }

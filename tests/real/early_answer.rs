@@ -32,7 +32,6 @@ fn works_on_during(command: &[&str]) {
     site.run(command).succeeds();
     for file in files {
         let text = fs::read_to_string(file).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "end"]);
+        assert_eq!(text, "slept for a second\n");
     }
 }

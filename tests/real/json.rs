@@ -107,7 +107,11 @@ fn what_fails_is_an_event_too() {
     let events = events(&ran.status(1).stdout);
     let failed = events.iter().find(|event| event["event"] == "stage_failed").unwrap();
     assert_eq!((&failed["stage"], &failed["replica"]), (&json!("starting"), &json!(1)));
-    let reason = "warm-up of generation 1 of replica 1, /bad.php: status 503";
+    let release = site.path("www/release1");
+    let reason = format!(
+        "warm-up of generation 1 of replica 1 on {}: /bad.php: status 503",
+        release.display()
+    );
     assert_eq!(failed["reason"], reason);
     assert_eq!(events.last().unwrap()["ok"], false);
 }

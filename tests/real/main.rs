@@ -8,10 +8,13 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
 mod adoption;
+mod bad_input;
 mod bad_release;
 mod balancer;
+mod check;
 mod crash;
 mod early_answer;
+mod full_disk;
 mod history;
 mod interrupt;
 mod json;

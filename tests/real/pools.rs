@@ -69,6 +69,7 @@ fn each_pool_has_its_own_command_and_release() {
     for load in www {
         load.finish();
     }
+    site.apache_saw_no_error();
 }
 
 #[test]

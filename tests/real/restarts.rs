@@ -56,4 +56,5 @@ fn restarts_lose_nothing(strategy: &str, bears: &Bears) {
         assert_eq!(releases.len(), 2, "{summary:#}");
     }
     site.run(&["status"]).succeeds();
+    site.apache_saw_no_error();
 }

@@ -14,6 +14,7 @@ mod owner;
 mod processes;
 mod program;
 mod ran;
+mod refusal;
 mod status;
 mod visitors;
 
@@ -26,10 +27,12 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) use files::Files;
 pub(crate) use hold::Held;
 pub(crate) use http::{Answer, Client};
 pub(crate) use installed::php_fpm;
 pub(crate) use load::Load;
+pub(crate) use processes::Process;
 pub(crate) use program::Program;
 pub(crate) use ran::Ran;
 
@@ -60,8 +63,13 @@ impl Site {
 
     /// The repository's sample, whose files can be changed before Apache reads them.
     pub(crate) fn prepared() -> Self {
+        Self::prepared_in("pm-")
+    }
+
+    /// The same, in a directory whose name begins so.
+    pub(crate) fn prepared_in(name: &str) -> Self {
         php_fpm();
-        Self { root: layout::copy_of_sample(), owner: None, apache: None }
+        Self { root: layout::copy_of_sample(name), owner: None, apache: None }
     }
 
     /// Starts Apache, and puts its port where the sample says 82.
@@ -112,7 +120,22 @@ impl Site {
     /// Runs `pools-manager` in the root, and lets it work.
     #[must_use]
     pub(crate) fn spawn(&self, args: &[&str]) -> Program {
-        Program::start(self.command(self.pools_manager()).args(args))
+        Program::start(&mut self.manager(args))
+    }
+
+    /// Runs `pools-manager`, after something about that has been changed.
+    #[must_use]
+    pub(crate) fn run_with(&self, args: &[&str], change: impl FnOnce(&mut Command)) -> Ran {
+        let mut manager = self.manager(args);
+        change(&mut manager);
+        Program::start(&mut manager).finish()
+    }
+
+    /// `pools-manager`, to be run in the root.
+    pub(crate) fn manager(&self, args: &[&str]) -> Command {
+        let mut manager = self.command(self.pools_manager());
+        manager.args(args);
+        manager
     }
 
     /// Runs `pools-manager` in the root as sudo does for this user.

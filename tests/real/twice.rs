@@ -25,6 +25,7 @@ fn no_script_runs_twice_and_no_form_gets_lost() {
         site.run(&["start", "single", "www", replica]).succeeds();
     }
     let sent = visitors.finish();
+    site.apache_saw_no_error();
 
     let mut times = BTreeMap::<u64, u64>::new();
     for line in fs::read_to_string(list).unwrap().lines() {

@@ -1,5 +1,7 @@
 //! What balancer-manager tells, whichever of its two documents told it.
 
+use std::path::Path;
+
 use super::section::{Columns, Problem, Section, column};
 use super::status::MemberStatus;
 use super::{html, xml};
@@ -89,6 +91,17 @@ impl Worker {
     pub fn retry_seconds(&self) -> u64 {
         let told = column(&self.columns, "retry").and_then(|value| value.parse().ok());
         told.unwrap_or(DEFAULT_RETRY)
+    }
+
+    /// The same, where the document tells it: the page does not.
+    pub fn told_retry_seconds(&self) -> Option<u64> {
+        column(&self.columns, "name").map(|_| self.retry_seconds())
+    }
+
+    /// The unix socket that it connects to; None where it tells none.
+    pub fn socket(&self) -> Option<&Path> {
+        let (socket, _) = self.name.strip_prefix("unix:")?.split_once('|')?;
+        Some(Path::new(socket))
     }
 
     fn from_columns(columns: Columns) -> Option<Self> {

@@ -118,7 +118,8 @@ impl Manager {
             }
             error => format!("the request to {self} failed: {}", http::cause(error)),
         };
-        Error::config(what).hint("start Apache, or correct the URL of balancer-manager")
+        Error::config(what)
+            .hint("start Apache, or correct the manager's URL (manager_url in pools-manager.toml)")
     }
 
     fn refused(&self, status: StatusCode, response: &Response) -> Error {

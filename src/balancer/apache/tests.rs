@@ -1,5 +1,7 @@
 //! The readers, on documents of a real Apache 2.4.71 and on damaged ones.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::document::{Snapshot, read};
@@ -44,6 +46,9 @@ fn the_xml_is_read_whole() {
     assert_eq!(first.name, "unix:/srv/site/sockets/php-fpm-www1.sock|fcgi://pool-1");
     assert_eq!((first.elected, first.busy, first.retry_seconds()), (4, 0, 3));
     assert!(first.status.is_in_error());
+    assert_eq!(first.socket().unwrap(), Path::new("/srv/site/sockets/php-fpm-www1.sock"));
+    assert_eq!(first.told_retry_seconds(), Some(3));
+    assert_eq!(snapshot(HTML, "phpfpmlb").workers[0].told_retry_seconds(), None);
     assert_eq!(pool.workers[1].retry_seconds(), 60);
     assert_eq!(pool.workers[1].status.to_string(), "Init Ign Dis Err");
     assert!(pool.workers[2].status.is_draining());

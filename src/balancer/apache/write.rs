@@ -139,7 +139,7 @@ impl Apache {
 
     fn read_only(&self) -> Error {
         Error::config(format!("balancer {:?} is read-only: it has no nonce", self.balancer))
-            .hint("remove nonce=None from its ProxySet in Apache's configuration")
+            .hint("remove nonce=None from its ProxySet in Apache's configuration, or use a strategy that does not drain (--strategy swap)")
     }
 
     fn ignored(&self, index: usize, flags: &[(Flag, bool)]) -> Error {
@@ -161,7 +161,7 @@ fn forbid_failing_sessions(now: &Snapshot) -> Result<()> {
              fail its sessions' requests",
             now.name
         ))
-        .hint("set nofailover=Off, or use a strategy that does not drain"));
+        .hint("set nofailover=Off, or use a strategy that does not drain (--strategy swap)"));
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ const TELL: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 3;
 /// How long an idle generation may take to say so, also when the deadline has passed. It takes
 /// about 1 ms.
-const ANSWER: Duration = Duration::from_millis(100);
+const ANSWER: Duration = Duration::from_secs(1);
 
 impl Execution<'_> {
     /// Waits until nothing is queued or accepted on the generation's socket,

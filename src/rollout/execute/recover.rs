@@ -86,7 +86,7 @@ impl Execution<'_> {
             return;
         }
         for (replica, release) in std::mem::take(&mut self.done.stopped) {
-            if self.done.fresh.contains_key(&replica) || !self.keep_floor {
+            if self.runs(replica) || !self.keep_floor {
                 continue;
             }
             if let Some(gone) = release.as_ref().filter(|release| !release.is_there()) {
@@ -101,6 +101,12 @@ impl Execution<'_> {
                 self.discard_unpublished().await;
             }
         }
+    }
+
+    fn runs(&self, replica: u32) -> bool {
+        let old = self.observation.replica(replica).into_iter().flat_map(|it| &it.running);
+        let mut all = old.chain(self.done.fresh.get(&replica));
+        all.any(|running| socket::is_listening(&running.generation.socket))
     }
 
     async fn start_again(&mut self, replica: u32, release: Option<Release>) -> Result<()> {
@@ -122,7 +128,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    fn warn(&mut self, text: String) {
+    pub(super) fn warn(&mut self, text: String) {
         self.report.event(&Event::Warning { text });
     }
 

@@ -47,7 +47,9 @@ impl Execution<'_> {
                 Ok(())
             }
             Err(error) => {
-                discard(&generation).await?;
+                if let Err(left) = discard(&generation).await {
+                    self.warn(left.to_string());
+                }
                 Err(error)
             }
         }

@@ -9,10 +9,10 @@ use tempfile::TempDir;
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 
-/// A root with a copy of the sample.
-pub(super) fn copy_of_sample() -> TempDir {
+/// A root with a copy of the sample, in a directory whose name begins so.
+pub(super) fn copy_of_sample(name: &str) -> TempDir {
     // In /tmp, whatever TMPDIR says: the name of a socket has 107 bytes at most.
-    let root = tempfile::Builder::new().prefix("pm-").tempdir_in("/tmp").unwrap();
+    let root = tempfile::Builder::new().prefix(name).tempdir_in("/tmp").unwrap();
     // The account that runs PHP has to get in.
     fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
     for dir in ["etc", "www"] {

@@ -22,16 +22,22 @@ impl Site {
     pub(crate) fn owned_by_ordinary_user(mut self) -> Self {
         if geteuid().is_root() {
             let user = User::from_name("nobody").unwrap().unwrap();
-            // The build may be in a directory that others cannot enter.
-            let program = self.path("bin/pools-manager");
-            fs::create_dir(self.path("bin")).unwrap();
-            fs::copy(POOLS_MANAGER, &program).unwrap();
-            fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+            self.copy_of_program();
             let owner = Owner { uid: user.uid, gid: user.gid };
             owner.takes(self.root.path());
             self.owner = Some(owner);
         }
         self
+    }
+
+    /// The program where everybody can run it: the build may be in a directory that others cannot
+    /// enter.
+    pub(crate) fn copy_of_program(&self) -> PathBuf {
+        let program = self.path("bin/pools-manager");
+        fs::create_dir(self.path("bin")).unwrap();
+        fs::copy(POOLS_MANAGER, &program).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        program
     }
 
     /// The user who runs the site.

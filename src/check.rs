@@ -1,0 +1,119 @@
+//! Verifies all that can be verified without changing anything: what `check` shows.
+//!
+//! No lock is taken, no file written, the balancer is only read, and php-fpm is only made to print
+//! (`-tt`, `-i`). First everything is asked, as much as possible at once; then each theme judges
+//! what is known by then. What cannot be found out is no reason to leave out the rest.
+
+mod account;
+mod balancer;
+mod between;
+mod configuration;
+mod directory;
+mod finding;
+mod monitor;
+mod php_fpm;
+mod release;
+mod replicas;
+mod sockets;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+pub use between::compare;
+pub use finding::{Checked, Finding, Level, Topic};
+
+use crate::error::Error;
+use crate::lock;
+use crate::pool::Pool;
+use crate::rollout::look;
+use crate::root::Root;
+use balancer::Behind;
+
+/// What was found in the root, apart from its pools.
+#[derive(Debug, Serialize)]
+pub struct RootChecked {
+    /// The root.
+    pub root: PathBuf,
+    /// Whether there is no error.
+    pub ok: bool,
+    /// What was looked at.
+    pub topics: Vec<Checked>,
+}
+
+/// A replica, and the public socket name that it has.
+type Listens = (u32, PathBuf);
+
+/// What was found in a pool.
+#[derive(Debug, Serialize)]
+pub struct PoolChecked {
+    /// Its name.
+    pub pool: String,
+    /// Whether there is no error.
+    pub ok: bool,
+    /// What was looked at.
+    pub topics: Vec<Checked>,
+    #[serde(skip)]
+    listens: Vec<Listens>,
+}
+
+/// Checks what all pools share.
+pub fn check_root(root: &Root) -> RootChecked {
+    let topics = vec![directory::check_pid_dir(root)];
+    RootChecked { root: root.path().to_owned(), ok: is_ok(&topics), topics }
+}
+
+/// A pool whose own files are not in order: nothing else is known of it.
+pub fn broken_pool(name: &str, error: Error) -> PoolChecked {
+    let topics = vec![configuration::broken(error)];
+    PoolChecked { pool: name.to_owned(), ok: false, topics, listens: Vec::new() }
+}
+
+/// Checks a pool. `turns` limits how many pools ask php-fpm at once.
+pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
+    let at_work = lock::holder(&pool.lock_file());
+    let current = release::current(pool);
+    let wanted = match &current {
+        Some((Ok(release), _)) => Some(release.clone()),
+        _ => None,
+    };
+    // Where nothing could be mounted, php-fpm is asked all the same.
+    let pinnable = wanted.clone().filter(|_| matches!(current, Some((_, Ok(())))));
+    let (answers, snapshot) =
+        tokio::join!(php_fpm::ask(pool, pinnable, turns), balancer::read(pool));
+    let resolved = answers.as_ref().map(php_fpm::Answers::resolved).unwrap_or_default();
+    let account = answers.as_ref().ok().and_then(php_fpm::Answers::account);
+    let looked = look(pool, resolved.clone(), Vec::new());
+    // One that has begun meanwhile may have been half way through when we looked.
+    let at_work = at_work.or_else(|| lock::holder(&pool.lock_file()));
+    let (observation, trouble) = match looked {
+        Ok(observation) => (Some(observation), None),
+        Err(error) => (None, Some(error.into())),
+    };
+    let seen = observation.as_ref().map(|it| replicas::see(pool, it)).unwrap_or_default();
+    let behind = |replica| Behind {
+        replica,
+        public: resolved.iter().find(|(n, _)| *n == replica).map(|(_, it)| &*it.listen),
+        seen: seen.iter().find(|it| it.replica == replica).filter(|_| at_work.is_none()),
+    };
+    let behind: Vec<_> = pool.replicas().map(behind).collect();
+    let mut topics = vec![
+        configuration::check(pool),
+        php_fpm::check(pool, answers),
+        release::check(pool, current, account.as_ref()),
+        sockets::check(pool, &resolved, observation.as_ref(), trouble),
+        balancer::check(pool, snapshot, &behind),
+        monitor::check(pool, seen.iter().any(replicas::Seen::is_published)).await,
+    ];
+    if observation.is_some() {
+        topics.push(replicas::check(&seen, wanted.as_ref(), at_work.as_ref()));
+    }
+    let listens = resolved.into_iter().map(|(replica, it)| (replica, it.listen)).collect();
+    PoolChecked { pool: pool.name.clone(), ok: is_ok(&topics), topics, listens }
+}
+
+fn is_ok(topics: &[Checked]) -> bool {
+    topics.iter().all(|checked| checked.level < Level::Error)
+}

@@ -1,0 +1,209 @@
+//! The balancer and its members.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::finding::{Checked, Finding, Topic};
+use super::replicas::Seen;
+use crate::balancer::apache::{Apache, Snapshot, Worker};
+use crate::config::Strategy;
+use crate::error::Result;
+use crate::pool::Pool;
+
+/// How many links are followed from a member's socket to a public name.
+const MAX_LINKS: usize = 8;
+
+/// Reads the balancer; None where there is none.
+pub(super) async fn read(pool: &Pool) -> Option<Result<Snapshot>> {
+    let apache = pool.settings.apache.as_ref()?;
+    let driver = Apache::new(&apache.manager_url, &apache.balancer_name, apache.member_urls());
+    Some(match driver {
+        Ok(driver) => driver.read().await,
+        Err(error) => Err(error),
+    })
+}
+
+/// What is known of the replica behind a member.
+#[derive(Debug)]
+pub(super) struct Behind<'a> {
+    pub(super) replica: u32,
+    /// Its public socket name, where php-fpm accepts its configuration.
+    pub(super) public: Option<&'a Path>,
+    /// None where it could not be looked at, or where a command is at work on it.
+    pub(super) seen: Option<&'a Seen>,
+}
+
+/// `behind` has one entry for each replica, ascending.
+pub(super) fn check(
+    pool: &Pool,
+    snapshot: Option<Result<Snapshot>>,
+    behind: &[Behind<'_>],
+) -> Checked {
+    let Some(apache) = &pool.settings.apache else {
+        return Checked::new(Topic::Balancer, ["none".to_owned()], []);
+    };
+    let snapshot = match snapshot {
+        Some(Ok(snapshot)) => snapshot,
+        Some(Err(error)) => return Checked::new(Topic::Balancer, [], [error.into()]),
+        None => return Checked::new(Topic::Balancer, [], []),
+    };
+    let members = apache.member_urls().iter().zip(behind);
+    let members = members.filter_map(|(url, behind)| Some((snapshot.worker(url)?, behind)));
+    let members: Vec<_> = members.collect();
+    let mut notes = vec!["apache".to_owned()];
+    let mut findings: Vec<Finding> = as_a_whole(&snapshot, pool.settings.strategy());
+    for (worker, behind) in &members {
+        findings.extend(retries(worker));
+        findings.extend(behind.public.and_then(|public| elsewhere(worker, behind.replica, public)));
+        findings.extend(out_of_use(worker, behind));
+        notes.extend(taken_out(worker));
+    }
+    findings.extend(nobody_serves(&members));
+    Checked::new(Topic::Balancer, notes, findings)
+}
+
+fn as_a_whole(snapshot: &Snapshot, strategy: Strategy) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let name = &snapshot.name;
+    // A swap drains nothing; `stop` of one replica does.
+    let refused = match strategy {
+        Strategy::Rolling => Finding::error,
+        Strategy::Swap => Finding::warning,
+    };
+    if snapshot.nonce.is_none() {
+        findings.push(refused(
+            format!("balancer {name:?} is read-only: it has no nonce"),
+            "remove nonce=None from its ProxySet in Apache's configuration".to_owned(),
+        ));
+    }
+    if snapshot.is_sticky() && snapshot.forbids_failover() {
+        findings.push(refused(
+            format!("balancer {name:?} has sticky sessions and nofailover=On: no member can be drained without failing its sessions' requests"),
+            "set nofailover=Off, or strategy = \"swap\", which does not drain".to_owned(),
+        ));
+    }
+    findings
+}
+
+fn retries(worker: &Worker) -> Option<Finding> {
+    let seconds = worker.told_retry_seconds().filter(|seconds| *seconds > 0)?;
+    let url = &worker.url;
+    Some(Finding::warning(
+        format!(
+            "member {url} has retry={seconds}: after one failure Apache leaves it out for {seconds} seconds, and cannot be told otherwise"
+        ),
+        "add retry=0 to its BalancerMember in Apache's configuration",
+    ))
+}
+
+/// Whether the member connects to something else than the replica's public socket name.
+fn elsewhere(worker: &Worker, replica: u32, public: &Path) -> Option<Finding> {
+    let (url, right) = (&worker.url, public.display());
+    let Some(socket) = worker.socket() else {
+        return Some(Finding::warning(
+            format!(
+                "member {url} names no unix socket: whether it leads to replica {replica} cannot be told"
+            ),
+            format!("write it as BalancerMember \"unix:{right}|{url}\""),
+        ));
+    };
+    let shown = socket.display();
+    match canonical(socket) {
+        Some(_) if leads_to(socket, public) => None,
+        Some(_) => Some(Finding::error(
+            format!(
+                "member {url} connects to {shown}, which is not the socket of replica {replica}"
+            ),
+            format!(
+                "its socket is {right}: correct the BalancerMember, or the order of member_urls"
+            ),
+        )),
+        None => Some(Finding::warning(
+            format!("member {url} connects to {shown}, whose directory is not here"),
+            format!(
+                "the socket of replica {replica} is {right}: correct the BalancerMember, unless Apache runs where that has another path"
+            ),
+        )),
+    }
+}
+
+/// Follows links until one is the public name, which is a link itself.
+fn leads_to(socket: &Path, public: &Path) -> bool {
+    let public = canonical(public);
+    let mut at = canonical(socket);
+    for _ in 0..MAX_LINKS {
+        if at == public {
+            return true;
+        }
+        let Some(here) = at else { return false };
+        let Ok(target) = fs::read_link(&here) else { return false };
+        at = canonical(&here.parent().unwrap_or(Path::new("/")).join(target));
+    }
+    false
+}
+
+/// The path of a name in a directory without links, whatever the name itself is.
+fn canonical(name: &Path) -> Option<PathBuf> {
+    Some(fs::canonicalize(name.parent()?).ok()?.join(name.file_name()?))
+}
+
+fn out_of_use(worker: &Worker, behind: &Behind<'_>) -> Option<Finding> {
+    behind.seen.filter(|seen| seen.is_published())?;
+    let (url, replica) = (&worker.url, behind.replica);
+    let Worker { status, .. } = worker;
+    let what = match () {
+        () if worker.is_used() || is_taken_out(worker) => return None,
+        () if status.is_draining() => "drained",
+        () => "in error",
+    };
+    let message = format!("member {url} is {what} ({status}), though replica {replica} runs");
+    Some(Finding::warning(message, "run pools-manager start"))
+}
+
+/// Stopped or disabled by the operator, or by a health check.
+fn is_taken_out(worker: &Worker) -> bool {
+    let status = &worker.status;
+    !worker.is_used() && !status.is_draining() && (status.is_stopped() || !status.is_in_error())
+}
+
+fn taken_out(worker: &Worker) -> Option<String> {
+    is_taken_out(worker).then(|| format!("member {} is taken out: {}", worker.url, worker.status))
+}
+
+fn nobody_serves(members: &[(&Worker, &Behind<'_>)]) -> Option<Finding> {
+    let published = |behind: &Behind<'_>| behind.seen.is_some_and(Seen::is_published);
+    let serves = members.iter().any(|(worker, behind)| worker.is_used() && published(behind));
+    let somebody_runs = members.iter().any(|(_, behind)| published(behind));
+    (somebody_runs && !serves).then(|| {
+        Finding::error(
+            "no member of a replica that runs is in use: visitors get 503",
+            "run pools-manager start; what you have taken out yourself, put back in balancer-manager",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_compared_by_where_it_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("sockets")).unwrap();
+        let public = at("sockets/www1.sock");
+        std::os::unix::fs::symlink("www1.g7.sock", &public).unwrap();
+        std::os::unix::fs::symlink("sockets", at("link")).unwrap();
+        std::os::unix::fs::symlink("link/www1.sock", at("apache.sock")).unwrap();
+        std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+        for same in
+            ["sockets/www1.sock", "link/../sockets/www1.sock", "link/www1.sock", "apache.sock"]
+        {
+            assert!(leads_to(&at(same), &public), "{same}");
+        }
+        // The private socket is the right one only until the next restart.
+        for other in ["sockets/www1.g7.sock", "sockets/www2.sock", "loop", "none/www1.sock"] {
+            assert!(!leads_to(&at(other), &public), "{other}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `pools-manager.toml`, and the files of the replicas beside it.
+
+use std::fs;
+use std::path::Path;
+
+use super::finding::{Checked, Finding, Topic};
+use crate::error::Error;
+use crate::pool::Pool;
+
+/// The pool's files as they could be read.
+pub(super) fn check(pool: &Pool) -> Checked {
+    let dir = pool.replica_conf(1);
+    let names = fs::read_dir(dir.parent().unwrap_or(Path::new("/"))).into_iter().flatten();
+    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let count = pool.replica_count;
+    let note = format!("{count} replica{}", if count == 1 { "" } else { "s" });
+    Checked::new(Topic::Configuration, [note], unused(count, names))
+}
+
+/// Nothing else can be said of a pool whose files are not in order.
+pub(super) fn broken(error: Error) -> Checked {
+    Checked::new(Topic::Configuration, [], [error.into()])
+}
+
+/// Files behind a gap in the numbers, which look like replicas and are none.
+fn unused(count: u32, names: impl Iterator<Item = String>) -> Option<Finding> {
+    let number = |name: String| name.strip_suffix(".conf")?.parse::<u32>().ok();
+    let first = names.filter_map(number).filter(|number| *number > count).min()?;
+    let missing = count + 1;
+    Some(Finding::warning(
+        format!("{first}.conf is no replica, because there is no {missing}.conf"),
+        format!("replicas are counted up to the first gap: rename it to {missing}.conf"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_behind_a_gap_is_found() {
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let sample = names(&["1.conf", "2.conf", "pool.conf", "0.conf", "3.conf.bak"]);
+        assert_eq!(unused(2, sample.into_iter()), None);
+        let gap = unused(2, names(&["5.conf", "1.conf", "4.conf", "2.conf"]).into_iter()).unwrap();
+        assert_eq!(gap.message, "4.conf is no replica, because there is no 3.conf");
+    }
+}

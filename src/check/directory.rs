@@ -1,0 +1,95 @@
+//! A directory in which files and sockets are made: `pid/`, and that of the sockets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, StatVfs, access, statvfs};
+
+use super::finding::{Checked, Finding, Topic};
+use crate::root::Root;
+
+/// A generation needs a few kilobytes.
+const LEAST_BYTES: u64 = 1 << 20;
+/// And four files; its sockets have inodes too.
+const LEAST_INODES: u64 = 100;
+
+/// The root's `pid/`, and the pools' locks in it.
+pub(super) fn check_pid_dir(root: &Root) -> Checked {
+    let dir = root.pid_dir();
+    let findings = check(&dir).into_iter().chain(others_locks(&dir));
+    Checked::new(Topic::PidDirectory, [dir.display().to_string()], findings)
+}
+
+/// Locks that another user has left, root perhaps.
+fn others_locks(dir: &Path) -> Vec<Finding> {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let locks = files.filter(|path| path.extension() == Some("lock".as_ref()));
+    let is_shut = |path: &PathBuf| access(path, Access::READ_OK | Access::WRITE_OK).is_err();
+    let mut shut: Vec<PathBuf> = locks.filter(is_shut).collect();
+    shut.sort();
+    let told = shut.into_iter().map(|path| {
+        Finding::error(
+            format!("cannot lock {}: it is not writable for you", path.display()),
+            "another user has run pools-manager here: run it as the same one always (chown)",
+        )
+    });
+    told.collect()
+}
+
+/// Whether files can be made in it.
+pub(super) fn check(dir: &Path) -> Vec<Finding> {
+    let shown = dir.display();
+    // With the dot, since a file may be writable too.
+    if let Err(error) = access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK) {
+        return vec![Finding::error(
+            format!("cannot write to {shown}: {error}"),
+            "it has to be there (mkdir), and to be writable for you (chown)",
+        )];
+    }
+    statvfs(dir).map(|space| scarce(dir, &space)).unwrap_or_default()
+}
+
+/// Filesystems that have no fixed number of inodes say 0 of 0.
+fn scarce(dir: &Path, space: &StatVfs) -> Vec<Finding> {
+    let shown = dir.display();
+    let bytes = space.f_bavail.saturating_mul(space.f_frsize);
+    let warn = |what: String| {
+        Finding::warning(
+            format!("only {what} left on the filesystem of {shown}"),
+            "make room: a generation writes its configuration and its pid file",
+        )
+    };
+    let mut findings = Vec::new();
+    if bytes < LEAST_BYTES {
+        findings.push(warn(format!("{} KiB are", bytes >> 10)));
+    }
+    if space.f_files > 0 && space.f_favail < LEAST_INODES {
+        findings.push(warn(format!("{} inodes are", space.f_favail)));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scarce_at(kib: u64, inodes: u64, files: u64) -> Vec<String> {
+        let mut space = statvfs("/").unwrap();
+        (space.f_frsize, space.f_bavail) = (1024, kib);
+        (space.f_favail, space.f_files) = (inodes, files);
+        scarce(Path::new("/srv/pid"), &space).into_iter().map(|finding| finding.message).collect()
+    }
+
+    #[test]
+    fn too_little_space_is_found() {
+        assert!(scarce_at(1024, 100, 1000).is_empty());
+        assert!(scarce_at(1024, 0, 0).is_empty());
+        assert_eq!(
+            scarce_at(1023, 99, 1000),
+            [
+                "only 1023 KiB are left on the filesystem of /srv/pid",
+                "only 99 inodes are left on the filesystem of /srv/pid",
+            ]
+        );
+    }
+}

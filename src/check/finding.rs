@@ -1,0 +1,169 @@
+//! What was looked at, and what was found.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, or may work, but not as well as it could.
+    Warning,
+    /// A command would fail, or requests do.
+    Error,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "OK",
+            Self::Warning => "Warning",
+            Self::Error => "Error",
+        })
+    }
+}
+
+/// Something that is not as it should be, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is; never [`Level::Ok`].
+    pub level: Level,
+    /// What is wrong and where, in one sentence without a final full stop.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Finding {
+    /// A command would fail, or requests do.
+    pub(super) fn error(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { level: Level::Error, message: message.into(), help: Some(help.into()) }
+    }
+
+    /// It works, or may work, but not as well as it could.
+    pub(super) fn warning(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { level: Level::Warning, message: message.into(), help: Some(help.into()) }
+    }
+}
+
+/// What would make a command fail.
+impl From<Error> for Finding {
+    fn from(error: Error) -> Self {
+        Self { level: Level::Error, message: error.message, help: error.hint }
+    }
+}
+
+/// What a line of the output is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// The root's directory `pid/`.
+    PidDirectory,
+    /// `pools-manager.toml` and the replicas' files.
+    Configuration,
+    /// php-fpm, and what it makes of the replicas' files.
+    PhpFpm,
+    /// The symlink, the release behind it, and the directory on which it is mounted.
+    Release,
+    /// The directory of the sockets, and their names.
+    Sockets,
+    /// The balancer and its members.
+    Balancer,
+    /// `monitor_url`.
+    Monitor,
+    /// What runs.
+    Replicas,
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PidDirectory => "Directory pid",
+            Self::Configuration => "Configuration",
+            Self::PhpFpm => "PHP-FPM",
+            Self::Release => "Release",
+            Self::Sockets => "Sockets",
+            Self::Balancer => "Balancer",
+            Self::Monitor => "Monitor",
+            Self::Replicas => "Replicas",
+        })
+    }
+}
+
+/// One line of the output, and what stands below it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// What it is about.
+    pub topic: Topic,
+    /// That of the worst finding.
+    pub level: Level,
+    /// What is good to know, and no finding.
+    pub notes: Vec<String>,
+    /// What is not as it should be; each one once.
+    pub findings: Vec<Finding>,
+}
+
+impl Checked {
+    pub(super) fn new(
+        topic: Topic,
+        notes: impl IntoIterator<Item = String>,
+        findings: impl IntoIterator<Item = Finding>,
+    ) -> Self {
+        let notes = notes.into_iter().collect();
+        let mut checked = Self { topic, level: Level::Ok, notes, findings: Vec::new() };
+        for finding in findings {
+            if !checked.findings.contains(&finding) {
+                checked.level = checked.level.max(finding.level);
+                checked.findings.push(finding);
+            }
+        }
+        checked
+    }
+}
+
+/// Tells what is so of several replicas once: each finding of one replica is told for all
+/// replicas that have the same one.
+pub(super) fn by_replica(found: impl IntoIterator<Item = (u32, Finding)>) -> Vec<Finding> {
+    let mut groups: Vec<(Vec<u32>, Finding)> = Vec::new();
+    for (replica, finding) in found {
+        match groups.iter_mut().find(|(_, known)| *known == finding) {
+            Some((replicas, _)) => replicas.push(replica),
+            None => groups.push((vec![replica], finding)),
+        }
+    }
+    let told = groups.into_iter().map(|(replicas, finding)| {
+        let replicas: Vec<String> = replicas.iter().map(u32::to_string).collect();
+        let message = format!("replica {}: {}", replicas.join(", "), finding.message);
+        Finding { message, ..finding }
+    });
+    told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_of_several_replicas_is_told_once() {
+        let one = Finding::warning("it is slow", "hurry");
+        let other = Finding::error("it is dead", "bury it");
+        let found = [(1, one.clone()), (2, other), (3, one)];
+        let told: Vec<_> = by_replica(found).into_iter().map(|it| it.message).collect();
+        assert_eq!(told, ["replica 1, 3: it is slow", "replica 2: it is dead"]);
+    }
+
+    #[test]
+    fn the_worst_finding_decides() {
+        let finding = Finding::warning("it is slow", "hurry");
+        assert_eq!(Checked::new(Topic::Release, [], []).level, Level::Ok);
+        let twice = Checked::new(Topic::Release, [], [finding.clone(), finding.clone()]);
+        assert_eq!((twice.level, twice.findings.len()), (Level::Warning, 1));
+        let worse = [finding, Finding::error("it is dead", "bury it")];
+        assert_eq!(Checked::new(Topic::Release, [], worse).level, Level::Error);
+    }
+}

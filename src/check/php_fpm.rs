@@ -1,0 +1,175 @@
+//! php-fpm, and what it makes of the replicas' files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::account::Account;
+use super::finding::{Checked, Finding, Topic, by_replica};
+use crate::error::Result;
+use crate::php_fpm::{Command, Installed, Resolved};
+use crate::pool::Pool;
+use crate::release::Release;
+
+/// What php-fpm has said.
+#[derive(Debug)]
+pub(super) struct Answers {
+    program: String,
+    installed: Result<Installed>,
+    /// For each replica, ascending.
+    resolved: Vec<(u32, Result<Resolved>)>,
+}
+
+/// Asks php-fpm everything at once, as it would be started on `release`.
+pub(super) async fn ask(
+    pool: &Arc<Pool>,
+    release: Option<Release>,
+    turns: &Semaphore,
+) -> Result<Answers> {
+    let _turn = turns.acquire().await;
+    let command = Arc::new(Command::of(pool)?);
+    let mut asked = JoinSet::new();
+    for replica in pool.replicas() {
+        let (pool, command, release) = (Arc::clone(pool), Arc::clone(&command), release.clone());
+        asked.spawn(async move {
+            (replica, Resolved::read(&pool, &command, replica, release.as_ref()).await)
+        });
+    }
+    let installed = Installed::read(pool, &command, release.as_ref()).await;
+    let mut resolved = asked.join_all().await;
+    resolved.sort_by_key(|(replica, _)| *replica);
+    Ok(Answers { program: command.program.clone(), installed, resolved })
+}
+
+impl Answers {
+    /// What the replicas' files come to, where php-fpm accepts them.
+    pub(super) fn resolved(&self) -> Vec<(u32, Resolved)> {
+        let accepted =
+            |(replica, it): &(u32, Result<Resolved>)| Some((*replica, it.as_ref().ok()?.clone()));
+        self.resolved.iter().filter_map(accepted).collect()
+    }
+
+    /// The account that runs PHP; the first replica's, where they differ.
+    pub(super) fn account(&self) -> Option<Account> {
+        let (_, resolved) = self.resolved().into_iter().next()?;
+        match &resolved.user {
+            Some(user) => Account::named(user, resolved.group.as_deref()),
+            None => Some(Account::own()),
+        }
+    }
+}
+
+/// What is to be said of php-fpm.
+pub(super) fn check(pool: &Pool, answers: Result<Answers>) -> Checked {
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(error) => return Checked::new(Topic::PhpFpm, [], [error.into()]),
+    };
+    let current_dir = pool.settings.php.pinning.as_ref().map(|(_, current_dir)| &**current_dir);
+    let resolved = answers.resolved();
+    let mut notes = Vec::new();
+    let mut findings = Vec::new();
+    let mut shared = None;
+    match answers.installed {
+        Ok(installed) => {
+            notes.push(installed.version);
+            shared = installed.file_cache.as_deref().and_then(|it| shared_cache(it, current_dir));
+        }
+        Err(error) => findings.push(error.into()),
+    }
+    notes.push(answers.program);
+    findings.extend(answers.resolved.into_iter().filter_map(|(_, it)| it.err()).map(Finding::from));
+    let of_sections = resolved
+        .iter()
+        .flat_map(|(replica, it)| section(it, current_dir).map(|finding| (*replica, finding)));
+    findings.extend(by_replica(of_sections.collect::<Vec<_>>()));
+    findings.extend(shared);
+    notes.extend(own_paths(&resolved));
+    Checked::new(Topic::PhpFpm, notes, findings)
+}
+
+fn section<'a>(
+    resolved: &Resolved,
+    current_dir: Option<&'a Path>,
+) -> impl Iterator<Item = Finding> + use<'a> {
+    let stop = (!resolved.stops_gently).then(|| {
+        Finding::warning(
+            "process_control_timeout is 0: a php-fpm that is started by other means cuts its requests when it is stopped",
+            "set process_control_timeout = 60s in [global]; generations get the drain timeout for now",
+        )
+    });
+    let cache = resolved.file_cache.as_deref().and_then(|it| shared_cache(it, current_dir));
+    stop.into_iter().chain(cache)
+}
+
+/// Two releases under the same path would share it. Below the mount point each one has its own.
+fn shared_cache(cache: &Path, current_dir: Option<&Path>) -> Option<Finding> {
+    let current_dir = current_dir?;
+    (!cache.starts_with(current_dir)).then(|| {
+        Finding::warning(
+            format!(
+                "opcache.file_cache is {}: all releases share it, so a new one may run the old one's code",
+                cache.display()
+            ),
+            format!(
+                "leave it unset, or put it into the release: {}",
+                PathBuf::from(current_dir).join("...").display()
+            ),
+        )
+    })
+}
+
+/// Without a path of the operator's, generations get one of ours.
+fn own_paths(resolved: &[(u32, Resolved)]) -> Vec<String> {
+    let any = |is_unset: fn(&Resolved) -> bool| resolved.iter().any(|(_, it)| is_unset(it));
+    let unset = [
+        ("ping.path", any(|it| it.ping_path.is_none())),
+        ("pm.status_path", any(|it| it.status_path.is_none())),
+    ];
+    let unset = unset.into_iter().filter(|(_, is_unset)| *is_unset);
+    unset.map(|(name, _)| format!("{name} is not set: one of our own is used")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved() -> Resolved {
+        Resolved {
+            section: "www1".to_owned(),
+            listen: "/srv/www1.sock".into(),
+            pid: None,
+            ping_path: Some("/ping".to_owned()),
+            ping_response: "pong".to_owned(),
+            status_path: Some("/status".to_owned()),
+            start_servers: 1,
+            stops_gently: true,
+            user: None,
+            group: None,
+            file_cache: None,
+        }
+    }
+
+    #[test]
+    fn a_cache_inside_of_the_release_is_its_own() {
+        let current_dir = Some(Path::new("/srv/www/current"));
+        let found = |cache: &str, dir| shared_cache(Path::new(cache), dir).is_some();
+        assert!(found("/var/cache/php", current_dir));
+        assert!(found("/srv/www/current2", current_dir));
+        assert!(!found("/srv/www/current/cache", current_dir));
+        assert!(!found("/var/cache/php", None));
+    }
+
+    #[test]
+    fn a_section_that_is_in_order_has_no_finding() {
+        let dir = Some(Path::new("/srv/www/current"));
+        assert_eq!(section(&resolved(), dir).count(), 0);
+        assert!(own_paths(&[(1, resolved())]).is_empty());
+        let file_cache = Some("/var/cache/php".into());
+        let bad = Resolved { stops_gently: false, ping_path: None, file_cache, ..resolved() };
+        assert_eq!(section(&bad, dir).count(), 2);
+        assert_eq!(own_paths(&[(1, bad)]), ["ping.path is not set: one of our own is used"]);
+    }
+}

@@ -1,0 +1,294 @@
+//! What runs: whether it is what should run, and whether its names lead to it.
+
+use std::path::{Path, PathBuf};
+
+use super::finding::{Checked, Finding, Topic};
+use crate::lock::Holder;
+use crate::php_fpm::Running;
+use crate::pool::Pool;
+use crate::release::{Pinned, Release};
+use crate::rollout::{Observation, Observed};
+use crate::socket::{self, Name};
+
+const START: &str = "run pools-manager start";
+const RESTART: &str = "run pools-manager restart";
+
+/// What the kernel says of a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) replica: u32,
+    /// The generations that run, ascending.
+    running: Vec<u32>,
+    /// The one that its public name leads to.
+    published: Option<u32>,
+    name: Leads,
+    /// Whether the master of the one that serves is alive.
+    has_master: bool,
+    /// What the one that serves sees; None where releases are not pinned.
+    pinned: Option<Pinned>,
+}
+
+/// Where a public socket name leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Leads {
+    /// It is not there: the replica was stopped, or never started.
+    Absent,
+    /// To a generation of its own replica.
+    Home,
+    /// To another replica.
+    Lent(u32),
+    /// To where nobody listens.
+    Nowhere(PathBuf),
+}
+
+impl Seen {
+    /// Whether requests reach a process of it.
+    pub(super) fn is_published(&self) -> bool {
+        self.published.is_some()
+    }
+
+    /// The one that serves, or would.
+    fn current(&self) -> Option<u32> {
+        self.published.or(self.running.last().copied())
+    }
+}
+
+/// Reads where the public names lead.
+pub(super) fn see(pool: &Pool, observation: &Observation) -> Vec<Seen> {
+    let current_dir = pool.settings.php.pinning.as_ref().map(|(_, current_dir)| &**current_dir);
+    let all = &observation.replicas;
+    all.iter().map(|observed| seen(observed, all, current_dir)).collect()
+}
+
+fn seen(observed: &Observed, all: &[Observed], current_dir: Option<&Path>) -> Seen {
+    let current = observed.current();
+    Seen {
+        replica: observed.number,
+        running: observed.running.iter().map(|running| running.generation.number).collect(),
+        published: observed.published,
+        name: leads(observed, all),
+        has_master: current.is_some_and(|running| running.master.is_some()),
+        pinned: current.zip(current_dir).and_then(|(running, dir)| running.pinned(dir)),
+    }
+}
+
+fn leads(observed: &Observed, all: &[Observed]) -> Leads {
+    if observed.published.is_some() {
+        return Leads::Home;
+    }
+    let records = observed.running.iter().map(|running| &running.generation).chain(&observed.ended);
+    let resolved = observed.resolved.as_ref().map(|resolved| resolved.listen.clone());
+    let public = resolved.or(records.last().map(|record| record.public.clone()));
+    match public.map(|public| (socket::read_name(&public), public)) {
+        Some((Ok(Name::Link(target)), _)) => {
+            let is_target = |running: &Running| running.generation.socket == target;
+            let owner = all.iter().find(|other| other.running.iter().any(is_target));
+            owner.map_or(Leads::Nowhere(target), |owner| Leads::Lent(owner.number))
+        }
+        Some((Ok(Name::Socket), public)) => Leads::Nowhere(public),
+        _ => Leads::Absent,
+    }
+}
+
+/// `wanted` is the release that the symlink names. While another command is at work, all that
+/// could be found may be right the next moment.
+pub(super) fn check(seen: &[Seen], wanted: Option<&Release>, at_work: Option<&Holder>) -> Checked {
+    let running = seen.iter().filter(|replica| !replica.running.is_empty()).count();
+    let mut notes = vec![match running {
+        0 => "none runs".to_owned(),
+        some => format!("{some} of {} run", seen.len()),
+    }];
+    if let Some(holder) = at_work {
+        notes.push(format!("a command is at work: {holder}"));
+        return Checked::new(Topic::Replicas, notes, []);
+    }
+    notes.extend(wanted.and_then(|wanted| not_yet(seen, wanted)));
+    let of_each = seen.iter().flat_map(|replica| one(replica, running > 0));
+    Checked::new(Topic::Replicas, notes, of_each.chain(different(seen)))
+}
+
+fn one(seen: &Seen, others_run: bool) -> Vec<Finding> {
+    let number = seen.replica;
+    let Some(current) = seen.current() else {
+        return not_running(seen, others_run).into_iter().collect();
+    };
+    let mut findings = Vec::new();
+    if !seen.is_published() {
+        findings.push(match seen.name {
+            Leads::Lent(to) => Finding::warning(
+                format!(
+                    "replica {number} runs, but its public socket name is lent to replica {to}"
+                ),
+                START,
+            ),
+            _ => Finding::error(
+                format!("replica {number} runs, but its public socket name does not lead to it"),
+                START,
+            ),
+        });
+    }
+    let beside = seen.running.iter().filter(|&&generation| generation != current);
+    findings.extend(beside.map(|generation| {
+        let message =
+            format!("generation {generation} of replica {number} runs beside generation {current}");
+        Finding::warning(message, START)
+    }));
+    if !seen.has_master {
+        let message = format!("the master of replica {number} is dead, its children serve on");
+        findings.push(Finding::warning(message, RESTART));
+        return findings;
+    }
+    findings.extend(match &seen.pinned {
+        Some(Pinned::Deleted(path)) => Some(Finding::error(
+            format!("replica {number} runs a release that has been deleted: {}", path.display()),
+            RESTART,
+        )),
+        Some(Pinned::Nothing) => {
+            let message = format!("replica {number} is not pinned to a release");
+            Some(Finding::warning(message, RESTART))
+        }
+        Some(Pinned::Release(_)) | None => None,
+    });
+    findings
+}
+
+/// A pool of which nothing runs may have been stopped; a name that leads nowhere tells that it
+/// has not.
+fn not_running(seen: &Seen, others_run: bool) -> Option<Finding> {
+    let number = seen.replica;
+    let message = match &seen.name {
+        Leads::Nowhere(target) => {
+            let target = target.file_name().unwrap_or_default().display();
+            format!(
+                "replica {number} does not run, though its public socket name leads to {target}"
+            )
+        }
+        Leads::Lent(to) => {
+            format!("replica {number} does not run; its name is lent to replica {to}")
+        }
+        Leads::Absent | Leads::Home if others_run => format!("replica {number} does not run"),
+        Leads::Absent | Leads::Home => return None,
+    };
+    Some(Finding::warning(message, START))
+}
+
+fn different(seen: &[Seen]) -> Option<Finding> {
+    let releases: Vec<_> = seen.iter().filter_map(|it| Some((it.replica, release(it)?))).collect();
+    if releases.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+        return None;
+    }
+    let told = releases
+        .iter()
+        .map(|(replica, release)| format!("replica {replica} {}", release.path.display()));
+    let told = told.collect::<Vec<_>>().join(", ");
+    Some(Finding::warning(format!("the replicas run different releases: {told}"), RESTART))
+}
+
+fn release(seen: &Seen) -> Option<&Release> {
+    match &seen.pinned {
+        Some(Pinned::Release(release)) => Some(release),
+        _ => None,
+    }
+}
+
+/// Between the move of the symlink and the restart, that is no fault.
+fn not_yet(seen: &[Seen], wanted: &Release) -> Option<String> {
+    let behind = seen.iter().filter_map(release).any(|release| release != wanted);
+    behind.then(|| {
+        "not all on the release that the symlink names: restart takes them there".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::finding::Level;
+
+    fn release(ino: u64) -> Release {
+        Release { path: format!("/srv/release{ino}").into(), dev: 1, ino }
+    }
+
+    fn well(replica: u32) -> Seen {
+        Seen {
+            replica,
+            running: vec![4],
+            published: Some(4),
+            name: Leads::Home,
+            has_master: true,
+            pinned: Some(Pinned::Release(release(1))),
+        }
+    }
+
+    fn gone(replica: u32, name: Leads) -> Seen {
+        let running = Vec::new();
+        Seen { running, published: None, name, has_master: false, pinned: None, ..well(replica) }
+    }
+
+    fn found(seen: &[Seen]) -> Vec<(Level, String)> {
+        let checked = check(seen, Some(&release(1)), None);
+        checked.findings.into_iter().map(|it| (it.level, it.message)).collect()
+    }
+
+    #[test]
+    fn a_pool_that_is_well_or_stopped_has_no_finding() {
+        assert_eq!(found(&[well(1), well(2)]), []);
+        assert_eq!(found(&[gone(1, Leads::Absent), gone(2, Leads::Absent)]), []);
+    }
+
+    #[test]
+    fn what_does_not_run_is_found() {
+        let warning = |text: &str| vec![(Level::Warning, text.to_owned())];
+        assert_eq!(found(&[well(1), gone(2, Leads::Absent)]), warning("replica 2 does not run"));
+        let nowhere = Leads::Nowhere("/srv/sockets/www1.g4.sock".into());
+        let told = "replica 1 does not run, though its public socket name leads to www1.g4.sock";
+        assert_eq!(found(&[gone(1, nowhere)]), warning(told));
+        let told = "replica 1 does not run; its name is lent to replica 2";
+        assert_eq!(found(&[gone(1, Leads::Lent(2)), well(2)]), warning(told));
+    }
+
+    #[test]
+    fn what_a_crash_leaves_is_found() {
+        let beside = Seen { running: vec![4, 5], ..well(1) };
+        let unreached = Seen { published: None, name: Leads::Absent, ..well(2) };
+        let lent = Seen { published: None, name: Leads::Lent(1), ..well(3) };
+        let headless = Seen { has_master: false, pinned: None, ..well(4) };
+        let told = [
+            (Level::Warning, "generation 5 of replica 1 runs beside generation 4"),
+            (Level::Error, "replica 2 runs, but its public socket name does not lead to it"),
+            (Level::Warning, "replica 3 runs, but its public socket name is lent to replica 1"),
+            (Level::Warning, "the master of replica 4 is dead, its children serve on"),
+        ];
+        let told = told.map(|(level, text)| (level, text.to_owned()));
+        assert_eq!(found(&[beside, unreached, lent, headless]), told);
+    }
+
+    #[test]
+    fn what_they_run_is_compared() {
+        let pinned = |replica, pinned| Seen { pinned: Some(pinned), ..well(replica) };
+        let deleted = pinned(1, Pinned::Deleted("/srv/release0".into()));
+        let told = [
+            (Level::Error, "replica 1 runs a release that has been deleted: /srv/release0"),
+            (Level::Warning, "replica 2 is not pinned to a release"),
+            (
+                Level::Warning,
+                "the replicas run different releases: replica 3 /srv/release1, replica 4 /srv/release2",
+            ),
+        ];
+        let told = told.map(|(level, text)| (level, text.to_owned()));
+        let other = pinned(4, Pinned::Release(release(2)));
+        assert_eq!(found(&[deleted, pinned(2, Pinned::Nothing), well(3), other]), told);
+        let checked = check(&[well(1)], Some(&release(2)), None);
+        let note = "not all on the release that the symlink names: restart takes them there";
+        assert_eq!((checked.level, checked.notes[1].as_str()), (Level::Ok, note));
+    }
+
+    #[test]
+    fn what_is_under_way_is_no_finding() {
+        let (command, since) = ("restart".to_owned(), "2026".to_owned());
+        let holder = Holder { pid: 7, command, since };
+        let checked = check(&[gone(1, Leads::Lent(2)), well(2)], None, Some(&holder));
+        assert_eq!(checked.findings, []);
+        let note = "a command is at work: pid 7, \"restart\", since 2026";
+        assert_eq!(checked.notes, ["1 of 2 run", note]);
+    }
+}

@@ -1,0 +1,33 @@
+//! Everything that an operator can get wrong. Each mistake is told in words that help, with exit
+//! status 2; nothing is changed, and the site that runs serves on.
+
+mod arguments;
+mod balancer;
+mod directories;
+mod names;
+mod output;
+mod php_fpm;
+mod pid_files;
+mod pools;
+mod release;
+mod roots;
+mod settings;
+
+use super::site::Site;
+
+/// The directory of the pool "www".
+const POOL: &str = "etc/php/fpm/redundant-pools/www";
+const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+const POOL_CONF: &str = "etc/php/fpm/redundant-pools/www/pool.conf";
+
+/// A site that serves release 1.
+fn running() -> Site {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    site
+}
+
+/// `error: WHAT`, and what to do about it.
+fn error(what: &str, help: &str) -> String {
+    format!("error: {what}\n  help: {help}\n")
+}

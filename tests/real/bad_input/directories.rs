@@ -1,0 +1,125 @@
+//! The directories that hold sockets and pid files: missing, not directories, or not ours.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use nix::unistd::{User, geteuid};
+
+use super::super::site::{Program, Site};
+use super::{POOL, POOL_CONF, error, running};
+
+const LOCK_HELP: &str =
+    "the directory pid/ in the root has to be there, and it and the file writable for you";
+
+#[test]
+fn a_pid_directory_that_is_missing_or_none() {
+    let site = running();
+    site.while_moved_away("pid", || {
+        let cannot = |why: &str| error(&format!("cannot lock ROOT/pid/www.lock: {why}"), LOCK_HELP);
+        for command in [&["start"][..], &["restart"], &["stop"]] {
+            site.refuses(command, &cannot("No such file or directory (os error 2)"));
+        }
+        fs::write(site.path("pid"), "").unwrap();
+        site.refuses(&["restart"], &cannot("Not a directory (os error 20)"));
+        let what = "cannot read ROOT/pid: Not a directory (os error 20)";
+        let help = "it has to be a directory that you may read";
+        site.refuses(&["status"], &error(what, help));
+        fs::remove_file(site.path("pid")).unwrap();
+        let what = "cannot read ROOT/pid: No such file or directory (os error 2)";
+        site.refuses(&["status"], &error(what, "mkdir ROOT/pid"));
+    });
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release1");
+}
+
+#[test]
+fn a_directory_that_the_configuration_names_is_missing_or_none() {
+    let site = running();
+    let conf = format!("{POOL}/1.conf");
+    let cannot = |dir: &str, why: &str, what_for: &str| {
+        error(
+            &format!("ROOT/{conf}: cannot create files in ROOT/{dir}: {why}"),
+            &format!("{what_for} there: the directory has to be there, and writable for you"),
+        )
+    };
+    let why = |dir| match dir {
+        "absent" => "No such file or directory (os error 2)",
+        _ => "Not a directory (os error 20)",
+    };
+    for dir in ["absent", "www/release1/ping.php"] {
+        let commands = [&["restart"][..], &["restart", "--strategy", "swap"]];
+        site.while_changed(POOL_CONF, "listen = sockets", &format!("listen = {dir}"), || {
+            let stderr = cannot(dir, why(dir), "`listen` puts the socket");
+            for command in commands {
+                site.refuses(command, &stderr);
+            }
+        });
+        site.while_changed(&conf, "pid = pid", &format!("pid = {dir}"), || {
+            let stderr = cannot(dir, why(dir), "`pid` puts the pid file");
+            for command in commands {
+                site.refuses(command, &stderr);
+            }
+        });
+    }
+}
+
+/// To root all directories are writable.
+#[test]
+fn a_directory_that_is_not_writable() {
+    let site = Site::prepared().owned_by_ordinary_user().serve();
+    site.run(&["start"]).succeeds();
+    let denied = "Permission denied (os error 13)";
+    let writable = "the directory has to be there, and writable for you";
+    while_read_only(&site.path("sockets"), || {
+        let what = format!("ROOT/{POOL}/1.conf: cannot create files in ROOT/sockets: {denied}");
+        let help = format!("`listen` puts the socket there: {writable}");
+        site.refuses(&["restart"], &error(&what, &help));
+    });
+    while_read_only(&site.path("pid"), || {
+        let what = format!("cannot create files in ROOT/pid: {denied}");
+        let help = format!("what runs is recorded there: {writable}");
+        site.refuses(&["restart"], &error(&what, &help));
+        // Nobody has held the lock of a pool that has never been started.
+        fs::rename(site.path("pid/www.lock"), site.path("lock")).unwrap();
+        let what = format!("cannot lock ROOT/pid/www.lock: {denied}");
+        site.refuses(&["restart"], &error(&what, LOCK_HELP));
+    });
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release1");
+}
+
+/// Whoever runs the command as somebody else can see nothing of what runs, and change nothing.
+#[test]
+fn a_site_that_is_somebody_elses() {
+    if !geteuid().is_root() {
+        return; // nobody else can become somebody else
+    }
+    let site = running();
+    let program = site.copy_of_program();
+    let nobody = User::from_name("nobody").unwrap().unwrap();
+    let as_nobody = |args: &[&str]| {
+        let mut command = site.command(&program);
+        command.args(args).uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
+        Program::start(&mut command).finish()
+    };
+    let denied = "Permission denied (os error 13)";
+    for command in ["start", "restart", "stop"] {
+        let ran = site.unchanged_by(|| as_nobody(&[command]));
+        let what = format!("cannot lock ROOT/pid/www.lock: {denied}");
+        assert_eq!(site.shown(&ran.stderr), error(&what, LOCK_HELP));
+        ran.status(2);
+    }
+    let ran = site.unchanged_by(|| as_nobody(&["status"]));
+    let what = "ROOT/sockets/php-fpm-www1.g1.sock is listened on by a process that is not yours";
+    let help = "run pools-manager as the user who started it, or as root";
+    assert_eq!(site.shown(&ran.stderr), error(what, help));
+    ran.status(2);
+}
+
+fn while_read_only(dir: &Path, then: impl FnOnce()) {
+    fs::set_permissions(dir, Permissions::from_mode(0o555)).unwrap();
+    then();
+    fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
+}

@@ -1,0 +1,183 @@
+//! Names that are ours, and lead to something that is not.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::super::site::{Site, wait_for};
+use super::{POOL, POOL_CONF, SETTINGS, error, running};
+
+const SOCKET: &str = "sockets/php-fpm-www1.sock";
+const LOCK: &str = "pid/www.lock";
+
+/// Replica 2 serves alone meanwhile.
+#[test]
+fn something_else_on_the_public_name_of_a_socket() {
+    let site = running();
+    let stderr = error(
+        &format!("ROOT/{SOCKET} is neither a socket nor a symlink"),
+        "it is where a replica's public socket belongs: move it away",
+    );
+    let name = site.path(SOCKET);
+    let commands = [
+        &["start"][..],
+        &["restart"],
+        &["restart", "--strategy", "swap"],
+        &["restart", "single", "www", "2"],
+        &["stop"],
+        &["status"],
+    ];
+    fs::remove_file(&name).unwrap();
+    fs::write(&name, "precious").unwrap();
+    for command in commands {
+        site.refuses(command, &stderr);
+    }
+    assert_eq!(fs::read_to_string(&name).unwrap(), "precious");
+    fs::remove_file(&name).unwrap();
+    fs::create_dir(&name).unwrap();
+    for command in commands {
+        site.refuses(command, &stderr);
+    }
+    fs::remove_dir(&name).unwrap();
+
+    // That what runs has lost its name is made good.
+    site.run(&["start"]).prints(
+        "Redundant pool \"www\"...\n  \
+         Replica 2 is already running\n  \
+         Starting replica 1  [OK]\n",
+    );
+    assert_eq!(site.generations(), [1, 1]);
+    site.is_in_order_on("release1");
+}
+
+/// This test plays the database that somebody has named in `listen`: had the manager taken it for a
+/// php-fpm that was left without its master, it would end it.
+#[test]
+fn another_program_that_listens_on_a_public_name() {
+    let site = Site::new();
+    let database = UnixListener::bind(site.path("sockets/database.sock")).unwrap();
+    site.replace(POOL_CONF, "php-fpm-$pool.sock", "database.sock");
+    let pid = std::process::id();
+    let stderr = error(
+        &format!(
+            "ROOT/sockets/database.sock is listened on by a program that is not php-fpm: pid {pid}"
+        ),
+        "correct `listen` in the php-fpm configuration, or end that program",
+    );
+    for command in [&["start"][..], &["restart"], &["stop"], &["status"]] {
+        site.refuses(command, &stderr);
+    }
+    drop(database);
+}
+
+/// A pool that was made by copying another one.
+#[test]
+fn a_public_name_that_is_another_pools() {
+    let site = running();
+    let copy = "etc/php/fpm/redundant-pools/copy";
+    let stderr = of_nobody(copy, site.masters()[0]);
+    for file in ["1.conf", "2.conf"] {
+        site.write(&format!("{copy}/{file}"), &site.read(&format!("{POOL}/{file}")));
+    }
+    let settings = site.read(SETTINGS);
+    let (php, _balancer) = settings.split_once("[apache]").unwrap();
+    site.write(&format!("{copy}/pools-manager.toml"), php);
+    for command in [&["start", "single", "copy"][..], &["restart", "single", "copy"]] {
+        site.refuses(command, &stderr);
+    }
+    site.run(&["stop", "single", "copy"]).succeeds();
+    fs::remove_dir_all(site.path(copy)).unwrap();
+    site.is_in_order_on("release1");
+}
+
+/// Somebody has cleaned up: what runs is found by its name alone.
+#[test]
+fn a_pool_whose_records_were_removed() {
+    let site = running();
+    let masters = site.masters();
+    let stderr = of_nobody(POOL, masters[0]);
+    for replica in [1, 2] {
+        fs::remove_file(site.path(&format!("pid/www.{replica}.g1.conf"))).unwrap();
+    }
+    for command in [&["start"][..], &["restart"], &["restart", "--strategy", "swap"]] {
+        site.refuses(command, &stderr);
+    }
+    for master in masters {
+        kill_process(master, Signal::QUIT).unwrap();
+    }
+    wait_for("the end of php-fpm", || site.php_fpm().is_empty().then_some(()));
+    site.run(&["start"]).succeeds();
+    site.is_in_order_on("release1");
+}
+
+/// What is said of replica 1, whose public name leads to what the pool knows nothing of.
+fn of_nobody(pool: &str, master: Pid) -> String {
+    let pid = master.as_raw_nonzero();
+    error(
+        &format!(
+            "ROOT/{pool}/1.conf: `listen` is ROOT/{SOCKET}, which leads to ROOT/sockets/php-fpm-www1.g1.sock of pid {pid}: this pool has no record of that"
+        ),
+        &format!(
+            "if that is another pool's, give this one names of its own; if its record in pid/ was removed, end it: kill -QUIT {pid}"
+        ),
+    )
+}
+
+#[test]
+fn something_else_on_the_public_name_of_a_pid_file() {
+    let site = running();
+    let name = site.path("pid/php-fpm-www1.pid");
+    fs::remove_file(&name).unwrap();
+    fs::create_dir(&name).unwrap();
+    site.refuses(
+        &["restart"],
+        &error(
+            &format!(
+                "ROOT/{POOL}/1.conf: `pid` is ROOT/pid/php-fpm-www1.pid, which is a directory"
+            ),
+            "a pid file belongs there: move it away",
+        ),
+    );
+    fs::remove_dir(&name).unwrap();
+    // A link to somewhere else is replaced, and where it led to is left alone.
+    site.write("precious", "1\n");
+    symlink("../precious", &name).unwrap();
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release1");
+    fs::remove_file(&name).unwrap();
+    symlink("../precious", &name).unwrap();
+    site.run(&["stop"]).succeeds();
+    assert_eq!(site.read("precious"), "1\n");
+    site.run(&["start"]).succeeds();
+    site.is_in_order_on("release1");
+    assert_eq!(site.read("precious"), "1\n");
+}
+
+#[test]
+fn something_else_in_the_place_of_the_lock() {
+    let site = running();
+    let stderr = error(
+        &format!("ROOT/{LOCK} is not a regular file, so it cannot be the lock"),
+        "move it away: pools-manager writes this file itself",
+    );
+    let commands = [&["start"][..], &["restart"], &["stop"]];
+    site.write("precious", "precious");
+    let lock = site.path(LOCK);
+    fs::remove_file(&lock).unwrap();
+    for target in ["../precious", "absent"] {
+        symlink(target, &lock).unwrap();
+        for command in commands {
+            site.refuses(command, &stderr);
+        }
+        fs::remove_file(&lock).unwrap();
+    }
+    assert_eq!(site.read("precious"), "precious");
+    fs::create_dir(&lock).unwrap();
+    for command in commands {
+        site.refuses(command, &stderr);
+    }
+    fs::remove_dir(&lock).unwrap();
+    site.run(&["restart"]).succeeds();
+}

@@ -1,0 +1,83 @@
+//! Pid files that lie: nobody is signalled but who holds the socket.
+
+use std::process::{Child, Command};
+
+use super::super::site::Site;
+use super::running;
+
+#[test]
+fn what_a_pid_file_of_ours_says_is_checked() {
+    let site = running();
+    let bystander = Bystander::new();
+    let lies = bystander.lies();
+    for (lie, generation) in lies.iter().zip(1..) {
+        for replica in [1, 2] {
+            site.write(&format!("pid/www.{replica}.g{generation}.pid"), lie);
+        }
+        site.run(&["status", "-q"]).succeeds();
+        site.run(&["restart"]).succeeds();
+        site.is_in_order_on("release1");
+    }
+    let generation = lies.len() + 1;
+    site.write(&format!("pid/www.1.g{generation}.pid"), &bystander.pid());
+    site.run(&["stop"]).succeeds();
+    assert!(site.php_fpm().is_empty());
+    bystander.lives();
+}
+
+#[test]
+fn what_a_pid_file_of_an_adopted_master_says_is_checked() {
+    let site = Site::new();
+    let bystander = Bystander::new();
+    let commands = [&["restart"][..], &["restart", "--strategy", "swap"], &["stop"]];
+    for (lie, command) in bystander.lies().iter().zip(commands.into_iter().cycle()) {
+        for replica in [1, 2] {
+            site.start_by_hand(replica);
+            site.write(&format!("pid/php-fpm-www{replica}.pid"), lie);
+        }
+        site.run(command).succeeds();
+        if command != ["stop"] {
+            site.is_in_order_on("release1");
+            site.run(&["stop"]).succeeds();
+        }
+        assert!(site.php_fpm().is_empty());
+    }
+    bystander.lives();
+}
+
+/// A program that has nothing to do with it.
+struct Bystander(Child);
+
+impl Bystander {
+    fn new() -> Self {
+        Self(Command::new("sleep").arg("600").spawn().unwrap())
+    }
+
+    fn pid(&self) -> String {
+        format!("{}\n", self.0.id())
+    }
+
+    /// What may stand in a pid file that is not true.
+    fn lies(&self) -> Vec<String> {
+        let far = "99999999999999999999\n".to_owned();
+        vec![
+            "garbage".to_owned(),
+            String::new(),
+            "1\n".to_owned(),
+            "-1".to_owned(),
+            far,
+            self.pid(),
+        ]
+    }
+
+    fn lives(mut self) {
+        assert_eq!(self.0.try_wait().unwrap(), None);
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

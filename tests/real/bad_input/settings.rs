@@ -1,0 +1,308 @@
+//! What can be wrong in `pools-manager.toml`: the error names the file and the line.
+
+use std::fs;
+
+use super::super::site::Site;
+use super::{POOL, SETTINGS, error, running};
+
+/// A change of the sample, and what comes of it.
+struct Mistake {
+    /// What is replaced.
+    from: &'static str,
+    by: &'static str,
+    /// What stands in the line that is named.
+    at: &'static str,
+    what: &'static str,
+    help: &'static str,
+}
+
+#[test]
+fn a_key_that_is_unknown_missing_or_there_twice() {
+    refuses_all(&[
+        Mistake {
+            from: "member_urls =",
+            by: "menber_urls =",
+            at: "menber_urls",
+            what: "unknown key `menber_urls`",
+            help: "did you mean `member_urls`?",
+        },
+        Mistake {
+            from: "[apache]",
+            by: "[apachee]",
+            at: "[apachee]",
+            what: "unknown key `apachee`",
+            help: "did you mean `apache`?",
+        },
+        Mistake {
+            from: "balancer_name =",
+            by: "frobnicate =",
+            at: "frobnicate",
+            what: "unknown key `frobnicate`",
+            help: "what can stand here: `manager_url`, `balancer_name`, `member_urls`",
+        },
+        Mistake {
+            from: "[php]\n",
+            by: "",
+            at: "current_dir =",
+            what: "unknown key `current_dir`",
+            help: "what can stand here: `php`, `apache`, `rollout`",
+        },
+        Mistake {
+            from: "balancer_name = \"phpfpmlb\"\n",
+            by: "",
+            at: "[apache]",
+            what: "missing key `balancer_name`",
+            help: "add it below this line: [apache]",
+        },
+        Mistake {
+            from: "balancer_name = \"phpfpmlb\"",
+            by: "manager_url = \"http://localhost/\"",
+            at: "manager_url = \"http://localhost/\"",
+            what: "duplicate key",
+            help: "correct this line: manager_url = \"http://localhost/\"",
+        },
+        Mistake {
+            from: "current_dir = \"www/current\"\n",
+            by: "",
+            at: "[php]",
+            what: "[php] has current_release_symlink but no current_dir",
+            help: "current_dir names the empty directory on which the release is mounted",
+        },
+    ]);
+}
+
+#[test]
+fn a_value_of_the_wrong_type_or_no_toml_at_all() {
+    let name =
+        |by, what, help| Mistake { from: "balancer_name = \"phpfpmlb\"", by, at: by, what, help };
+    refuses_all(&[
+        name(
+            "balancer_name = 3",
+            "invalid type: integer `3`, expected a string",
+            "correct this line: balancer_name = 3",
+        ),
+        name(
+            "balancer_name = phpfpmlb",
+            "string values must be quoted, expected literal string",
+            "correct this line: balancer_name = phpfpmlb",
+        ),
+        name(
+            "balancer_name = \"phpfpmlb",
+            "invalid basic string, expected `\"`",
+            "correct this line: balancer_name = \"phpfpmlb",
+        ),
+        name(
+            "balancer_name: \"phpfpmlb\"",
+            "key with no value, expected `=`",
+            "correct this line: balancer_name: \"phpfpmlb\"",
+        ),
+        name("balancer_name = \"\"", "it is empty", "correct this line: balancer_name = \"\""),
+        Mistake {
+            from: "[apache]",
+            by: "[apache",
+            at: "[apache",
+            what: "unclosed table, expected `]`",
+            help: "correct this line: [apache",
+        },
+    ]);
+}
+
+#[test]
+fn member_urls_that_do_not_name_one_member_for_each_replica() {
+    let each = "name one balancer member for each replica, the first for 1.conf";
+    let urls = |by, what, help| Mistake {
+        from: "[\"fcgi://pool-1\", \"fcgi://pool-2\"]",
+        by,
+        at: "member_urls =",
+        what,
+        help,
+    };
+    refuses_all(&[
+        urls("[]", "member_urls is empty", each),
+        urls("[\"fcgi://a\", \"fcgi://a\"]", "member_urls names fcgi://a twice", each),
+        urls(
+            "[\"fcgi://a\"]",
+            "member_urls names 1, but there are 2 replicas: 1.conf to 2.conf, and no 3.conf",
+            each,
+        ),
+        urls(
+            "\"fcgi://a\"",
+            "invalid type: string \"fcgi://a\", expected a list, in brackets",
+            "correct this line: member_urls = \"fcgi://a\"",
+        ),
+    ]);
+}
+
+#[test]
+fn urls_that_are_none() {
+    let manager = |by, what, help| Mistake {
+        from: "http://localhost:82/balancer-manager",
+        by,
+        at: "manager_url =",
+        what,
+        help,
+    };
+    refuses_all(&[
+        manager(
+            "localhost/balancer-manager",
+            "\"localhost/balancer-manager\" is not the URL of a page: relative URL without a base",
+            "correct this line: manager_url = \"localhost/balancer-manager\"",
+        ),
+        manager(
+            "",
+            "\"\" is not the URL of a page: relative URL without a base",
+            "correct this line: manager_url = \"\"",
+        ),
+        Mistake {
+            from: "http://localhost:82/ping-php-fpm",
+            by: "ftp://localhost/",
+            at: "monitor_url =",
+            what: "\"ftp://localhost/\" is not the URL of a page: it does not begin with http:// or https://",
+            help: "correct this line: monitor_url = \"ftp://localhost/\"",
+        },
+    ]);
+}
+
+/// What is wrong in the section `[rollout]`, which the sample has only in comments.
+#[test]
+fn a_rollout_that_cannot_be() {
+    let site = running();
+    let time = |given: &str| {
+        format!(
+            "invalid value: string \"{given}\", expected a time like \"60s\" or \"500ms\", of a year at most"
+        )
+    };
+    let correct = |line: &str| format!("correct this line: {line}");
+    let mistakes = [
+        ("drain_timeout = \"60\"", time("60"), None),
+        ("drain_timeout = \"soon\"", time("soon"), None),
+        ("drain_timeout = \"\"", time(""), None),
+        ("drain_timeout = \"-1s\"", time("-1s"), None),
+        ("drain_timeout = \"2 years\"", time("2 years"), None),
+        (
+            "drain_timeout = 60",
+            "invalid type: integer `60`, expected a time like \"60s\" or \"500ms\", of a year at most"
+                .to_owned(),
+            None,
+        ),
+        ("ready_timeout = \"0s\"", "it has to be more than 0".to_owned(), None),
+        (
+            "strategy = \"roling\"",
+            "unknown value `roling`".to_owned(),
+            Some("did you mean `rolling`?"),
+        ),
+        (
+            "strategy = \"canary\"",
+            "unknown value `canary`".to_owned(),
+            Some("what can stand here: `rolling`, `swap`"),
+        ),
+        (
+            "on_failure = \"ignore\"",
+            "unknown value `ignore`".to_owned(),
+            Some("what can stand here: `rollback`, `stop`"),
+        ),
+        (
+            "warm_up = [\"login\"]",
+            "the warm-up path \"login\" does not begin with /".to_owned(),
+            Some("write what follows the host in the page's URL, like /index.php"),
+        ),
+        (
+            "drain_timeuot = \"1s\"",
+            "unknown key `drain_timeuot`".to_owned(),
+            Some("did you mean `drain_timeout`?"),
+        ),
+    ];
+    let sample = site.read(SETTINGS);
+    for (line, what, help) in mistakes {
+        site.write(SETTINGS, &format!("{sample}\n[rollout]\n{line}\n"));
+        let number = sample.lines().count() + 3;
+        let help = help.map_or_else(|| correct(line), str::to_owned);
+        site.refuses(&["restart"], &error(&format!("ROOT/{SETTINGS}:{number}: {what}"), &help));
+    }
+}
+
+#[test]
+fn a_file_that_is_no_settings_file() {
+    let site = running();
+    let sample = site.read(SETTINGS);
+    let refuses = |what: &str, help: &str| {
+        site.refuses(
+            &["restart"],
+            &error(&what.replace("FILE", &format!("ROOT/{SETTINGS}")), help),
+        );
+    };
+    let begin =
+        "begin it with the line [php], and name current_release_symlink and current_dir below that";
+    site.write(SETTINGS, "");
+    refuses("FILE:1: there is no table [php]", begin);
+    let (_, apache) = sample.split_once("[apache]").unwrap();
+    site.write(SETTINGS, &format!("[apache]{apache}"));
+    refuses("FILE:1: there is no table [php]", begin);
+
+    fs::write(site.path(SETTINGS), b"[php]\n# caf\xe9\n").unwrap();
+    refuses("FILE:2: this is not UTF-8", "save the file as plain UTF-8 text");
+    fs::remove_file(site.path(SETTINGS)).unwrap();
+    fs::create_dir(site.path(SETTINGS)).unwrap();
+    refuses(
+        "cannot read FILE: Is a directory (os error 21)",
+        "it must be a file that you may read",
+    );
+}
+
+#[test]
+fn replicas_that_are_not_counted_as_their_operator_counts() {
+    let site = running();
+    let copy = site.read(&format!("{POOL}/2.conf")).replace("www2", "www3");
+    site.write(&format!("{POOL}/3.conf"), &copy);
+    let line = line_of(&site, "member_urls =");
+    site.refuses(
+        &["restart"],
+        &error(
+            &format!("ROOT/{SETTINGS}:{line}: member_urls names 2, but there are 3 replicas: 1.conf to 3.conf, and no 4.conf"),
+            "name one balancer member for each replica, the first for 1.conf",
+        ),
+    );
+    site.while_moved_away(&format!("{POOL}/1.conf"), || {
+        site.refuses(
+            &["restart"],
+            &error(
+                &format!("ROOT/{POOL} has no 1.conf"),
+                "each replica has a php-fpm configuration of its own there: 1.conf, 2.conf, ...",
+            ),
+        );
+    });
+}
+
+#[test]
+fn every_command_says_what_is_wrong() {
+    let site = running();
+    let line = line_of(&site, "member_urls =");
+    let what = format!("ROOT/{SETTINGS}:{line}: unknown key `menber_urls`");
+    site.while_changed(SETTINGS, "member_urls =", "menber_urls =", || {
+        for command in ["start", "stop", "restart", "restart --dry-run", "status", "list"] {
+            let command: Vec<&str> = command.split(' ').collect();
+            site.refuses(&command, &error(&what, "did you mean `member_urls`?"));
+        }
+        site.run(&["list", "-q"]).prints("www\n");
+    });
+    site.run(&["status", "-q"]).succeeds();
+}
+
+fn refuses_all(mistakes: &[Mistake]) {
+    let site = running();
+    for mistake in mistakes {
+        let Mistake { from, by, at, what, help } = mistake;
+        let from = from.replace(":82/", &format!(":{}/", site.port()));
+        site.while_changed(SETTINGS, &from, by, || {
+            let line = line_of(&site, at);
+            let what = format!("ROOT/{SETTINGS}:{line}: {what}");
+            site.refuses(&["restart"], &error(&what, help));
+        });
+    }
+}
+
+/// The number of the first line with this text, in the settings as they are.
+fn line_of(site: &Site, text: &str) -> usize {
+    let settings = site.read(SETTINGS);
+    settings.lines().position(|line| line.contains(text)).unwrap() + 1
+}

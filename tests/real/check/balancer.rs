@@ -1,0 +1,139 @@
+//! What `check` finds in Apache.
+
+use std::os::unix::fs::symlink;
+
+use super::super::site::Site;
+use super::{APACHE, POOL, document, found, topic};
+
+/// The sample behind an Apache whose balancer has this in addition.
+fn with_proxy_set(text: &str) -> Site {
+    let site = Site::prepared();
+    site.replace(APACHE, "lbmethod=bybusyness", &format!("lbmethod=bybusyness {text}"));
+    site.serve()
+}
+
+#[test]
+fn a_balancer_that_cannot_be_changed_is_found() {
+    let site = with_proxy_set("nonce=None");
+    let told = "error: balancer \"phpfpmlb\" is read-only: it has no nonce\n  \
+                help: remove nonce=None from its ProxySet in Apache's configuration";
+    assert_eq!(found(&site, "balancer"), [told]);
+    site.add_rollout("strategy = \"swap\"");
+    assert_eq!(found(&site, "balancer"), [told.replace("error:", "warning:")]);
+}
+
+#[test]
+fn sessions_that_forbid_a_drain_are_found() {
+    let site = with_proxy_set("stickysession=ROUTEID nofailover=On");
+    let told = "error: balancer \"phpfpmlb\" has sticky sessions and nofailover=On: no member can \
+                be drained without failing its sessions' requests\n  \
+                help: set nofailover=Off, or strategy = \"swap\", which does not drain";
+    assert_eq!(found(&site, "balancer"), [told]);
+}
+
+#[test]
+fn apaches_own_retry_is_found() {
+    let site = Site::prepared();
+    site.replace(APACHE, "pool-2\" retry=0", "pool-2\"");
+    let told = "warning: member fcgi://pool-2 has retry=60: after one failure Apache leaves it out \
+                for 60 seconds, and cannot be told otherwise\n  \
+                help: add retry=0 to its BalancerMember in Apache's configuration";
+    assert_eq!(found(&site.serve(), "balancer"), [told]);
+}
+
+#[test]
+fn members_that_lead_elsewhere_are_found() {
+    let site = Site::new();
+    let settings = &format!("{POOL}/pools-manager.toml");
+    site.replace(
+        settings,
+        "\"fcgi://pool-1\", \"fcgi://pool-2\"",
+        "\"fcgi://pool-2\", \"fcgi://pool-1\"",
+    );
+    let told = |replica, member| {
+        format!(
+            "error: member fcgi://pool-{member} connects to ROOT/sockets/php-fpm-www{member}.sock, \
+             which is not the socket of replica {replica}\n  \
+             help: its socket is ROOT/sockets/php-fpm-www{replica}.sock: correct the \
+             BalancerMember, or the order of member_urls"
+        )
+    };
+    assert_eq!(found(&site, "balancer"), [told(1, 2), told(2, 1)]);
+    site.replace(settings, "\"fcgi://pool-1\"", "\"fcgi://pool-7\"");
+    let told = "error: balancer \"phpfpmlb\" has no member \"fcgi://pool-7\"\n  \
+                help: the members there are: unix:ROOT/sockets/php-fpm-www1.sock|fcgi://pool-1, \
+                unix:ROOT/sockets/php-fpm-www2.sock|fcgi://pool-2";
+    assert_eq!(found(&site, "balancer"), [told]);
+    site.replace(settings, "/balancer-manager", "/release.txt");
+    let url = format!("http://localhost:{}/release.txt", site.port());
+    let told = format!(
+        "error: {url} answers, but is not balancer-manager\n  \
+         help: the URL's <Location> in Apache needs: SetHandler balancer-manager"
+    );
+    assert_eq!(found(&site, "balancer"), [told]);
+}
+
+#[test]
+fn a_member_that_is_left_drained_is_found() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let program = env!("CARGO_BIN_EXE_balancer-manager");
+    let url = format!("http://localhost:{}/balancer-manager", site.port());
+    let mut drain = site.command(program);
+    drain.args([&url, "phpfpmlb", "set-drain", "on", "fcgi://pool-2"]);
+    assert!(drain.status().unwrap().success());
+    let told = "warning: member fcgi://pool-2 is drained (Init Drn Ok), though replica 2 runs\n  \
+                help: run pools-manager start";
+    assert_eq!(found(&site, "balancer"), [told]);
+    site.run(&["start"]).succeeds();
+    site.run(&["check", "-q"]).prints("");
+}
+
+#[test]
+fn a_member_that_the_operator_has_taken_out_stays_his_own_affair() {
+    let site = Site::prepared();
+    site.replace(APACHE, "pool-2\" retry=0", "pool-2\" retry=0 status=+S");
+    let site = site.serve();
+    site.run(&["start", "single", "www", "1"]).succeeds();
+    assert!(found(&site, "balancer").is_empty());
+    let document = document(&site);
+    let notes = &topic(&document["pools"][0], "balancer")["notes"];
+    assert_eq!(notes[1], "member fcgi://pool-2 is taken out: Init Stop");
+    site.run(&["stop"]).succeeds();
+    site.run(&["start", "single", "www", "2"]).succeeds();
+    let told = "error: no member of a replica that runs is in use: visitors get 503\n  \
+                help: run pools-manager start; what you have taken out yourself, put back in \
+                balancer-manager";
+    assert_eq!(found(&site, "balancer"), [told]);
+}
+
+#[test]
+fn monitor_url_has_to_answer() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let settings = &format!("{POOL}/pools-manager.toml");
+    site.replace(settings, "/ping-php-fpm\"", "/none\"");
+    let url = format!("http://localhost:{}/none", site.port());
+    let told = format!(
+        "warning: {url} answers 404 Not Found\n  \
+         help: a restart would end as failed: look at the web server, or correct monitor_url"
+    );
+    assert_eq!(found(&site, "monitor"), [told]);
+    site.replace(settings, &url, "localhost/ping");
+    let found = found(&site, "configuration");
+    assert!(found[0].contains("\"localhost/ping\" is not the URL of a page"), "{found:?}");
+}
+
+#[test]
+fn a_member_may_spell_its_socket_otherwise() {
+    let site = Site::prepared();
+    symlink("sockets", site.path("run")).unwrap();
+    site.replace(APACHE, "/sockets/php-fpm-www1.sock", "/run/php-fpm-www1.sock");
+    site.replace(APACHE, "/sockets/php-fpm-www2.sock", "/elsewhere/www2.sock");
+    let site = site.serve();
+    let told = "warning: member fcgi://pool-2 connects to ROOT/elsewhere/www2.sock, whose \
+                directory is not here\n  \
+                help: the socket of replica 2 is ROOT/sockets/php-fpm-www2.sock: correct the \
+                BalancerMember, unless Apache runs where that has another path";
+    assert_eq!(found(&site, "balancer"), [told]);
+}

@@ -1,0 +1,90 @@
+//! What `check` finds in what runs.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use super::super::site::Site;
+use super::found;
+
+const START: &str = "\n  help: run pools-manager start";
+const RESTART: &str = "\n  help: run pools-manager restart";
+
+#[test]
+fn what_a_crash_has_left_is_found() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let public = "sockets/php-fpm-www1.sock";
+    site.point(public, "php-fpm-www2.g1.sock");
+    let lent = "warning: replica 1 runs, but its public socket name is lent to replica 2";
+    assert_eq!(found(&site, "replicas"), [format!("{lent}{START}")]);
+    site.point(public, "nowhere.sock");
+    let astray = "error: replica 1 runs, but its public socket name does not lead to it";
+    assert_eq!(found(&site, "replicas"), [format!("{astray}{START}")]);
+    site.run(&["start"]).succeeds();
+    site.kill_replica(2);
+    let died = "warning: replica 2 does not run, though its public socket name leads to \
+                php-fpm-www2.g1.sock";
+    assert_eq!(found(&site, "replicas"), [format!("{died}{START}")]);
+    site.run(&["start"]).succeeds();
+    site.run(&["stop", "single", "www", "2"]).succeeds();
+    let stopped = "warning: replica 2 does not run";
+    assert_eq!(found(&site, "replicas"), [format!("{stopped}{START}")]);
+    site.run(&["start"]).succeeds();
+    site.run(&["check", "-q"]).prints("");
+}
+
+#[test]
+fn what_the_replicas_run_is_compared() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    site.switch("release2");
+    let ran = site.run(&["check"]);
+    let note = "  Replicas  [OK]  (2 of 2 run, not all on the release that the symlink names: \
+                restart takes them there)\n";
+    assert!(ran.succeeds().stdout.ends_with(note), "{ran}");
+    site.run(&["restart", "single", "www", "2"]).succeeds();
+    let different = "warning: the replicas run different releases: replica 1 ROOT/www/release1, \
+                     replica 2 ROOT/www/release2";
+    assert_eq!(found(&site, "replicas"), [format!("{different}{RESTART}")]);
+    fs::remove_dir_all(site.path("www/release1")).unwrap();
+    let deleted = "error: replica 1 runs a release that has been deleted: ROOT/www/release1";
+    assert_eq!(found(&site, "replicas"), [format!("{deleted}{RESTART}")]);
+    site.run(&["restart"]).succeeds();
+    site.run(&["check", "-q"]).prints("");
+}
+
+#[test]
+fn what_a_killed_manager_has_left_is_found() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let warm_up = site.hold_warm_up();
+    let manager = site.spawn(&["restart", "--strategy", "swap"]);
+    warm_up.reached();
+    manager.signal(Signal::KILL);
+    manager.finish().killed_by(Signal::KILL);
+    let beside = "warning: generation 2 of replica 1 runs beside generation 1";
+    assert_eq!(found(&site, "replicas"), [format!("{beside}{START}")]);
+    warm_up.open();
+    site.run(&["start"]).succeeds();
+    site.run(&["check", "-q"]).prints("");
+}
+
+#[test]
+fn a_master_that_has_died_alone_is_found() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    site.kill(&site.masters()[1..]);
+    let dead = "warning: the master of replica 2 is dead, its children serve on";
+    assert_eq!(found(&site, "replicas"), [format!("{dead}{RESTART}")]);
+    site.run(&["restart"]).succeeds();
+    site.run(&["check", "-q"]).prints("");
+}
+
+#[test]
+fn masters_that_somebody_else_has_started_are_no_finding() {
+    let site = Site::new();
+    site.start_by_hand(1);
+    site.start_by_hand(2);
+    site.run(&["check", "-q"]).prints("");
+}
