@@ -2,10 +2,13 @@
 
 mod change;
 mod check;
+mod history;
 mod list;
 mod ps_list;
+mod releases;
 mod scope;
 mod status;
+mod switch;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -28,7 +31,7 @@ pub struct Cli {
     /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
     #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT")]
     root: Option<PathBuf>,
-    /// Print JSON: one document for status, check and list, one line for each event else
+    /// Print JSON: one line for each event of what changes a pool, one document else
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -43,12 +46,20 @@ enum Command {
     Stop(change::StopArgs),
     /// Move all pools, one pool, or one replica to the current release, losing no request
     Restart(change::RestartArgs),
+    /// Point the symlink at a release, and move the pool to it; back if it bounces
+    Switch(switch::SwitchArgs),
+    /// Go back to the release before
+    Rollback(switch::RollbackArgs),
     /// Show how all pools, one pool, or one replica are
     Status(status::Args),
     /// Verify all that can be verified without changing anything, and say what to do
     Check(check::Args),
     /// List the pools
     List(list::Args),
+    /// Show the release directories of a pool, and who uses them
+    Releases(releases::Args),
+    /// Show the rollouts that have been, the newest last
+    History(history::Args),
 }
 
 /// Runs a program's work to its end, and turns an error into words and an exit status.
@@ -75,9 +86,13 @@ impl Cli {
             Command::Start(args) => args.run(&root, self.json).await,
             Command::Stop(args) => args.run(&root, self.json).await,
             Command::Restart(args) => args.run(&root, self.json).await,
+            Command::Switch(args) => args.run(&root, self.json).await,
+            Command::Rollback(args) => args.run(&root, self.json).await,
             Command::Status(args) => args.run(&root, self.json).await,
             Command::Check(args) => args.run(&root, self.json).await,
             Command::List(args) => args.run(&root, self.json),
+            Command::Releases(args) => args.run(&root, self.json).await,
+            Command::History(args) => args.run(&root, self.json),
         }
     }
 }

@@ -79,6 +79,15 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Something is done to the symlink that names the current release.
+    Link {
+        /// What.
+        change: LinkChange,
+        /// The symlink.
+        link: std::path::PathBuf,
+        /// Where it leads then.
+        target: std::path::PathBuf,
+    },
     /// A new generation has answered its warm-up requests.
     Warmed {
         /// The replica.
@@ -109,6 +118,18 @@ pub enum Event {
         /// How long it took.
         ms: u64,
     },
+}
+
+/// What is done to the symlink that names the current release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkChange {
+    /// It would be moved, if this were no dry run.
+    Planned,
+    /// It has been moved.
+    Moved,
+    /// It leads where it did before, since the release has bounced.
+    MovedBack,
 }
 
 /// A consumer of events.

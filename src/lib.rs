@@ -7,13 +7,14 @@
 //! |---|---|
 //! | [`cli`] | the command line: one file for each command |
 //! | [`render`] | shows events: the classic lines, live progress, JSON lines |
-//! | [`status`], [`check`], [`tree`] | what `status`, `check` and `ps-list` show |
+//! | [`status`], [`check`], [`releases`], [`tree`] | what `status`, `check`, `releases` and `ps-list` show |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`balancer`] | what spreads requests over replicas: Apache, or nothing that we talk to |
 //! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
 //! | [`fastcgi`] | one request at a time: ping, status, warm-up |
 //! | [`release`], [`socket`], [`process`] | what the kernel knows: mounts, sockets, pidfds |
 //! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
+//! | [`state`] | what is remembered of a pool: the history of its rollouts |
 //! | [`lock`], [`interrupt`] | one hand at a time; Ctrl-C |
 //! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
 //! | [`http`] | requests to the operator's own web server |
@@ -34,10 +35,12 @@ pub mod php_fpm;
 pub mod pool;
 pub mod process;
 pub mod release;
+pub mod releases;
 pub mod render;
 pub mod rollout;
 pub mod root;
 pub mod socket;
+pub mod state;
 pub mod status;
 pub mod step;
 pub mod stress;

@@ -120,10 +120,17 @@ fn cannot(path: &Path, error: &std::io::Error) -> Error {
     )
 }
 
+/// What the program was told to do.
+pub fn command_line() -> String {
+    // An argument need not be UTF-8.
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn write_holder(file: &mut File) -> std::io::Result<()> {
     let holder = Holder {
         pid: std::process::id(),
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        command: command_line(),
         since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
     };
     file.set_len(0)?;

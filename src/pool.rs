@@ -44,6 +44,11 @@ impl Pool {
     pub fn lock_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.lock", self.name))
     }
+
+    /// The file that remembers what cannot be read back.
+    pub fn state_file(&self) -> PathBuf {
+        self.root.pid_dir().join(format!("{}.state.json", self.name))
+    }
 }
 
 /// The name of a pool's configuration file.

@@ -35,21 +35,9 @@ impl Release {
     /// The release that the symlink names now. Asked once for each rollout:
     /// however often the link moves meanwhile, all replicas get this one.
     pub fn resolve(symlink: &Path) -> Result<Self> {
+        let target = read_link(symlink)?;
         let shown = symlink.display();
-        let link = match fs::symlink_metadata(symlink) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::config(format!("{shown} is missing"))
-                    .hint(format!("point it at a release: ln -sfn RELEASE {shown}")));
-            }
-            Err(error) => return Err(Error::config(format!("cannot read {shown}: {error}"))),
-        };
-        if !link.is_symlink() {
-            return Err(Error::config(format!("{shown} is not a symlink"))
-                .hint(format!("move it away, and link to a release: ln -sfn RELEASE {shown}")));
-        }
         let path = fs::canonicalize(symlink).map_err(|error| {
-            let target = fs::read_link(symlink).unwrap_or_default();
             Error::config(format!("{shown} points at {}: {error}", target.display()))
                 .hint(format!("point it at a release: ln -sfn RELEASE {shown}"))
         })?;
@@ -82,6 +70,26 @@ impl Release {
     pub fn is_there(&self) -> bool {
         Self::at(&self.path).is_ok_and(|now| now == *self)
     }
+}
+
+/// Where the symlink leads, word for word, whether or not anything is there.
+pub fn read_link(symlink: &Path) -> Result<PathBuf> {
+    let shown = symlink.display();
+    fs::read_link(symlink).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::config(format!("{shown} is missing"))
+            .hint(format!("point it at a release: ln -sfn RELEASE {shown}")),
+        ErrorKind::InvalidInput => Error::config(format!("{shown} is not a symlink"))
+            .hint(format!("move it away, and link to a release: ln -sfn RELEASE {shown}")),
+        _ => Error::config(format!("cannot read {shown}: {error}")),
+    })
+}
+
+/// The directory that holds the release which the symlink names: also where that is gone.
+pub fn parent_of_current(symlink: &Path) -> Result<PathBuf> {
+    let target = read_link(symlink)?;
+    let beside = symlink.parent().unwrap_or(Path::new("/"));
+    let current = fs::canonicalize(symlink).unwrap_or_else(|_| beside.join(target));
+    Ok(current.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 /// Checks the directory on which releases are mounted: it is empty outside of

@@ -4,6 +4,7 @@
 mod classic;
 mod json;
 mod live;
+mod table;
 
 use std::io::{IsTerminal, Write};
 
@@ -11,6 +12,7 @@ use crate::event::Report;
 use classic::Classic;
 use json::JsonLines;
 use live::Live;
+pub use table::table;
 
 /// Writes to standard output. A reader that has gone away must not stop a
 /// rollout, nor make any command fail.

@@ -11,7 +11,7 @@ use crate::config::Strategy;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::render;
-use crate::rollout::{self, Goal, Request};
+use crate::rollout::{self, Goal, Request, Target};
 use crate::root::Root;
 
 /// Beyond any use, and well below what the clock can count.
@@ -22,6 +22,33 @@ const A_YEAR: u64 = 365 * 24 * 60 * 60;
 pub(super) struct Args {
     #[command(subcommand)]
     scope: Option<Scope>,
+    #[command(flatten)]
+    care: Care,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = SCOPE)]
+pub(super) struct StopArgs {
+    #[command(subcommand)]
+    scope: Option<Scope>,
+    #[command(flatten)]
+    care: Care,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = SCOPE)]
+pub(super) struct RestartArgs {
+    #[command(subcommand)]
+    scope: Option<Scope>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// The options of every command that changes a pool.
+#[derive(Debug, Clone, clap::Args)]
+struct Care {
     /// Only say what would be done
     #[arg(long, global = true)]
     dry_run: bool,
@@ -30,20 +57,22 @@ pub(super) struct Args {
     no_wait: bool,
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct StopArgs {
-    #[command(flatten)]
-    args: Args,
+/// The options of those that stop something.
+#[derive(Debug, Default, Clone, clap::Args)]
+struct Patience {
     /// How long to wait for requests in flight, which are cut then; 0 cuts them at once [default:
     /// 60, or as the pool is configured]
     #[arg(long, value_name = "SECONDS", global = true, value_parser = value_parser!(u64).range(..=A_YEAR))]
     timeout: Option<u64>,
 }
 
+/// The options of those that roll out.
 #[derive(Debug, clap::Args)]
-pub(super) struct RestartArgs {
+pub(super) struct Options {
     #[command(flatten)]
-    stop: StopArgs,
+    care: Care,
+    #[command(flatten)]
+    patience: Patience,
     /// rolling: one replica after the other. swap: all new ones beside the old ones, then all at
     /// once [default: strategy of the pool]
     #[arg(long, global = true)]
@@ -52,53 +81,69 @@ pub(super) struct RestartArgs {
 
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        self.change(root, json, Wanted::Running, None, None).await
-    }
-
-    async fn change(
-        self,
-        root: &Root,
-        json: bool,
-        state: Wanted,
-        timeout: Option<u64>,
-        strategy: Option<Strategy>,
-    ) -> Result<()> {
-        let mut report = render::for_stdout(json);
-        let selected = self.scope.unwrap_or(Scope::All).select_all(root)?;
-        let wanted: Vec<(Arc<Pool>, Goal)> = selected
-            .into_iter()
-            .map(|Selected { pool, replicas }| {
-                let strategy = strategy.unwrap_or(pool.settings.strategy());
-                (pool, Goal { state, replicas, strategy })
-            })
-            .collect();
-        // A pool that will be refused is found before another one is changed.
-        for (pool, goal) in wanted.iter().skip(1) {
-            let refused = |error: Error| error.within(format!("pool \"{}\"", pool.name));
-            rollout::check(pool, goal).await.map_err(refused)?;
-        }
-        for (pool, goal) in wanted {
-            let request = Request {
-                goal,
-                drain_timeout: timeout.map(Duration::from_secs),
-                dry_run: self.dry_run,
-                wait: !self.no_wait,
-            };
-            rollout::run(&pool, &request, report.as_mut()).await?;
-        }
-        Ok(())
+        let options = Options { care: self.care, patience: Patience::default(), strategy: None };
+        change(self.scope, &options, Wanted::Running, root, json).await
     }
 }
 
 impl StopArgs {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        self.args.change(root, json, Wanted::Stopped, self.timeout, None).await
+        let options = Options { care: self.care, patience: self.patience, strategy: None };
+        change(self.scope, &options, Wanted::Stopped, root, json).await
     }
 }
 
 impl RestartArgs {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let StopArgs { args, timeout } = self.stop;
-        args.change(root, json, Wanted::Renewed, timeout, self.strategy).await
+        change(self.scope, &self.options, Wanted::Renewed, root, json).await
     }
+}
+
+async fn change(
+    scope: Option<Scope>,
+    options: &Options,
+    state: Wanted,
+    root: &Root,
+    json: bool,
+) -> Result<()> {
+    let request = |Selected { pool, replicas }| {
+        let request = options.request(&pool, replicas, state, Target::Current);
+        (pool, request)
+    };
+    let selected = scope.unwrap_or(Scope::All).select_all(root)?;
+    run_all(&selected.into_iter().map(request).collect::<Vec<_>>(), json).await
+}
+
+impl Options {
+    /// What is asked of one pool.
+    pub(super) fn request(
+        &self,
+        pool: &Pool,
+        replicas: Vec<u32>,
+        state: Wanted,
+        target: Target,
+    ) -> Request {
+        let strategy = self.strategy.unwrap_or(pool.settings.strategy());
+        Request {
+            goal: Goal { state, replicas, strategy },
+            target,
+            drain_timeout: self.patience.timeout.map(Duration::from_secs),
+            dry_run: self.care.dry_run,
+            wait: !self.care.no_wait,
+        }
+    }
+}
+
+/// Does what is asked of one pool after the other.
+pub(super) async fn run_all(requests: &[(Arc<Pool>, Request)], json: bool) -> Result<()> {
+    let mut report = render::for_stdout(json);
+    // A pool that will be refused is found before another one is changed.
+    for (pool, request) in requests.iter().skip(1) {
+        let refused = |error: Error| error.within(format!("pool \"{}\"", pool.name));
+        rollout::check(pool, request).await.map_err(refused)?;
+    }
+    for (pool, request) in requests {
+        rollout::run(pool, request, report.as_mut()).await?;
+    }
+    Ok(())
 }

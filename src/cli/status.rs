@@ -54,7 +54,8 @@ async fn look(scope: Scope, root: &Root) -> Result<Looked> {
     Ok(all.into_iter().map(|(_, name, found)| (name, found)).collect())
 }
 
-fn all_in_one(errors: &[Error]) -> Result<()> {
+/// Several errors as one, with the gravest exit status.
+pub(super) fn all_in_one(errors: &[Error]) -> Result<()> {
     let Some(exit) = errors.iter().map(|error| error.exit).max_by_key(|exit| *exit as u8) else {
         return Ok(());
     };

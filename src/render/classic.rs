@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use crate::event::{Event, Report};
+use crate::event::{Event, LinkChange, Report};
 use crate::step::Stage;
 
 /// Writes a stage's line bit by bit.
@@ -81,6 +81,14 @@ pub(super) fn line(event: &Event) -> String {
         Event::Pool { pool } => format!("Redundant pool \"{pool}\"...\n"),
         Event::LockWait { holder } => format!("  Waiting: the pool is locked by {holder}\n"),
         Event::Nothing { replica, because } => format!("  Replica {replica} {because}\n"),
+        Event::Link { change, link, target } => {
+            let (link, target) = (link.display(), target.display());
+            match change {
+                LinkChange::Planned => format!("  {link} would lead to {target}\n"),
+                LinkChange::Moved => format!("  {link} leads to {target}\n"),
+                LinkChange::MovedBack => format!("  {link} leads to {target} again\n"),
+            }
+        }
         Event::Warning { text } => format!("  Warning: {text}\n"),
         Event::Warmed { replica, requests, ms } => {
             format!("  Replica {replica} has answered {requests} warm-up requests in {ms} ms\n")

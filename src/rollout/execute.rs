@@ -55,13 +55,17 @@ pub(super) struct Done {
     drained: Vec<u32>,
     /// A replica that is between its first and its last stage, or all of them, after a switch.
     under_way: Option<Title>,
+    /// Why it did not get to the end: the error that it ends with says what state is left.
+    pub(super) cause: Option<Error>,
 }
 
 impl Execution<'_> {
     /// Takes all steps, or undoes what can be undone, and says what is left.
     pub(super) async fn execute(&mut self, stages: &[Stage]) -> Result<()> {
         if let Err(error) = self.play(stages).await {
-            return Err(self.recover(&error).await);
+            let left = self.recover(&error).await;
+            self.done.cause = Some(error);
+            return Err(left);
         }
         self.forget()?;
         match self.interrupt.check() {

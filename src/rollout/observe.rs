@@ -11,7 +11,7 @@ use crate::balancer;
 use crate::error::{Error, Result};
 use crate::php_fpm::{self, Command, Generation, Resolved, Running};
 use crate::pool::Pool;
-use crate::release::Release;
+use crate::release::{Pinned, Release};
 use crate::socket::{self, Name, Table};
 use crate::step::Id;
 
@@ -45,6 +45,14 @@ impl Observed {
         let published = |running: &&Running| Some(running.generation.number) == self.published;
         let reachable = |running: &&Running| running.reachable;
         self.running.iter().find(published).or(self.running.iter().rfind(reachable))
+    }
+
+    /// The release that it serves, as the kernel tells it.
+    pub fn release(&self, current_dir: &Path) -> Option<Release> {
+        match self.current()?.pinned(current_dir)? {
+            Pinned::Release(release) => Some(release),
+            Pinned::Deleted(_) | Pinned::Nothing => None,
+        }
     }
 
     /// The highest number that one of its generations has had.
@@ -82,6 +90,13 @@ impl Observation {
     /// What the planner needs of it.
     pub fn seen(&self) -> plan::Seen {
         plan::Seen { replicas: self.replicas.iter().map(Observed::seen).collect() }
+    }
+
+    /// Whether all replicas serve this release.
+    pub(super) fn all_serve(&self, pool: &Pool, release: &Release) -> bool {
+        let Some((_, current_dir)) = &pool.settings.php.pinning else { return false };
+        let has_it = |it: &Observed| it.release(current_dir).as_ref() == Some(release);
+        self.replicas.iter().all(|replica| replica.seen().serves() && has_it(replica))
     }
 
     /// One replica.

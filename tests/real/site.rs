@@ -138,10 +138,17 @@ impl Site {
         manager
     }
 
+    /// Runs `pools-manager` in the root as sudo does for this user.
+    #[must_use]
+    pub(crate) fn spawn_as(&self, user: &str, args: &[&str]) -> Program {
+        Program::start(self.command(self.pools_manager()).env("SUDO_USER", user).args(args))
+    }
+
     /// A program that works in the root, run by its owner.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(self.root()).env_remove("POOLS_MANAGER_ROOT");
+        command.env_remove("SUDO_USER");
         if let Some(owner) = &self.owner {
             owner.runs(&mut command);
         }

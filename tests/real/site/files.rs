@@ -11,8 +11,8 @@ use super::Site;
 pub(crate) type Files = BTreeMap<PathBuf, String>;
 
 impl Site {
-    /// All files that the manager and its replicas keep. Not the logs; and not the locks, which
-    /// tell who was there last.
+    /// All files that the manager and its replicas keep. Not the logs; and not the locks and the
+    /// history, which tell who was there.
     pub(crate) fn files(&self) -> Files {
         // A directory that a test has taken away has no files.
         let entries = ["pid", "sockets"].into_iter().flat_map(|dir| fs::read_dir(self.path(dir)));
@@ -36,7 +36,8 @@ impl Site {
 
 fn is_passed_over(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
-    extension == "log" || extension == "lock" || path.ends_with("apache2.pid")
+    ["log", "lock", "json"].iter().any(|passed| extension == *passed)
+        || path.ends_with("apache2.pid")
 }
 
 fn of(path: &Path) -> String {

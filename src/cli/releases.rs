@@ -1,0 +1,57 @@
+//! `releases`
+
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::error::Result;
+use crate::pool;
+use crate::releases::{Directory, Releases, releases};
+use crate::render::print;
+use crate::root::Root;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The pool's name
+    pool: String,
+    /// Only what a generation has, or the symlink names: what a cleanup has to spare
+    #[arg(long)]
+    in_use: bool,
+    /// Show only the paths, one a line
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Args {
+    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+        let pool = Arc::new(pool::load(root, &self.pool)?);
+        let mut found = releases(&pool).await?;
+        found.releases.retain(|directory| directory.in_use || !self.in_use);
+        if json {
+            print(&format!("{}\n", json!(found)));
+        } else if self.quiet {
+            print_paths(&found);
+        } else {
+            print(&format!("Redundant pool \"{}\"...\n", found.pool));
+            found.releases.iter().for_each(|directory| print(&line(directory)));
+        }
+        Ok(())
+    }
+}
+
+/// A path need not be UTF-8, and a cleanup has to get it as it is.
+fn print_paths(found: &Releases) {
+    let lines = found.releases.iter().flat_map(|it| [it.path.as_os_str().as_bytes(), b"\n"]);
+    let _ = std::io::stdout().write_all(&lines.collect::<Vec<_>>().concat());
+}
+
+fn line(directory: &Directory) -> String {
+    let named = directory.current.then(|| "current_release_symlink".to_owned());
+    let users: Vec<String> =
+        named.into_iter().chain(directory.generations.iter().map(ToString::to_string)).collect();
+    let deleted = if directory.deleted { " (deleted)" } else { "" };
+    let used = if users.is_empty() { "not in use".into() } else { users.join(", ") };
+    format!("  {}{deleted}: {used}\n", directory.path.display())
+}

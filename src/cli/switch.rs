@@ -1,0 +1,70 @@
+//! `switch`, `rollback`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::change::{Options, run_all};
+use super::scope::{Scope, Selected};
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::rollout::{Request, Target, Wanted};
+use crate::root::Root;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SwitchArgs {
+    /// The pool's name
+    pool: String,
+    /// The release directory: a path, or just the name of a sibling of the present release
+    release: PathBuf,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RollbackArgs {
+    /// Only this pool
+    pool: Option<String>,
+    #[command(flatten)]
+    options: Options,
+}
+
+impl SwitchArgs {
+    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+        let target = Target::Release(absolute(self.release)?);
+        run(Some(self.pool), &self.options, &target, root, json).await
+    }
+}
+
+impl RollbackArgs {
+    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+        run(self.pool, &self.options, &Target::Before, root, json).await
+    }
+}
+
+async fn run(
+    pool: Option<String>,
+    options: &Options,
+    target: &Target,
+    root: &Root,
+    json: bool,
+) -> Result<()> {
+    let scope = pool.map_or(Scope::All, |pool| Scope::Single { pool, replica: None });
+    let request = |Selected { pool, replicas }| {
+        let request = options.request(&pool, replicas, Wanted::Renewed, target.clone());
+        (pool, request)
+    };
+    let requests: Vec<(Arc<Pool>, Request)> =
+        scope.select_all(root)?.into_iter().map(request).collect();
+    run_all(&requests, json).await
+}
+
+/// A path with a slash in it is relative to the working directory, as in a shell; a bare name is
+/// left for the pool to make sense of.
+fn absolute(release: PathBuf) -> Result<PathBuf> {
+    if release.file_name() == Some(release.as_os_str()) {
+        return Ok(release);
+    }
+    let here = std::env::current_dir()
+        .map_err(|error| Error::config(format!("the working directory: {error}")))?;
+    Ok(here.join(release))
+}

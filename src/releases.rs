@@ -1,0 +1,170 @@
+//! The release directories of a pool, and who uses them: what `releases` shows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::lock;
+use crate::php_fpm::{self, Running};
+use crate::pool::Pool;
+use crate::process;
+use crate::release::{self, Pinned, Release};
+use crate::rollout::{Ask, observe};
+use crate::step::Id;
+
+/// How often to look again when a generation has ended under our eyes.
+const LOOKS: usize = 8;
+
+/// The release directories of one pool.
+#[derive(Debug, Serialize)]
+pub struct Releases {
+    /// The pool's name.
+    pub pool: String,
+    /// All that are in use, then their siblings.
+    pub releases: Vec<Directory>,
+}
+
+/// One release directory.
+#[derive(Debug, Serialize)]
+pub struct Directory {
+    /// Its path; of a deleted one, the last that it had.
+    pub path: PathBuf,
+    /// Whether `current_release_symlink` names it.
+    pub current: bool,
+    /// Whether it has been deleted while it was in use.
+    pub deleted: bool,
+    /// Whether it must be spared.
+    pub in_use: bool,
+    /// Those that have it: generations that run; and, while a rollout is at work, those that it
+    /// is about to start, or could have to start again.
+    pub generations: Vec<Id>,
+    #[serde(skip)]
+    release: Option<Release>,
+}
+
+/// Looks at a pool.
+pub async fn releases(pool: &Arc<Pool>) -> Result<Releases> {
+    let Some((symlink, current_dir)) = &pool.settings.php.pinning else {
+        return Err(Error::config(format!("the pool \"{}\" pins no releases", pool.name))
+            .hint("set current_release_symlink and current_dir in its [php]"));
+    };
+    let mut found = Found::default();
+    // In this order: what a rollout begins meanwhile is what the symlink named, or names.
+    let current = Release::resolve(symlink);
+    if let Ok(release) = &current {
+        found.of(release).current = true;
+    }
+    for (id, pinned) in pins(pool, current_dir).await? {
+        match pinned {
+            Pinned::Release(release) => found.of(&release).generations.push(id),
+            Pinned::Deleted(path) => found.deleted(&path).generations.push(id),
+            Pinned::Nothing => {}
+        }
+    }
+    if let Ok(release) = Release::resolve(symlink) {
+        found.of(&release).current = true;
+    }
+    for directory in &mut found.0 {
+        directory.in_use = true;
+    }
+    let beside = release::parent_of_current(symlink)?;
+    for sibling in siblings(&beside, current_dir) {
+        found.of(&sibling);
+    }
+    Ok(Releases { pool: pool.name.clone(), releases: found.0 })
+}
+
+#[derive(Default)]
+struct Found(Vec<Directory>);
+
+impl Found {
+    fn of(&mut self, release: &Release) -> &mut Directory {
+        let known = self.0.iter().position(|it| it.release.as_ref() == Some(release));
+        self.at(known, &release.path, Some(release.clone()))
+    }
+
+    fn deleted(&mut self, path: &Path) -> &mut Directory {
+        let known = self.0.iter().position(|it| it.deleted && it.path == path);
+        let directory = self.at(known, path, None);
+        directory.deleted = true;
+        directory
+    }
+
+    fn at(&mut self, known: Option<usize>, path: &Path, is: Option<Release>) -> &mut Directory {
+        let at = known.unwrap_or_else(|| {
+            self.0.push(Directory {
+                path: path.to_owned(),
+                current: false,
+                deleted: false,
+                in_use: false,
+                generations: Vec::new(),
+                release: is,
+            });
+            self.0.len() - 1
+        });
+        &mut self.0[at]
+    }
+}
+
+/// What each generation sees. Fails if that cannot be told of one: a cleanup must not take
+/// silence for permission.
+async fn pins(pool: &Arc<Pool>, current_dir: &Path) -> Result<Vec<(Id, Pinned)>> {
+    let mut last = None;
+    for _ in 0..LOOKS {
+        let under_way = lock::holder(&pool.lock_file()).is_some();
+        // What is about to start does not listen yet, but is recorded: so the records come first.
+        let records = if under_way { php_fpm::discover(pool)? } else { Vec::new() };
+        let observation = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+        let running = observation.replicas.iter().flat_map(|replica| &replica.running);
+        let mut pins = Vec::new();
+        last = None;
+        for running in running {
+            let generation = &running.generation;
+            let id = Id { replica: generation.replica, generation: generation.number };
+            match seen_by(running, current_dir) {
+                Some(pinned) => pins.push((id, pinned)),
+                None => last = Some(id),
+            }
+        }
+        for record in records {
+            let id = Id { replica: record.replica, generation: record.number };
+            let seen = pins.iter().any(|(running, _)| *running == id);
+            if let Some(release) = record.release.filter(|it| !seen && it.is_there()) {
+                pins.push((id, Pinned::Release(release)));
+            }
+        }
+        if last.is_none() {
+            return Ok(pins);
+        }
+    }
+    let who = last.map(|id| id.to_string()).unwrap_or_default();
+    Err(Error::failed(format!("which release {who} has cannot be told"))
+        .hint("run pools-manager as the user who started it, or as root"))
+}
+
+/// A master that has died may have left its children serving.
+fn seen_by(running: &Running, current_dir: &Path) -> Option<Pinned> {
+    running.pinned(current_dir).or_else(|| {
+        let children = process::holders(&running.sockets).ok()?.children;
+        children.iter().find_map(|child| release::pinned_by(child.pid(), current_dir).ok())
+    })
+}
+
+/// The directories beside the current release, sorted; not those behind links, not hidden ones,
+/// and not the one on which releases are mounted.
+fn siblings(parent: &Path, current_dir: &Path) -> Vec<Release> {
+    let mount_point = Release::at(current_dir).ok();
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let visible = entries.filter(|entry| {
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    });
+    let mut found: Vec<Release> =
+        visible.filter_map(|entry| Release::at(&entry.path()).ok()).collect();
+    found.retain(|release| Some(release) != mount_point.as_ref());
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
+}

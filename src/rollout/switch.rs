@@ -1,0 +1,156 @@
+//! Moves the symlink with the rollout, and back if the release bounces.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, lchown, symlink};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::observe::{Ask, observe};
+use crate::error::{Error, Result};
+use crate::event::{Event, LinkChange, Report};
+use crate::pool::Pool;
+use crate::release::{self, Release};
+
+const DIFFER: &str =
+    "`restart` takes all replicas to what the symlink names, and `rollback` takes all back";
+
+/// A move of the symlink: where it led, and where it is to lead.
+pub(super) struct Switch {
+    link: PathBuf,
+    before: PathBuf,
+    after: PathBuf,
+    release: Release,
+}
+
+impl Switch {
+    /// What has to be done to the symlink; None where it names the release already.
+    pub(super) fn plan(pool: &Pool, release: &Release) -> Result<Option<Self>> {
+        let Some((link, _)) = &pool.settings.php.pinning else { return Ok(None) };
+        let before = release::read_link(link)?;
+        if Release::resolve(link).is_ok_and(|named| named == *release) {
+            return Ok(None);
+        }
+        let after = in_the_style_of(&before, link, &release.path);
+        Ok(Some(Self { link: link.clone(), before, after, release: release.clone() }))
+    }
+
+    /// Says what would be done.
+    pub(super) fn report_plan(&self, report: &mut dyn Report) {
+        self.report(LinkChange::Planned, &self.after, report);
+    }
+
+    /// Moves the symlink.
+    pub(super) fn begin(&self, report: &mut dyn Report) -> Result<()> {
+        point(&self.link, &self.after).map_err(|error| {
+            Error::config(format!("cannot move {}: {error}", self.link.display()))
+                .hint("nothing was changed; its directory has to be writable for you")
+        })?;
+        self.report(LinkChange::Moved, &self.after, report);
+        Ok(())
+    }
+
+    /// The rollout has failed. The symlink leads where it did before, unless a replica serves the
+    /// release: it would serve something else after its next restart, though nobody had said so.
+    pub(super) async fn end(
+        &self,
+        pool: &Arc<Pool>,
+        mut error: Error,
+        report: &mut dyn Report,
+    ) -> Error {
+        match self.serving(pool).await {
+            Ok(serving) if serving.is_empty() => {
+                if let Err(why) = self.move_back(report) {
+                    let text = format!("{} stays as it is: {why}", self.link.display());
+                    report.event(&Event::Warning { text });
+                }
+            }
+            Ok(serving) if serving.len() == pool.replica_count as usize => {}
+            serving => {
+                let who = match serving {
+                    Ok(serving) => {
+                        let numbers: Vec<String> = serving.iter().map(u32::to_string).collect();
+                        format!("only replica {} serves", numbers.join(", "))
+                    }
+                    Err(why) => format!("replicas may serve ({why})"),
+                };
+                let (link, release) = (self.link.display(), self.release.path.display());
+                let left = error.message;
+                error.message = format!("{left}; {link} stays at {release}, which {who}");
+                error.hint = Some(DIFFER.to_owned());
+            }
+        }
+        error
+    }
+
+    /// The replicas that serve the release.
+    async fn serving(&self, pool: &Arc<Pool>) -> Result<Vec<u32>> {
+        let Some((_, current_dir)) = &pool.settings.php.pinning else { return Ok(Vec::new()) };
+        let now = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+        let serves = now.replicas.iter().filter(|replica| {
+            let release = replica.release(current_dir);
+            replica.published.is_some() && release.as_ref() == Some(&self.release)
+        });
+        Ok(serves.map(|replica| replica.number).collect())
+    }
+
+    fn move_back(&self, report: &mut dyn Report) -> io::Result<()> {
+        if fs::read_link(&self.link)? != self.after {
+            return Err(io::Error::other("somebody else has moved it meanwhile"));
+        }
+        point(&self.link, &self.before)?;
+        self.report(LinkChange::MovedBack, &self.before, report);
+        Ok(())
+    }
+
+    fn report(&self, change: LinkChange, target: &Path, report: &mut dyn Report) {
+        let (link, target) = (self.link.clone(), target.to_owned());
+        report.event(&Event::Link { change, link, target });
+    }
+}
+
+/// A relative link stays one: the whole tree may be mounted elsewhere too.
+fn in_the_style_of(before: &Path, link: &Path, release: &Path) -> PathBuf {
+    let dir = link.parent().and_then(|parent| fs::canonicalize(parent).ok());
+    match dir {
+        Some(dir) if before.is_relative() => relative(&dir, release),
+        _ => release.to_owned(),
+    }
+}
+
+/// The way from a directory to a path; both are absolute and free of symlinks.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let shared = from.components().zip(to.components()).take_while(|(one, other)| one == other);
+    let shared = shared.count();
+    let up = from.components().skip(shared).map(|_| Component::ParentDir);
+    up.chain(to.components().skip(shared)).collect()
+}
+
+/// Makes `link` lead to `target`, in one step. It stays its owner's: a web server may insist that
+/// a link belongs to whom its target does.
+fn point(link: &Path, target: &Path) -> io::Result<()> {
+    let owner = fs::symlink_metadata(link)?;
+    let mut name = std::ffi::OsString::from(".");
+    name.push(link.file_name().unwrap_or_default());
+    name.push(".pools-manager");
+    let fresh = link.with_file_name(name);
+    if fresh.is_symlink() {
+        fs::remove_file(&fresh)?; // of a manager that was killed
+    }
+    symlink(target, &fresh)?;
+    let _ = lchown(&fresh, Some(owner.uid()), Some(owner.gid())); // only root may
+    fs::rename(&fresh, link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_from_one_directory_to_another() {
+        let way = |from: &str, to: &str| relative(Path::new(from), Path::new(to));
+        assert_eq!(way("/srv/www", "/srv/www/release2"), Path::new("release2"));
+        assert_eq!(way("/srv/www", "/srv/releases/2"), Path::new("../releases/2"));
+        assert_eq!(way("/", "/srv"), Path::new("srv"));
+    }
+}

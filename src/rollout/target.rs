@@ -1,0 +1,87 @@
+//! Which release a rollout goes to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::before;
+use super::observe::{Ask, observe};
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::release::{self, Release};
+use crate::state::State;
+
+/// The release that a rollout goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The one that the symlink names.
+    Current,
+    /// This directory, to which the symlink is moved. A bare name is a sibling of the release
+    /// that the symlink names.
+    Release(PathBuf),
+    /// The one before those that run, as the history tells it; the symlink is moved to it.
+    Before,
+}
+
+impl Target {
+    /// The directory that is meant; None where releases are not pinned.
+    pub(super) async fn resolve(&self, pool: &Arc<Pool>) -> Result<Option<Release>> {
+        let Some((symlink, current_dir)) = &pool.settings.php.pinning else {
+            return match self {
+                Self::Current => Ok(None),
+                Self::Release(_) | Self::Before => Err(pins_none(pool)),
+            };
+        };
+        release::check_mount_point(current_dir)?;
+        match self {
+            Self::Current => {
+                let release = Release::resolve(symlink)?;
+                release.check_is_not(current_dir, symlink).map(|()| release)
+            }
+            Self::Release(path) => named(symlink, current_dir, path),
+            Self::Before => before(pool, symlink, current_dir).await,
+        }
+        .map(Some)
+    }
+}
+
+fn pins_none(pool: &Pool) -> Error {
+    Error::config(format!("the pool \"{}\" pins no releases, so it cannot switch", pool.name))
+        .hint("set current_release_symlink and current_dir in its [php]")
+}
+
+fn named(symlink: &Path, current_dir: &Path, path: &Path) -> Result<Release> {
+    let path = release::parent_of_current(symlink)?.join(path);
+    let real = fs::canonicalize(&path).map_err(|error| {
+        Error::config(format!("the release {}: {error}", path.display())).hint(
+            "a bare name is a sibling of the present release; write ./NAME for one in the working directory",
+        )
+    })?;
+    let found = Release::at(&real)?;
+    if Release::at(current_dir).is_ok_and(|mount_point| mount_point == found) {
+        return Err(Error::config(format!("{} is current_dir", path.display()))
+            .hint("that is where releases are mounted, and no release itself"));
+    }
+    Ok(found)
+}
+
+async fn before(pool: &Arc<Pool>, symlink: &Path, current_dir: &Path) -> Result<Release> {
+    release::read_link(symlink)?;
+    let path = pool.state_file();
+    let state = State::read(&path).map_err(|trouble| trouble.into_error(&path))?;
+    let seen = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+    let mut runs: Vec<Release> =
+        seen.replicas.iter().filter_map(|replica| replica.release(current_dir)).collect();
+    if runs.is_empty() {
+        runs.extend(Release::resolve(symlink).ok());
+    }
+    before::before(&state.history, pool.replica_count, &runs).map_err(|passed_over| {
+        let why = if passed_over.is_empty() {
+            "the history names none".to_owned()
+        } else {
+            passed_over.join("; ")
+        };
+        Error::config(format!("the pool \"{}\" has no release to roll back to: {why}", pool.name))
+            .hint("name one: pools-manager switch POOL RELEASE")
+    })
+}

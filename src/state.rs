@@ -1,0 +1,195 @@
+//! The state file of a pool, `pid/POOL.state.json`: what cannot be read back from the system.
+//!
+//! What runs is asked of the kernel each time; only the history of rollouts has to be remembered.
+//! The file is written whole, fsynced, and renamed into place, by whoever holds the pool's lock. A
+//! file that makes no sense is set aside, never overwritten.
+
+mod entry;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+pub use entry::{Entry, Outcome};
+
+use crate::error::Error;
+use crate::lock::Lock;
+
+/// The version of the file's format that this program writes.
+const VERSION: u64 = 1;
+
+/// How many rollouts are remembered: a year of working days.
+const ENTRIES_MAX: usize = 200;
+
+/// Far more than so many entries take: a larger file is not ours.
+const BYTES_MAX: u64 = 8 << 20;
+
+/// What is remembered of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    version: u64,
+    /// Its rollouts, the newest last.
+    pub history: Vec<Entry>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { version: VERSION, history: Vec::new() }
+    }
+}
+
+/// Why a state file cannot be used.
+#[derive(Debug)]
+pub enum Trouble {
+    /// A newer program has written it, in this version of the format.
+    Newer(u64),
+    /// It is not what this program has written.
+    Bad(String),
+    /// It cannot be read.
+    Unreadable(io::Error),
+}
+
+impl Trouble {
+    /// The error of a command that needs the file.
+    pub fn into_error(self, path: &Path) -> Error {
+        let path = path.display();
+        match self {
+            Self::Newer(version) => Error::failed(format!(
+                "{path} was written by a newer pools-manager (version {version} of the format)"
+            ))
+            .hint("use that one; this one leaves the file as it is"),
+            Self::Bad(why) => Error::failed(format!("{path} is no state file: {why}"))
+                .hint("the next rollout sets it aside, and begins a new history"),
+            Self::Unreadable(error) => Error::failed(format!("cannot read {path}: {error}")),
+        }
+    }
+}
+
+/// Only what a file must have in every version.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
+impl State {
+    /// Reads the file; one that is absent remembers nothing.
+    pub fn read(path: &Path) -> Result<Self, Trouble> {
+        let metadata = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            metadata => metadata.map_err(Trouble::Unreadable)?,
+        };
+        if !metadata.is_file() {
+            return Err(Trouble::Bad("it is not a regular file".to_owned()));
+        }
+        if metadata.len() > BYTES_MAX {
+            return Err(Trouble::Bad(format!("it has {} bytes", metadata.len())));
+        }
+        let mut bytes = Vec::new();
+        // It may have been replaced since: nothing is followed, and no FIFO is waited for.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
+            .open(path)
+            .and_then(|file| file.take(BYTES_MAX).read_to_end(&mut bytes))
+            .map_err(Trouble::Unreadable)?;
+        Self::parse(&bytes)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, Trouble> {
+        let bad = |error: serde_json::Error| Trouble::Bad(error.to_string());
+        match serde_json::from_slice(bytes).map_err(bad)? {
+            Versioned { version: VERSION } => serde_json::from_slice(bytes).map_err(bad),
+            Versioned { version: 0 } => Err(Trouble::Bad("it has no such version as 0".to_owned())),
+            Versioned { version } => Err(Trouble::Newer(version)),
+        }
+    }
+
+    /// Writes the file: a reader finds the old one or the new one, also after a crash.
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let fresh = with_suffix(path, ".new");
+        remove(&fresh)?;
+        let written = self.write_new(&fresh).and_then(|()| fs::rename(&fresh, path));
+        if written.is_err() {
+            let _ = remove(&fresh);
+        }
+        written?;
+        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    }
+
+    fn write_new(&self, fresh: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        // Only a file that did not exist: a link that somebody puts there is not followed.
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(fresh)?;
+        file.write_all(&text)?;
+        file.sync_all()
+    }
+}
+
+/// Adds a rollout to the history of the pool whose lock is held. The rollout is done whatever
+/// comes of this: what goes wrong is returned as warnings.
+pub fn remember(_held: &Lock, path: &Path, entry: Entry) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut state = match State::read(path) {
+        Ok(state) => state,
+        Err(Trouble::Bad(why)) => match set_aside(path) {
+            Ok(aside) => {
+                let (path, aside) = (path.display(), aside.display());
+                warnings.push(format!("{path} is no state file ({why}): it is now {aside}"));
+                State::default()
+            }
+            Err(error) => {
+                return vec![format!(
+                    "no history is written: {} is no state file ({why}), and cannot be set aside: {error}",
+                    path.display()
+                )];
+            }
+        },
+        Err(trouble) => {
+            let message = trouble.into_error(path).message;
+            return vec![format!("no history is written: {message}")];
+        }
+    };
+    state.history.push(entry);
+    let surplus = state.history.len().saturating_sub(ENTRIES_MAX);
+    state.history.drain(..surplus);
+    if let Err(error) = state.write(path) {
+        warnings.push(format!("no history is written: {}: {error}", path.display()));
+    }
+    warnings
+}
+
+/// Renames what stands in the place of the state file, so that nothing of it is lost.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let stamp = format!(".bad-{}", now.replace(['-', ':'], ""));
+    // Whoever holds the lock is the only one who makes these names.
+    let suffixes = std::iter::once(stamp.clone()).chain((2..).map(|n| format!("{stamp}.{n}")));
+    let mut names = suffixes.map(|suffix| with_suffix(path, &suffix));
+    let is_free = |name: &PathBuf| matches!(fs::symlink_metadata(name), Err(error) if error.kind() == ErrorKind::NotFound);
+    let aside = names.by_ref().take(1000).find(is_free).ok_or(ErrorKind::AlreadyExists)?;
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use std::os::unix::fs::symlink;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::Strategy;
+
+fn entry(ms: u64, result: Outcome) -> Entry {
+    Entry {
+        when: "2026-01-02T03:04:05Z".to_owned(),
+        who: "alice".to_owned(),
+        command: "restart".to_owned(),
+        from: Some("/srv/www/release1".into()),
+        to: Some("/srv/www/release2".into()),
+        replicas: vec![1, 2],
+        strategy: Strategy::Rolling,
+        ms,
+        result,
+        rollback: false,
+    }
+}
+
+/// A directory, the lock in it, and the path of the state file.
+async fn pid_dir() -> (TempDir, Lock, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = Lock::take(&dir.path().join("www.lock"), "www", false, |_| ()).await.unwrap();
+    let path = dir.path().join("www.state.json");
+    (dir, lock, path)
+}
+
+fn names(dir: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(dir.path()).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_read_back_and_bounded() {
+    let (dir, lock, path) = pid_dir().await;
+    assert_eq!(State::read(&path).unwrap(), State::default());
+    for ms in 0..=200 {
+        assert!(remember(&lock, &path, entry(ms, Outcome::Failed("why".to_owned()))).is_empty());
+    }
+    let history = State::read(&path).unwrap().history;
+    assert_eq!(
+        history.iter().map(|entry| entry.ms).collect::<Vec<_>>(),
+        (1..=200).collect::<Vec<_>>()
+    );
+    assert_eq!(history[0], entry(1, Outcome::Failed("why".to_owned())));
+    assert_eq!(names(&dir), ["www.lock", "www.state.json"]);
+}
+
+#[tokio::test]
+async fn what_is_no_state_file_is_set_aside_whole() {
+    for bad in ["", "{\"version\":1,\"history\":[{\"wh", "null", "{\"version\":0,\"history\":[]}"] {
+        let (dir, lock, path) = pid_dir().await;
+        for seen in 1..=2 {
+            fs::write(&path, bad).unwrap();
+            let warnings = remember(&lock, &path, entry(7, Outcome::Done));
+            assert!(warnings[0].contains("is no state file"), "{warnings:?}");
+            assert_eq!(State::read(&path).unwrap().history, [entry(7, Outcome::Done)]);
+            let aside: Vec<_> = names(&dir).into_iter().filter(|it| it.contains(".bad-")).collect();
+            assert_eq!(aside.len(), seen);
+            assert_eq!(fs::read_to_string(dir.path().join(&aside[seen - 1])).unwrap(), bad);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_newer_file_is_left_as_it_is() {
+    let (dir, lock, path) = pid_dir().await;
+    let newer = "{\"version\":2,\"history\":\"somewhere else\"}";
+    fs::write(&path, newer).unwrap();
+    let warnings = remember(&lock, &path, entry(7, Outcome::Done));
+    assert!(warnings[0].starts_with("no history is written: "), "{warnings:?}");
+    assert!(warnings[0].ends_with("newer pools-manager (version 2 of the format)"), "{warnings:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), newer);
+    assert_eq!(names(&dir), ["www.lock", "www.state.json"]);
+}
+
+#[tokio::test]
+async fn links_are_not_followed() {
+    let (dir, lock, path) = pid_dir().await;
+    let precious = dir.path().join("precious");
+    fs::write(&precious, "{\"version\":1,\"history\":[]}").unwrap();
+    symlink(&precious, &path).unwrap();
+    symlink(&precious, with_suffix(&path, ".new")).unwrap();
+    assert!(matches!(State::read(&path), Err(Trouble::Bad(_))));
+    assert_eq!(remember(&lock, &path, entry(7, Outcome::Done)).len(), 1);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "{\"version\":1,\"history\":[]}");
+    assert_eq!(State::read(&path).unwrap().history.len(), 1);
+    assert!(names(&dir).iter().any(|name| name.contains(".bad-")));
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_leaves_the_old_file() {
+    let (dir, lock, path) = pid_dir().await;
+    assert!(remember(&lock, &path, entry(1, Outcome::Done)).is_empty());
+    fs::create_dir(with_suffix(&path, ".new")).unwrap();
+    let warnings = remember(&lock, &path, entry(2, Outcome::Done));
+    assert!(warnings[0].starts_with("no history is written: "), "{warnings:?}");
+    assert_eq!(State::read(&path).unwrap().history, [entry(1, Outcome::Done)]);
+    fs::remove_dir(with_suffix(&path, ".new")).unwrap();
+    fs::remove_file(&path).unwrap();
+    drop(dir);
+    // The directory itself is gone.
+    assert_eq!(remember(&lock, &path, entry(3, Outcome::Done)).len(), 1);
+}
+
+#[test]
+fn what_stands_there_may_be_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("www.state.json");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(matches!(State::read(&path), Err(Trouble::Bad(_))));
+    fs::remove_file(&path).unwrap();
+    File::create(&path).unwrap().set_len(BYTES_MAX + 1).unwrap();
+    assert!(matches!(State::read(&path), Err(Trouble::Bad(_))));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+        let _ = State::parse(&bytes);
+    }
+
+    #[test]
+    fn no_truncation_passes_for_the_whole(cut in 0..300_usize) {
+        let state = State { history: vec![entry(1, Outcome::Interrupted)], ..State::default() };
+        let text = serde_json::to_vec(&state).unwrap();
+        let cut = cut.min(text.len() - 1);
+        prop_assert!(matches!(State::parse(&text[..cut]), Err(Trouble::Bad(_))));
+        prop_assert_eq!(State::parse(&text).unwrap(), state);
+    }
+}

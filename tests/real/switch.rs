@@ -1,0 +1,238 @@
+//! `switch`: the symlink moves with the rollout, and back if the release bounces.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use super::site::Site;
+
+const WARM_UP: &str = r#"warm_up = ["/warm.php"]"#;
+
+/// A site that runs release 1, whose releases have to answer a page.
+fn site() -> Site {
+    let site = Site::new();
+    site.add_rollout(WARM_UP);
+    site.add_page("warm.php", "<?php echo 'warm';");
+    site.run(&["start"]).succeeds();
+    site
+}
+
+fn link(site: &Site) -> PathBuf {
+    fs::read_link(site.path("www/current.release")).unwrap()
+}
+
+#[test]
+fn the_symlink_and_the_replicas_move_and_the_link_keeps_its_style() {
+    let site = site();
+    let load = site.pings(2);
+    let www = site.path("www");
+    let shown = www.join("current.release").display().to_string();
+    let ran = site.run(&["switch", "www", "release2"]);
+    let begins = format!("Redundant pool \"www\"...\n  {shown} leads to release2\n  Deactivating ");
+    assert!(ran.succeeds().stdout.starts_with(&begins), "{ran}");
+    assert_eq!(link(&site), PathBuf::from("release2"));
+    site.is_in_order_on("release2");
+    let nothing = "Redundant pool \"www\"...\n  Nothing to do\n";
+    site.run(&["switch", "www", "release2"]).prints(nothing);
+    site.run(&["switch", "www", "www/release2/", "--dry-run"]).prints(nothing);
+
+    // An absolute link stays one; the path may be written in any way.
+    site.switch(www.join("release2"));
+    let path = format!("{}/../www/release1", www.display());
+    site.run(&["switch", "www", &path, "--strategy", "swap"]).succeeds();
+    assert_eq!(link(&site), www.join("release1"));
+    site.is_in_order_on("release1");
+    site.switch("release1");
+    fs::create_dir(site.path("elsewhere")).unwrap();
+    fs::rename(www.join("release2"), site.path("elsewhere/release2")).unwrap();
+    site.run(&["switch", "www", "elsewhere/release2"]).succeeds();
+    assert_eq!(link(&site), PathBuf::from("../elsewhere/release2"));
+    load.finish();
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_and_does_nothing() {
+    let site = site();
+    let before = site.files();
+    let ran = site.run(&["switch", "www", "release2", "--dry-run"]);
+    let shown = site.path("www/current.release").display().to_string();
+    assert!(ran.succeeds().stdout.contains(&format!("  {shown} would lead to release2\n")));
+    assert!(ran.stdout.contains("    publish generation 2 of replica 1\n"), "{ran}");
+    assert_eq!((link(&site), site.files()), (PathBuf::from("release1"), before));
+}
+
+#[test]
+fn what_is_no_release_is_refused_and_nothing_is_changed() {
+    let site = site();
+    site.write("www/file", "");
+    let before = site.files();
+    let www = site.path("www").display().to_string();
+    for (release, what) in [
+        ("nowhere", format!("the release {www}/nowhere: No such file or directory")),
+        ("./release2", format!("the release {}/./release2: No such", site.root().display())),
+        ("file", format!("{www}/file is not a directory")),
+        ("current", format!("{www}/current is current_dir")),
+    ] {
+        let ran = site.run(&["switch", "www", release]);
+        assert!(ran.status(2).stderr.starts_with(&format!("error: {what}")), "{ran}");
+        assert_eq!((link(&site), site.files()), (PathBuf::from("release1"), before.clone()));
+    }
+    site.run(&["switch", "www"]).status(2);
+    site.run(&["switch", "www", ""]).status(2);
+    site.run(&["switch", "wwww", "release2"]).status(2);
+    let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+    site.write(settings, "[php]\n");
+    let ran = site.run(&["switch", "www", "release2"]);
+    let error = "error: the pool \"www\" pins no releases, so it cannot switch\n";
+    assert!(ran.status(2).stderr.starts_with(error), "{ran}");
+}
+
+#[test]
+fn the_link_goes_back_when_the_release_bounces() {
+    let site = site();
+    let load = site.pings(2);
+    site.write("www/release2/warm.php", "<?php this is no PHP;");
+    site.point("www/stable", "release1");
+    site.switch("stable");
+    for strategy in ["rolling", "swap"] {
+        let ran = site.run(&["switch", "www", "release2", "--strategy", strategy]);
+        let shown = site.path("www/current.release").display().to_string();
+        let back = format!("  {shown} leads to stable again\n");
+        assert!(ran.status(1).stdout.ends_with(&back), "{ran}");
+        assert_eq!(link(&site), PathBuf::from("stable"));
+        assert_eq!(site.releases(), [site.path("www/release1"), site.path("www/release1")]);
+    }
+    // A configuration that would be refused moves nothing at all.
+    site.replace("etc/php/fpm/redundant-pools/www/pool.conf", "pm = dynamic", "pm = elastic");
+    let ran = site.run(&["switch", "www", "release2"]);
+    ran.status(2).stdout("Redundant pool \"www\"...\n");
+    assert_eq!(link(&site), PathBuf::from("stable"));
+    load.finish();
+}
+
+/// The link that somebody else has moved meanwhile is his.
+#[test]
+fn a_link_that_somebody_else_has_moved_does_not_go_back() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let warm_up = site.hold_warm_up();
+    let manager = site.spawn(&["switch", "www", "release2", "--strategy", "swap"]);
+    warm_up.reached();
+    site.switch("nowhere");
+    manager.signal(Signal::INT);
+    manager.await_complaint();
+    warm_up.open();
+    let ran = manager.finish();
+    ran.status(130);
+    assert!(ran.stdout.contains("somebody else has moved it meanwhile"), "{ran}");
+    assert_eq!(link(&site), PathBuf::from("nowhere"));
+    assert_eq!(site.releases(), [site.path("www/release1"), site.path("www/release1")]);
+}
+
+#[test]
+fn ctrl_c_before_any_replica_is_renewed_takes_the_link_back() {
+    let site = site();
+    let request = site.hold();
+    let mut manager = site.spawn(&["switch", "www", "release2", "--json"]);
+    manager.await_event("that it waits", |event| event["event"] == "progress");
+    assert_eq!(link(&site), PathBuf::from("release2"));
+    // One hand at a time, for the link too.
+    site.run(&["switch", "www", "release1", "--no-wait"]).status(3);
+    manager.signal(Signal::INT);
+    let ran = manager.finish();
+    ran.status(130);
+    assert!(ran.stdout.contains(r#"{"event":"link","change":"moved_back","#), "{ran}");
+    request.end(1);
+    assert_eq!(link(&site), PathBuf::from("release1"));
+    site.is_in_order_on("release1");
+}
+
+#[test]
+fn where_replicas_differ_the_link_stays_and_the_error_says_so() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let warm_up = site.hold_warm_up();
+    let manager = site.spawn(&["switch", "www", "release2", "--strategy", "rolling"]);
+    warm_up.reached();
+    manager.signal(Signal::TERM);
+    manager.await_complaint();
+    warm_up.open();
+    let ran = manager.finish();
+    ran.status(143);
+    let stays = format!(
+        "; {} stays at {}, which only replica 1 serves\n  help: `restart` takes ",
+        site.path("www/current.release").display(),
+        site.path("www/release2").display()
+    );
+    assert!(ran.stderr.contains(&stays), "{ran}");
+    assert_eq!(link(&site), PathBuf::from("release2"));
+    site.run(&["rollback"]).succeeds();
+    assert_eq!(link(&site), PathBuf::from("release1"));
+    site.is_in_order_on("release1");
+}
+
+/// The second replica does not come up: it has its old release back, and the first has the new one.
+#[test]
+fn a_release_that_bounces_on_the_second_replica_only_leaves_the_link() {
+    let site = site();
+    let load = site.pings(2);
+    site.write("www/release2/warm.php", ONLY_ON_THE_FIRST);
+    let ran = site.run(&["switch", "www", "release2", "--strategy", "rolling"]);
+    ran.status(1);
+    assert!(ran.stderr.contains("/release2, which only replica 1 serves\n  help: "), "{ran}");
+    assert_eq!(link(&site), PathBuf::from("release2"));
+    assert_eq!(site.releases(), [site.path("www/release2"), site.path("www/release1")]);
+    // It bounced, so nobody is taken there; and where replicas differ, there is something to do.
+    site.run(&["rollback"]).succeeds();
+    assert_eq!(link(&site), PathBuf::from("release1"));
+    site.is_in_order_on("release1");
+    load.finish();
+}
+
+const ONLY_ON_THE_FIRST: &str = "<?php
+$title = file_get_contents('/proc/self/cmdline');
+http_response_code(str_contains($title, 'pool www1') ? 200 : 500);
+";
+
+#[test]
+fn a_link_that_may_not_be_moved_stops_it_before_anything_is_changed() {
+    let site = Site::prepared().owned_by_ordinary_user().serve();
+    site.run(&["start"]).succeeds();
+    let before = site.files();
+    let read_only = |is: bool| {
+        let mode = if is { 0o555 } else { 0o755 };
+        fs::set_permissions(site.path("www"), Permissions::from_mode(mode)).unwrap();
+    };
+    read_only(true);
+    let ran = site.run(&["switch", "www", "release2"]);
+    let error = format!("error: cannot move {}: ", site.path("www/current.release").display());
+    assert!(ran.status(2).stderr.starts_with(&error), "{ran}");
+    assert_eq!(site.files(), before);
+    site.run(&["history"]).prints("Redundant pool \"www\"...\n  No rollout is on record\n");
+    read_only(false);
+    site.run(&["switch", "www", "release2"]).succeeds();
+    site.is_in_order_on("release2");
+}
+
+#[test]
+fn two_at_once_come_one_after_the_other() {
+    let site = site();
+    let targets = ["release2", "release1", "release2"];
+    let all = targets.map(|release| site.spawn(&["switch", "www", release]));
+    for manager in all {
+        manager.finish().succeeds();
+    }
+    let named = fs::canonicalize(site.path("www/current.release")).unwrap();
+    assert_eq!(site.releases(), [named.clone(), named]);
+}
+
+#[test]
+fn what_a_killed_manager_left_beside_the_link_is_in_nobodys_way() {
+    let site = site();
+    symlink("nowhere", site.path("www/.current.release.pools-manager")).unwrap();
+    site.run(&["switch", "www", "release2"]).succeeds();
+    assert!(!site.path("www/.current.release.pools-manager").is_symlink());
+    site.is_in_order_on("release2");
+}
