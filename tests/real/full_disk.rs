@@ -12,9 +12,10 @@ fn a_restart_on_a_full_disk_changes_nothing() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let site = Site::prepared();
+    let mut site = Site::prepared();
+    // Declared after the site, and so gone before it: a mount point cannot be removed.
     let disk = SmallDisk::on(&site, "pid");
-    let site = site.serve();
+    site = site.serve();
     site.run(&["start"]).succeeds();
     let load = site.pings(2);
     let before = (site.masters(), site.sockets(), site.members());
