@@ -1,5 +1,6 @@
 //! A program that runs: what it says is read as it comes.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -59,6 +60,14 @@ impl Program {
     /// Waits until it says something on its standard error.
     pub(crate) fn await_complaint(&self) -> String {
         self.stderr.recv_timeout(DEADLINE).unwrap()
+    }
+
+    /// Whether it is far enough to be asked by this signal, and not ended by it.
+    pub(crate) fn catches(&self, signal: Signal) -> bool {
+        let status = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = fs::read_to_string(status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (signal.as_raw() - 1)) != 0
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
