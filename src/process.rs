@@ -11,7 +11,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -62,6 +63,11 @@ impl Process {
             Ok(ready) => ready.map(|_| true),
             Err(_) => Ok(false),
         }
+    }
+
+    /// Whether a signal has stopped it: it does nothing until another one continues it.
+    pub fn is_stopped(&self) -> bool {
+        stat_field(self.pid, 0).is_some_and(|state| state == "T")
     }
 
     /// Whether it calls itself a php-fpm master: "php-fpm: master process (FILE)".
@@ -140,6 +146,20 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
     Ok(found)
 }
 
+/// The processes whose command line, or title, names one of these files.
+pub fn naming(files: &[PathBuf]) -> io::Result<Vec<Process>> {
+    let names_one = |process: &Process| {
+        let title = process.title();
+        files.iter().map(|file| file.as_os_str().as_bytes()).any(|file| contains(&title, file))
+    };
+    let all = all_pids()?.filter_map(|pid| Process::open(pid).ok());
+    Ok(all.filter(|process| names_one(process) && process.is_alive()).collect())
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
 /// The children of a process, each with a pidfd.
 pub fn children(of: &Process) -> io::Result<Vec<Process>> {
     let ours = all_pids()?.filter(|&pid| parent(pid) == Some(of.pid));
@@ -168,9 +188,14 @@ fn holds(pid: i32, sockets: &[u64]) -> bool {
 }
 
 fn parent(pid: i32) -> Option<i32> {
+    stat_field(pid, 1)?.parse().ok()
+}
+
+/// A field of `proc_pid_stat(5)`, counted from the one behind the name.
+fn stat_field(pid: i32, nth: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything: what counts stands after the last one.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(nth)?.to_owned())
 }
 
 #[cfg(test)]

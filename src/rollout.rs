@@ -11,6 +11,7 @@ pub(crate) mod monitor;
 mod observe;
 mod plan;
 mod record;
+mod repair;
 mod switch;
 mod target;
 
@@ -29,6 +30,7 @@ use crate::error::Result;
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
 use crate::lock::Lock;
+use crate::php_fpm;
 use crate::pool::Pool;
 use crate::release::Release;
 use crate::step::Stage;
@@ -80,32 +82,44 @@ async fn change(
     let goal = &request.goal;
     let told = |holder: &_| report.event(&Event::LockWait { holder: Clone::clone(holder) });
     let lock = Lock::take(&pool.lock_file(), &pool.name, request.wait, told).await?;
+    php_fpm::settle(pool).await?;
     let prepared = prepare(pool, balancer, request).await?;
-    let Prepared { observation, release, stages, switch } = prepared;
+    let Prepared { observation, release, stages, keep_floor, switch } = prepared;
     report_nothing(goal, &stages, report);
+    record::note_wanted(&lock, pool, goal, report);
     let renews = goal.state == Wanted::Renewed;
     if renews && stages.is_empty() {
         report.event(&Event::Plan { stages });
         return Ok(());
     }
     let interrupt = Interrupt::listen()?;
-    if let Some(switch) = &switch {
-        switch.begin(report)?;
+    let begins = (&observation, release.as_ref());
+    let record = renews.then(|| Record::begin(&lock, pool, request, begins, report));
+    if let Some(switch) = &switch
+        && let Err(error) = switch.begin(report)
+    {
+        if let Some(record) = record {
+            record.withdraw(&lock, pool, report);
+        }
+        return Err(error);
     }
-    let record = renews.then(|| Record::begin(pool, request, &observation, release.as_ref()));
     let mut execution = Execution {
         pool,
         balancer,
         observation,
         release,
         drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),
-        keep_floor: goal.state != Wanted::Stopped,
+        keep_floor,
         interrupt,
         report: &mut *report,
         done: Done::default(),
     };
     let mut result = execution.execute(&stages).await;
     let cause = execution.done.cause.take();
+    if goal.state == Wanted::Repaired && result.is_ok() {
+        result = execution.tidy();
+        repair::mention_symlink(pool, execution.release.as_ref(), report);
+    }
     if renews && result.is_ok() {
         result = monitor::check(pool).await;
     }
@@ -122,6 +136,8 @@ struct Prepared {
     observation: Observation,
     release: Option<Release>,
     stages: Vec<Stage>,
+    /// Whether the last replica that serves has to stay.
+    keep_floor: bool,
     /// What is to be done to the symlink.
     switch: Option<Switch>,
 }
@@ -134,16 +150,26 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, request: &Request) -> Re
     let replicas: &[u32] = if starts { &goal.replicas } else { &[] };
     let ask = Ask { replicas, release: release.as_ref() };
     let observation = observe(pool, balancer.members(), ask).await?;
-    let mut stages = plan(&observation.seen(), goal);
+    let mut seen = observation.seen();
+    if goal.state == Wanted::Repaired {
+        repair::judge(pool, &observation, release.as_ref(), &mut seen)?;
+    }
+    let mut stages = plan(&seen, goal);
     let mut switch = None;
-    if let (Some(release), true) = (&release, request.target != Target::Current) {
+    if let (Some(release), true) = (&release, request.target.moves_symlink()) {
         switch = Switch::plan(pool, release)?;
         if switch.is_none() && observation.all_serve(pool, release) {
             stages = Vec::new();
         }
     }
     check::check_plan(pool, balancer, &observation, &stages).await?;
-    Ok(Prepared { observation, release, stages, switch })
+    // Of a pool that is stopped as a whole, the last replica may go too.
+    let keep_floor = match goal.state {
+        Wanted::Stopped => false,
+        Wanted::Repaired => seen.replicas.iter().any(|replica| !replica.stopped),
+        Wanted::Running | Wanted::Renewed => true,
+    };
+    Ok(Prepared { observation, release, stages, keep_floor, switch })
 }
 
 /// Whether a rollout could begin: it would be refused where this fails.
@@ -155,6 +181,7 @@ fn report_nothing(goal: &Goal, stages: &[Stage], report: &mut dyn Report) {
     let because = match goal.state {
         Wanted::Running => "is already running",
         Wanted::Stopped => "is not running",
+        Wanted::Repaired => "needs no repair",
         Wanted::Renewed => return,
     };
     for &replica in &goal.replicas {

@@ -190,14 +190,19 @@ pub fn publish(name: &Path, target: &Path) -> io::Result<()> {
         (Some(from), Some(to), Some(file)) if from == to => Path::new(file),
         _ => target,
     };
-    let mut fresh = name.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
+    let fresh = unpublished(name);
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => symlink(relative, &fresh)?,
     }
     fs::rename(&fresh, name)
+}
+
+/// What a name is called until it is moved into place: whoever was killed before has left it.
+pub fn unpublished(name: &Path) -> PathBuf {
+    let mut fresh = name.as_os_str().to_owned();
+    fresh.push(".new");
+    fresh.into()
 }
 
 /// Whether somebody listens on a socket: asked by a connection, so that the

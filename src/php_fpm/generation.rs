@@ -180,6 +180,9 @@ impl Generation {
 
     /// Removes what a generation that has ended may have left behind.
     pub fn remove_leftovers(&self) -> std::io::Result<()> {
+        for name in [Some(&self.public), self.public_pid.as_ref()].into_iter().flatten() {
+            socket::remove(&socket::unpublished(name))?;
+        }
         if self.socket != self.public {
             socket::remove(&self.socket)?;
         }
@@ -239,13 +242,17 @@ pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
 pub fn forget_older(pool: &Pool, newest: &Generation) -> Result<()> {
     for old in discover(pool)? {
         if old.replica == newest.replica && old.number < newest.number {
-            let path = conf_path(pool, old.replica, old.number);
-            socket::remove(&path).map_err(|error| {
-                Error::failed(format!("cannot remove {}: {error}", path.display()))
-            })?;
+            remove_record(pool, &old)?;
         }
     }
     Ok(())
+}
+
+/// Removes the record of a generation that has ended.
+pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
+    let path = conf_path(pool, ended.replica, ended.number);
+    socket::remove(&path)
+        .map_err(|error| Error::failed(format!("cannot remove {}: {error}", path.display())))
 }
 
 fn read_record(path: &Path) -> Option<Generation> {
@@ -254,7 +261,7 @@ fn read_record(path: &Path) -> Option<Generation> {
     serde_json::from_str(line).ok()
 }
 
-fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
+pub(super) fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
     pool.root.pid_dir().join(format!("{}.{replica}.g{number}.conf", pool.name))
 }
 

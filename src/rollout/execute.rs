@@ -141,7 +141,10 @@ impl Execution<'_> {
         stopped?;
         let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
         if let Some(replica) = replica {
-            replica.running.retain(|running| running.generation.number != id.generation);
+            let is_it = |running: &mut Running| running.generation.number == id.generation;
+            let ended = replica.running.extract_if(.., is_it).map(|running| running.generation);
+            replica.ended.extend(ended);
+            replica.ended.sort_by_key(|ended| ended.number);
         }
         Ok(())
     }
@@ -171,6 +174,24 @@ impl Execution<'_> {
             .filter(|running| running.generation.number == id.generation)
             .or_else(|| self.observation.running(id))
             .ok_or_else(|| Error::failed(format!("{id} does not run")))
+    }
+
+    /// Removes what generations that have ended, and a manager that was killed, have left.
+    pub(super) fn tidy(&self) -> Result<()> {
+        for replica in &self.observation.replicas {
+            let runs = !replica.running.is_empty() || self.done.fresh.contains_key(&replica.number);
+            // The newest record stays until there is a newer one.
+            let spare = if runs { None } else { replica.ended.last() };
+            for ended in &replica.ended {
+                ended.remove_leftovers().map_err(|error| {
+                    Error::failed(format!("cannot remove what {ended} left: {error}"))
+                })?;
+                if spare != Some(ended) {
+                    php_fpm::remove_record(self.pool, ended)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removes the records of generations that a newer one has replaced.

@@ -33,6 +33,13 @@ pub struct Replica {
     /// The one to keep, or to replace: the published one, else the newest of
     /// those that can still be reached.
     pub current: Option<u32>,
+    /// Whether its public name exists, wherever it leads.
+    pub named: bool,
+    /// Whether a repair replaces the current one: it cannot go on, or has another release than the
+    /// pool is to have.
+    pub stale: bool,
+    /// Whether the operator has stopped it.
+    pub stopped: bool,
     /// What the balancer thinks of it.
     pub member: Member,
 }
@@ -93,6 +100,7 @@ pub fn plan(seen: &Seen, goal: &Goal) -> Vec<Stage> {
     match (goal.state, goal.strategy) {
         (Wanted::Stopped, _) => wanted().filter_map(stop).collect(),
         (Wanted::Running, _) => wanted().flat_map(run).collect(),
+        (Wanted::Repaired, _) => repair(seen, &wanted().collect::<Vec<_>>(), goal.strategy),
         (Wanted::Renewed, Strategy::Swap) => swap(&wanted().collect::<Vec<_>>()),
         (Wanted::Renewed, Strategy::Rolling) => {
             let mut order: Vec<_> = wanted().collect();
@@ -144,6 +152,9 @@ fn roll(replica: &Replica, serving: &mut Serving) -> Vec<Stage> {
 }
 
 fn swap(replicas: &[&Replica]) -> Vec<Stage> {
+    if replicas.is_empty() {
+        return Vec::new();
+    }
     let mut stages: Vec<Stage> = replicas.iter().map(|replica| start(replica, false)).collect();
     let publish = replicas.iter().map(|replica| Step::Publish(replica.fresh()));
     stages.push(stage(Title::Switching, publish));
@@ -153,6 +164,19 @@ fn swap(replicas: &[&Replica]) -> Vec<Stage> {
         stages.extend(stop_all(replica.number, old, None));
     }
     stages
+}
+
+/// First those that others may rely on then. What the operator has stopped serves until the end.
+fn repair(seen: &Seen, wanted: &[&Replica], strategy: Strategy) -> Vec<Stage> {
+    let (stopped, wanted): (Vec<_>, Vec<_>) = wanted.iter().partition(|it| it.stopped);
+    let is_replaced = |it: &&Replica| it.stale && it.current.is_some();
+    let (stale, sound): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_replaced);
+    let goals = [(Wanted::Running, sound), (Wanted::Renewed, stale), (Wanted::Stopped, stopped)];
+    let planned = goals.into_iter().flat_map(|(state, those)| {
+        let replicas = those.iter().map(|replica| replica.number).collect();
+        plan(seen, &Goal { state, replicas, strategy })
+    });
+    planned.collect()
 }
 
 /// `start` of a replica that runs already has little to do, or nothing.
@@ -166,7 +190,9 @@ fn run(replica: &Replica) -> Vec<Stage> {
         }
         Some(current) => {
             if replica.published.is_none() {
-                let steps = [Step::AwaitReady(current), Step::Publish(current)];
+                // It may be one that a crash has kept from proving itself.
+                let steps =
+                    [Step::AwaitReady(current), Step::WarmUp(current), Step::Publish(current)];
                 stages.push(stage(Title::Starting(replica.number), steps));
             }
             stages.extend(activate(replica, false));
@@ -181,7 +207,7 @@ fn run(replica: &Replica) -> Vec<Stage> {
 
 fn stop(replica: &Replica) -> Option<Stage> {
     let number = replica.number;
-    if replica.running.is_empty() {
+    if replica.running.is_empty() && !replica.named {
         return None;
     }
     let ids: BTreeSet<Id> = replica.running.iter().map(|&run| replica.id(run)).collect();

@@ -21,6 +21,7 @@ mod json;
 mod lock;
 mod pools;
 mod releases;
+mod repair;
 mod restarts;
 mod rollback;
 mod session;

@@ -32,6 +32,11 @@ impl Site {
         all
     }
 
+    /// All processes of the site.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        of_root(self.root())
+    }
+
     /// Kills these processes, in this order, and waits until they have ended.
     pub(crate) fn kill(&self, pids: &[Pid]) {
         for pid in pids {
@@ -44,7 +49,7 @@ impl Site {
 
     /// Kills the master of a replica, and all of its children.
     pub(crate) fn kill_replica(&self, replica: usize) {
-        self.kill(&[self.masters()[replica - 1]]);
+        self.kill(&[self.master(replica)]);
         let children = format!("php-fpm: pool www{replica}");
         // A child that was forked just now still has its master's title, which names the file.
         let newborn = format!("/www.{replica}.g");

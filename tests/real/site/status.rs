@@ -25,10 +25,12 @@ impl Site {
 
     /// The master of that generation.
     pub(crate) fn masters(&self) -> Vec<Pid> {
-        self.each(|replica| {
-            let pid = replica["pid"].as_i64().unwrap();
-            Pid::from_raw(pid.try_into().unwrap()).unwrap()
-        })
+        self.each(|replica| pid(replica).unwrap())
+    }
+
+    /// The master of one replica; others may not run.
+    pub(crate) fn master(&self, replica: usize) -> Pid {
+        pid(&self.status()["pools"][0]["replicas"][replica - 1]).unwrap()
     }
 
     /// The release that each replica serves.
@@ -44,4 +46,8 @@ impl Site {
     fn each<T>(&self, of: impl Fn(&Value) -> T) -> Vec<T> {
         self.status()["pools"][0]["replicas"].as_array().unwrap().iter().map(of).collect()
     }
+}
+
+fn pid(replica: &Value) -> Option<Pid> {
+    Pid::from_raw(replica["pid"].as_i64()?.try_into().ok()?)
 }
