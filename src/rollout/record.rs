@@ -60,7 +60,7 @@ impl Record {
 
 /// What most of the replicas ran. After a rollout that did not get to its end some run the new
 /// release already: that is not where they come from.
-fn from(
+pub(super) fn from(
     pool: &Pool,
     request: &Request,
     seen: &Observation,
@@ -78,7 +78,7 @@ fn from(
 }
 
 /// The user who ran the command: sudo tells who that was.
-fn who() -> String {
+pub(super) fn who() -> String {
     let by_sudo = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
     by_sudo.unwrap_or_else(|| {
         let uid = nix::unistd::getuid();

@@ -25,9 +25,14 @@ pub(crate) struct Process {
 }
 
 impl Site {
+    /// All processes of the site.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        of_root(self.root())
+    }
+
     /// All php-fpm processes of the site, masters and children.
     pub(crate) fn php_fpm(&self) -> Vec<Process> {
-        let mut all = of_root(self.root());
+        let mut all = self.processes();
         all.retain(|process| process.title.starts_with("php-fpm"));
         all
     }
