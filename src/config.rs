@@ -1,7 +1,9 @@
 //! What the operator's files say, validated: errors name file and line.
 
 mod file;
+mod hooks;
 mod settings;
 mod values;
 
+pub use hooks::{Hook, Hooks};
 pub use settings::{Apache, OnFailure, Php, Rollout, Settings, Strategy};

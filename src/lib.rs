@@ -12,6 +12,7 @@
 //! | [`balancer`] | what spreads requests over replicas: Apache, or nothing that we talk to |
 //! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
 //! | [`fastcgi`] | one request at a time: ping, status, warm-up |
+//! | [`hook`] | the operator's own programs, which a rollout calls |
 //! | [`release`], [`socket`], [`process`] | what the kernel knows: mounts, sockets, pidfds |
 //! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
 //! | [`state`] | what is remembered of a pool: the history of its rollouts |
@@ -28,6 +29,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod fastcgi;
+pub mod hook;
 pub mod http;
 pub mod interrupt;
 pub mod lock;

@@ -7,6 +7,7 @@ mod before;
 mod check;
 mod execute;
 mod goal;
+mod hooks;
 pub(crate) mod monitor;
 mod observe;
 mod plan;
@@ -26,7 +27,8 @@ pub use plan::{Member, Replica, Seen, plan};
 pub use target::Target;
 
 use crate::balancer::Balancer;
-use crate::error::Result;
+use crate::config::Hook;
+use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
 use crate::lock::Lock;
@@ -35,6 +37,7 @@ use crate::pool::Pool;
 use crate::release::Release;
 use crate::step::Stage;
 use execute::{Done, Execution, millis};
+use hooks::Hooks;
 use record::Record;
 use switch::Switch;
 
@@ -59,12 +62,9 @@ pub async fn run(pool: &Arc<Pool>, request: &Request, report: &mut dyn Report) -
     report.event(&Event::Pool { pool: pool.name.clone() });
     let balancer = Balancer::of(pool)?;
     let result = if request.dry_run {
-        prepare(pool, &balancer, request).await.map(|prepared| {
-            if let Some(switch) = &prepared.switch {
-                switch.report_plan(report);
-            }
-            report.event(&Event::Plan { stages: prepared.stages });
-        })
+        prepare(pool, &balancer, request)
+            .await
+            .map(|prepared| prepared.report(pool, request, report))
     } else {
         change(pool, &balancer, request, report).await
     };
@@ -79,57 +79,45 @@ async fn change(
     request: &Request,
     report: &mut dyn Report,
 ) -> Result<()> {
-    let goal = &request.goal;
-    let told = |holder: &_| report.event(&Event::LockWait { holder: Clone::clone(holder) });
-    let lock = Lock::take(&pool.lock_file(), &pool.name, request.wait, told).await?;
+    let lock = take_lock(pool, request, report).await?;
     php_fpm::settle(pool).await?;
     let prepared = prepare(pool, balancer, request).await?;
-    let Prepared { observation, release, stages, keep_floor, switch } = prepared;
-    report_nothing(goal, &stages, report);
-    record::note_wanted(&lock, pool, goal, report);
-    let renews = goal.state == Wanted::Renewed;
-    if renews && stages.is_empty() {
-        report.event(&Event::Plan { stages });
+    report_nothing(&request.goal, &prepared.stages, report);
+    let renews = request.goal.state == Wanted::Renewed;
+    if renews && prepared.stages.is_empty() {
+        report.event(&Event::Plan { stages: prepared.stages });
         return Ok(());
     }
     let interrupt = Interrupt::listen()?;
-    let begins = (&observation, release.as_ref());
-    let record = renews.then(|| Record::begin(&lock, pool, request, begins, report));
-    if let Some(switch) = &switch
-        && let Err(error) = switch.begin(report)
-    {
-        if let Some(record) = record {
-            record.withdraw(&lock, pool, report);
-        }
-        return Err(error);
+    // It may have come when another pool's rollout was as good as done.
+    interrupt
+        .check()
+        .map_err(|it| it.hint(format!("the pool \"{}\" was left as it is", pool.name)))?;
+    let mut hooks = None;
+    if renews {
+        hooks = Some(Hooks::begin(pool, request, &prepared, &interrupt, report).await?);
+    } else {
+        record::note_wanted(&lock, pool, &request.goal, report);
     }
-    let mut execution = Execution {
-        pool,
-        balancer,
-        observation,
-        release,
-        drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),
-        keep_floor,
-        interrupt,
-        report: &mut *report,
-        done: Done::default(),
-    };
-    let mut result = execution.execute(&stages).await;
-    let cause = execution.done.cause.take();
-    if goal.state == Wanted::Repaired && result.is_ok() {
-        result = execution.tidy();
-        repair::mention_symlink(pool, execution.release.as_ref(), report);
+    let (result, cause) =
+        prepared.carry_out(pool, balancer, request, &lock, interrupt, report).await;
+    if let Some(hooks) = hooks {
+        hooks.end(cause.as_ref().or(result.as_ref().err()), report).await;
     }
-    if renews && result.is_ok() {
-        result = monitor::check(pool).await;
-    }
-    if let Some(record) = record {
-        record.end(&lock, pool, cause.as_ref().or(result.as_ref().err()), report);
-    }
-    match (result, switch) {
-        (Err(error), Some(switch)) => Err(switch.end(pool, error, report).await),
-        (result, _) => result,
-    }
+    result
+}
+
+async fn take_lock(pool: &Pool, request: &Request, report: &mut dyn Report) -> Result<Lock> {
+    let in_hook = hooks::has_started_us(pool);
+    let wait = request.wait && !in_hook;
+    let told = |holder: &_| report.event(&Event::LockWait { holder: Clone::clone(holder) });
+    let lock = Lock::take(&pool.lock_file(), &pool.name, wait, told).await;
+    lock.map_err(|error| match error.exit {
+        Exit::Locked if in_hook => error.hint(
+            "a hook cannot change its own pool: the rollout that holds the lock waits for the hook",
+        ),
+        _ => error,
+    })
 }
 
 struct Prepared {
@@ -140,6 +128,76 @@ struct Prepared {
     keep_floor: bool,
     /// What is to be done to the symlink.
     switch: Option<Switch>,
+}
+
+impl Prepared {
+    /// Says what would be done.
+    fn report(self, pool: &Pool, request: &Request, report: &mut dyn Report) {
+        let calls = request.goal.state == Wanted::Renewed && !self.stages.is_empty();
+        if calls {
+            hooks::report_plan(pool, Hook::BeforeRollout, report);
+        }
+        if let Some(switch) = &self.switch {
+            switch.report_plan(report);
+        }
+        report.event(&Event::Plan { stages: self.stages });
+        if calls {
+            hooks::report_plan(pool, Hook::AfterRollout, report);
+        }
+    }
+
+    /// Does it. Where that fails, the error says what state is left; what stands beside it is
+    /// why, if that is something else.
+    async fn carry_out(
+        self,
+        pool: &Arc<Pool>,
+        balancer: &Balancer,
+        request: &Request,
+        lock: &Lock,
+        interrupt: Interrupt,
+        report: &mut dyn Report,
+    ) -> (Result<()>, Option<Error>) {
+        let Self { observation, release, stages, keep_floor, switch } = self;
+        let renews = request.goal.state == Wanted::Renewed;
+        let begins = (&observation, release.as_ref());
+        let record = renews.then(|| Record::begin(lock, pool, request, begins, report));
+        if let Some(switch) = &switch
+            && let Err(error) = switch.begin(report)
+        {
+            if let Some(record) = record {
+                record.withdraw(lock, pool, report);
+            }
+            return (Err(error), None);
+        }
+        let mut execution = Execution {
+            pool,
+            balancer,
+            observation,
+            release,
+            drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),
+            keep_floor,
+            interrupt,
+            report: &mut *report,
+            done: Done::default(),
+        };
+        let mut result = execution.execute(&stages).await;
+        let cause = execution.done.cause.take();
+        if request.goal.state == Wanted::Repaired && result.is_ok() {
+            result = execution.tidy();
+            repair::mention_symlink(pool, execution.release.as_ref(), report);
+        }
+        if renews && result.is_ok() {
+            result = monitor::check(pool).await;
+        }
+        if let Some(record) = record {
+            record.end(lock, pool, cause.as_ref().or(result.as_ref().err()), report);
+        }
+        let result = match (result, switch) {
+            (Err(error), Some(switch)) => Err(switch.end(pool, error, report).await),
+            (result, _) => result,
+        };
+        (result, cause)
+    }
 }
 
 /// All that can be wrong before anything is changed is found here.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::file::File;
-use super::values;
+use super::{Hooks, values};
 use crate::error::Result;
 use crate::root::Root;
 
@@ -22,6 +22,8 @@ pub struct Settings {
     pub apache: Option<Apache>,
     /// How a rollout goes.
     pub rollout: Rollout,
+    /// What it calls.
+    pub hooks: Hooks,
 }
 
 /// `[php]`
@@ -126,6 +128,8 @@ struct RawFile {
     apache: Option<Apache>,
     #[serde(default)]
     rollout: Rollout,
+    #[serde(default)]
+    hooks: Hooks,
 }
 
 #[derive(Deserialize)]
@@ -175,7 +179,7 @@ impl Settings {
                 .hint("write what follows the host in the page's URL, like /index.php"));
         }
         let php = Php { pinning, command: php.php_fpm_cmd, monitor_url };
-        Ok(Self { php, apache: raw.apache, rollout: raw.rollout })
+        Ok(Self { php, apache: raw.apache, rollout: raw.rollout, hooks: raw.hooks })
     }
 
     /// A member for each replica, and a replica for each member.

@@ -44,7 +44,10 @@ impl Record {
             rollback: request.target == Target::Before,
         };
         let mut record = Self { began: Instant::now(), entry: entry.clone(), told: None };
-        record.write(held, pool, report, |state| state.add(entry));
+        record.write(held, pool, report, |state| {
+            note(state, &request.goal);
+            state.add(entry);
+        });
         record
     }
 
@@ -88,17 +91,10 @@ impl Record {
     }
 }
 
-/// Takes note of which replicas the operator wants to run, before it is so: should the manager be
-/// killed meanwhile, `repair` knows.
+/// Takes note of what the operator wants, before it is so: should the manager be killed meanwhile,
+/// `repair` knows.
 pub(super) fn note_wanted(held: &Lock, pool: &Pool, goal: &Goal, report: &mut dyn Report) {
-    let note = |state: &mut State| match goal.state {
-        Wanted::Stopped => state.stopped.extend(&goal.replicas),
-        Wanted::Running | Wanted::Renewed => {
-            state.stopped.retain(|replica| !goal.replicas.contains(replica));
-        }
-        Wanted::Repaired => {}
-    };
-    let text = match state::change(held, &pool.state_file(), note) {
+    let text = match state::change(held, &pool.state_file(), |state| note(state, goal)) {
         Ok(None) => return,
         Ok(Some(warning)) => warning,
         Err(why) => format!("a later `repair` will not know what was wanted here: {why}"),
@@ -106,9 +102,20 @@ pub(super) fn note_wanted(held: &Lock, pool: &Pool, goal: &Goal, report: &mut dy
     report.event(&Event::Warning { text });
 }
 
+/// Which replicas are to run.
+fn note(state: &mut State, goal: &Goal) {
+    match goal.state {
+        Wanted::Stopped => state.stopped.extend(&goal.replicas),
+        Wanted::Running | Wanted::Renewed => {
+            state.stopped.retain(|replica| !goal.replicas.contains(replica));
+        }
+        Wanted::Repaired => {}
+    }
+}
+
 /// What most of the replicas ran. After a rollout that did not get to its end some run the new
 /// release already: that is not where they come from.
-fn from(
+pub(super) fn from(
     pool: &Pool,
     request: &Request,
     seen: &Observation,
@@ -126,7 +133,7 @@ fn from(
 }
 
 /// The user who ran the command: sudo tells who that was.
-fn who() -> String {
+pub(super) fn who() -> String {
     let by_sudo = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
     by_sudo.unwrap_or_else(|| {
         let uid = nix::unistd::getuid();

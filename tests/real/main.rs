@@ -16,6 +16,7 @@ mod crash;
 mod early_answer;
 mod full_disk;
 mod history;
+mod hooks;
 mod interrupt;
 mod json;
 mod lock;

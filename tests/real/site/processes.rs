@@ -27,7 +27,7 @@ pub(crate) struct Process {
 impl Site {
     /// All php-fpm processes of the site, masters and children.
     pub(crate) fn php_fpm(&self) -> Vec<Process> {
-        let mut all = of_root(self.root());
+        let mut all = self.processes();
         all.retain(|process| process.title.starts_with("php-fpm"));
         all
     }
