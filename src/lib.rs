@@ -28,6 +28,8 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod fastcgi;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod interrupt;
 pub mod lock;
