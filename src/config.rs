@@ -1,6 +1,8 @@
 //! What the operator's files say, validated: errors name file and line.
 
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod hooks;
 mod settings;
 mod values;

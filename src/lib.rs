@@ -29,6 +29,8 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod fastcgi;
+#[cfg(test)]
+mod fuzz;
 pub mod hook;
 pub mod http;
 pub mod interrupt;

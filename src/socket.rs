@@ -226,9 +226,11 @@ pub fn remove(name: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     const SAMPLE: &[u8] = b"Num       RefCount Protocol Flags    Type St Inode Path
@@ -300,12 +302,5 @@ nonsense
         remove(&public).unwrap();
         remove(&public).unwrap();
         assert_eq!(read_name(&public).unwrap(), Name::Absent);
-    }
-
-    proptest! {
-        #[test]
-        fn no_table_makes_it_panic(bytes: Vec<u8>) {
-            let _ = Table::parse(&bytes);
-        }
     }
 }

@@ -256,7 +256,10 @@ pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
 }
 
 fn read_record(path: &Path) -> Option<Generation> {
-    let text = fs::read_to_string(path).ok()?;
+    record(&fs::read_to_string(path).ok()?)
+}
+
+fn record(text: &str) -> Option<Generation> {
     let line = text.lines().find_map(|line| line.strip_prefix(RECORD))?;
     serde_json::from_str(line).ok()
 }
@@ -303,6 +306,9 @@ pub(super) fn quoted(path: &Path) -> Result<String> {
         .hint("use paths without quotes, $, backslashes, line ends, *, ? and [")),
     }
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,18 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::Strategy;
+use crate::fuzz::{Bytes, damaged};
+
+const SAMPLES: &[&str] = &[r#"{
+  "version": 1,
+  "history": [
+    {"when": "2026-01-02T03:04:05Z", "who": "alice", "command": "restart", "from": null,
+     "to": "/srv/www/release2", "replicas": [1, 2], "strategy": "rolling", "ms": 131,
+     "result": "failed: warm-up", "rollback": true}
+  ]
+}
+"#];
+const WORDS: &[&str] = &["{", "}", "[", "]", "{\"a\":", ",", "null", "\"ms\": 7,", "2", "done"];
 
 fn entry(ms: u64, result: Outcome) -> Entry {
     Entry {
@@ -164,8 +176,11 @@ async fn what_does_not_change_is_not_written() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-        let _ = State::parse(&bytes);
+    fn fuzz_damage_is_refused_or_read_as_it_stands(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+        let Ok(state) = State::parse(&bytes) else { return Ok(()) };
+        let text = String::from_utf8(bytes).unwrap();
+        prop_assert!(state.history.iter().all(|entry| text.contains(&entry.ms.to_string())));
+        prop_assert_eq!(State::parse(&serde_json::to_vec(&state).unwrap()).unwrap(), state);
     }
 
     #[test]
