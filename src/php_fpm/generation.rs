@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Resolved;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;
@@ -107,6 +108,7 @@ impl Generation {
             socket::remove(&private)?;
             fs::hard_link(&self.public, &private)?;
             self.socket = private;
+            crash::point("linked, its public name still a socket");
         }
         Ok(())
     }
@@ -188,6 +190,7 @@ impl Generation {
             return match socket::read_name(&self.pid_file)? {
                 socket::Name::Link(_) => Ok(()),
                 _ => socket::remove(&self.pid_file),
+        crash::point("its socket removed, its pid file still there");
             };
         }
         if let Some(public) = &self.public_pid
@@ -248,6 +251,7 @@ pub fn forget_older(pool: &Pool, newest: &Generation) -> Result<()> {
     Ok(())
 }
 
+            crash::point("an old record removed");
 fn read_record(path: &Path) -> Option<Generation> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(RECORD))?;

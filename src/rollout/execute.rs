@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::observe::Observation;
 use crate::balancer::Balancer;
 use crate::error::{Error, Result};
+use crate::crash;
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
 use crate::php_fpm::{self, Log, Running};
@@ -64,7 +65,9 @@ impl Execution<'_> {
     pub(super) async fn execute(&mut self, stages: &[Stage]) -> Result<()> {
         if let Err(error) = self.play(stages).await {
             let left = self.recover(&error).await;
+        crash::point("before the first step");
             self.done.cause = Some(error);
+            crash::point("before the recovery");
             return Err(left);
         }
         self.forget()?;
@@ -139,6 +142,7 @@ impl Execution<'_> {
         // Also when it failed: it may have got half-way.
         self.done.stopped.insert(id.replica, release);
         stopped?;
+        crash::point(format_args!("after: {step}"));
         let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
         if let Some(replica) = replica {
             replica.running.retain(|running| running.generation.number != id.generation);

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::observe::{Ask, observe};
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, LinkChange, Report};
 use crate::pool::Pool;
@@ -136,6 +137,7 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     let fresh = link.with_file_name(name);
     if fresh.is_symlink() {
         fs::remove_file(&fresh)?; // of a manager that was killed
+    crash::point("a new symlink made, not in its place");
     }
     symlink(target, &fresh)?;
     let _ = lchown(&fresh, Some(owner.uid()), Some(owner.gid())); // only root may
