@@ -190,12 +190,12 @@ impl Generation {
         if self.socket != self.public {
             socket::remove(&self.socket)?;
         }
+        crash::point("its socket removed, its pid file still there");
         if self.number == 0 {
             // Its pid file has the public name, which a newer generation may have by now.
             return match socket::read_name(&self.pid_file)? {
                 socket::Name::Link(_) => Ok(()),
                 _ => socket::remove(&self.pid_file),
-        crash::point("its socket removed, its pid file still there");
             };
         }
         if let Some(public) = &self.public_pid
@@ -251,19 +251,20 @@ pub fn forget_older(pool: &Pool, newest: &Generation) -> Result<()> {
             socket::remove(&path).map_err(|error| {
                 Error::failed(format!("cannot remove {}: {error}", path.display()))
             })?;
+            crash::point("an old record removed");
         }
     }
     Ok(())
 }
 
-            crash::point("an old record removed");
 fn read_record(path: &Path) -> Option<Generation> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(RECORD))?;
     serde_json::from_str(line).ok()
 }
 
-fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
+/// The file that starts a generation, and records it.
+pub(super) fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
     pool.root.pid_dir().join(format!("{}.{replica}.g{number}.conf", pool.name))
 }
 
