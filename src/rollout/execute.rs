@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 
 use super::observe::Observation;
 use crate::balancer::Balancer;
-use crate::error::{Error, Result};
 use crate::crash;
+use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
 use crate::php_fpm::{self, Log, Running};
 use crate::pool::Pool;
+use crate::process::Signal;
 use crate::release::{Pinned, Release};
 use crate::step::{Id, Stage, Step, Title};
 
@@ -64,17 +65,28 @@ pub(super) struct Done {
 impl Execution<'_> {
     /// Takes all steps, or undoes what can be undone, and says what is left.
     pub(super) async fn execute(&mut self, stages: &[Stage]) -> Result<()> {
-        if let Err(error) = self.play(stages).await {
-            let left = self.recover(&error).await;
+        self.wake_adopted();
         crash::point("before the first step");
-            self.done.cause = Some(error);
+        if let Err(error) = self.play(stages).await {
             crash::point("before the recovery");
+            let left = self.recover(&error).await;
+            self.done.cause = Some(error);
             return Err(left);
         }
         self.tidy()?;
         match self.interrupt.check() {
             Err(told) => Err(self.left(&told).await),
             Ok(()) => Ok(()),
+        }
+    }
+
+    /// To end an adopted master is to halt it first: a manager that was killed then has left it so.
+    fn wake_adopted(&self) {
+        let running = self.observation.replicas.iter().flat_map(|replica| &replica.running);
+        for adopted in running.filter(|running| running.generation.number == 0) {
+            if let Some(master) = &adopted.master {
+                let _ = master.signal(Signal::CONT);
+            }
         }
     }
 
@@ -131,6 +143,7 @@ impl Execution<'_> {
             Step::Publish(id) => self.publish(id)?,
             Step::Enable { replica } => self.enable(replica).await?,
         }
+        crash::point(format_args!("after: {step}"));
         self.report.event(&Event::StepDone { step, ms: millis(started) });
         Ok(())
     }
@@ -143,7 +156,6 @@ impl Execution<'_> {
         // Also when it failed: it may have got half-way.
         self.done.stopped.insert(id.replica, release);
         stopped?;
-        crash::point(format_args!("after: {step}"));
         let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
         if let Some(replica) = replica {
             replica.running.retain(|running| running.generation.number != id.generation);

@@ -134,10 +134,10 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     let fresh = unfinished(link);
     if fresh.is_symlink() {
         fs::remove_file(&fresh)?; // of a manager that was killed
-    crash::point("a new symlink made, not in its place");
     }
     symlink(target, &fresh)?;
     let _ = lchown(&fresh, Some(owner.uid()), Some(owner.gid())); // only root may
+    crash::point("a new symlink made, not in its place");
     fs::rename(&fresh, link)
 }
 
