@@ -12,7 +12,8 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -68,6 +69,12 @@ impl Process {
     /// Whether a signal has stopped it: it does nothing until another one continues it.
     pub fn is_stopped(&self) -> bool {
         stat_field(self.pid, 0).is_some_and(|state| state == "T")
+    }
+
+    /// Whether it belongs to whoever runs this: anybody can call himself what he likes.
+    fn is_ours(&self) -> bool {
+        let owner = fs::metadata(format!("/proc/{}", self.pid)).map(|owned| owned.uid());
+        owner.is_ok_and(|owner| owner == rustix::process::geteuid().as_raw())
     }
 
     /// Whether it calls itself a php-fpm master: "php-fpm: master process (FILE)".
@@ -146,24 +153,23 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
     Ok(found)
 }
 
-/// The processes whose command line, or title, names one of these files.
-pub fn naming(files: &[PathBuf]) -> io::Result<Vec<Process>> {
-    let names_one = |process: &Process| {
-        let title = process.title();
-        files.iter().map(|file| file.as_os_str().as_bytes()).any(|file| contains(&title, file))
-    };
-    let all = all_pids()?.filter_map(|pid| Process::open(pid).ok());
-    Ok(all.filter(|process| names_one(process) && process.is_alive()).collect())
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
-}
-
 /// The children of a process, each with a pidfd.
 pub fn children(of: &Process) -> io::Result<Vec<Process>> {
     let ours = all_pids()?.filter(|&pid| parent(pid) == Some(of.pid));
     Ok(ours.filter_map(|pid| Process::open(pid).ok()).collect())
+}
+
+/// Masters of ours that were started with this configuration, or whatever is about to become one.
+pub fn started_with(conf: &Path) -> io::Result<Vec<Process>> {
+    let conf = conf.as_os_str().as_bytes();
+    let argument = [b"\0--fpm-config\0", conf, b"\0"].concat();
+    let title = [b"php-fpm: master process (", conf, b")"].concat();
+    let tells = |process: &Process| {
+        let line = process.title();
+        line.starts_with(&title) || line.windows(argument.len()).any(|part| part == argument)
+    };
+    let all = all_pids()?.filter_map(|pid| Process::open(pid).ok());
+    Ok(all.filter(|process| tells(process) && process.is_ours() && process.is_alive()).collect())
 }
 
 /// The resident memory of a process in bytes.
@@ -201,7 +207,6 @@ fn stat_field(pid: i32, nth: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixListener;
 
     fn this() -> i32 {

@@ -183,7 +183,6 @@ impl Prepared {
         let mut result = execution.execute(&stages).await;
         let cause = execution.done.cause.take();
         if request.goal.state == Wanted::Repaired && result.is_ok() {
-            result = execution.tidy();
             repair::mention_symlink(pool, execution.release.as_ref(), report);
         }
         if renews && result.is_ok() {
@@ -209,8 +208,12 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, request: &Request) -> Re
     let ask = Ask { replicas, release: release.as_ref() };
     let observation = observe(pool, balancer.members(), ask).await?;
     let mut seen = observation.seen();
-    if goal.state == Wanted::Repaired {
-        repair::judge(pool, &observation, release.as_ref(), &mut seen)?;
+    match goal.state {
+        Wanted::Repaired => repair::judge(pool, &observation, release.as_ref(), &mut seen)?,
+        Wanted::Running => {
+            repair::judge_unproven(pool, &observation, release.as_ref(), &mut seen);
+        }
+        Wanted::Renewed | Wanted::Stopped => {}
     }
     let mut stages = plan(&seen, goal);
     let mut switch = None;

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+use crate::crash;
+
 /// The most bytes that the path of a unix socket may have: `sun_path` of
 /// unix(7) without its final zero.
 pub const PATH_MAX: usize = 107;
@@ -190,16 +192,17 @@ pub fn publish(name: &Path, target: &Path) -> io::Result<()> {
         (Some(from), Some(to), Some(file)) if from == to => Path::new(file),
         _ => target,
     };
-    let fresh = unpublished(name);
+    let fresh = unfinished(name);
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => symlink(relative, &fresh)?,
     }
+    crash::point("a new link made, not in its place");
     fs::rename(&fresh, name)
 }
 
-/// What a name is called until it is moved into place: whoever was killed before has left it.
-pub fn unpublished(name: &Path) -> PathBuf {
+/// The link that [`publish`] makes first; it stays when the manager is killed just then.
+pub fn unfinished(name: &Path) -> PathBuf {
     let mut fresh = name.as_os_str().to_owned();
     fresh.push(".new");
     fresh.into()

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Resolved;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;
@@ -107,8 +108,14 @@ impl Generation {
             socket::remove(&private)?;
             fs::hard_link(&self.public, &private)?;
             self.socket = private;
+            crash::point("linked, its public name still a socket");
         }
         Ok(())
+    }
+
+    /// The private name that an adopted master of the same replica has, or has had.
+    pub fn private_name_of_adopted(&self) -> PathBuf {
+        private_name(&self.public, 0)
     }
 
     /// Whether the replica's public name leads to it.
@@ -118,6 +125,14 @@ impl Generation {
             socket::Name::Socket => self.number == 0,
             _ => false,
         })
+    }
+
+    /// Whether it was the last one that the replica's public name led to, before that was lent or
+    /// removed. The pid file's name tells, which moves with a publication only; without one, nothing.
+    pub fn has_been_published(&self) -> bool {
+        let to = socket::Name::Link(self.pid_file.clone());
+        let named = self.public_pid.as_ref().and_then(|name| socket::read_name(name).ok());
+        self.number == 0 || named == Some(to)
     }
 
     /// Whether the file that starts it can be written in php-fpm's format.
@@ -180,12 +195,10 @@ impl Generation {
 
     /// Removes what a generation that has ended may have left behind.
     pub fn remove_leftovers(&self) -> std::io::Result<()> {
-        for name in [Some(&self.public), self.public_pid.as_ref()].into_iter().flatten() {
-            socket::remove(&socket::unpublished(name))?;
-        }
         if self.socket != self.public {
             socket::remove(&self.socket)?;
         }
+        crash::point("its socket removed, its pid file still there");
         if self.number == 0 {
             // Its pid file has the public name, which a newer generation may have by now.
             return match socket::read_name(&self.pid_file)? {
@@ -252,7 +265,9 @@ pub fn forget_older(pool: &Pool, newest: &Generation) -> Result<()> {
 pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
     let path = conf_path(pool, ended.replica, ended.number);
     socket::remove(&path)
-        .map_err(|error| Error::failed(format!("cannot remove {}: {error}", path.display())))
+        .map_err(|error| Error::failed(format!("cannot remove {}: {error}", path.display())))?;
+    crash::point("a record removed");
+    Ok(())
 }
 
 fn read_record(path: &Path) -> Option<Generation> {
@@ -264,6 +279,7 @@ fn record(text: &str) -> Option<Generation> {
     serde_json::from_str(line).ok()
 }
 
+/// The file that starts a generation, and records it.
 pub(super) fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
     pool.root.pid_dir().join(format!("{}.{replica}.g{number}.conf", pool.name))
 }

@@ -6,6 +6,7 @@
 
 mod balance;
 mod idle;
+mod leftovers;
 mod names;
 mod recover;
 mod renew;
@@ -17,11 +18,13 @@ use std::time::{Duration, Instant};
 
 use super::observe::Observation;
 use crate::balancer::Balancer;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
 use crate::php_fpm::{self, Log, Running};
 use crate::pool::Pool;
+use crate::process::Signal;
 use crate::release::{Pinned, Release};
 use crate::step::{Id, Stage, Step, Title};
 
@@ -62,15 +65,28 @@ pub(super) struct Done {
 impl Execution<'_> {
     /// Takes all steps, or undoes what can be undone, and says what is left.
     pub(super) async fn execute(&mut self, stages: &[Stage]) -> Result<()> {
+        self.wake_adopted();
+        crash::point("before the first step");
         if let Err(error) = self.play(stages).await {
+            crash::point("before the recovery");
             let left = self.recover(&error).await;
             self.done.cause = Some(error);
             return Err(left);
         }
-        self.forget()?;
+        self.tidy()?;
         match self.interrupt.check() {
             Err(told) => Err(self.left(&told).await),
             Ok(()) => Ok(()),
+        }
+    }
+
+    /// To end an adopted master is to halt it first: a manager that was killed then has left it so.
+    fn wake_adopted(&self) {
+        let running = self.observation.replicas.iter().flat_map(|replica| &replica.running);
+        for adopted in running.filter(|running| running.generation.number == 0) {
+            if let Some(master) = &adopted.master {
+                let _ = master.signal(Signal::CONT);
+            }
         }
     }
 
@@ -127,6 +143,7 @@ impl Execution<'_> {
             Step::Publish(id) => self.publish(id)?,
             Step::Enable { replica } => self.enable(replica).await?,
         }
+        crash::point(format_args!("after: {step}"));
         self.report.event(&Event::StepDone { step, ms: millis(started) });
         Ok(())
     }
@@ -174,32 +191,6 @@ impl Execution<'_> {
             .filter(|running| running.generation.number == id.generation)
             .or_else(|| self.observation.running(id))
             .ok_or_else(|| Error::failed(format!("{id} does not run")))
-    }
-
-    /// Removes what generations that have ended, and a manager that was killed, have left.
-    pub(super) fn tidy(&self) -> Result<()> {
-        for replica in &self.observation.replicas {
-            let runs = !replica.running.is_empty() || self.done.fresh.contains_key(&replica.number);
-            // The newest record stays until there is a newer one.
-            let spare = if runs { None } else { replica.ended.last() };
-            for ended in &replica.ended {
-                ended.remove_leftovers().map_err(|error| {
-                    Error::failed(format!("cannot remove what {ended} left: {error}"))
-                })?;
-                if spare != Some(ended) {
-                    php_fpm::remove_record(self.pool, ended)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the records of generations that a newer one has replaced.
-    pub(super) fn forget(&self) -> Result<()> {
-        self.done
-            .fresh
-            .values()
-            .try_for_each(|new| php_fpm::forget_older(self.pool, &new.generation))
     }
 }
 

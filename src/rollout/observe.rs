@@ -73,6 +73,7 @@ impl Observed {
             published: self.published,
             named: self.named,
             stale: false,
+            proven: self.current().is_some_and(|it| it.generation.has_been_published()),
             stopped: false,
             member: self.member.as_ref().map_or(plan::Member::NoBalancer, standing),
         }

@@ -21,6 +21,7 @@ pub struct Seen {
 
 /// What the planner needs to know of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Replica {
     /// Its number.
     pub number: u32,
@@ -35,9 +36,10 @@ pub struct Replica {
     pub current: Option<u32>,
     /// Whether its public name exists, wherever it leads.
     pub named: bool,
-    /// Whether a repair replaces the current one: it cannot go on, or has another release than the
-    /// pool is to have.
+    /// Whether the current one is to be replaced: it cannot go on, or has the wrong release.
     pub stale: bool,
+    /// Whether the current one has been published before: it need not prove itself again.
+    pub proven: bool,
     /// Whether the operator has stopped it.
     pub stopped: bool,
     /// What the balancer thinks of it.
@@ -182,7 +184,9 @@ fn repair(seen: &Seen, wanted: &[&Replica], strategy: Strategy) -> Vec<Stage> {
 /// `start` of a replica that runs already has little to do, or nothing.
 fn run(replica: &Replica) -> Vec<Stage> {
     let mut stages = Vec::new();
-    match replica.current() {
+    // What serves is left alone, whatever it is.
+    let current = replica.current().filter(|_| replica.published.is_some() || !replica.stale);
+    match current {
         None => {
             let mut starting = start(replica, true);
             starting.steps.extend(replica.enable(false));
@@ -190,9 +194,9 @@ fn run(replica: &Replica) -> Vec<Stage> {
         }
         Some(current) => {
             if replica.published.is_none() {
-                // It may be one that a crash has kept from proving itself.
-                let steps =
-                    [Step::AwaitReady(current), Step::WarmUp(current), Step::Publish(current)];
+                let warm_up = (!replica.proven).then_some(Step::WarmUp(current));
+                let steps = [Step::AwaitReady(current)].into_iter().chain(warm_up);
+                let steps = steps.chain([Step::Publish(current)]);
                 stages.push(stage(Title::Starting(replica.number), steps));
             }
             stages.extend(activate(replica, false));
@@ -200,7 +204,7 @@ fn run(replica: &Replica) -> Vec<Stage> {
     }
     // What a crash has left beside it, or what nobody can reach any more.
     let surplus = replica.running.iter().map(|&number| replica.id(number));
-    let surplus = surplus.filter(|id| Some(*id) != replica.current());
+    let surplus = surplus.filter(|id| Some(*id) != current);
     stages.extend(stop_all(replica.number, surplus, None));
     stages
 }

@@ -1,7 +1,8 @@
-//! What a repair has to know beyond what is seen: what the operator wants, and on which release.
+//! What a repair, or a start after a crash, has to know beyond what is seen: what the operator
+//! wants, and on which release.
 //!
-//! Its aim is that all replicas serve one release, as `status` wants it. That is the one that they
-//! serve; it is not the symlink's as long as nobody serves that, for a repair is no rollout.
+//! A repair's aim is that all replicas serve one release, as `status` wants it. That is the one that
+//! they serve; it is not the symlink's as long as nobody serves that, for a repair is no rollout.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,11 +54,27 @@ pub(super) fn judge(
 fn can_stay(pool: &Pool, observed: &Observed, release: Option<&Release>) -> bool {
     let Some(current) = observed.current() else { return false };
     let has_master = current.master.as_ref().is_some_and(|master| !master.is_stopped());
-    let is_right = match &pool.settings.php.pinning {
+    has_master && has(pool, observed, release)
+}
+
+fn has(pool: &Pool, observed: &Observed, release: Option<&Release>) -> bool {
+    match &pool.settings.php.pinning {
         Some((_, current_dir)) => observed.release(current_dir).as_ref() == release,
         None => true,
-    };
-    has_master && is_right
+    }
+}
+
+/// Marks those that a `start` must not publish: a rollout that was killed has left them before they
+/// were published, and their release is not the one to start on.
+pub(super) fn judge_unproven(
+    pool: &Pool,
+    observation: &Observation,
+    release: Option<&Release>,
+    seen: &mut Seen,
+) {
+    for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
+        replica.stale = !replica.proven && !has(pool, observed, release);
+    }
 }
 
 /// Says so where the symlink names something else than what the pool has.

@@ -23,6 +23,7 @@ struct Model {
     idle: BTreeSet<u32>,
     /// Alive, but to be replaced by a repair.
     stale: BTreeSet<u32>,
+    proven: BTreeSet<u32>,
     stopped: bool,
     name: Option<Id>,
     member: Member,
@@ -53,6 +54,7 @@ impl World {
             ready: replica.published.into_iter().collect(),
             idle: BTreeSet::new(),
             stale: replica.running.iter().copied().filter(|_| replica.stale).collect(),
+            proven: replica.running.iter().copied().filter(|_| replica.proven).collect(),
             stopped: replica.stopped,
             name: replica.named.then(|| replica.id(replica.published.unwrap_or(NOBODY))),
             member: replica.member,
@@ -73,6 +75,7 @@ impl World {
                 .map(|id| id.generation),
             named: model.name.is_some(),
             stale: model.current(number).is_none_or(|current| model.stale.contains(&current)),
+            proven: model.current(number).is_some_and(|current| model.proven.contains(&current)),
             stopped: model.stopped,
             member: model.member,
         };
@@ -146,6 +149,7 @@ impl World {
             Step::Publish(id) => {
                 assert!(self.0[&id.replica].ready.contains(&id.generation), "proved first");
                 self.move_names(id.replica, Some(id));
+                self.model(id.replica).proven.insert(id.generation);
             }
             Step::Enable { replica } => {
                 let name = self.0[&replica].name.expect("enabled without a name");
@@ -207,6 +211,7 @@ prop_compose! {
         last in 6..9_u32,
         leads_nowhere in any::<bool>(),
         stale in any::<bool>(),
+        proven in any::<bool>(),
         stopped in prop::bool::weighted(0.2),
         member in prop::sample::select(vec![
             Member::Serving, Member::Serving, Member::Drained, Member::InError, Member::TakenOut,
@@ -218,7 +223,9 @@ prop_compose! {
         let current = published.or(reachable.then(|| running.last().copied()).flatten());
         let named = published.is_some() || leads_nowhere;
         let stale = stale || current.is_none();
-        Replica { number: 0, last, running, published, current, named, stale, stopped, member }
+        Replica {
+            number: 0, last, running, published, current, named, stale, proven, stopped, member,
+        }
     }
 }
 
