@@ -19,12 +19,14 @@
 //! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
 //! | [`http`] | requests to the operator's own web server |
 //! | [`error`] | what can go wrong, with exit status and advice |
+//! | `crash` | where a test can kill the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
 
 pub mod balancer;
 pub mod check;
 pub mod cli;
 pub mod config;
+mod crash;
 pub mod error;
 pub mod event;
 pub mod fastcgi;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use entry::{Entry, Outcome};
 
+use crate::crash;
 use crate::error::Error;
 use crate::lock::Lock;
 
@@ -114,7 +115,9 @@ impl State {
     fn write(&self, path: &Path) -> io::Result<()> {
         let fresh = with_suffix(path, ".new");
         remove(&fresh)?;
-        let written = self.write_new(&fresh).and_then(|()| fs::rename(&fresh, path));
+        let written = self.write_new(&fresh);
+        crash::point("the history written, not in its place");
+        let written = written.and_then(|()| fs::rename(&fresh, path));
         if written.is_err() {
             let _ = remove(&fresh);
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Resolved;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;
@@ -107,6 +108,7 @@ impl Generation {
             socket::remove(&private)?;
             fs::hard_link(&self.public, &private)?;
             self.socket = private;
+            crash::point("linked, its public name still a socket");
         }
         Ok(())
     }
@@ -183,6 +185,7 @@ impl Generation {
         if self.socket != self.public {
             socket::remove(&self.socket)?;
         }
+        crash::point("its socket removed, its pid file still there");
         if self.number == 0 {
             // Its pid file has the public name, which a newer generation may have by now.
             return match socket::read_name(&self.pid_file)? {
@@ -243,6 +246,7 @@ pub fn forget_older(pool: &Pool, newest: &Generation) -> Result<()> {
             socket::remove(&path).map_err(|error| {
                 Error::failed(format!("cannot remove {}: {error}", path.display()))
             })?;
+            crash::point("an old record removed");
         }
     }
     Ok(())

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::observe::Observation;
 use crate::balancer::Balancer;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
@@ -62,7 +63,9 @@ pub(super) struct Done {
 impl Execution<'_> {
     /// Takes all steps, or undoes what can be undone, and says what is left.
     pub(super) async fn execute(&mut self, stages: &[Stage]) -> Result<()> {
+        crash::point("before the first step");
         if let Err(error) = self.play(stages).await {
+            crash::point("before the recovery");
             let left = self.recover(&error).await;
             self.done.cause = Some(error);
             return Err(left);
@@ -127,6 +130,7 @@ impl Execution<'_> {
             Step::Publish(id) => self.publish(id)?,
             Step::Enable { replica } => self.enable(replica).await?,
         }
+        crash::point(format_args!("after: {step}"));
         self.report.event(&Event::StepDone { step, ms: millis(started) });
         Ok(())
     }

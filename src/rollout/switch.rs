@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::observe::{Ask, observe};
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, LinkChange, Report};
 use crate::pool::Pool;
@@ -139,6 +140,7 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     }
     symlink(target, &fresh)?;
     let _ = lchown(&fresh, Some(owner.uid()), Some(owner.gid())); // only root may
+    crash::point("a new symlink made, not in its place");
     fs::rename(&fresh, link)
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Execution;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::fastcgi;
 use crate::php_fpm::{self, Command, Generation, Log, Running};
@@ -33,6 +34,7 @@ impl Execution<'_> {
         let generation = Generation::next(pool, id.replica, resolved, last, release)?;
         let gentle = (!resolved.stops_gently).then(|| self.drain_timeout.as_secs().max(1));
         let conf = generation.write(pool, resolved, gentle)?;
+        crash::point("recorded, not launched");
         let timeout = pool.settings.rollout.ready_timeout;
         let started = php_fpm::start(pool, &Command::of(pool)?, &generation, &conf, timeout).await;
         let listening = match started {
