@@ -192,15 +192,20 @@ pub fn publish(name: &Path, target: &Path) -> io::Result<()> {
         (Some(from), Some(to), Some(file)) if from == to => Path::new(file),
         _ => target,
     };
-    let mut fresh = name.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
+    let fresh = unfinished(name);
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => symlink(relative, &fresh)?,
     }
     crash::point("a new link made, not in its place");
     fs::rename(&fresh, name)
+}
+
+/// The link that [`publish`] makes first; it stays when the manager is killed just then.
+pub fn unfinished(name: &Path) -> PathBuf {
+    let mut fresh = name.as_os_str().to_owned();
+    fresh.push(".new");
+    fresh.into()
 }
 
 /// Whether somebody listens on a socket: asked by a connection, so that the

@@ -113,6 +113,11 @@ impl Generation {
         Ok(())
     }
 
+    /// The private name that an adopted master of the same replica has, or has had.
+    pub fn private_name_of_adopted(&self) -> PathBuf {
+        private_name(&self.public, 0)
+    }
+
     /// Whether the replica's public name leads to it.
     pub fn is_published(&self) -> std::io::Result<bool> {
         Ok(match socket::read_name(&self.public)? {

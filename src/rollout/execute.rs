@@ -6,6 +6,7 @@
 
 mod balance;
 mod idle;
+mod leftovers;
 mod names;
 mod recover;
 mod renew;
@@ -70,7 +71,7 @@ impl Execution<'_> {
             self.done.cause = Some(error);
             return Err(left);
         }
-        self.forget()?;
+        self.tidy()?;
         match self.interrupt.check() {
             Err(told) => Err(self.left(&told).await),
             Ok(()) => Ok(()),
@@ -175,14 +176,6 @@ impl Execution<'_> {
             .filter(|running| running.generation.number == id.generation)
             .or_else(|| self.observation.running(id))
             .ok_or_else(|| Error::failed(format!("{id} does not run")))
-    }
-
-    /// Removes the records of generations that a newer one has replaced.
-    pub(super) fn forget(&self) -> Result<()> {
-        self.done
-            .fresh
-            .values()
-            .try_for_each(|new| php_fpm::forget_older(self.pool, &new.generation))
     }
 }
 

@@ -131,10 +131,7 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
 /// a link belongs to whom its target does.
 fn point(link: &Path, target: &Path) -> io::Result<()> {
     let owner = fs::symlink_metadata(link)?;
-    let mut name = std::ffi::OsString::from(".");
-    name.push(link.file_name().unwrap_or_default());
-    name.push(".pools-manager");
-    let fresh = link.with_file_name(name);
+    let fresh = unfinished(link);
     if fresh.is_symlink() {
         fs::remove_file(&fresh)?; // of a manager that was killed
     }
@@ -142,6 +139,14 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     let _ = lchown(&fresh, Some(owner.uid()), Some(owner.gid())); // only root may
     crash::point("a new symlink made, not in its place");
     fs::rename(&fresh, link)
+}
+
+/// The link that [`point`] makes first.
+pub(super) fn unfinished(link: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(link.file_name().unwrap_or_default());
+    name.push(".pools-manager");
+    link.with_file_name(name)
 }
 
 #[cfg(test)]
