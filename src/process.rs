@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -144,6 +145,18 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
 pub fn children(of: &Process) -> io::Result<Vec<Process>> {
     let ours = all_pids()?.filter(|&pid| parent(pid) == Some(of.pid));
     Ok(ours.filter_map(|pid| Process::open(pid).ok()).collect())
+}
+
+/// A php-fpm master that was started with this configuration, or whatever is about to become it.
+pub fn started_with(conf: &Path) -> Option<i32> {
+    let conf = conf.as_os_str().as_bytes();
+    let argument = [b"\0--fpm-config\0", conf, b"\0"].concat();
+    let title = [b"php-fpm: master process (", conf, b")"].concat();
+    let tells = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(&title) || line.windows(argument.len()).any(|part| part == argument)
+    };
+    all_pids().ok()?.find(tells)
 }
 
 /// The resident memory of a process in bytes.

@@ -29,6 +29,7 @@ use crate::error::Result;
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
 use crate::lock::Lock;
+use crate::php_fpm;
 use crate::pool::Pool;
 use crate::release::Release;
 use crate::step::Stage;
@@ -80,6 +81,7 @@ async fn change(
     let goal = &request.goal;
     let told = |holder: &_| report.event(&Event::LockWait { holder: Clone::clone(holder) });
     let lock = Lock::take(&pool.lock_file(), &pool.name, request.wait, told).await?;
+    php_fpm::await_launched(pool).await?;
     let prepared = prepare(pool, balancer, request).await?;
     let Prepared { observation, release, stages, switch } = prepared;
     report_nothing(goal, &stages, report);

@@ -263,7 +263,8 @@ fn read_record(path: &Path) -> Option<Generation> {
     serde_json::from_str(line).ok()
 }
 
-fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
+/// The file that starts a generation, and records it.
+pub(super) fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
     pool.root.pid_dir().join(format!("{}.{replica}.g{number}.conf", pool.name))
 }
 
