@@ -24,6 +24,7 @@ use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
 use crate::php_fpm::{self, Log, Running};
 use crate::pool::Pool;
+use crate::process::Signal;
 use crate::release::{Pinned, Release};
 use crate::step::{Id, Stage, Step, Title};
 
@@ -64,6 +65,7 @@ pub(super) struct Done {
 impl Execution<'_> {
     /// Takes all steps, or undoes what can be undone, and says what is left.
     pub(super) async fn execute(&mut self, stages: &[Stage]) -> Result<()> {
+        self.wake_adopted();
         crash::point("before the first step");
         if let Err(error) = self.play(stages).await {
             crash::point("before the recovery");
@@ -75,6 +77,16 @@ impl Execution<'_> {
         match self.interrupt.check() {
             Err(told) => Err(self.left(&told).await),
             Ok(()) => Ok(()),
+        }
+    }
+
+    /// To end an adopted master is to halt it first: a manager that was killed then has left it so.
+    fn wake_adopted(&self) {
+        let running = self.observation.replicas.iter().flat_map(|replica| &replica.running);
+        for adopted in running.filter(|running| running.generation.number == 0) {
+            if let Some(master) = &adopted.master {
+                let _ = master.signal(Signal::CONT);
+            }
         }
     }
 
