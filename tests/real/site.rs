@@ -11,6 +11,7 @@ mod layout;
 mod load;
 mod order;
 mod owner;
+mod points;
 mod processes;
 mod program;
 mod ran;

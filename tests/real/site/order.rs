@@ -1,18 +1,21 @@
 //! Whether a site is in order: what runs and what stands in its directories is what belongs to
 //! one generation of each replica, and nothing else.
 
+use rustix::process::Pid;
+
 use super::{Site, processes::Process};
 
 impl Site {
     /// All replicas are well and serve this release; no process and no file is left of an older
     /// generation, or of one that came to nothing.
     pub(crate) fn is_in_order_on(&self, release: &str) {
-        self.run(&["status", "-q"]).succeeds();
+        let status = self.look();
+        assert_eq!(status.document["pools"][0]["ok"], true, "{:#}", status.document);
         let release = self.path("www").join(release);
-        for current in self.releases() {
+        for current in status.releases() {
             assert_eq!(current, release);
         }
-        let generations = self.generations();
+        let generations = status.generations();
         let mut files: Vec<String> = Vec::new();
         for (replica, generation) in (1..).zip(&generations) {
             files.extend([
@@ -25,7 +28,7 @@ impl Site {
         }
         files.sort();
         assert_eq!(self.file_names(), files);
-        self.has_no_orphans();
+        self.has_only(&status.masters());
     }
 
     /// Apache has found every member well whenever it asked it for something. Where one is not, it
@@ -36,8 +39,22 @@ impl Site {
         assert!(errors.is_empty(), "{}", errors.join("\n"));
     }
 
-    fn has_no_orphans(&self) {
-        let masters = self.masters();
+    /// All replicas are well, whatever they serve, and nothing else runs beside them.
+    pub(crate) fn serves_and_runs_nothing_else(&self) {
+        let status = self.look();
+        for replica in status.document["pools"][0]["replicas"].as_array().unwrap() {
+            let is_well = replica["ok"] == true && replica["running"] == 1;
+            assert!(is_well, "{:#}", status.document);
+        }
+        self.has_only(&status.masters());
+        let mut names = self.file_names();
+        names.retain(|name| name.ends_with(".sock.new") || name.ends_with(".pid.new"));
+        assert_eq!(names, [""; 0]);
+        assert!(!self.path("www/.current.release.pools-manager").is_symlink());
+    }
+
+    /// No process is left without one of these masters, and their pid files lead to them.
+    fn has_only(&self, masters: &[Pid]) {
         let all = self.php_fpm();
         let belongs = |process: &Process| {
             let is_one_of = |pid| masters.contains(&pid);
