@@ -165,6 +165,7 @@ impl Prepared {
             observation,
             release,
             drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),
+            canary: goal.canary.unwrap_or_default(),
             keep_floor: goal.state != Wanted::Stopped,
             interrupt,
             report: &mut *report,

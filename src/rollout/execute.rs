@@ -5,11 +5,13 @@
 //! runs gets its public name and its place in the balancer again.
 
 mod balance;
+mod canary;
 mod idle;
 mod names;
 mod recover;
 mod renew;
 mod warm_up;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub(super) struct Execution<'a> {
     /// What new generations are pinned to.
     pub(super) release: Option<Release>,
     pub(super) drain_timeout: Duration,
+    /// For how long a new generation is watched before others follow it.
+    pub(super) canary: Duration,
     /// Whether the last replica that serves may not be drained.
     pub(super) keep_floor: bool,
     pub(super) interrupt: Interrupt,
@@ -125,6 +129,7 @@ impl Execution<'_> {
             Step::AwaitReady(id) => self.await_ready(id).await.map_err(|e| self.with_log(id, e))?,
             Step::WarmUp(id) => self.warm_up(id).await.map_err(|e| self.with_log(id, e))?,
             Step::Publish(id) => self.publish(id)?,
+            Step::Watch(id) => self.watch(id).await?,
             Step::Enable { replica } => self.enable(replica).await?,
         }
         self.report.event(&Event::StepDone { step, ms: millis(started) });
@@ -175,10 +180,10 @@ impl Execution<'_> {
 
     /// Removes the records of generations that a newer one has replaced.
     pub(super) fn forget(&self) -> Result<()> {
-        self.done
-            .fresh
-            .values()
-            .try_for_each(|new| php_fpm::forget_older(self.pool, &new.generation))
+        // One that has lost its name again has replaced nothing.
+        let replaces = |new: &&Running| new.generation.is_published().unwrap_or(false);
+        let mut fresh = self.done.fresh.values().filter(replaces);
+        fresh.try_for_each(|new| php_fpm::forget_older(self.pool, &new.generation))
     }
 }
 
