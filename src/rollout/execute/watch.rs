@@ -15,28 +15,40 @@ use crate::step::Id;
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// What was seen of a generation that answers.
+struct Seen {
+    /// Its status in the balancer, if that is one of error.
+    broken: Option<String>,
+    /// Whether all its children have been busy, and it may have no more.
+    was_full: bool,
+}
+
 impl Execution<'_> {
     /// Watches a generation to the end, or until something is wrong with it.
     pub(super) async fn watch(&mut self, id: Id) -> Result<()> {
         self.look_on(id).await.map_err(|error| match error.exit {
             Exit::Failed => self.with_log(id, error),
             _ => error,
-        })?;
-        self.remark_on_load(id).await
+        })
     }
 
     async fn look_on(&mut self, id: Id) -> Result<()> {
         let started = Instant::now();
         let deadline = started + self.canary;
-        let mut was_well = false;
+        let (mut was_well, mut was_full) = (false, false);
         loop {
-            let broken = self.unless_over(id, self.prove(id)).await?;
-            // Before it is tried, a balancer may remember how the old generation failed.
-            if let Some(status) = broken.as_ref().filter(|_| was_well) {
+            let seen = self.unless_over(id, self.prove(id)).await?;
+            // Until it is tried, a balancer remembers how the old generation failed.
+            if let Some(status) = seen.broken.as_ref().filter(|_| was_well) {
                 let message = format!("the balancer finds {id} broken: its status is \"{status}\"");
                 return Err(Error::failed(message));
             }
-            was_well |= broken.is_none();
+            was_well |= seen.broken.is_none();
+            if seen.was_full && !was_full {
+                // It may be too slow, or just have too few.
+                self.warn(format!("{id} had no child free for some time: see pm.max_children"));
+            }
+            was_full |= seen.was_full;
             self.check_children(id)?;
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -62,8 +74,8 @@ impl Execution<'_> {
         Err(died())
     }
 
-    /// Whether it answers; returns its status in the balancer, if that is one of error.
-    async fn prove(&self, id: Id) -> Result<Option<String>> {
+    /// Fails unless it answers.
+    async fn prove(&self, id: Id) -> Result<Seen> {
         let generation = &self.running(id)?.generation;
         let timeout = self.pool.settings.rollout.ready_timeout;
         let (path, response) = (&generation.ping_path, &generation.ping_response);
@@ -74,9 +86,15 @@ impl Execution<'_> {
         for path in self.pool.settings.rollout.warm_up.get_ref() {
             self.visit(generation, path, 1, deadline).await?;
         }
+        let mut was_full = false;
+        if let Some(path) = &generation.status_path {
+            let status = fastcgi::status(&generation.socket, path, timeout).await;
+            was_full = status.is_ok_and(|status| status.max_children_reached > 0);
+        }
         let members = self.balancer.members().await?;
         let member = members.into_iter().nth(id.replica as usize - 1);
-        Ok(member.filter(|member| member.in_error).map(|member| member.status))
+        let broken = member.filter(|member| member.in_error).map(|member| member.status);
+        Ok(Seen { broken, was_full })
     }
 
     fn check_children(&mut self, id: Id) -> Result<()> {
@@ -87,20 +105,6 @@ impl Execution<'_> {
             Some(crash) => Err(Error::failed(format!("{id} is not sound: {crash}"))),
             None => Ok(()),
         }
-    }
-
-    /// That it had no child free is no fault of the release, or may be.
-    async fn remark_on_load(&mut self, id: Id) -> Result<()> {
-        let generation = &self.running(id)?.generation;
-        let Some(path) = &generation.status_path else { return Ok(()) };
-        let timeout = self.pool.settings.rollout.ready_timeout;
-        let status = fastcgi::status(&generation.socket, path, timeout).await;
-        if let Some(times @ 1..) = status.ok().map(|status| status.max_children_reached) {
-            self.warn(format!(
-                "{id} has had all its children busy, {times} times: see pm.max_children"
-            ));
-        }
-        Ok(())
     }
 }
 

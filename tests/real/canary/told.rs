@@ -29,6 +29,26 @@ fn what_was_not_watched_to_the_end_is_undone() {
 }
 
 #[test]
+fn that_it_has_too_few_children_is_a_warning() {
+    let (site, load) = site(SAME);
+    let pool = "etc/php/fpm/redundant-pools/www/pool.conf";
+    site.replace(pool, "pm.max_children = 5", "pm.max_children = 2");
+    site.replace(pool, "pm.max_spare_servers = 3", "pm.max_spare_servers = 2");
+    let many = site.sleepers(8, "0.1");
+    let mut manager = watching(&site, "rolling");
+    manager.await_event("the warning", |event| {
+        let text = "generation 2 of replica 1 had no child free for some time: see pm.max_children";
+        event["event"] == "warning" && event["text"] == text
+    });
+    // It goes on.
+    manager.await_event("that it watches", |event| event["event"] == "watching");
+    manager.signal(Signal::TERM);
+    manager.finish().status(143);
+    many.finish();
+    load.finish();
+}
+
+#[test]
 fn the_next_command_goes_on_from_a_watch_whose_manager_was_killed() {
     let (site, load) = site(SAME);
     for strategy in ["rolling", "swap"] {
