@@ -56,6 +56,15 @@ pub enum Event {
         /// For how long this step has been waiting.
         waited_ms: u64,
     },
+    /// A new generation that serves is being watched.
+    Watching {
+        /// The replica.
+        replica: u32,
+        /// For how long it has been.
+        waited_ms: u64,
+        /// For how long it will be.
+        left_ms: u64,
+    },
     /// A step is done.
     StepDone {
         /// Which one.

@@ -175,6 +175,7 @@ impl Prepared {
             observation,
             release,
             drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),
+            canary: request.goal.canary.unwrap_or_default(),
             keep_floor,
             interrupt,
             report: &mut *report,

@@ -58,7 +58,7 @@ pub(super) struct RepairArgs {
 }
 
 /// The options of every command that changes a pool.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Default, Clone, clap::Args)]
 struct Care {
     /// Only say what would be done
     #[arg(long, global = true)]
@@ -78,7 +78,7 @@ struct Patience {
 }
 
 /// The options of those that roll out.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Options {
     #[command(flatten)]
     care: Care,
@@ -88,18 +88,31 @@ pub(super) struct Options {
     /// once [default: strategy of the pool]
     #[arg(long, global = true)]
     strategy: Option<Strategy>,
+    /// Renew one replica first, and watch it for so long before the others follow: 30s, 5m
+    #[arg(long, value_name = "TIME", global = true, value_parser = some_time)]
+    canary: Option<Duration>,
+}
+
+/// A time as the settings have it, such as 30s.
+fn some_time(text: &str) -> std::result::Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() && time <= Duration::from_secs(A_YEAR) => Ok(time),
+        _ => {
+            Err("it has to be a time like 30s or 5m, more than 0 and of a year at most".to_owned())
+        }
+    }
 }
 
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let options = Options { care: self.care, patience: Patience::default(), strategy: None };
+        let options = Options { care: self.care, ..Options::default() };
         change(self.scope, &options, Wanted::Running, Target::Current, root, json).await
     }
 }
 
 impl StopArgs {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let options = Options { care: self.care, patience: self.patience, strategy: None };
+        let options = Options { care: self.care, patience: self.patience, ..Options::default() };
         change(self.scope, &options, Wanted::Stopped, Target::Current, root, json).await
     }
 }
@@ -112,7 +125,7 @@ impl RestartArgs {
 
 impl RepairArgs {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let options = Options { care: self.care, patience: self.patience, strategy: None };
+        let options = Options { care: self.care, patience: self.patience, ..Options::default() };
         change(self.scope, &options, Wanted::Repaired, Target::Kept, root, json).await
     }
 }
@@ -144,7 +157,7 @@ impl Options {
     ) -> Request {
         let strategy = self.strategy.unwrap_or(pool.settings.strategy());
         Request {
-            goal: Goal { state, replicas, strategy },
+            goal: Goal { state, replicas, strategy, canary: self.canary },
             target,
             drain_timeout: self.patience.timeout.map(Duration::from_secs),
             dry_run: self.care.dry_run,

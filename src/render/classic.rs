@@ -60,7 +60,7 @@ impl<W: Write> Report for Classic<W> {
         match event {
             Event::StageStarted { title } => self.begin_line(&title.to_string()),
             Event::HookStarted { hook } => self.begin_line(&hook_title(*hook)),
-            Event::Progress { waited_ms, .. } => {
+            Event::Progress { waited_ms, .. } | Event::Watching { waited_ms, .. } => {
                 let dots = self.dots.more(*waited_ms);
                 self.write(&dots);
             }

@@ -60,6 +60,14 @@ impl Report for Live {
                     bar.set_message(format!("{title} ({accepted} in flight, {queued} queued)"));
                 }
             }
+            Event::Watching { waited_ms, left_ms, .. } => {
+                self.text += &self.dots.more(*waited_ms);
+                if let Some(bar) = &self.bar {
+                    let left = Duration::from_secs(left_ms.div_ceil(1000));
+                    let left = humantime::format_duration(left);
+                    bar.set_message(format!("{} ({left} left)", self.text.trim()));
+                }
+            }
             Event::StageDone { .. } | Event::HookDone { failure: None, .. } => self.end(" [OK]\n"),
             Event::StageFailed { reason, .. } | Event::HookDone { failure: Some(reason), .. } => {
                 self.end(&failed(reason));

@@ -92,6 +92,7 @@ mod tests {
                     strategy: Strategy::Swap,
                     ms: 0,
                     result,
+                    canary: false,
                     rollback: words[1] == "back",
                 }
             };

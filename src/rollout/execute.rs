@@ -5,12 +5,14 @@
 //! runs gets its public name and its place in the balancer again.
 
 mod balance;
+mod canary;
 mod idle;
 mod leftovers;
 mod names;
 mod recover;
 mod renew;
 mod warm_up;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub(super) struct Execution<'a> {
     /// What new generations are pinned to.
     pub(super) release: Option<Release>,
     pub(super) drain_timeout: Duration,
+    /// For how long a new generation is watched before others follow it.
+    pub(super) canary: Duration,
     /// Whether the last replica that serves may not be drained.
     pub(super) keep_floor: bool,
     pub(super) interrupt: Interrupt,
@@ -141,6 +145,7 @@ impl Execution<'_> {
             Step::AwaitReady(id) => self.await_ready(id).await.map_err(|e| self.with_log(id, e))?,
             Step::WarmUp(id) => self.warm_up(id).await.map_err(|e| self.with_log(id, e))?,
             Step::Publish(id) => self.publish(id)?,
+            Step::Watch(id) => self.watch(id).await?,
             Step::Enable { replica } => self.enable(replica).await?,
         }
         crash::point(format_args!("after: {step}"));

@@ -24,8 +24,8 @@ const RESULT: &str = "POOLS_MANAGER_RESULT";
 const MS: &str = "POOLS_MANAGER_MS";
 const REASON: &str = "POOLS_MANAGER_REASON";
 
-/// How much of the reason a hook is told, in bytes: the kernel takes 128 KiB for one variable.
-const REASON_MAX: usize = 8 * 1024;
+/// How much of the reason a hook is told, in characters: the kernel takes 128 KiB for one variable.
+const REASON_MAX: usize = 8000;
 
 /// The hooks of one rollout.
 pub(super) struct Hooks<'a> {
@@ -177,7 +177,5 @@ fn told(hook: Hook, failure: &Failure) -> String {
 
 /// What fits into a variable.
 fn as_variable(text: &str) -> String {
-    let limit = text.len().min(REASON_MAX);
-    let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    text[..end].replace('\0', " ")
+    text.replace('\0', " ").chars().take(REASON_MAX).collect()
 }

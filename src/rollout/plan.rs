@@ -103,15 +103,26 @@ pub fn plan(seen: &Seen, goal: &Goal) -> Vec<Stage> {
         (Wanted::Stopped, _) => wanted().filter_map(stop).collect(),
         (Wanted::Running, _) => wanted().flat_map(run).collect(),
         (Wanted::Repaired, _) => repair(seen, &wanted().collect::<Vec<_>>(), goal.strategy),
-        (Wanted::Renewed, Strategy::Swap) => swap(&wanted().collect::<Vec<_>>()),
+        (Wanted::Renewed, Strategy::Swap) => {
+            let replicas: Vec<_> = wanted().collect();
+            swap(&replicas, canary(&replicas, goal))
+        }
         (Wanted::Renewed, Strategy::Rolling) => {
             let mut order: Vec<_> = wanted().collect();
             // Those in trouble have nothing to lose, and may become those that others rely on.
             order.sort_by_key(|replica| (replica.serves(), replica.number));
+            let canary = canary(&order, goal);
             let mut serving = Serving::of(seen);
-            order.into_iter().flat_map(|replica| roll(replica, &mut serving)).collect()
+            order.into_iter().flat_map(|replica| roll(replica, &mut serving, canary)).collect()
         }
     }
+}
+
+/// The replica that is watched before others follow: the first that gets requests.
+fn canary(order: &[&Replica], goal: &Goal) -> Option<u32> {
+    goal.canary?;
+    let mut used = order.iter().filter(|replica| replica.member != Member::TakenOut);
+    used.next().or(order.first()).map(|replica| replica.number)
 }
 
 /// Who serves at this point of the plan, and with which generation.
@@ -128,7 +139,7 @@ impl Serving {
     }
 }
 
-fn roll(replica: &Replica, serving: &mut Serving) -> Vec<Stage> {
+fn roll(replica: &Replica, serving: &mut Serving, canary: Option<u32>) -> Vec<Stage> {
     let number = replica.number;
     let old = replica.running.iter().map(|&generation| replica.id(generation));
     let mut stages = Vec::new();
@@ -141,10 +152,9 @@ fn roll(replica: &Replica, serving: &mut Serving) -> Vec<Stage> {
         stages.extend(stop_all(number, old, replica.current()));
         stages.push(start(replica, true));
         stages.extend(activate(replica, replica.drain().is_some()));
+        stages.extend(watch(replica, canary));
     } else {
-        stages.push(start(replica, true));
-        stages.extend(activate(replica, false));
-        stages.extend(stop_all(number, old, None));
+        stages.extend(replace(replica, canary));
     }
     let serves = !matches!(replica.member, Member::TakenOut);
     if serves {
@@ -153,15 +163,29 @@ fn roll(replica: &Replica, serving: &mut Serving) -> Vec<Stage> {
     stages
 }
 
-fn swap(replicas: &[&Replica]) -> Vec<Stage> {
+/// The new generation starts beside the old one, which goes when the other has proved itself.
+fn replace(replica: &Replica, canary: Option<u32>) -> Vec<Stage> {
+    let old = replica.running.iter().map(|&generation| replica.id(generation));
+    let mut stages = vec![start(replica, true)];
+    stages.extend(activate(replica, false));
+    stages.extend(watch(replica, canary));
+    stages.extend(stop_all(replica.number, old, None));
+    stages
+}
+
+fn swap(replicas: &[&Replica], canary: Option<u32>) -> Vec<Stage> {
+    let (first, replicas): (Vec<&Replica>, Vec<&Replica>) =
+        replicas.iter().partition(|replica| canary == Some(replica.number));
+    let mut stages: Vec<Stage> =
+        first.into_iter().flat_map(|replica| replace(replica, canary)).collect();
     if replicas.is_empty() {
-        return Vec::new();
+        return stages; // of no replica there is nothing to switch
     }
-    let mut stages: Vec<Stage> = replicas.iter().map(|replica| start(replica, false)).collect();
+    stages.extend(replicas.iter().map(|replica| start(replica, false)));
     let publish = replicas.iter().map(|replica| Step::Publish(replica.fresh()));
     stages.push(stage(Title::Switching, publish));
     stages.extend(replicas.iter().filter_map(|replica| activate(replica, false)));
-    for replica in replicas {
+    for replica in &replicas {
         let old = replica.running.iter().map(|&generation| replica.id(generation));
         stages.extend(stop_all(replica.number, old, None));
     }
@@ -176,7 +200,7 @@ fn repair(seen: &Seen, wanted: &[&Replica], strategy: Strategy) -> Vec<Stage> {
     let goals = [(Wanted::Running, sound), (Wanted::Renewed, stale), (Wanted::Stopped, stopped)];
     let planned = goals.into_iter().flat_map(|(state, those)| {
         let replicas = those.iter().map(|replica| replica.number).collect();
-        plan(seen, &Goal { state, replicas, strategy })
+        plan(seen, &Goal { state, replicas, strategy, canary: None })
     });
     planned.collect()
 }
@@ -230,6 +254,11 @@ fn start(replica: &Replica, publish: bool) -> Stage {
 fn activate(replica: &Replica, drained: bool) -> Option<Stage> {
     let enable = replica.enable(drained)?;
     Some(stage(Title::Activating(replica.number), [enable]))
+}
+
+fn watch(replica: &Replica, canary: Option<u32>) -> Option<Stage> {
+    let is_it = canary == Some(replica.number);
+    is_it.then(|| stage(Title::Watching(replica.number), [Step::Watch(replica.fresh())]))
 }
 
 /// Ends generations; `idle` is one that has been waited for already.

@@ -41,6 +41,7 @@ impl Record {
             strategy: request.goal.strategy,
             ms: 0,
             result: Outcome::Unfinished,
+            canary: request.goal.canary.is_some(),
             rollback: request.target == Target::Before,
         };
         let mut record = Self { began: Instant::now(), entry: entry.clone(), told: None };

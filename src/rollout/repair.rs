@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::event::{Event, Report};
 use crate::pool::Pool;
 use crate::release::Release;
-use crate::state::{State, Trouble};
+use crate::state::{Outcome, State, Trouble};
 
 /// The release that the replicas serve. Where they differ, a rollout did not get to its end: then
 /// the one that the symlink names, if one of them has proved it, else the one that most serve.
@@ -23,12 +23,22 @@ pub(super) async fn kept(pool: &Arc<Pool>, symlink: &Path, current_dir: &Path) -
     let published = seen.replicas.iter().filter(|replica| replica.published.is_some());
     let served: Vec<Release> = published.filter_map(|it| it.release(current_dir)).collect();
     let named = Release::resolve(symlink);
-    let count = |release: &&Release| {
+    let rank = |release: &&Release| {
         let same = served.iter().filter(|other| other == release).count();
-        (named.as_ref().is_ok_and(|named| named == *release), same)
+        let is_proven = same > 1 || !is_canary(pool, release);
+        (is_proven && named.as_ref().is_ok_and(|named| named == *release), is_proven, same)
     };
     // Of two that are as many, the lower replica's.
-    served.iter().rev().max_by_key(count).cloned().map_or(named, Ok)
+    served.iter().rev().max_by_key(rank).cloned().map_or(named, Ok)
+}
+
+/// Whether the manager was killed while one replica went ahead to this release.
+fn is_canary(pool: &Pool, release: &Release) -> bool {
+    let history = State::read(&pool.state_file()).map(|state| state.history).unwrap_or_default();
+    history.last().is_some_and(|last| {
+        let is_unfinished = last.canary && last.result == Outcome::Unfinished;
+        is_unfinished && last.to.as_ref() == Some(&release.path)
+    })
 }
 
 /// Marks the replicas that the operator has stopped, and those that cannot stay as they are.

@@ -28,6 +28,9 @@ pub struct Entry {
     pub ms: u64,
     /// How it ended.
     pub result: Outcome,
+    /// Whether one replica was to go ahead, and to be watched.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
     /// Whether it took back the release that it came from.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rollback: bool,

@@ -29,6 +29,7 @@ fn entry(ms: u64, result: Outcome) -> Entry {
         strategy: Strategy::Rolling,
         ms,
         result,
+        canary: false,
         rollback: false,
     }
 }

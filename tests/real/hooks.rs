@@ -24,17 +24,16 @@ fn site(hooks: &[(&str, &str)]) -> Site {
 
 /// Adds the section `[hooks]`, and a script for each.
 fn set(site: &Site, hooks: &[(&str, &str)], more: &str) {
-    let mut section = format!("\n[hooks]\n{more}\n");
+    let mut lines = vec![site.read(SETTINGS), "[hooks]".to_owned(), more.to_owned()];
     for (hook, script) in hooks {
         site.write(&format!("hooks/{hook}"), script);
-        let line = format!("{hook} = [\"hooks/shell\", \"hooks/{hook}\", \"%CURRENT_DIR%\"]\n");
-        section.push_str(&line);
+        lines.push(format!("{hook} = [\"hooks/shell\", \"hooks/{hook}\", \"%CURRENT_DIR%\"]"));
     }
     // Named by a path from the root.
     if !site.path("hooks/shell").exists() {
         symlink("/bin/sh", site.path("hooks/shell")).unwrap();
     }
-    site.write(SETTINGS, &(site.read(SETTINGS) + &section));
+    site.write(SETTINGS, &lines.join("\n"));
 }
 
 /// Writes down what it is told, where it is, and where the link leads.
@@ -56,7 +55,8 @@ fn noted(site: &Site, hook: &str) -> String {
         let ms = line.strip_prefix("POOLS_MANAGER_MS=");
         ms.is_some_and(|ms| ms.parse::<u64>().unwrap() > 0)
     };
-    text.split_inclusive('\n').filter(|line| !is_time(&line.trim_end())).collect()
+    let lines: Vec<&str> = text.lines().filter(|line| !is_time(line)).collect();
+    lines.join("\n") + "\n"
 }
 
 fn notes(site: &Site) -> Vec<String> {

@@ -11,6 +11,7 @@ mod adoption;
 mod bad_input;
 mod bad_release;
 mod balancer;
+mod canary;
 mod check;
 mod crash;
 mod early_answer;

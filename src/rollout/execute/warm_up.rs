@@ -26,15 +26,25 @@ impl Execution<'_> {
         let children = self.children(id.replica);
         let generation = self.running(id)?.generation.clone();
         for path in paths {
-            let script = self.script(&generation, path);
             for at_once in [1, children] {
-                let visit = Visit { generation: &generation, path, script: &script };
-                visit.make(at_once, deadline).await?;
+                self.visit(&generation, path, at_once, deadline).await?;
             }
         }
         let requests = paths.len() * (1 + children);
         self.report.event(&Event::Warmed { replica: id.replica, requests, ms: millis(started) });
         Ok(())
+    }
+
+    /// Asks a generation for a page, several times at once; a server error is a failure.
+    pub(super) async fn visit(
+        &self,
+        generation: &Generation,
+        path: &str,
+        at_once: usize,
+        deadline: Instant,
+    ) -> Result<()> {
+        let script = self.script(generation, path);
+        Visit { generation, path, script: &script }.make(at_once, deadline).await
     }
 
     fn children(&self, replica: u32) -> usize {

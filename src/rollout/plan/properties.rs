@@ -2,12 +2,15 @@
 //! played on a small model of the world, which is looked at after every step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generate;
 
 use super::*;
 use crate::config::Strategy;
+
+const WATCH: Duration = Duration::from_secs(1);
 
 /// Where a name leads, who lives, and what the balancer thinks.
 #[derive(Debug, Clone)]
@@ -151,6 +154,15 @@ impl World {
                 self.move_names(id.replica, Some(id));
                 self.model(id.replica).proven.insert(id.generation);
             }
+            Step::Watch(id) => {
+                let model = &self.0[&id.replica];
+                assert!(self.lives(id) && model.name == Some(id), "{id} is watched unpublished");
+                let member = model.member;
+                assert!(
+                    !matches!(member, Member::Drained | Member::InError),
+                    "{id} gets no requests"
+                );
+            }
             Step::Enable { replica } => {
                 let name = self.0[&replica].name.expect("enabled without a name");
                 assert!(self.lives(name) && name.replica == replica);
@@ -240,7 +252,10 @@ fn seen() -> impl Generate<Value = Seen> {
     })
 }
 
-fn goal() -> impl Generate<Value = (Wanted, Strategy, BTreeSet<u32>)> {
+/// What a goal is made of.
+type Wish = (Wanted, Strategy, BTreeSet<u32>, Option<Duration>);
+
+fn goal() -> impl Generate<Value = Wish> {
     (
         prop::sample::select(vec![
             Wanted::Running,
@@ -250,12 +265,13 @@ fn goal() -> impl Generate<Value = (Wanted, Strategy, BTreeSet<u32>)> {
         ]),
         prop::sample::select(vec![Strategy::Rolling, Strategy::Swap]),
         prop::collection::btree_set(1..5_u32, 1..5),
+        prop::option::of(Just(WATCH)),
     )
 }
 
-fn goal_for(seen: &Seen, (state, strategy, replicas): (Wanted, Strategy, BTreeSet<u32>)) -> Goal {
+fn goal_for(seen: &Seen, (state, strategy, replicas, canary): Wish) -> Goal {
     let replicas = replicas.into_iter().filter(|n| *n as usize <= seen.replicas.len()).collect();
-    Goal { state, replicas, strategy }
+    Goal { state, replicas, strategy, canary }
 }
 
 proptest! {
@@ -313,6 +329,39 @@ proptest! {
                 prop_assert!(world.serving() >= floor);
             }
             world.take(step);
+        }
+    }
+
+    /// Until the canary has been watched, nothing is touched but itself, and what gets no requests
+    /// anyhow.
+    #[test]
+    fn a_canary_goes_first(seen in seen(), goal in goal()) {
+        let goal = Goal { state: Wanted::Renewed, canary: Some(WATCH), ..goal_for(&seen, goal) };
+        let mut stages = plan(&seen, &goal);
+        let watched = |stage: &Stage| matches!(stage.title, Title::Watching(_));
+        let Some(at) = stages.iter().position(watched) else {
+            prop_assert!(goal.replicas.is_empty());
+            return Ok(());
+        };
+        let canary = stages[at].title.replica();
+        let taken_out = |number: u32| {
+            seen.replicas.iter().any(|it| it.number == number && it.member == Member::TakenOut)
+        };
+        let is_harmless = |stage: &Stage| {
+            let replica = stage.title.replica();
+            replica == canary || replica.is_some_and(taken_out)
+        };
+        prop_assert!(stages[..at].iter().all(is_harmless), "{stages:?}");
+        prop_assert!(!stages[at + 1..].iter().any(watched));
+        prop_assert!(
+            !canary.is_some_and(taken_out) || goal.replicas.iter().all(|it| taken_out(*it))
+        );
+        if goal.strategy == Strategy::Swap {
+            let stops = steps(&stages[..at]).iter().any(|step| matches!(step, Step::Stop(_)));
+            prop_assert!(!stops, "its old generation is there to go back to");
+        } else {
+            stages.remove(at);
+            prop_assert_eq!(stages, plan(&seen, &Goal { canary: None, ..goal }));
         }
     }
 }

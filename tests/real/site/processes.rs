@@ -37,6 +37,15 @@ impl Site {
         of_root(self.root())
     }
 
+    /// The masters that run, whoever knows of them.
+    pub(crate) fn all_masters(&self) -> Vec<Pid> {
+        let all = self.php_fpm();
+        // Not told by its title: a child has its master's for a moment.
+        let is_child =
+            |process: &&Process| all.iter().any(|other| Some(other.pid) == process.parent);
+        all.iter().filter(|process| !is_child(process)).map(|process| process.pid).collect()
+    }
+
     /// Kills these processes, in this order, and waits until they have ended.
     pub(crate) fn kill(&self, pids: &[Pid]) {
         for pid in pids {
