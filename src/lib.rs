@@ -17,6 +17,7 @@
 //! | [`state`] | what is remembered of a pool: the history of its rollouts |
 //! | [`lock`], [`interrupt`] | one hand at a time; Ctrl-C |
 //! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
+//! | [`file`] | files that somebody else may have put something in the place of |
 //! | [`http`] | requests to the operator's own web server |
 //! | [`error`] | what can go wrong, with exit status and advice |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
@@ -28,6 +29,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod fastcgi;
+pub mod file;
 pub mod http;
 pub mod interrupt;
 pub mod lock;

@@ -21,6 +21,8 @@ use tokio::io::unix::AsyncFd;
 
 pub use rustix::process::Signal;
 
+use crate::file;
+
 /// A process that stays the same one for as long as this exists.
 #[derive(Debug)]
 pub struct Process {
@@ -88,7 +90,7 @@ fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// The number in a pid file; None when there is no file or no number in it.
 pub fn read_pid_file(path: &Path) -> Option<i32> {
-    fs::read_to_string(path).ok()?.trim().parse().ok().filter(|&pid| pid > 0)
+    file::read(path).ok()?.trim().parse().ok().filter(|&pid| pid > 0)
 }
 
 /// Who holds a listening socket.

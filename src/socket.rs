@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+use crate::file;
+
 /// The most bytes that the path of a unix socket may have: `sun_path` of
 /// unix(7) without its final zero.
 pub const PATH_MAX: usize = 107;
@@ -190,14 +192,17 @@ pub fn publish(name: &Path, target: &Path) -> io::Result<()> {
         (Some(from), Some(to), Some(file)) if from == to => Path::new(file),
         _ => target,
     };
+    let fresh = fresh_name(name);
+    file::remove(&fresh)?;
+    symlink(relative, &fresh)?;
+    fs::rename(&fresh, name)
+}
+
+/// What a name is called until it is moved into its place.
+pub fn fresh_name(name: &Path) -> PathBuf {
     let mut fresh = name.as_os_str().to_owned();
     fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => symlink(relative, &fresh)?,
-    }
-    fs::rename(&fresh, name)
+    fresh.into()
 }
 
 /// Whether somebody listens on a socket: asked by a connection, so that the
@@ -210,14 +215,6 @@ pub fn is_listening(path: &Path) -> bool {
     let Ok(address) = SocketAddrUnix::new(path) else { return false };
     // AGAIN: its backlog is full.
     matches!(connect(&socket, &address), Ok(()) | Err(rustix::io::Errno::AGAIN))
-}
-
-/// Removes a name; it is no error when it is gone already.
-pub fn remove(name: &Path) -> io::Result<()> {
-    match fs::remove_file(name) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -292,9 +289,6 @@ nonsense
         publish(&public, &dir.path().join("a.g2.sock")).unwrap();
         assert_eq!(read_name(&public).unwrap(), Name::Link(dir.path().join("a.g2.sock")));
         assert_eq!(fs::read_link(&public).unwrap(), Path::new("a.g2.sock"));
-        remove(&public).unwrap();
-        remove(&public).unwrap();
-        assert_eq!(read_name(&public).unwrap(), Name::Absent);
     }
 
     proptest! {

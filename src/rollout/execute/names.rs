@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Execution;
 use crate::error::{Error, Result};
+use crate::file;
 use crate::socket::{self, Name};
 use crate::step::Id;
 
@@ -28,7 +29,7 @@ impl Execution<'_> {
     pub(super) fn unpublish(&mut self, replica: u32) -> Result<()> {
         self.keep_reachable(replica)?;
         for name in self.names_leading_to(replica) {
-            socket::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
+            file::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
         }
         Ok(())
     }
@@ -48,7 +49,7 @@ impl Execution<'_> {
         }
         for old in self.names(id.replica).into_iter().filter(|name| *name != generation.public) {
             // The operator has renamed the public socket.
-            socket::remove(&old).map_err(|error| cannot("remove", &old, &error))?;
+            file::remove(&old).map_err(|error| cannot("remove", &old, &error))?;
         }
         Ok(())
     }
