@@ -4,11 +4,13 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Error, Exit, Result};
 
+const POLL: Duration = Duration::from_millis(5);
 const NOTED: &[u8] = b"stopping at the next good place; once more stops at once\n";
 
 /// Whether the work was told to stop, and by what.
@@ -41,6 +43,16 @@ impl Interrupt {
             _ => return Ok(()),
         };
         Err(Error { exit, message: format!("told to stop by {signal}"), hint: None })
+    }
+
+    /// Returns what [`Interrupt::check`] fails with, once it does.
+    pub async fn told(&self) -> Error {
+        loop {
+            if let Err(told) = self.check() {
+                return told;
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 }
 

@@ -79,8 +79,14 @@ async fn change(
 ) -> Result<()> {
     let goal = &request.goal;
     let told = |holder: &_| report.event(&Event::LockWait { holder: Clone::clone(holder) });
-    let lock = Lock::take(&pool.lock_file(), &pool.name, request.wait, told).await?;
+    let interrupt = Interrupt::listen()?;
+    let path = pool.lock_file();
+    let lock = tokio::select! {
+        lock = Lock::take(&path, &pool.name, request.wait, told) => lock?,
+        told = interrupt.told() => return Err(told.and("nothing was changed")),
+    };
     let prepared = prepare(pool, balancer, request).await?;
+    interrupt.check().map_err(|told| told.and("nothing was changed"))?;
     let Prepared { observation, release, stages, switch } = prepared;
     report_nothing(goal, &stages, report);
     let renews = goal.state == Wanted::Renewed;
@@ -88,7 +94,6 @@ async fn change(
         report.event(&Event::Plan { stages });
         return Ok(());
     }
-    let interrupt = Interrupt::listen()?;
     if let Some(switch) = &switch {
         switch.begin(report)?;
     }
