@@ -33,15 +33,16 @@ impl Target {
             };
         };
         release::check_mount_point(current_dir)?;
-        match self {
+        let release = match self {
             Self::Current => {
                 let release = Release::resolve(symlink)?;
                 release.check_is_not(current_dir, symlink).map(|()| release)
             }
             Self::Release(path) => named(symlink, current_dir, path),
             Self::Before => before(pool, symlink, current_dir).await,
-        }
-        .map(Some)
+        }?;
+        release.check(current_dir)?;
+        Ok(Some(release))
     }
 }
 
