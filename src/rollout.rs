@@ -147,7 +147,7 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, request: &Request) -> Re
             stages = Vec::new();
         }
     }
-    check::check_plan(pool, balancer, &observation, &stages).await?;
+    check::check_plan(pool, balancer, &observation, release.as_ref(), &stages).await?;
     Ok(Prepared { observation, release, stages, switch })
 }
 

@@ -21,6 +21,7 @@ impl Execution<'_> {
         for name in self.names_leading_to(replica) {
             socket::publish(&name, &target).map_err(|error| cannot("publish", &name, &error))?;
         }
+        self.done.lent_to = Some(to);
         Ok(())
     }
 
@@ -38,6 +39,9 @@ impl Execution<'_> {
     pub(super) fn publish(&mut self, id: Id) -> Result<()> {
         self.keep_reachable(id.replica)?;
         let generation = self.running(id)?.generation.clone();
+        if self.done.fresh.get(&id.replica).is_some_and(|it| it.generation == generation) {
+            self.check_pin(self.running(id)?)?; // it was there when the generation was ready
+        }
         let lent = self.lent_to(id.replica);
         for name in lent.into_iter().chain([generation.public.clone()]) {
             socket::publish(&name, &generation.socket)
