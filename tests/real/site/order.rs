@@ -8,7 +8,7 @@ impl Site {
     /// generation, or of one that came to nothing.
     pub(crate) fn is_in_order_on(&self, release: &str) {
         self.run(&["status", "-q"]).succeeds();
-        let release = self.path("www").join(release);
+        let release = std::fs::canonicalize(self.path("www").join(release)).unwrap();
         for current in self.releases() {
             assert_eq!(current, release);
         }
@@ -25,6 +25,15 @@ impl Site {
         }
         files.sort();
         assert_eq!(self.file_names(), files);
+        self.has_no_orphans();
+    }
+
+    /// All replicas are well, serve this release, and nothing runs beside them. A record may be
+    /// left of a generation that came to nothing.
+    pub(crate) fn serves(&self, release: &str) {
+        self.run(&["status", "-q"]).succeeds();
+        let release = std::fs::canonicalize(self.path("www").join(release)).unwrap();
+        assert!(self.releases().iter().all(|current| *current == release));
         self.has_no_orphans();
     }
 

@@ -31,6 +31,13 @@ impl Site {
         })
     }
 
+    /// The masters of those replicas that run.
+    pub(crate) fn masters_that_run(&self) -> Vec<Pid> {
+        let pids = self.each(|replica| replica["pid"].as_i64());
+        let pids = pids.into_iter().flatten();
+        pids.filter_map(|pid| Pid::from_raw(pid.try_into().unwrap())).collect()
+    }
+
     /// The release that each replica serves.
     pub(crate) fn releases(&self) -> Vec<PathBuf> {
         self.each(|replica| replica["current"].as_str().unwrap().into())
