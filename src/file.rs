@@ -28,10 +28,21 @@ pub fn is_alone(file: &File) -> io::Result<bool> {
     Ok(metadata.is_file() && metadata.nlink() == 1)
 }
 
-/// Opens a regular file for reading.
+/// Opens a regular file for reading, of somebody who may say what stands there: us, root, or whoever
+/// owns the directory. In one that all can write to, anybody could name files for us to remove.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = options().read(true).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(ErrorKind::InvalidInput.into()) }
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    let dir = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+    let trusted = [nix::unistd::geteuid().as_raw(), 0, dir.uid()];
+    if trusted.contains(&metadata.uid()) {
+        Ok(file)
+    } else {
+        Err(ErrorKind::PermissionDenied.into())
+    }
 }
 
 /// What stands in a small text file.

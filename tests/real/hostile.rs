@@ -5,4 +5,5 @@ mod links;
 mod lock;
 mod names;
 mod processes;
+mod records;
 mod state;
