@@ -50,10 +50,16 @@ impl Interrupt {
         Err(Error { exit, message: format!("told to stop by {signal}"), hint: None })
     }
 
-    /// Waits until one of the signals has come.
-    pub async fn wait(&self) {
-        // Its sender lives as long as the process.
-        let _ = self.0.clone().wait_for(Option::is_some).await;
+    /// Waits until one of the signals has come; what [`Interrupt::check`] fails with then.
+    pub async fn told(&self) -> Error {
+        let mut told = self.0.clone();
+        loop {
+            if let Err(told) = self.check() {
+                return told;
+            }
+            // Its sender lives as long as the process.
+            let _ = told.changed().await;
+        }
     }
 }
 

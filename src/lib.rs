@@ -18,6 +18,7 @@
 //! | [`state`] | what is remembered of a pool: the history of its rollouts |
 //! | [`lock`], [`interrupt`] | one hand at a time; Ctrl-C |
 //! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
+//! | [`file`] | files that somebody else may have put something in the place of |
 //! | [`http`] | requests to the operator's own web server |
 //! | [`error`] | what can go wrong, with exit status and advice |
 //! | `crash` | where a test can kill the manager |
@@ -31,6 +32,7 @@ mod crash;
 pub mod error;
 pub mod event;
 pub mod fastcgi;
+pub mod file;
 #[cfg(test)]
 mod fuzz;
 pub mod hook;

@@ -3,16 +3,16 @@
 //! An flock(2) on `pid/POOL.lock`; the kernel drops it when its holder dies,
 //! however it dies. The text in the file is for people, never trusted.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::file;
 
 /// How long a command waits for the lock: longer than anything that a holder
 /// waits for with the default timeouts.
@@ -77,7 +77,7 @@ impl Lock {
 /// Who holds a lock, found out without taking it even for a moment: a command that may not wait
 /// would refuse.
 pub fn holder(path: &Path) -> Option<Holder> {
-    let mut file = File::open(path).ok()?;
+    let mut file = file::open(path).ok()?;
     let inode = file.metadata().ok()?.ino().to_string();
     let locks = fs::read_to_string("/proc/locks").ok()?;
     locks.lines().any(|line| is_lock_of(line, &inode)).then(|| read_holder(&mut file))
@@ -93,25 +93,28 @@ fn is_lock_of(line: &str, inode: &str) -> bool {
 }
 
 fn open(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o644)
-        .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default())
-        .open(path)
-        .map_err(|error| if is_stranger(path) { stranger(path) } else { cannot(path, &error) })
-}
-
-/// A link could lead anywhere: what is written must not go there.
-fn is_stranger(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| !found.is_file())
+    let mut options = file::options();
+    let opened = options.read(true).write(true).create(true).truncate(false).mode(0o644).open(path);
+    let is_stranger = || path.symlink_metadata().is_ok_and(|found| !found.is_file());
+    let file = match opened {
+        Ok(file) => file,
+        Err(_) if is_stranger() => return Err(stranger(path)),
+        Err(error) => return Err(cannot(path, &error)),
+    };
+    // A link could lead anywhere: what is written must not go there.
+    if file::is_alone(&file).map_err(|error| cannot(path, &error))? {
+        Ok(file)
+    } else {
+        Err(stranger(path))
+    }
 }
 
 fn stranger(path: &Path) -> Error {
-    Error::config(format!("{} is not a regular file, so it cannot be the lock", path.display()))
-        .hint("move it away: pools-manager writes this file itself")
+    Error::config(format!(
+        "{} is not a regular file of its own, so it cannot be the lock",
+        path.display()
+    ))
+    .hint("move it away: pools-manager writes this file itself")
 }
 
 fn cannot(path: &Path, error: &std::io::Error) -> Error {

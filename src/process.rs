@@ -23,6 +23,8 @@ use tokio::io::unix::AsyncFd;
 
 pub use rustix::process::Signal;
 
+use crate::file;
+
 /// A process that stays the same one for as long as this exists.
 #[derive(Debug)]
 pub struct Process {
@@ -101,7 +103,7 @@ fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// The number in a pid file; None when there is no file or no number in it.
 pub fn read_pid_file(path: &Path) -> Option<i32> {
-    fs::read_to_string(path).ok()?.trim().parse().ok().filter(|&pid| pid > 0)
+    file::read(path).ok()?.trim().parse().ok().filter(|&pid| pid > 0)
 }
 
 /// Who holds a listening socket.
@@ -144,7 +146,8 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
     for process in all {
         // A child's parent is a holder too; the master's is init or a supervisor.
         let from_a_holder = parent(process.pid).is_some_and(|parent| pids.contains(&parent));
-        if !from_a_holder && process.is_php_fpm_master() {
+        // A child that was forked just now still calls itself a master.
+        if found.master.is_none() && !from_a_holder && process.is_php_fpm_master() {
             found.master = Some(process);
         } else {
             found.children.push(process);
@@ -227,6 +230,40 @@ mod tests {
         let found = holders(&[inode]).unwrap();
         assert!(found.master.is_none());
         assert_eq!(found.children.len(), 1);
+    }
+
+    /// Children without a master that were forked just before it died: each of them has to go.
+    #[test]
+    fn of_several_that_call_themselves_masters_none_is_lost() {
+        use std::os::fd::{AsFd, AsRawFd};
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("a.sock")).unwrap();
+        let inode = fs::metadata(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap().ino();
+        let newborn = || {
+            // They hold the socket where php-fpm's children have it.
+            let socket = listener.as_fd().try_clone_to_owned().unwrap();
+            let exec = "exec -a 'php-fpm: master process (a.conf)' sleep 60";
+            let mut bash = std::process::Command::new("bash");
+            bash.args(["-c", exec]).stdin(socket).spawn().unwrap()
+        };
+        let mut children = [newborn(), newborn()];
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        let is_named = |child: &std::process::Child| {
+            let process = Process::open(i32::try_from(child.id()).unwrap()).unwrap();
+            process.is_php_fpm_master()
+        };
+        while !children.iter().all(is_named) {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(listener); // their parent holds nothing
+        let found = holders(&[inode]).unwrap();
+        assert!(found.master.is_some());
+        assert_eq!(found.children.len(), 1);
+        for child in &mut children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     #[tokio::test]

@@ -66,6 +66,24 @@ impl Release {
             .hint(format!("point it at a release: ln -sfn RELEASE {link}")))
     }
 
+    /// What would be found out only when the old release has been stopped.
+    pub fn check(&self, mount_point: &Path) -> Result<()> {
+        let shown = self.path.display();
+        let wrong = |what: &str, help: &str| {
+            Err(Error::config(format!("the release {shown} {what}")).hint(help))
+        };
+        if self.path.to_str().is_none() {
+            return wrong("has a path that is not UTF-8", "rename it: it is recorded as text");
+        }
+        if fs::canonicalize(mount_point).is_ok_and(|inside| inside.starts_with(&self.path)) {
+            return wrong("holds current_dir", "name one release, not the directory of them all");
+        }
+        if fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_none()) {
+            return wrong("is empty", "put the code there first");
+        }
+        Ok(())
+    }
+
     /// Whether its path still leads to it.
     pub fn is_there(&self) -> bool {
         Self::at(&self.path).is_ok_and(|now| now == *self)

@@ -79,20 +79,24 @@ async fn change(
     request: &Request,
     report: &mut dyn Report,
 ) -> Result<()> {
-    let lock = take_lock(pool, request, report).await?;
+    let interrupt = Interrupt::listen()?;
+    // It may have come when another pool's rollout was as good as done.
+    interrupt
+        .check()
+        .map_err(|it| it.hint(format!("the pool \"{}\" was left as it is", pool.name)))?;
+    let lock = tokio::select! {
+        lock = take_lock(pool, request, report) => lock?,
+        told = interrupt.told() => return Err(told.and("nothing was changed")),
+    };
     php_fpm::settle(pool).await?;
     let prepared = prepare(pool, balancer, request).await?;
+    interrupt.check().map_err(|told| told.and("nothing was changed"))?;
     report_nothing(&request.goal, &prepared.stages, report);
     let renews = request.goal.state == Wanted::Renewed;
     if renews && prepared.stages.is_empty() {
         report.event(&Event::Plan { stages: prepared.stages });
         return Ok(());
     }
-    let interrupt = Interrupt::listen()?;
-    // It may have come when another pool's rollout was as good as done.
-    interrupt
-        .check()
-        .map_err(|it| it.hint(format!("the pool \"{}\" was left as it is", pool.name)))?;
     let mut hooks = None;
     if renews {
         hooks = Some(Hooks::begin(pool, request, &prepared, &interrupt, report).await?);
@@ -224,7 +228,7 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, request: &Request) -> Re
             stages = Vec::new();
         }
     }
-    check::check_plan(pool, balancer, &observation, &stages).await?;
+    check::check_plan(pool, balancer, &observation, release.as_ref(), &stages).await?;
     // Of a pool that is stopped as a whole, the last replica may go too.
     let keep_floor = match goal.state {
         Wanted::Stopped => false,

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::crash;
+use crate::file;
 
 /// The most bytes that the path of a unix socket may have: `sun_path` of
 /// unix(7) without its final zero.
@@ -193,10 +194,8 @@ pub fn publish(name: &Path, target: &Path) -> io::Result<()> {
         _ => target,
     };
     let fresh = unfinished(name);
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => symlink(relative, &fresh)?,
-    }
+    file::remove(&fresh)?;
+    symlink(relative, &fresh)?;
     crash::point("a new link made, not in its place");
     fs::rename(&fresh, name)
 }
@@ -218,14 +217,6 @@ pub fn is_listening(path: &Path) -> bool {
     let Ok(address) = SocketAddrUnix::new(path) else { return false };
     // AGAIN: its backlog is full.
     matches!(connect(&socket, &address), Ok(()) | Err(rustix::io::Errno::AGAIN))
-}
-
-/// Removes a name; it is no error when it is gone already.
-pub fn remove(name: &Path) -> io::Result<()> {
-    match fs::remove_file(name) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -302,8 +293,5 @@ nonsense
         publish(&public, &dir.path().join("a.g2.sock")).unwrap();
         assert_eq!(read_name(&public).unwrap(), Name::Link(dir.path().join("a.g2.sock")));
         assert_eq!(fs::read_link(&public).unwrap(), Path::new("a.g2.sock"));
-        remove(&public).unwrap();
-        remove(&public).unwrap();
-        assert_eq!(read_name(&public).unwrap(), Name::Absent);
     }
 }

@@ -12,7 +12,7 @@ use crate::socket::Table;
 /// has been killed. It takes about 10 ms.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Ends a generation. Idle, it is asked to QUIT; where the drain deadline has
+/// Ends a generation, and leaves its files. Idle, it is asked to QUIT; where the drain deadline has
 /// passed, TERM cuts what still runs. What does not leave then is killed.
 pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()> {
     let signal = if idle { Signal::QUIT } else { Signal::TERM };
@@ -26,14 +26,15 @@ pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()
     let rest = holders(running)?;
     end(&rest, signal, timeout).await?;
     crash::point("ended, its files still there");
+    Ok(())
+}
+
+/// Ends a generation that has served nobody, and removes what it leaves.
+pub async fn discard(running: &Running) -> Result<()> {
+    stop(running, false, Duration::ZERO).await?;
     running.generation.remove_leftovers().map_err(|error| {
         Error::failed(format!("cannot remove what {} left: {error}", running.generation))
     })
-}
-
-/// Ends a generation that has served nobody.
-pub async fn discard(running: &Running) -> Result<()> {
-    stop(running, false, Duration::ZERO).await
 }
 
 /// A master that listens on the public name would unlink it when it exits,

@@ -18,13 +18,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(super) use warm_up::script;
+
 use super::observe::Observation;
 use crate::balancer::Balancer;
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
-use crate::php_fpm::{self, Log, Running};
+use crate::php_fpm::{self, Generation, Log, Running};
 use crate::pool::Pool;
 use crate::process::Signal;
 use crate::release::{Pinned, Release};
@@ -56,6 +58,8 @@ pub(super) struct Done {
     logs: BTreeMap<u32, Log>,
     /// The releases of the generations that have been stopped, by replica.
     stopped: BTreeMap<u32, Option<Release>>,
+    /// Who serves meanwhile what comes by the name of the replica that is being renewed.
+    lent_to: Option<Id>,
     /// Generations that were still at work at their drain deadline.
     busy: Vec<Id>,
     /// Replicas that have been drained and not enabled again.
@@ -155,12 +159,15 @@ impl Execution<'_> {
 
     async fn stop(&mut self, id: Id) -> Result<()> {
         let idle = !self.done.busy.contains(&id);
+        self.check_replaceable(id)?;
         let running = self.running(id)?;
+        let generation = running.generation.clone();
         let release = self.release_of(running);
         let stopped = php_fpm::stop(running, idle, self.drain_timeout).await;
         // Also when it failed: it may have got half-way.
         self.done.stopped.insert(id.replica, release);
         stopped?;
+        self.remove_leftovers(&generation);
         let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
         if let Some(replica) = replica {
             let is_it = |running: &mut Running| running.generation.number == id.generation;
@@ -169,6 +176,14 @@ impl Execution<'_> {
             replica.ended.sort_by_key(|ended| ended.number);
         }
         Ok(())
+    }
+
+    /// Removes what a generation that has ended has left. Where that fails, it is in nobody's way
+    /// but the next one's of that number, and there is none.
+    pub(super) fn remove_leftovers(&mut self, ended: &Generation) {
+        if let Err(error) = ended.remove_leftovers() {
+            self.warn(format!("cannot remove what {ended} has left: {error}"));
+        }
     }
 
     /// The real directory that a generation sees, wherever the symlink points by now.

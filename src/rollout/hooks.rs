@@ -71,7 +71,8 @@ impl<'a> Hooks<'a> {
         if self.pool.settings.hooks.command(hook).is_none() {
             return Ok(());
         }
-        let ran = self.run(hook, &[], interrupt.wait(), report).await;
+        let stop = async { drop(interrupt.told().await) };
+        let ran = self.run(hook, &[], stop, report).await;
         interrupt.check().map_err(|error| {
             let message = format!("{} while the hook {hook} ran", error.message);
             Error { message, hint: Some("nothing was changed".to_owned()), ..error }

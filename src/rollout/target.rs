@@ -40,7 +40,7 @@ impl Target {
             };
         };
         release::check_mount_point(current_dir)?;
-        match self {
+        let release = match self {
             Self::Current => {
                 let release = Release::resolve(symlink)?;
                 release.check_is_not(current_dir, symlink).map(|()| release)
@@ -48,8 +48,9 @@ impl Target {
             Self::Release(path) => named(symlink, current_dir, path),
             Self::Kept => repair::kept(pool, symlink, current_dir).await,
             Self::Before => before(pool, symlink, current_dir).await,
-        }
-        .map(Some)
+        }?;
+        release.check(current_dir)?;
+        Ok(Some(release))
     }
 }
 

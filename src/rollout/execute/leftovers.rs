@@ -5,22 +5,22 @@ use std::path::Path;
 
 use super::Execution;
 use super::names::{cannot, publish_pid};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::file;
 use crate::php_fpm::{self, Generation, Running};
 use crate::rollout::switch;
 use crate::socket::{self, Name};
 
 impl Execution<'_> {
-    pub(super) fn tidy(&self) -> Result<()> {
+    pub(super) fn tidy(&mut self) -> Result<()> {
         for replica in &self.observation.replicas {
             let fresh = self.done.fresh.get(&replica.number);
             for running in replica.running.iter().chain(fresh) {
                 finish_publishing(&running.generation)?;
                 forget_adopted(&running.generation)?;
             }
-            let runs = fresh.is_some() || !replica.running.is_empty();
-            self.forget_ended(&replica.ended, runs)?;
         }
+        self.forget_ended()?;
         // Looked for first: its directory may be read-only for all but the operator.
         if let Some((symlink, _)) = &self.pool.settings.php.pinning
             && let unfinished = switch::unfinished(symlink)
@@ -36,14 +36,17 @@ impl Execution<'_> {
     }
 
     /// The newest record stays until there is a newer one: numbers go upwards.
-    fn forget_ended(&self, ended: &[Generation], runs: bool) -> Result<()> {
-        let spare = if runs { None } else { ended.last() };
-        for old in ended {
-            old.remove_leftovers().map_err(|error| {
-                Error::failed(format!("cannot remove what {old} left: {error}"))
-            })?;
-            if spare != Some(old) {
-                php_fpm::remove_record(self.pool, old)?;
+    fn forget_ended(&mut self) -> Result<()> {
+        let mut all = Vec::new();
+        for replica in &self.observation.replicas {
+            let runs = !replica.running.is_empty() || self.done.fresh.contains_key(&replica.number);
+            let spare = if runs { None } else { replica.ended.last() };
+            all.extend(replica.ended.iter().map(|ended| (ended.clone(), spare == Some(ended))));
+        }
+        for (ended, is_spared) in all {
+            self.remove_leftovers(&ended);
+            if !is_spared {
+                php_fpm::remove_record(self.pool, &ended)?;
             }
         }
         Ok(())
@@ -71,5 +74,5 @@ fn forget_adopted(now: &Generation) -> Result<()> {
 }
 
 fn remove(name: &Path) -> Result<()> {
-    socket::remove(name).map_err(|error| cannot("remove", name, &error))
+    file::remove(name).map_err(|error| cannot("remove", name, &error))
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Execution;
 use crate::error::{Error, Result};
+use crate::file;
 use crate::php_fpm::Generation;
 use crate::socket::{self, Name};
 use crate::step::Id;
@@ -21,6 +22,7 @@ impl Execution<'_> {
         for name in self.names_leading_to(replica) {
             socket::publish(&name, &target).map_err(|error| cannot("publish", &name, &error))?;
         }
+        self.done.lent_to = Some(to);
         Ok(())
     }
 
@@ -29,7 +31,7 @@ impl Execution<'_> {
     pub(super) fn unpublish(&mut self, replica: u32) -> Result<()> {
         self.keep_reachable(replica)?;
         for name in self.names_leading_to(replica) {
-            socket::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
+            file::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
         }
         Ok(())
     }
@@ -38,6 +40,9 @@ impl Execution<'_> {
     pub(super) fn publish(&mut self, id: Id) -> Result<()> {
         self.keep_reachable(id.replica)?;
         let generation = self.running(id)?.generation.clone();
+        if self.done.fresh.get(&id.replica).is_some_and(|it| it.generation == generation) {
+            self.check_pin(self.running(id)?)?; // it was there when the generation was ready
+        }
         let lent = self.lent_to(id.replica);
         for name in lent.into_iter().chain([generation.public.clone()]) {
             socket::publish(&name, &generation.socket)
@@ -46,7 +51,7 @@ impl Execution<'_> {
         publish_pid(&generation)?;
         for old in self.names(id.replica).into_iter().filter(|name| *name != generation.public) {
             // The operator has renamed the public socket.
-            socket::remove(&old).map_err(|error| cannot("remove", &old, &error))?;
+            file::remove(&old).map_err(|error| cannot("remove", &old, &error))?;
         }
         Ok(())
     }

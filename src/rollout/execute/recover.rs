@@ -129,7 +129,9 @@ impl Execution<'_> {
     ) -> Result<()> {
         let replicas = [replica];
         let ask = Ask { replicas: &replicas, release: release.as_ref() };
-        self.observation = observe(self.pool, self.balancer.members(), ask).await?;
+        // Where the balancer does not answer now, it serves by its name, and is enabled below.
+        let members = self.balancer.members().await.unwrap_or_default();
+        self.observation = observe(self.pool, async { Ok(members) }, ask).await?;
         self.release = release;
         self.done.logs.remove(&replica);
         let goal =
@@ -139,6 +141,11 @@ impl Execution<'_> {
             stage.steps.retain(|step| !matches!(step, Step::WarmUp(_)));
             self.stage(&stage).await?;
         }
+        if self.done.drained.contains(&replica)
+            && let Err(error) = self.enable(replica).await
+        {
+            self.warn(error.to_string());
+        }
         Ok(())
     }
 
@@ -147,11 +154,15 @@ impl Execution<'_> {
     }
 
     async fn state_left(&self) -> String {
-        match observe(self.pool, self.balancer.members(), Ask::default()).await {
+        let members = self.balancer.members().await;
+        let unread = members.as_ref().err().map(|error| error.message.clone());
+        let members = members.unwrap_or_default();
+        match observe(self.pool, async { Ok(members) }, Ask::default()).await {
             Ok(now) => {
                 let pool = &self.pool.name;
-                let replicas: Vec<String> = now.replicas.iter().map(describe).collect();
-                format!("pool \"{pool}\" is left as follows: {}", replicas.join("; "))
+                let replicas = now.replicas.iter().map(describe);
+                let all: Vec<String> = replicas.chain(unread).collect();
+                format!("pool \"{pool}\" is left as follows: {}", all.join("; "))
             }
             Err(error) => {
                 error.within(format!("pool \"{}\" has failed, and", self.pool.name)).to_string()

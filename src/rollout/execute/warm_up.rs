@@ -52,18 +52,20 @@ impl Execution<'_> {
         resolved.map_or(1, |resolved| resolved.start_servers as usize)
     }
 
-    /// The file that answers a path: itself, or else the front controller.
+    /// The file that answers a path, as the generation sees it.
     fn script(&self, generation: &Generation, path: &str) -> PathBuf {
-        let file = path.split('?').next().unwrap_or(path).trim_start_matches('/');
         let pinning = self.pool.settings.php.pinning.as_ref();
         let below = pinning.map_or(self.pool.root.path(), |(_, current_dir)| current_dir);
         let outside = generation.release.as_ref().map_or(below, |release| &release.path);
-        below.join(if outside.join(file).is_file() {
-            Path::new(file)
-        } else {
-            "index.php".as_ref()
-        })
+        below.join(script(outside, path))
     }
+}
+
+/// The file of a release that answers a path: itself, or else the front controller.
+pub(in crate::rollout) fn script<'a>(release: &Path, path: &'a str) -> &'a Path {
+    let file = path.split('?').next().unwrap_or(path).trim_start_matches('/');
+    let is_there = release.join(file).is_file();
+    Path::new(if is_there { file } else { "index.php" })
 }
 
 /// One warm-up path.

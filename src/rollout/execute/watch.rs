@@ -67,7 +67,7 @@ impl Execution<'_> {
         let master = self.running(id)?.master.as_ref().ok_or_else(died)?;
         tokio::select! {
             biased;
-            () = self.interrupt.wait() => self.interrupt.check()?,
+            told = self.interrupt.told() => return Err(told),
             _ = master.wait(Duration::MAX) => {}
             done = work => return done,
         }

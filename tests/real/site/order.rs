@@ -11,7 +11,7 @@ impl Site {
     pub(crate) fn is_in_order_on(&self, release: &str) {
         let status = self.look();
         assert_eq!(status.document["pools"][0]["ok"], true, "{:#}", status.document);
-        let release = self.path("www").join(release);
+        let release = std::fs::canonicalize(self.path("www").join(release)).unwrap();
         for current in status.releases() {
             assert_eq!(current, release);
         }
@@ -28,6 +28,16 @@ impl Site {
         }
         files.sort();
         assert_eq!(self.file_names(), files);
+        self.has_only(&status.running());
+    }
+
+    /// All replicas are well, serve this release, and nothing runs beside them. A record may be
+    /// left of a generation that came to nothing.
+    pub(crate) fn serves(&self, release: &str) {
+        let status = self.look();
+        assert_eq!(status.document["pools"][0]["ok"], true, "{:#}", status.document);
+        let release = std::fs::canonicalize(self.path("www").join(release)).unwrap();
+        assert!(status.releases().iter().all(|current| *current == release));
         self.has_only(&status.running());
     }
 

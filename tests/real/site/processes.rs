@@ -56,6 +56,15 @@ impl Site {
         });
     }
 
+    /// Kills the master of a generation, whose record tells its name, and its children.
+    pub(crate) fn kill_generation(&self, record: &str) {
+        let all = self.php_fpm();
+        let is_master = |it: &&Process| it.title.ends_with(&format!("/pid/{record}.conf)"));
+        let master = all.iter().find(is_master).unwrap().pid;
+        let children = all.iter().filter(|it| it.parent == Some(master)).map(|it| it.pid);
+        self.kill(&[master].into_iter().chain(children).collect::<Vec<_>>());
+    }
+
     /// Kills the master of a replica, and all of its children.
     pub(crate) fn kill_replica(&self, replica: usize) {
         self.kill(&[self.master(replica)]);
