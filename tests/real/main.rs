@@ -18,6 +18,7 @@ mod full_disk;
 mod history;
 mod interrupt;
 mod json;
+mod limits;
 mod lock;
 mod pools;
 mod releases;
