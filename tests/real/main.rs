@@ -20,6 +20,7 @@ mod interrupt;
 mod json;
 mod limits;
 mod lock;
+mod php_fpm_dies;
 mod pools;
 mod releases;
 mod restarts;
