@@ -20,10 +20,10 @@ pub async fn await_launched(pool: &Pool) -> Result<()> {
     let deadline = Instant::now() + timeout;
     for generation in discover(pool)? {
         let conf = conf_path(pool, generation.replica, generation.number);
-        while let (false, Some(pid)) = (
-            Table::read().unwrap_or_default().listens(&generation.bound),
-            process::started_with(&conf),
-        ) {
+        let listens = || Table::read().unwrap_or_default().listens(&generation.bound);
+        while !listens()
+            && let Some(pid) = process::started_with(&conf)
+        {
             if Instant::now() >= deadline {
                 let message = format!(
                     "{generation} was launched by a manager that was killed; pid {pid} does not listen after {timeout:?}"
