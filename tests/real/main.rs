@@ -27,6 +27,7 @@ mod restarts;
 mod rollback;
 mod session;
 mod site;
+mod soak;
 mod stop;
 mod switch;
 mod symlinks;
