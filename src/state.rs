@@ -8,7 +8,7 @@
 mod entry;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ pub use entry::{Entry, Outcome};
 
 use crate::crash;
 use crate::error::Error;
+use crate::file;
 use crate::lock::Lock;
 
 /// The version of the file's format that this program writes.
@@ -128,18 +129,18 @@ impl State {
         }
     }
 
-    /// Writes the file: a reader finds the old one or the new one, also after a crash.
+    /// Writes the file: a reader finds the old one or the new one, also after a crash of the
+    /// machine. Which of them is not waited for: a rollout writes twice, and each wait takes 2 ms.
     fn write(&self, path: &Path) -> io::Result<()> {
         let fresh = with_suffix(path, ".new");
-        remove(&fresh)?;
+        file::remove(&fresh)?;
         let written = self.write_new(&fresh);
         crash::point("the history written, not in its place");
         let written = written.and_then(|()| fs::rename(&fresh, path));
         if written.is_err() {
-            let _ = remove(&fresh);
+            let _ = file::remove(&fresh);
         }
-        written?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        written
     }
 
     fn write_new(&self, fresh: &Path) -> io::Result<()> {
@@ -194,13 +195,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

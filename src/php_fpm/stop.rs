@@ -62,11 +62,14 @@ fn holders(running: &Running) -> Result<Vec<Process>> {
     Ok(found.master.into_iter().chain(found.children).collect())
 }
 
-/// Signals them all, waits for all, and kills those that are still there.
+/// Signals them all, waits for all, and kills those that are still there. Whom somebody has halted
+/// gets the signal only when he goes on.
 async fn end(processes: &[Process], signal: Signal, timeout: Duration) -> Result<()> {
     let fail = |process: &Process, error| Error::failed(format!("pid {}: {error}", process.pid()));
     for process in processes {
-        process.signal(signal).map_err(|error| fail(process, error))?;
+        for signal in [signal, Signal::CONT] {
+            process.signal(signal).map_err(|error| fail(process, error))?;
+        }
         crash::point("told to end");
     }
     let deadline = tokio::time::Instant::now() + timeout;

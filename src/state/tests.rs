@@ -137,7 +137,7 @@ fn what_stands_there_may_be_anything() {
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(matches!(State::read(&path), Err(Trouble::Bad(_))));
     fs::remove_file(&path).unwrap();
-    File::create(&path).unwrap().set_len(BYTES_MAX + 1).unwrap();
+    fs::File::create(&path).unwrap().set_len(BYTES_MAX + 1).unwrap();
     assert!(matches!(State::read(&path), Err(Trouble::Bad(_))));
 }
 
