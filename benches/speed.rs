@@ -12,11 +12,16 @@ mod real {
     pub(crate) mod site;
 }
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use pools_manager::config::Strategy;
+use pools_manager::lock::Lock;
+use pools_manager::state::{self, Entry, Outcome, State};
 use real::site::{self, Site, php_fpm};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -24,6 +29,8 @@ use serde_json::Value;
 const RUNS: usize = 15;
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 const MANY: usize = 50;
+/// As many rollouts as are remembered.
+const HISTORY: usize = 200;
 
 fn main() {
     if std::env::args().any(|arg| arg == "--test") {
@@ -33,6 +40,7 @@ fn main() {
     site.run(&["start"]).succeeds();
     restarts(&site);
     memory(&site);
+    remembering(&site);
     let status = median(|| ran(&site, &["status"]));
     drop(site);
     let many = many_pools();
@@ -131,6 +139,57 @@ fn memory(site: &Site) {
     println!("\nresident memory of restart, at most      {peak}");
 }
 
+/// What a rollout pays for its lock and for a history that is full, against writing as many bytes
+/// so that they survive a crash.
+fn remembering(site: &Site) {
+    let dir = tempfile::tempdir_in(site.root()).unwrap();
+    let (lock, state) = (dir.path().join("www.lock"), dir.path().join("www.state.json"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let take = || runtime.block_on(Lock::take(&lock, "www", false, |_| ())).unwrap();
+    let held = take();
+    let remember = || assert!(state::remember(&held, &state, entry()).is_empty());
+    (0..HISTORY).for_each(|_| remember());
+    let bytes = std::fs::read(&state).unwrap();
+    let bare = median(|| timed(|| write_durably(&dir.path().join("bare"), &bytes)));
+    let remembered = median(|| timed(remember));
+    let read = median(|| timed(|| assert_eq!(State::read(&state).unwrap().history.len(), HISTORY)));
+    drop(held);
+    let locked = median(|| timed(|| drop(take())));
+    println!("\n{:>3} KiB, written durably                 {}", bytes.len() / 1024, ms(bare));
+    println!("{HISTORY} rollouts: read                       {}", ms(read));
+    println!(
+        "{HISTORY} rollouts: read, one more, written    {}  {}",
+        ms(remembered),
+        ratio(remembered, bare)
+    );
+    println!("the lock, taken and given back           {}", ms(locked));
+}
+
+fn entry() -> Entry {
+    Entry {
+        when: "2026-01-02T03:04:05Z".to_owned(),
+        who: "alice".to_owned(),
+        command: "switch www release2".to_owned(),
+        from: Some("/srv/site/www/release1".into()),
+        to: Some("/srv/site/www/release2".into()),
+        replicas: vec![1, 2],
+        strategy: Strategy::Rolling,
+        ms: 131,
+        result: Outcome::Failed("warm-up of generation 7 of replica 1: status 500".to_owned()),
+        rollback: false,
+    }
+}
+
+/// A new file, fsynced, renamed into place, and its directory fsynced.
+fn write_durably(path: &Path, bytes: &[u8]) {
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh).unwrap();
+    file.write_all(bytes).unwrap();
+    file.sync_all().unwrap();
+    std::fs::rename(&fresh, path).unwrap();
+    File::open(path.parent().unwrap()).unwrap().sync_all().unwrap();
+}
+
 /// The sample pool fifty times over, behind one Apache.
 fn many_pools() -> Site {
     let site = Site::prepared();
@@ -176,6 +235,12 @@ fn balancer(pool: &str) -> String {
 fn ran(site: &Site, args: &[&str]) -> Duration {
     let started = Instant::now();
     site.run(args).succeeds();
+    started.elapsed()
+}
+
+fn timed(run: impl FnOnce()) -> Duration {
+    let started = Instant::now();
+    run();
     started.elapsed()
 }
 
