@@ -12,11 +12,16 @@ mod real {
     pub(crate) mod site;
 }
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use pools_manager::config::Strategy;
+use pools_manager::lock::Lock;
+use pools_manager::state::{self, Entry, Outcome, State};
 use real::site::{self, Site, php_fpm};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -24,6 +29,8 @@ use serde_json::Value;
 const RUNS: usize = 15;
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 const MANY: usize = 50;
+/// As many rollouts as are remembered.
+const HISTORY: usize = 200;
 
 fn main() {
     if std::env::args().any(|arg| arg == "--test") {
@@ -33,6 +40,7 @@ fn main() {
     site.run(&["start"]).succeeds();
     restarts(&site);
     memory(&site);
+    remembering(&site);
     let status = median(|| ran(&site, &["status"]));
     drop(site);
     let many = many_pools();
@@ -131,6 +139,69 @@ fn memory(site: &Site) {
     println!("\nresident memory of restart, at most      {peak}");
 }
 
+/// What a rollout pays for its lock and for a history that is full, against writing as many bytes
+/// so that they survive a crash.
+fn remembering(site: &Site) {
+    let dir = tempfile::tempdir_in(site.root()).unwrap();
+    let (lock, state) = (dir.path().join("www.lock"), dir.path().join("www.state.json"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let take = || runtime.block_on(Lock::take(&lock, "www", false, |_| ())).unwrap();
+    let held = take();
+    // As a rollout does: when it begins, and when it has ended.
+    let begun = Entry { result: Outcome::Unfinished, ..entry() };
+    let remember = || {
+        state::change(&held, &state, |state| state.add(begun.clone())).unwrap();
+        let end = |state: &mut State| {
+            state.take_back(&begun);
+            state.add(entry());
+        };
+        state::change(&held, &state, end).unwrap();
+    };
+    (0..HISTORY).for_each(|_| remember());
+    let bytes = std::fs::read(&state).unwrap();
+    // In turns: how long a disk takes to have it changes from moment to moment.
+    let pair = |_| (timed(|| write_durably(&dir.path().join("bare"), &bytes)), timed(remember));
+    let (bare, remembered) = (0..RUNS).map(pair).unzip();
+    let (bare, remembered) = (middle(bare), middle(remembered));
+    let read = median(|| timed(|| assert_eq!(State::read(&state).unwrap().history.len(), HISTORY)));
+    drop(held);
+    let locked = median(|| timed(|| drop(take())));
+    println!("\n{:>3} KiB, written durably                 {}", bytes.len() / 1024, ms(bare));
+    println!("{HISTORY} rollouts: read                       {}", ms(read));
+    println!(
+        "{HISTORY} rollouts: one more, begun and ended  {}  {}",
+        ms(remembered),
+        ratio(remembered, bare)
+    );
+    println!("the lock, taken and given back           {}", ms(locked));
+}
+
+fn entry() -> Entry {
+    Entry {
+        when: "2026-01-02T03:04:05Z".to_owned(),
+        who: "alice".to_owned(),
+        command: "switch www release2".to_owned(),
+        from: Some("/srv/site/www/release1".into()),
+        to: Some("/srv/site/www/release2".into()),
+        replicas: vec![1, 2],
+        strategy: Strategy::Rolling,
+        ms: 131,
+        result: Outcome::Failed("warm-up of generation 7 of replica 1: status 500".to_owned()),
+        canary: false,
+        rollback: false,
+    }
+}
+
+/// A new file, fsynced, renamed into place, and its directory fsynced.
+fn write_durably(path: &Path, bytes: &[u8]) {
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh).unwrap();
+    file.write_all(bytes).unwrap();
+    file.sync_all().unwrap();
+    std::fs::rename(&fresh, path).unwrap();
+    File::open(path.parent().unwrap()).unwrap().sync_all().unwrap();
+}
+
 /// The sample pool fifty times over, behind one Apache.
 fn many_pools() -> Site {
     let site = Site::prepared();
@@ -179,10 +250,19 @@ fn ran(site: &Site, args: &[&str]) -> Duration {
     started.elapsed()
 }
 
+fn timed(run: impl FnOnce()) -> Duration {
+    let started = Instant::now();
+    run();
+    started.elapsed()
+}
+
 fn median(run: impl Fn() -> Duration) -> Duration {
-    let mut all: Vec<Duration> = (0..RUNS).map(|_| run()).collect();
+    middle((0..RUNS).map(|_| run()).collect())
+}
+
+fn middle(mut all: Vec<Duration>) -> Duration {
     all.sort();
-    all[RUNS / 2]
+    all[all.len() / 2]
 }
 
 fn ms(time: Duration) -> String {

@@ -148,10 +148,13 @@ fn write_holder(file: &mut File) -> std::io::Result<()> {
         command: command_line(),
         since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
     };
-    file.set_len(0)?;
+    let mut text = serde_json::to_vec(&holder)?;
+    text.push(b'\n');
     file.rewind()?;
-    serde_json::to_writer(&mut *file, &holder)?;
-    file.write_all(b"\n")
+    file.write_all(&text)?;
+    // Cut behind what is new, and never to nothing: a file that was, ext4 brings to the disk when
+    // it is closed (its mount option auto_da_alloc), which takes milliseconds.
+    file.set_len(text.len() as u64)
 }
 
 /// The holder writes its name just after it has got the lock, so for a moment there may be an old

@@ -14,7 +14,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 pub use entry::{Entry, Outcome};
@@ -98,10 +97,8 @@ impl State {
         }
         let mut bytes = Vec::new();
         // It may have been replaced since: nothing is followed, and no FIFO is waited for.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        OpenOptions::new()
+        file::options()
             .read(true)
-            .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
             .open(path)
             .and_then(|file| file.take(BYTES_MAX).read_to_end(&mut bytes))
             .map_err(Trouble::Unreadable)?;

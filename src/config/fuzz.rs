@@ -119,8 +119,19 @@ proptest! {
 }
 
 #[test]
+fn a_line_that_is_wrong_is_named_wherever_it_stands() {
+    let lines: Vec<&str> = SAMPLES[1].lines().collect();
+    for at in 0..=lines.len() {
+        let text = [&lines[..at], &["nonsense = 1"], &lines[at..]].concat().join("\n");
+        let error = settings(text.as_bytes()).unwrap_err();
+        let place = format!("/root/pool.toml:{}: ", at + 1);
+        assert!(error.message.starts_with(&place), "line {}: {error}", at + 1);
+    }
+}
+
+#[test]
 fn a_megabyte_of_anything_is_read_at_once() {
-    for word in ["[", "{a=", "a.", "\"", "\"fcgi://a\",", "[rollout]\n", "a = 1\n"] {
+    for word in ["[", "{a=", "a.", "\"", "[rollout]\n"] {
         let much = a_megabyte_of(word);
         for text in [format!("{}{much}", SAMPLES[1]), format!("{much}a = 1"), format!("a = {much}")]
         {

@@ -136,6 +136,14 @@ fn other_pages_are_told_apart() {
 }
 
 #[test]
+fn a_name_is_not_put_together_from_parts() {
+    let comment = XML.replacen("fcgi://pool-1", "fcgi://pool<!-- -->-1", 1);
+    assert!(matches!(read(&comment), Err(Problem::Broken(_))));
+    let tag = XML.replacen("fcgi://pool-1", "fcgi://pool<httpd:x/>-1", 1);
+    assert_eq!(snapshot(&tag, "phpfpmlb").workers[0].name, "-1");
+}
+
+#[test]
 fn thousands_of_workers_are_read() {
     let (head, rest) = XML.rsplit_once("        <httpd:worker>").unwrap();
     let (worker, tail) = rest.split_once("</httpd:worker>").unwrap();

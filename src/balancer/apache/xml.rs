@@ -15,6 +15,7 @@ const MAX_COLUMNS: usize = 100;
 pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().allow_dangling_amp = true;
+    reader.config_mut().expand_empty_elements = true;
     let mut found = Found::default();
     loop {
         match reader.read_event() {
@@ -28,7 +29,9 @@ pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {
             Ok(Event::End(tag)) => found.close(tag.local_name().as_ref()),
             Ok(Event::Eof) if found.complete => return Ok(found.sections),
             Ok(Event::Eof) => return Err(Problem::Broken("its XML is cut off".to_owned())),
-            Ok(_) => {}
+            Ok(Event::Decl(_)) => {}
+            // A comment inside a name, say: what stands around it would be put together.
+            Ok(_) => return Err(Problem::Broken("Apache writes no such XML".to_owned())),
             Err(error) => return Err(Problem::Broken(format!("its XML is wrong: {error}"))),
         }
     }

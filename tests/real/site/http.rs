@@ -34,7 +34,8 @@ impl Client {
         answer.unwrap_or_else(|error| panic!("POST {page}: {error}"))
     }
 
-    pub(super) fn ask(
+    /// Asks once; an answer that does not come whole is an error.
+    pub(crate) fn ask(
         self,
         method: &str,
         page: &str,

@@ -1,0 +1,204 @@
+//! What a rollout costs the visitors of a site whose code has to be compiled anew: each master has
+//! an opcache of its own, which is empty at first. `cargo bench --bench cold [-- SECONDS]`.
+//!
+//! An application of 500 classes gets 500 requests a second from Apache and two replicas, while its
+//! release changes every second. Each way to go about it takes its turn for some seconds, and then
+//! again, so that whatever else the machine does falls on all of them.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark ends where it fails")]
+
+mod application;
+mod load;
+
+#[allow(dead_code, unused_imports, reason = "the tests' site, of which a benchmark needs little")]
+#[path = "../../tests/real"]
+mod real {
+    pub(crate) mod site;
+}
+
+use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use load::Answers;
+use real::site::{Site, php_fpm};
+
+const SECONDS: u64 = 10;
+const ROUNDS: usize = 2;
+const EVERY: Duration = Duration::from_secs(1);
+const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+
+/// How the code gets compiled.
+#[derive(Clone, Copy)]
+enum Compiled {
+    WarmUp,
+    ByVisitors,
+    Preloaded,
+}
+
+struct Mode {
+    name: &'static str,
+    /// None: no rollouts.
+    strategy: Option<&'static str>,
+    compiled: Compiled,
+    answers: Mutex<Answers>,
+    rollouts: Vec<Duration>,
+}
+
+fn main() {
+    if std::env::args().any(|arg| arg == "--test") {
+        return; // `cargo test --benches` wants to know only that it builds
+    }
+    let seconds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(SECONDS);
+    let site = Site::new();
+    application::write(&site);
+    let settings = site.read(SETTINGS);
+    site.run(&["start"]).succeeds();
+    show_machine(&site);
+    let good = first_requests(&site);
+    let mut modes = modes();
+    for _ in 0..ROUNDS {
+        for mode in &mut modes {
+            mode.set_up(&site, &settings);
+            mode.run(&site, Duration::from_secs(seconds), &good);
+        }
+    }
+    println!("\n{} seconds each, load average {}\n", seconds * ROUNDS as u64, load_average());
+    show(&modes);
+}
+
+fn modes() -> Vec<Mode> {
+    let mode = |name, strategy, compiled| {
+        let (answers, rollouts) = (Mutex::new(Answers::new()), Vec::new());
+        Mode { name, strategy, compiled, answers, rollouts }
+    };
+    vec![
+        mode("no rollouts", None, Compiled::WarmUp),
+        mode("rolling, warm_up", Some("rolling"), Compiled::WarmUp),
+        mode("rolling, opcache.preload", Some("rolling"), Compiled::Preloaded),
+        mode("rolling, neither", Some("rolling"), Compiled::ByVisitors),
+        mode("swap, warm_up", Some("swap"), Compiled::WarmUp),
+        mode("swap, opcache.preload", Some("swap"), Compiled::Preloaded),
+        mode("swap, neither", Some("swap"), Compiled::ByVisitors),
+    ]
+}
+
+impl Mode {
+    /// Has both replicas run with its settings.
+    fn set_up(&self, site: &Site, settings: &str) {
+        let text = match self.compiled {
+            Compiled::WarmUp => format!("{settings}\n[rollout]\nwarm_up = [\"/index.php\"]\n"),
+            Compiled::ByVisitors => settings.to_owned(),
+            Compiled::Preloaded => {
+                let (php_fpm, preload) = (php_fpm(), site.path("www/current/preload.php"));
+                // In N.conf it would come too late: php-fpm preloads before it reads that.
+                let command = format!(
+                    "[php]\nphp_fpm_cmd = [\"{}\", \"-p\", \"%CURRENT_DIR%\", \"-d\", \
+                     \"opcache.preload={}\", \"-d\", \"opcache.preload_user=www-data\"]\n",
+                    php_fpm.display(),
+                    preload.display()
+                );
+                settings.replacen("[php]\n", &command, 1)
+            }
+        };
+        site.write(SETTINGS, &text);
+        site.run(&["restart"]).succeeds();
+    }
+
+    fn run(&mut self, site: &Site, lasts: Duration, good: &[String]) {
+        // Whatever was asked before is none of its business: nobody is cold when it begins.
+        load::put_on(site.client(), EVERY, good, &Mutex::new(Answers::new()));
+        let answers = &self.answers;
+        thread::scope(|scope| {
+            let load = scope.spawn(|| load::put_on(site.client(), lasts, good, answers));
+            let Some(strategy) = self.strategy else { return };
+            let started = Instant::now();
+            for turn in 1.. {
+                thread::sleep((started + EVERY * turn).saturating_duration_since(Instant::now()));
+                if load.is_finished() {
+                    return;
+                }
+                let release = if site.read("www/current.release/release.txt").trim() == "1" {
+                    "release2"
+                } else {
+                    "release1"
+                };
+                let began = Instant::now();
+                site.run(&["switch", "www", release, "--strategy", strategy]).succeeds();
+                self.rollouts.push(began.elapsed());
+            }
+        });
+    }
+}
+
+/// What both releases answer, and how long they take at first and then.
+fn first_requests(site: &Site) -> [String; 2] {
+    ["release1", "release2"].map(|release| {
+        site.run(&["switch", "www", release]).succeeds();
+        site.run(&["restart"]).succeeds();
+        let timed = || {
+            let began = Instant::now();
+            let answer = site.get("/index.php");
+            assert_eq!(answer.status, 200, "{answer:?}");
+            (began.elapsed(), answer.body)
+        };
+        let (cold, body) = timed();
+        let mut warm: Vec<Duration> = (0..99).map(|_| timed().0).collect();
+        warm.sort();
+        println!("{release}: the first request {}, then {}", ms(cold), ms(warm[49]));
+        body
+    })
+}
+
+fn show_machine(site: &Site) {
+    let first_line = |program: &mut Command| {
+        let output = program.output().unwrap();
+        String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()
+    };
+    let cores = thread::available_parallelism().unwrap();
+    println!("{cores} cores, Linux {}", first_line(Command::new("uname").arg("-r")));
+    println!("{}", first_line(Command::new(php_fpm()).arg("-v")));
+    println!("{}", first_line(site.command("/usr/sbin/apache2").arg("-v")));
+    println!("load average before: {}", load_average());
+}
+
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap();
+    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+fn show(modes: &[Mode]) {
+    let quantile = |mode: &Mode, q| mode.answers.lock().unwrap().latency.value_at_quantile(q);
+    let steady = quantile(&modes[0], 0.99);
+    println!(
+        "{:<26} {:>10} {:>10} {:>10} {:>10} {:>8} {:>9} {:>10}",
+        "", "p50", "p99", "to steady", "max", "failed", "rollouts", "median"
+    );
+    for mode in modes {
+        let time = |q| ms(Duration::from_micros(quantile(mode, q)));
+        let ratio = f64::from(u32::try_from(quantile(mode, 0.99)).unwrap())
+            / f64::from(u32::try_from(steady).unwrap());
+        let mut rollouts = mode.rollouts.clone();
+        rollouts.sort();
+        println!(
+            "{:<26} {:>10} {:>10} {ratio:>10.2} {:>10} {:>8} {:>9} {:>10}",
+            mode.name,
+            time(0.5),
+            time(0.99),
+            time(1.0),
+            mode.answers.lock().unwrap().failed,
+            rollouts.len(),
+            rollouts.get(rollouts.len() / 2).map(|median| ms(*median)).unwrap_or_default(),
+        );
+    }
+    for mode in modes {
+        if let Some(failure) = &mode.answers.lock().unwrap().first_failure {
+            println!("{}: the first failure was {failure}", mode.name);
+        }
+    }
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
