@@ -17,6 +17,7 @@ fn bounces(site: &Site, manager: Program, reason: &str) -> Ran {
     let told = events(&ran).into_iter().find(failed).unwrap()["reason"].take();
     let told = site.shown(told.as_str().unwrap());
     assert!(told.starts_with(reason), "{told}");
+    assert!(!ran.stdout.contains("could not be rolled back"), "{ran}");
     site.is_well_on_release1();
     ran
 }
@@ -158,6 +159,32 @@ fn where_the_operator_wants_to_look_at_it_it_stays_out() {
     std::fs::remove_file(site.path("scratch/broken")).unwrap();
     site.run(&["restart"]).succeeds();
     site.is_in_order_on("release2");
+    load.finish();
+}
+
+#[test]
+fn where_its_old_release_is_gone_it_stays_out() {
+    let (site, load) = site(BREAKS);
+    load.finish();
+    let manager = watching(&site, "rolling");
+    std::fs::remove_dir_all(site.path("www/release1")).unwrap();
+    site.write("scratch/broken", "");
+    let ran = manager.finish();
+    let gone = "replica 1 stays out: its old release ROOT/www/release1 is gone";
+    assert!(site.shown(&ran.stdout).contains(gone), "{ran}");
+    let left = "replica 1 does not run (LB=\"Init Drn Ok\"); replica 2 runs ";
+    assert!(ran.status(1).stderr.contains(left), "{ran}");
+}
+
+/// What serves again was there all the time: nothing has to be started for it.
+#[test]
+fn a_swap_goes_back_whatever_has_become_of_the_configuration() {
+    let (site, load) = site(BREAKS);
+    let manager = watching(&site, "swap");
+    let pool = "etc/php/fpm/redundant-pools/www/pool.conf";
+    site.replace(pool, "pm = dynamic", "pm = elastic");
+    site.write("scratch/broken", "");
+    bounces(&site, manager, "warm-up of generation 2 of replica 1 ");
     load.finish();
 }
 
