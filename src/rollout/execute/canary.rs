@@ -1,13 +1,13 @@
 //! A canary that has not proved itself: its replica gets the release back that it had.
 
 use super::Execution;
-use crate::config::{OnFailure, Strategy};
+use crate::config::OnFailure;
 use crate::error::Result;
 use crate::php_fpm;
-use crate::rollout::observe::{Ask, observe};
-use crate::rollout::{Goal, Wanted, plan};
+use crate::rollout::Wanted;
+use crate::rollout::observe::Ask;
 use crate::socket;
-use crate::step::{Id, Title};
+use crate::step::{Id, Stage, Title};
 
 impl Execution<'_> {
     /// Undoes what was renewed to be watched, where that was not watched to the end.
@@ -33,7 +33,8 @@ impl Execution<'_> {
         if let Some(old) = self.still_running(replica) {
             self.tell_rolling_back(replica, self.release_of(self.running(old)?));
             self.publish(old)?;
-            return self.start_again(replica, None, Wanted::Running).await;
+            let stages = self.plan_again(replica, Wanted::Running, Ask::default()).await?;
+            return self.take(&stages).await;
         }
         // Whoever tells us to stop has nothing to look at.
         let is_told = self.interrupt.check().is_err();
@@ -66,22 +67,19 @@ impl Execution<'_> {
 
     /// Its name is lent to another replica, and it is stopped.
     async fn take_out(&mut self, replica: u32) -> Result<()> {
-        self.observation = observe(self.pool, self.balancer.members(), Ask::default()).await?;
-        let goal = Goal {
-            state: Wanted::Renewed,
-            replicas: vec![replica],
-            strategy: Strategy::Rolling,
-            canary: None,
-        };
-        let mut stages = plan(&self.observation.seen(), &goal);
+        let mut stages = self.plan_again(replica, Wanted::Renewed, Ask::default()).await?;
         let leaves = |title| matches!(title, Title::Deactivating(_) | Title::Stopping(_));
         let kept = stages.iter().take_while(|stage| leaves(stage.title)).count();
         stages.truncate(kept);
         if stages.is_empty() {
             self.warn(format!("replica {replica} stays as it is: no other one serves"));
         }
+        self.take(&stages).await
+    }
+
+    async fn take(&mut self, stages: &[Stage]) -> Result<()> {
         for stage in stages {
-            self.stage(&stage).await?;
+            self.stage(stage).await?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::release::Release;
 use crate::rollout::observe::{Ask, Observed, observe};
 use crate::rollout::{Goal, Wanted, plan};
 use crate::socket;
-use crate::step::Step;
+use crate::step::{Stage, Step};
 
 const TRY_AGAIN: &str =
     "remove the cause, and run the command again: it goes on from what is there";
@@ -127,16 +127,11 @@ impl Execution<'_> {
         release: Option<Release>,
         state: Wanted,
     ) -> Result<()> {
-        let replicas = [replica];
-        let ask = Ask { replicas: &replicas, release: release.as_ref() };
-        // Where the balancer does not answer now, it serves by its name, and is enabled below.
-        let members = self.balancer.members().await.unwrap_or_default();
-        self.observation = observe(self.pool, async { Ok(members) }, ask).await?;
+        let ask = Ask { replicas: &[replica], release: release.as_ref() };
+        let stages = self.plan_again(replica, state, ask).await?;
         self.release = release;
         self.done.logs.remove(&replica);
-        let goal =
-            Goal { state, replicas: replicas.to_vec(), strategy: Strategy::Rolling, canary: None };
-        for mut stage in plan(&self.observation.seen(), &goal) {
+        for mut stage in stages {
             // It served before: a page that fails now does not fail because of this release.
             stage.steps.retain(|step| !matches!(step, Step::WarmUp(_)));
             self.stage(&stage).await?;
@@ -147,6 +142,21 @@ impl Execution<'_> {
             self.warn(error.to_string());
         }
         Ok(())
+    }
+
+    /// Plans for one replica, from what is there by now.
+    pub(super) async fn plan_again(
+        &mut self,
+        replica: u32,
+        state: Wanted,
+        ask: Ask<'_>,
+    ) -> Result<Vec<Stage>> {
+        // Where the balancer does not answer now, it serves by its name, and is enabled later.
+        let members = self.balancer.members().await.unwrap_or_default();
+        self.observation = observe(self.pool, async { Ok(members) }, ask).await?;
+        let replicas = vec![replica];
+        let goal = Goal { state, replicas, strategy: Strategy::Rolling, canary: None };
+        Ok(plan(&self.observation.seen(), &goal))
     }
 
     pub(super) fn warn(&mut self, text: String) {

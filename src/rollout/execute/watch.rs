@@ -38,6 +38,8 @@ impl Execution<'_> {
         let (mut was_well, mut was_full) = (false, false);
         loop {
             let seen = self.unless_over(id, self.prove(id)).await?;
+            // First, since a crash may be what the balancer has noticed.
+            self.check_children(id)?;
             // Until it is tried, a balancer remembers how the old generation failed.
             if let Some(status) = seen.broken.as_ref().filter(|_| was_well) {
                 let message = format!("the balancer finds {id} broken: its status is \"{status}\"");
@@ -49,7 +51,6 @@ impl Execution<'_> {
                 self.warn(format!("{id} had no child free for some time: see pm.max_children"));
             }
             was_full |= seen.was_full;
-            self.check_children(id)?;
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
