@@ -50,6 +50,8 @@ enum Command {
     Switch(switch::SwitchArgs),
     /// Go back to the release before
     Rollback(switch::RollbackArgs),
+    /// Put right what a crash has left: in all pools, one pool, or one replica
+    Repair(change::RepairArgs),
     /// Show how all pools, one pool, or one replica are
     Status(status::Args),
     /// Verify all that can be verified without changing anything, and say what to do
@@ -88,6 +90,7 @@ impl Cli {
             Command::Restart(args) => args.run(&root, self.json).await,
             Command::Switch(args) => args.run(&root, self.json).await,
             Command::Rollback(args) => args.run(&root, self.json).await,
+            Command::Repair(args) => args.run(&root, self.json).await,
             Command::Status(args) => args.run(&root, self.json).await,
             Command::Check(args) => args.run(&root, self.json).await,
             Command::List(args) => args.run(&root, self.json),

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::config::Hook;
 use crate::lock::Holder;
 use crate::step::{Stage, Step, Title};
 
@@ -96,6 +97,27 @@ pub enum Event {
         requests: usize,
         /// How long that took.
         ms: u64,
+    },
+    /// A hook would be called, if this were no dry run.
+    HookPlanned {
+        /// Which one.
+        hook: Hook,
+    },
+    /// A hook is called.
+    HookStarted {
+        /// Which one.
+        hook: Hook,
+    },
+    /// A hook has ended, or could not be run.
+    HookDone {
+        /// Which one.
+        hook: Hook,
+        /// How long it took.
+        ms: u64,
+        /// Its exit status; None where it has not exited by itself.
+        status: Option<i32>,
+        /// What went wrong, in one line.
+        failure: Option<String>,
     },
     /// A replica gets the release back that it had.
     RollingBack {

@@ -4,8 +4,12 @@
 //! `pools-manager.toml`. Pools are read one by one and share nothing, so that
 //! one with a mistake does not stop the others.
 
+mod placeholders;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+pub use placeholders::user_name;
 
 use crate::config::Settings;
 use crate::error::{Error, Result};

@@ -11,6 +11,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -64,6 +66,17 @@ impl Process {
             Ok(ready) => ready.map(|_| true),
             Err(_) => Ok(false),
         }
+    }
+
+    /// Whether a signal has stopped it: it does nothing until another one continues it.
+    pub fn is_stopped(&self) -> bool {
+        stat_field(self.pid, 0).is_some_and(|state| state == "T")
+    }
+
+    /// Whether it belongs to whoever runs this: anybody can call himself what he likes.
+    fn is_ours(&self) -> bool {
+        let owner = fs::metadata(format!("/proc/{}", self.pid)).map(|owned| owned.uid());
+        owner.is_ok_and(|owner| owner == rustix::process::geteuid().as_raw())
     }
 
     /// Whether it calls itself a php-fpm master: "php-fpm: master process (FILE)".
@@ -149,6 +162,19 @@ pub fn children(of: &Process) -> io::Result<Vec<Process>> {
     Ok(ours.filter_map(|pid| Process::open(pid).ok()).collect())
 }
 
+/// Masters of ours that were started with this configuration, or whatever is about to become one.
+pub fn started_with(conf: &Path) -> io::Result<Vec<Process>> {
+    let conf = conf.as_os_str().as_bytes();
+    let argument = [b"\0--fpm-config\0", conf, b"\0"].concat();
+    let title = [b"php-fpm: master process (", conf, b")"].concat();
+    let tells = |process: &Process| {
+        let line = process.title();
+        line.starts_with(&title) || line.windows(argument.len()).any(|part| part == argument)
+    };
+    let all = all_pids()?.filter_map(|pid| Process::open(pid).ok());
+    Ok(all.filter(|process| tells(process) && process.is_ours() && process.is_alive()).collect())
+}
+
 /// The resident memory of a process in bytes.
 pub fn memory(pid: i32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -171,15 +197,19 @@ fn holds(pid: i32, sockets: &[u64]) -> bool {
 }
 
 fn parent(pid: i32) -> Option<i32> {
+    stat_field(pid, 1)?.parse().ok()
+}
+
+/// A field of `proc_pid_stat(5)`, counted from the one behind the name.
+fn stat_field(pid: i32, nth: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything: what counts stands after the last one.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(nth)?.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixListener;
 
     fn this() -> i32 {

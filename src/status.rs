@@ -12,6 +12,7 @@ use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::Pinned;
 use crate::rollout::{Ask, Observed, observe};
+use crate::state::State;
 
 /// How long a replica has to answer a ping: one that is busy answers late.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,6 +49,8 @@ pub struct ReplicaStatus {
     pub pid: Option<i32>,
     /// How many generations of it run: more than one after a crash.
     pub running: usize,
+    /// Whether the operator has stopped it, as far as that is remembered.
+    pub stopped: bool,
 }
 
 /// Looks at a pool, and pings those of its replicas that are in `wanted`.
@@ -58,9 +61,11 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
     let seen = observe(pool, async { Ok(members) }, Ask::default()).await?;
+    let stopped = State::read(&pool.state_file()).map(|state| state.stopped).unwrap_or_default();
     let mut replicas = Vec::new();
     for observed in seen.replicas.iter().filter(|observed| wanted.contains(&observed.number)) {
-        replicas.push(replica_status(pool, observed).await);
+        let stopped = stopped.contains(&observed.number);
+        replicas.push(replica_status(pool, observed, stopped).await);
     }
     let releases: Vec<&str> =
         replicas.iter().filter(|it| it.running > 0).map(|it| it.current.as_str()).collect();
@@ -72,7 +77,7 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems })
 }
 
-async fn replica_status(pool: &Pool, observed: &Observed) -> ReplicaStatus {
+async fn replica_status(pool: &Pool, observed: &Observed, stopped: bool) -> ReplicaStatus {
     let published = observed.current().filter(|_| observed.published.is_some());
     let ping = match published {
         Some(running) => ping(running).await,
@@ -95,6 +100,7 @@ async fn replica_status(pool: &Pool, observed: &Observed) -> ReplicaStatus {
         generation: observed.published,
         pid: published.and_then(|running| Some(running.master.as_ref()?.pid())),
         running: observed.running.len(),
+        stopped,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `start`, `stop`, `restart`
+//! `start`, `stop`, `restart`, `repair`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,17 @@ pub(super) struct RestartArgs {
     options: Options,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = SCOPE)]
+pub(super) struct RepairArgs {
+    #[command(subcommand)]
+    scope: Option<Scope>,
+    #[command(flatten)]
+    care: Care,
+    #[command(flatten)]
+    patience: Patience,
+}
+
 /// The options of every command that changes a pool.
 #[derive(Debug, Clone, clap::Args)]
 struct Care {
@@ -82,20 +93,27 @@ pub(super) struct Options {
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
         let options = Options { care: self.care, patience: Patience::default(), strategy: None };
-        change(self.scope, &options, Wanted::Running, root, json).await
+        change(self.scope, &options, Wanted::Running, Target::Current, root, json).await
     }
 }
 
 impl StopArgs {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
         let options = Options { care: self.care, patience: self.patience, strategy: None };
-        change(self.scope, &options, Wanted::Stopped, root, json).await
+        change(self.scope, &options, Wanted::Stopped, Target::Current, root, json).await
     }
 }
 
 impl RestartArgs {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        change(self.scope, &self.options, Wanted::Renewed, root, json).await
+        change(self.scope, &self.options, Wanted::Renewed, Target::Current, root, json).await
+    }
+}
+
+impl RepairArgs {
+    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+        let options = Options { care: self.care, patience: self.patience, strategy: None };
+        change(self.scope, &options, Wanted::Repaired, Target::Kept, root, json).await
     }
 }
 
@@ -103,11 +121,12 @@ async fn change(
     scope: Option<Scope>,
     options: &Options,
     state: Wanted,
+    target: Target,
     root: &Root,
     json: bool,
 ) -> Result<()> {
     let request = |Selected { pool, replicas }| {
-        let request = options.request(&pool, replicas, state, Target::Current);
+        let request = options.request(&pool, replicas, state, target.clone());
         (pool, request)
     };
     let selected = scope.unwrap_or(Scope::All).select_all(root)?;

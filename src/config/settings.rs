@@ -1,5 +1,6 @@
 //! What one `pools-manager.toml` says.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::file::File;
-use super::values;
+use super::{Hooks, values};
 use crate::error::Result;
 use crate::root::Root;
 
@@ -22,6 +23,8 @@ pub struct Settings {
     pub apache: Option<Apache>,
     /// How a rollout goes.
     pub rollout: Rollout,
+    /// What it calls.
+    pub hooks: Hooks,
 }
 
 /// `[php]`
@@ -59,9 +62,10 @@ impl Apache {
 
     fn check(&self, file: &File<'_>) -> Result<()> {
         let urls = self.member_urls();
-        let twice = urls.iter().enumerate().find(|(n, url)| urls[..*n].contains(url));
+        let mut seen = HashSet::new();
+        let twice = urls.iter().find(|url| !seen.insert(*url));
         let message = match twice {
-            Some((_, url)) => format!("member_urls names {url} twice"),
+            Some(url) => format!("member_urls names {url} twice"),
             None if urls.is_empty() => "member_urls is empty".to_owned(),
             None => return Ok(()),
         };
@@ -126,6 +130,8 @@ struct RawFile {
     apache: Option<Apache>,
     #[serde(default)]
     rollout: Rollout,
+    #[serde(default)]
+    hooks: Hooks,
 }
 
 #[derive(Deserialize)]
@@ -144,7 +150,10 @@ struct RawPhp {
 impl Settings {
     /// Reads a `pools-manager.toml`.
     pub fn read(path: &Path, root: &Root) -> Result<Self> {
-        let file = File::read(path)?;
+        Self::of(&File::read(path)?, root)
+    }
+
+    pub(super) fn of(file: &File<'_>, root: &Root) -> Result<Self> {
         let raw: RawFile = file.parse()?;
         let php = raw.php.ok_or_else(|| {
             file.error(&(0..0), "there is no table [php]")
@@ -165,7 +174,7 @@ impl Settings {
         };
         let monitor_url = Some(php.monitor_url).filter(|url| !url.is_empty());
         if let Some(apache) = &raw.apache {
-            apache.check(&file)?;
+            apache.check(file)?;
         }
         if let Some(path) = raw.rollout.warm_up.get_ref().iter().find(|path| !path.starts_with('/'))
         {
@@ -175,7 +184,7 @@ impl Settings {
                 .hint("write what follows the host in the page's URL, like /index.php"));
         }
         let php = Php { pinning, command: php.php_fpm_cmd, monitor_url };
-        Ok(Self { php, apache: raw.apache, rollout: raw.rollout })
+        Ok(Self { php, apache: raw.apache, rollout: raw.rollout, hooks: raw.hooks })
     }
 
     /// A member for each replica, and a replica for each member.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Resolved;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::pool::Pool;
@@ -109,8 +110,14 @@ impl Generation {
             file::remove(&private)?;
             fs::hard_link(&self.public, &private)?;
             self.socket = private;
+            crash::point("linked, its public name still a socket");
         }
         Ok(())
+    }
+
+    /// The private name that an adopted master of the same replica has, or has had.
+    pub fn private_name_of_adopted(&self) -> PathBuf {
+        private_name(&self.public, 0)
     }
 
     /// Whether the replica's public name leads to it.
@@ -120,6 +127,14 @@ impl Generation {
             socket::Name::Socket => self.number == 0,
             _ => false,
         })
+    }
+
+    /// Whether it was the last one that the replica's public name led to, before that was lent or
+    /// removed. The pid file's name tells, which moves with a publication only; without one, nothing.
+    pub fn has_been_published(&self) -> bool {
+        let to = socket::Name::Link(self.pid_file.clone());
+        let named = self.public_pid.as_ref().and_then(|name| socket::read_name(name).ok());
+        self.number == 0 || named == Some(to)
     }
 
     /// Whether the file that starts it can be written in php-fpm's format.
@@ -183,7 +198,7 @@ impl Generation {
     pub fn names(&self, pool: &Pool) -> Vec<PathBuf> {
         let conf = conf_path(pool, self.replica, self.number);
         let moved = [Some(&self.public), self.public_pid.as_ref()];
-        let fresh = moved.into_iter().flatten().map(|name| socket::fresh_name(name));
+        let fresh = moved.into_iter().flatten().map(|name| socket::unfinished(name));
         [conf, self.pid_file.clone(), self.socket.clone()].into_iter().chain(fresh).collect()
     }
 
@@ -198,6 +213,7 @@ impl Generation {
         if self.socket != self.public {
             remove(&self.socket)?;
         }
+        crash::point("its socket removed, its pid file still there");
         if self.number == 0 {
             // Its pid file has the public name, which a newer generation may have by now.
             return match socket::read_name(&self.pid_file)? {
@@ -254,22 +270,32 @@ pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
 pub fn forget_older(pool: &Pool, newest: &Generation) -> Result<()> {
     for old in discover(pool)? {
         if old.replica == newest.replica && old.number < newest.number {
-            let path = conf_path(pool, old.replica, old.number);
-            file::remove(&path).map_err(|error| {
-                Error::failed(format!("cannot remove {}: {error}", path.display()))
-            })?;
+            remove_record(pool, &old)?;
         }
     }
     Ok(())
 }
 
+/// Removes the record of a generation that has ended.
+pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
+    let path = conf_path(pool, ended.replica, ended.number);
+    file::remove(&path)
+        .map_err(|error| Error::failed(format!("cannot remove {}: {error}", path.display())))?;
+    crash::point("a record removed");
+    Ok(())
+}
+
 fn read_record(path: &Path) -> Option<Generation> {
-    let text = file::read(path).ok()?;
+    record(&file::read(path).ok()?)
+}
+
+fn record(text: &str) -> Option<Generation> {
     let line = text.lines().find_map(|line| line.strip_prefix(RECORD))?;
     serde_json::from_str(line).ok()
 }
 
-fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
+/// The file that starts a generation, and records it.
+pub(super) fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
     pool.root.pid_dir().join(format!("{}.{replica}.g{number}.conf", pool.name))
 }
 
@@ -311,6 +337,9 @@ pub(super) fn quoted(path: &Path) -> Result<String> {
         .hint("use paths without quotes, $, backslashes, line ends, *, ? and [")),
     }
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

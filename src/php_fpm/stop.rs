@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::running::Running;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::process::{self, Process, Signal};
 use crate::socket::Table;
@@ -23,7 +24,9 @@ pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()
     }
     // A master that had to be killed leaves its children.
     let rest = holders(running)?;
-    end(&rest, signal, timeout).await
+    end(&rest, signal, timeout).await?;
+    crash::point("ended, its files still there");
+    Ok(())
 }
 
 /// Ends a generation that has served nobody, and removes what it leaves.
@@ -40,8 +43,10 @@ pub async fn discard(running: &Running) -> Result<()> {
 async fn end_adopted(master: &Process, signal: Signal, timeout: Duration) -> Result<()> {
     let fail = |error: std::io::Error| Error::failed(format!("pid {}: {error}", master.pid()));
     master.signal(Signal::STOP).map_err(fail)?;
+    crash::point("halted");
     let children = process::children(master).map_err(fail)?;
     let ended = end(&children, signal, timeout).await;
+    crash::point("halted, its children gone");
     master.signal(Signal::KILL).map_err(fail)?;
     master.wait(GRACE).await.map_err(fail)?;
     ended
@@ -62,6 +67,7 @@ async fn end(processes: &[Process], signal: Signal, timeout: Duration) -> Result
     let fail = |process: &Process, error| Error::failed(format!("pid {}: {error}", process.pid()));
     for process in processes {
         process.signal(signal).map_err(|error| fail(process, error))?;
+        crash::point("told to end");
     }
     let deadline = tokio::time::Instant::now() + timeout;
     for process in processes {

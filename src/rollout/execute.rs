@@ -6,6 +6,7 @@
 
 mod balance;
 mod idle;
+mod leftovers;
 mod names;
 mod recover;
 mod renew;
@@ -19,11 +20,13 @@ pub(super) use warm_up::script;
 
 use super::observe::Observation;
 use crate::balancer::Balancer;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
 use crate::php_fpm::{self, Generation, Log, Running};
 use crate::pool::Pool;
+use crate::process::Signal;
 use crate::release::{Pinned, Release};
 use crate::step::{Id, Stage, Step, Title};
 
@@ -66,15 +69,28 @@ pub(super) struct Done {
 impl Execution<'_> {
     /// Takes all steps, or undoes what can be undone, and says what is left.
     pub(super) async fn execute(&mut self, stages: &[Stage]) -> Result<()> {
+        self.wake_adopted();
+        crash::point("before the first step");
         if let Err(error) = self.play(stages).await {
+            crash::point("before the recovery");
             let left = self.recover(&error).await;
             self.done.cause = Some(error);
             return Err(left);
         }
-        self.forget()?;
+        self.tidy()?;
         match self.interrupt.check() {
             Err(told) => Err(self.left(&told).await),
             Ok(()) => Ok(()),
+        }
+    }
+
+    /// To end an adopted master is to halt it first: a manager that was killed then has left it so.
+    fn wake_adopted(&self) {
+        let running = self.observation.replicas.iter().flat_map(|replica| &replica.running);
+        for adopted in running.filter(|running| running.generation.number == 0) {
+            if let Some(master) = &adopted.master {
+                let _ = master.signal(Signal::CONT);
+            }
         }
     }
 
@@ -131,6 +147,7 @@ impl Execution<'_> {
             Step::Publish(id) => self.publish(id)?,
             Step::Enable { replica } => self.enable(replica).await?,
         }
+        crash::point(format_args!("after: {step}"));
         self.report.event(&Event::StepDone { step, ms: millis(started) });
         Ok(())
     }
@@ -145,17 +162,20 @@ impl Execution<'_> {
         // Also when it failed: it may have got half-way.
         self.done.stopped.insert(id.replica, release);
         stopped?;
-        self.tidy(&generation);
+        self.clear_away(&generation);
         let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
         if let Some(replica) = replica {
-            replica.running.retain(|running| running.generation.number != id.generation);
+            let is_it = |running: &mut Running| running.generation.number == id.generation;
+            let ended = replica.running.extract_if(.., is_it).map(|running| running.generation);
+            replica.ended.extend(ended);
+            replica.ended.sort_by_key(|ended| ended.number);
         }
         Ok(())
     }
 
     /// Removes what a generation that has ended has left. Where that fails, it is in nobody's way
     /// but the next one's of that number, and there is none.
-    fn tidy(&mut self, ended: &Generation) {
+    pub(super) fn clear_away(&mut self, ended: &Generation) {
         if let Err(error) = ended.remove_leftovers() {
             self.warn(format!("cannot remove what {ended} has left: {error}"));
         }
@@ -186,14 +206,6 @@ impl Execution<'_> {
             .filter(|running| running.generation.number == id.generation)
             .or_else(|| self.observation.running(id))
             .ok_or_else(|| Error::failed(format!("{id} does not run")))
-    }
-
-    /// Removes the records of generations that a newer one has replaced.
-    pub(super) fn forget(&self) -> Result<()> {
-        self.done
-            .fresh
-            .values()
-            .try_for_each(|new| php_fpm::forget_older(self.pool, &new.generation))
     }
 }
 

@@ -22,4 +22,7 @@ pub enum Wanted {
     Stopped,
     /// It serves from a new generation.
     Renewed,
+    /// It serves what the others serve, as it did before something went wrong; or it does not run,
+    /// if the operator has stopped it. What is well is left alone.
+    Repaired,
 }

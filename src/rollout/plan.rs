@@ -21,6 +21,7 @@ pub struct Seen {
 
 /// What the planner needs to know of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Replica {
     /// Its number.
     pub number: u32,
@@ -33,6 +34,14 @@ pub struct Replica {
     /// The one to keep, or to replace: the published one, else the newest of
     /// those that can still be reached.
     pub current: Option<u32>,
+    /// Whether its public name exists, wherever it leads.
+    pub named: bool,
+    /// Whether the current one is to be replaced: it cannot go on, or has the wrong release.
+    pub stale: bool,
+    /// Whether the current one has been published before: it need not prove itself again.
+    pub proven: bool,
+    /// Whether the operator has stopped it.
+    pub stopped: bool,
     /// What the balancer thinks of it.
     pub member: Member,
 }
@@ -93,6 +102,7 @@ pub fn plan(seen: &Seen, goal: &Goal) -> Vec<Stage> {
     match (goal.state, goal.strategy) {
         (Wanted::Stopped, _) => wanted().filter_map(stop).collect(),
         (Wanted::Running, _) => wanted().flat_map(run).collect(),
+        (Wanted::Repaired, _) => repair(seen, &wanted().collect::<Vec<_>>(), goal.strategy),
         (Wanted::Renewed, Strategy::Swap) => swap(&wanted().collect::<Vec<_>>()),
         (Wanted::Renewed, Strategy::Rolling) => {
             let mut order: Vec<_> = wanted().collect();
@@ -144,6 +154,9 @@ fn roll(replica: &Replica, serving: &mut Serving) -> Vec<Stage> {
 }
 
 fn swap(replicas: &[&Replica]) -> Vec<Stage> {
+    if replicas.is_empty() {
+        return Vec::new();
+    }
     let mut stages: Vec<Stage> = replicas.iter().map(|replica| start(replica, false)).collect();
     let publish = replicas.iter().map(|replica| Step::Publish(replica.fresh()));
     stages.push(stage(Title::Switching, publish));
@@ -155,10 +168,25 @@ fn swap(replicas: &[&Replica]) -> Vec<Stage> {
     stages
 }
 
+/// First those that others may rely on then. What the operator has stopped serves until the end.
+fn repair(seen: &Seen, wanted: &[&Replica], strategy: Strategy) -> Vec<Stage> {
+    let (stopped, wanted): (Vec<_>, Vec<_>) = wanted.iter().partition(|it| it.stopped);
+    let is_replaced = |it: &&Replica| it.stale && it.current.is_some();
+    let (stale, sound): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_replaced);
+    let goals = [(Wanted::Running, sound), (Wanted::Renewed, stale), (Wanted::Stopped, stopped)];
+    let planned = goals.into_iter().flat_map(|(state, those)| {
+        let replicas = those.iter().map(|replica| replica.number).collect();
+        plan(seen, &Goal { state, replicas, strategy })
+    });
+    planned.collect()
+}
+
 /// `start` of a replica that runs already has little to do, or nothing.
 fn run(replica: &Replica) -> Vec<Stage> {
     let mut stages = Vec::new();
-    match replica.current() {
+    // What serves is left alone, whatever it is.
+    let current = replica.current().filter(|_| replica.published.is_some() || !replica.stale);
+    match current {
         None => {
             let mut starting = start(replica, true);
             starting.steps.extend(replica.enable(false));
@@ -166,7 +194,9 @@ fn run(replica: &Replica) -> Vec<Stage> {
         }
         Some(current) => {
             if replica.published.is_none() {
-                let steps = [Step::AwaitReady(current), Step::Publish(current)];
+                let warm_up = (!replica.proven).then_some(Step::WarmUp(current));
+                let steps = [Step::AwaitReady(current)].into_iter().chain(warm_up);
+                let steps = steps.chain([Step::Publish(current)]);
                 stages.push(stage(Title::Starting(replica.number), steps));
             }
             stages.extend(activate(replica, false));
@@ -174,14 +204,14 @@ fn run(replica: &Replica) -> Vec<Stage> {
     }
     // What a crash has left beside it, or what nobody can reach any more.
     let surplus = replica.running.iter().map(|&number| replica.id(number));
-    let surplus = surplus.filter(|id| Some(*id) != replica.current());
+    let surplus = surplus.filter(|id| Some(*id) != current);
     stages.extend(stop_all(replica.number, surplus, None));
     stages
 }
 
 fn stop(replica: &Replica) -> Option<Stage> {
     let number = replica.number;
-    if replica.running.is_empty() {
+    if replica.running.is_empty() && !replica.named {
         return None;
     }
     let ids: BTreeSet<Id> = replica.running.iter().map(|&run| replica.id(run)).collect();

@@ -13,6 +13,7 @@ mod layout;
 mod load;
 mod order;
 mod owner;
+mod points;
 mod processes;
 mod program;
 mod ran;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Execution;
 use crate::error::{Error, Result};
 use crate::file;
+use crate::php_fpm::Generation;
 use crate::socket::{self, Name};
 use crate::step::Id;
 
@@ -47,10 +48,7 @@ impl Execution<'_> {
             socket::publish(&name, &generation.socket)
                 .map_err(|error| cannot("publish", &name, &error))?;
         }
-        if let (Some(name), 1..) = (&generation.public_pid, generation.number) {
-            socket::publish(name, &generation.pid_file)
-                .map_err(|error| cannot("publish", name, &error))?;
-        }
+        publish_pid(&generation)?;
         for old in self.names(id.replica).into_iter().filter(|name| *name != generation.public) {
             // The operator has renamed the public socket.
             file::remove(&old).map_err(|error| cannot("remove", &old, &error))?;
@@ -113,6 +111,12 @@ impl Execution<'_> {
     }
 }
 
-fn cannot(what: &str, name: &Path, error: &io::Error) -> Error {
+/// Moves the pid file's public name; an adopted master has a file there, not a link.
+pub(super) fn publish_pid(generation: &Generation) -> Result<()> {
+    let (Some(name), 1..) = (&generation.public_pid, generation.number) else { return Ok(()) };
+    socket::publish(name, &generation.pid_file).map_err(|error| cannot("publish", name, &error))
+}
+
+pub(super) fn cannot(what: &str, name: &Path, error: &io::Error) -> Error {
     Error::failed(format!("cannot {what} {}: {error}", name.display()))
 }

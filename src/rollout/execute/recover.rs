@@ -20,7 +20,7 @@ impl Execution<'_> {
         self.discard_unpublished().await;
         self.put_back().await;
         self.roll_back().await;
-        if let Err(error) = self.forget() {
+        if let Err(error) = self.tidy() {
             self.warn(error.to_string());
         }
         self.left(cause).await

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Execution;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::fastcgi;
 use crate::file;
@@ -17,7 +18,7 @@ impl Execution<'_> {
     /// Starts a generation; when this returns, its master listens.
     pub(super) async fn start(&mut self, id: Id) -> Result<()> {
         let ended = self.observation.replica(id.replica).map(|it| it.ended.clone());
-        ended.into_iter().flatten().for_each(|ended| self.tidy(&ended));
+        ended.into_iter().flatten().for_each(|ended| self.clear_away(&ended));
         let observed = self.observation.replica(id.replica);
         let missing = || Error::failed(format!("replica {} was not looked at", id.replica));
         let observed = observed.ok_or_else(missing)?;
@@ -35,6 +36,7 @@ impl Execution<'_> {
             let _ = file::remove(&generation.socket);
         }
         let conf = generation.write(pool, resolved, gentle)?;
+        crash::point("recorded, not launched");
         let timeout = pool.settings.rollout.ready_timeout;
         let started = php_fpm::start(pool, &Command::of(pool)?, &generation, &conf, timeout).await;
         let listening = match started {

@@ -21,9 +21,16 @@ struct Model {
     unreachable: BTreeSet<u32>,
     ready: BTreeSet<u32>,
     idle: BTreeSet<u32>,
+    /// Alive, but to be replaced by a repair.
+    stale: BTreeSet<u32>,
+    proven: BTreeSet<u32>,
+    stopped: bool,
     name: Option<Id>,
     member: Member,
 }
+
+/// Who does not live.
+const NOBODY: u32 = 0;
 
 impl Model {
     fn current(&self, number: u32) -> Option<u32> {
@@ -46,7 +53,10 @@ impl World {
                 .collect(),
             ready: replica.published.into_iter().collect(),
             idle: BTreeSet::new(),
-            name: replica.published.map(|generation| replica.id(generation)),
+            stale: replica.running.iter().copied().filter(|_| replica.stale).collect(),
+            proven: replica.running.iter().copied().filter(|_| replica.proven).collect(),
+            stopped: replica.stopped,
+            name: replica.named.then(|| replica.id(replica.published.unwrap_or(NOBODY))),
             member: replica.member,
         };
         Self(seen.replicas.iter().map(|replica| (replica.number, model(replica))).collect())
@@ -63,6 +73,10 @@ impl World {
                 .name
                 .filter(|id| id.replica == number && model.alive.contains(&id.generation))
                 .map(|id| id.generation),
+            named: model.name.is_some(),
+            stale: model.current(number).is_none_or(|current| model.stale.contains(&current)),
+            proven: model.current(number).is_some_and(|current| model.proven.contains(&current)),
+            stopped: model.stopped,
             member: model.member,
         };
         Seen { replicas: self.0.iter().map(replica).collect() }
@@ -75,6 +89,14 @@ impl World {
     /// How many replicas get new requests and answer them themselves.
     fn serving(&self) -> usize {
         self.seen().replicas.iter().filter(|replica| replica.serves()).count()
+    }
+
+    /// How many of those are not to be stopped.
+    fn staying(&self, goal: &Goal) -> usize {
+        let goes = |it: &&Replica| {
+            goal.state == Wanted::Repaired && it.stopped && goal.replicas.contains(&it.number)
+        };
+        self.seen().replicas.iter().filter(|it| !goes(it) && it.serves()).count()
     }
 
     fn model(&mut self, replica: u32) -> &mut Model {
@@ -127,6 +149,7 @@ impl World {
             Step::Publish(id) => {
                 assert!(self.0[&id.replica].ready.contains(&id.generation), "proved first");
                 self.move_names(id.replica, Some(id));
+                self.model(id.replica).proven.insert(id.generation);
             }
             Step::Enable { replica } => {
                 let name = self.0[&replica].name.expect("enabled without a name");
@@ -144,7 +167,7 @@ fn steps(stages: &[Stage]) -> Vec<Step> {
 /// Plays a plan, and looks at the floor after every step.
 fn play(world: &mut World, goal: &Goal) {
     let replicas = world.0.len();
-    let at_first = world.serving();
+    let at_first = world.staying(goal);
     let floor = match goal.strategy {
         Strategy::Swap => at_first,
         // N-1 keep serving; and the last one always does.
@@ -164,13 +187,19 @@ fn check_end(world: &World, goal: &Goal) {
     for replica in world.seen().replicas.iter().filter(|it| goal.replicas.contains(&it.number)) {
         let serves = replica.serves() || replica.member == Member::TakenOut;
         match goal.state {
-            Wanted::Stopped => assert!(replica.running.is_empty(), "{replica:?}"),
-            Wanted::Running | Wanted::Renewed => {
+            Wanted::Repaired if replica.stopped => is_stopped(replica),
+            Wanted::Stopped => is_stopped(replica),
+            Wanted::Running | Wanted::Renewed | Wanted::Repaired => {
                 assert!(serves && replica.published.is_some(), "{replica:?}");
                 assert_eq!(replica.running.len(), 1, "{replica:?}");
+                assert!(goal.state == Wanted::Running || !replica.stale, "{replica:?}");
             }
         }
     }
+}
+
+fn is_stopped(replica: &Replica) {
+    assert!(replica.running.is_empty() && !replica.named, "{replica:?}");
 }
 
 prop_compose! {
@@ -180,6 +209,10 @@ prop_compose! {
         is_published in prop::bool::weighted(0.8),
         reachable in prop::bool::weighted(0.8),
         last in 6..9_u32,
+        leads_nowhere in any::<bool>(),
+        stale in any::<bool>(),
+        proven in any::<bool>(),
+        stopped in prop::bool::weighted(0.2),
         member in prop::sample::select(vec![
             Member::Serving, Member::Serving, Member::Drained, Member::InError, Member::TakenOut,
         ]),
@@ -188,7 +221,11 @@ prop_compose! {
         let published = (is_published && !running.is_empty()).then(|| running[pick.index(running.len())]);
         let member = if balanced { member } else { Member::NoBalancer };
         let current = published.or(reachable.then(|| running.last().copied()).flatten());
-        Replica { number: 0, last, running, published, current, member }
+        let named = published.is_some() || leads_nowhere;
+        let stale = stale || current.is_none();
+        Replica {
+            number: 0, last, running, published, current, named, stale, proven, stopped, member,
+        }
     }
 }
 
@@ -205,7 +242,12 @@ fn seen() -> impl Generate<Value = Seen> {
 
 fn goal() -> impl Generate<Value = (Wanted, Strategy, BTreeSet<u32>)> {
     (
-        prop::sample::select(vec![Wanted::Running, Wanted::Stopped, Wanted::Renewed]),
+        prop::sample::select(vec![
+            Wanted::Running,
+            Wanted::Stopped,
+            Wanted::Renewed,
+            Wanted::Repaired,
+        ]),
         prop::sample::select(vec![Strategy::Rolling, Strategy::Swap]),
         prop::collection::btree_set(1..5_u32, 1..5),
     )

@@ -27,9 +27,14 @@ pub(crate) struct Process {
 impl Site {
     /// All php-fpm processes of the site, masters and children.
     pub(crate) fn php_fpm(&self) -> Vec<Process> {
-        let mut all = of_root(self.root());
+        let mut all = self.processes();
         all.retain(|process| process.title.starts_with("php-fpm"));
         all
+    }
+
+    /// All processes of the site.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        of_root(self.root())
     }
 
     /// Kills these processes, in this order, and waits until they have ended.
@@ -53,7 +58,7 @@ impl Site {
 
     /// Kills the master of a replica, and all of its children.
     pub(crate) fn kill_replica(&self, replica: usize) {
-        self.kill(&[self.masters()[replica - 1]]);
+        self.kill(&[self.master(replica)]);
         let children = format!("php-fpm: pool www{replica}");
         // A child that was forked just now still has its master's title, which names the file.
         let newborn = format!("/www.{replica}.g");
