@@ -80,17 +80,10 @@ async fn change(
     report: &mut dyn Report,
 ) -> Result<()> {
     let interrupt = Interrupt::listen()?;
-    // It may have come when another pool's rollout was as good as done.
-    interrupt
-        .check()
-        .map_err(|it| it.hint(format!("the pool \"{}\" was left as it is", pool.name)))?;
-    let lock = tokio::select! {
-        lock = take_lock(pool, request, report) => lock?,
-        told = interrupt.told() => return Err(told.and("nothing was changed")),
-    };
+    let lock = take_lock(pool, request, &interrupt, report).await?;
     php_fpm::settle(pool).await?;
     let prepared = prepare(pool, balancer, request).await?;
-    interrupt.check().map_err(|told| told.and("nothing was changed"))?;
+    interrupt.check().map_err(|told| left_alone(pool, told))?;
     report_nothing(&request.goal, &prepared.stages, report);
     let renews = request.goal.state == Wanted::Renewed;
     if renews && prepared.stages.is_empty() {
@@ -111,17 +104,31 @@ async fn change(
     result
 }
 
-async fn take_lock(pool: &Pool, request: &Request, report: &mut dyn Report) -> Result<Lock> {
+async fn take_lock(
+    pool: &Pool,
+    request: &Request,
+    interrupt: &Interrupt,
+    report: &mut dyn Report,
+) -> Result<Lock> {
     let in_hook = hooks::has_started_us(pool);
     let wait = request.wait && !in_hook;
     let told = |holder: &_| report.event(&Event::LockWait { holder: Clone::clone(holder) });
-    let lock = Lock::take(&pool.lock_file(), &pool.name, wait, told).await;
+    let path = pool.lock_file();
+    let lock = tokio::select! {
+        lock = Lock::take(&path, &pool.name, wait, told) => lock,
+        told = interrupt.told() => Err(left_alone(pool, told)),
+    };
     lock.map_err(|error| match error.exit {
         Exit::Locked if in_hook => error.hint(
             "a hook cannot change its own pool: the rollout that holds the lock waits for the hook",
         ),
         _ => error,
     })
+}
+
+/// It may also have come when another pool's rollout was as good as done.
+fn left_alone(pool: &Pool, told: Error) -> Error {
+    told.hint(format!("the pool \"{}\" was left as it is", pool.name))
 }
 
 struct Prepared {

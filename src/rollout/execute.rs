@@ -167,7 +167,7 @@ impl Execution<'_> {
         // Also when it failed: it may have got half-way.
         self.done.stopped.insert(id.replica, release);
         stopped?;
-        self.remove_leftovers(&generation);
+        self.clear_away(&generation);
         let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
         if let Some(replica) = replica {
             let is_it = |running: &mut Running| running.generation.number == id.generation;
@@ -180,7 +180,7 @@ impl Execution<'_> {
 
     /// Removes what a generation that has ended has left. Where that fails, it is in nobody's way
     /// but the next one's of that number, and there is none.
-    pub(super) fn remove_leftovers(&mut self, ended: &Generation) {
+    pub(super) fn clear_away(&mut self, ended: &Generation) {
         if let Err(error) = ended.remove_leftovers() {
             self.warn(format!("cannot remove what {ended} has left: {error}"));
         }

@@ -12,7 +12,7 @@ use crate::rollout::switch;
 use crate::socket::{self, Name};
 
 impl Execution<'_> {
-    pub(super) fn tidy(&mut self) -> Result<()> {
+    pub(super) fn tidy(&self) -> Result<()> {
         for replica in &self.observation.replicas {
             let fresh = self.done.fresh.get(&replica.number);
             for running in replica.running.iter().chain(fresh) {
@@ -36,17 +36,15 @@ impl Execution<'_> {
     }
 
     /// The newest record stays until there is a newer one: numbers go upwards.
-    fn forget_ended(&mut self) -> Result<()> {
-        let mut all = Vec::new();
+    fn forget_ended(&self) -> Result<()> {
         for replica in &self.observation.replicas {
             let runs = !replica.running.is_empty() || self.done.fresh.contains_key(&replica.number);
             let spare = if runs { None } else { replica.ended.last() };
-            all.extend(replica.ended.iter().map(|ended| (ended.clone(), spare == Some(ended))));
-        }
-        for (ended, is_spared) in all {
-            self.remove_leftovers(&ended);
-            if !is_spared {
-                php_fpm::remove_record(self.pool, &ended)?;
+            for old in &replica.ended {
+                // Where that cannot be, whoever has ended or replaced it has said so.
+                if old.remove_leftovers().is_ok() && spare != Some(old) {
+                    php_fpm::remove_record(self.pool, old)?;
+                }
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ impl Execution<'_> {
     /// Starts a generation; when this returns, its master listens.
     pub(super) async fn start(&mut self, id: Id) -> Result<()> {
         let ended = self.observation.replica(id.replica).map(|it| it.ended.clone());
-        ended.into_iter().flatten().for_each(|ended| self.remove_leftovers(&ended));
+        ended.into_iter().flatten().for_each(|ended| self.clear_away(&ended));
         let observed = self.observation.replica(id.replica);
         let missing = || Error::failed(format!("replica {} was not looked at", id.replica));
         let observed = observed.ok_or_else(missing)?;

@@ -34,7 +34,8 @@ fn a_holder_that_hangs_is_named_and_can_be_waited_for_or_not() {
         second.await_line("who holds the lock", |line| line.contains(&held_by));
         second.signal(signal);
         let ran = second.finish();
-        let told = format!("error: told to stop by {name}; nothing was changed\n");
+        let told =
+            format!("error: told to stop by {name}\n  help: the pool \"www\" was left as it is\n");
         assert!(ran.status(status).stderr.ends_with(&told), "{ran}");
     }
     // What only looks does not wait.

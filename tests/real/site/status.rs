@@ -43,11 +43,6 @@ impl Site {
         pid(&self.status()["pools"][0]["replicas"][replica - 1]).unwrap()
     }
 
-    /// The masters of those replicas that run.
-    pub(crate) fn masters_that_run(&self) -> Vec<Pid> {
-        self.look().running().into_iter().map(|(_, master)| master).collect()
-    }
-
     /// The release that each replica serves.
     pub(crate) fn releases(&self) -> Vec<PathBuf> {
         self.look().releases()
