@@ -83,6 +83,14 @@ impl Balancer {
         }
     }
 
+    /// Whether somebody listens where it is asked. Where nobody does, it sends no requests either.
+    pub async fn is_running(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Apache(apache) => apache.is_running().await,
+        }
+    }
+
     /// Whether members can be enabled, and drained if that is needed too; changes nothing.
     pub async fn check_changeable(&self, drains: bool) -> Result<()> {
         match self {

@@ -19,7 +19,7 @@ mod settle;
 mod stop;
 
 pub use command::Command;
-pub use generation::{Generation, discover, forget_older, remove_record};
+pub use generation::{Generation, discover, remove_record};
 pub use installed::Installed;
 pub use launch::start;
 pub use log::Log;

@@ -11,6 +11,7 @@ mod hooks;
 pub(crate) mod monitor;
 mod observe;
 mod plan;
+mod prepare;
 mod record;
 mod repair;
 mod switch;
@@ -27,19 +28,17 @@ pub use plan::{Member, Replica, Seen, plan};
 pub use target::Target;
 
 use crate::balancer::Balancer;
-use crate::config::Hook;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
 use crate::lock::Lock;
 use crate::php_fpm;
 use crate::pool::Pool;
-use crate::release::Release;
 use crate::step::Stage;
 use execute::{Done, Execution, millis};
 use hooks::Hooks;
+use prepare::{Prepared, prepare};
 use record::Record;
-use switch::Switch;
 
 /// What a command asks for.
 #[derive(Debug, Clone)]
@@ -84,6 +83,7 @@ async fn change(
     php_fpm::settle(pool).await?;
     let prepared = prepare(pool, balancer, request).await?;
     interrupt.check().map_err(|told| left_alone(pool, told))?;
+    prepared.warn(report);
     report_nothing(&request.goal, &prepared.stages, report);
     let renews = request.goal.state == Wanted::Renewed;
     if renews && prepared.stages.is_empty() {
@@ -131,32 +131,7 @@ fn left_alone(pool: &Pool, told: Error) -> Error {
     told.hint(format!("the pool \"{}\" was left as it is", pool.name))
 }
 
-struct Prepared {
-    observation: Observation,
-    release: Option<Release>,
-    stages: Vec<Stage>,
-    /// Whether the last replica that serves has to stay.
-    keep_floor: bool,
-    /// What is to be done to the symlink.
-    switch: Option<Switch>,
-}
-
 impl Prepared {
-    /// Says what would be done.
-    fn report(self, pool: &Pool, request: &Request, report: &mut dyn Report) {
-        let calls = request.goal.state == Wanted::Renewed && !self.stages.is_empty();
-        if calls {
-            hooks::report_plan(pool, Hook::BeforeRollout, report);
-        }
-        if let Some(switch) = &self.switch {
-            switch.report_plan(report);
-        }
-        report.event(&Event::Plan { stages: self.stages });
-        if calls {
-            hooks::report_plan(pool, Hook::AfterRollout, report);
-        }
-    }
-
     /// Does it. Where that fails, the error says what state is left; what stands beside it is
     /// why, if that is something else.
     async fn carry_out(
@@ -168,7 +143,7 @@ impl Prepared {
         interrupt: Interrupt,
         report: &mut dyn Report,
     ) -> (Result<()>, Option<Error>) {
-        let Self { observation, release, stages, keep_floor, switch } = self;
+        let Self { observation, release, stages, keep_floor, switch, warning: _ } = self;
         let renews = request.goal.state == Wanted::Renewed;
         let begins = (&observation, release.as_ref());
         let record = renews.then(|| Record::begin(lock, pool, request, begins, report));
@@ -209,40 +184,6 @@ impl Prepared {
         };
         (result, cause)
     }
-}
-
-/// All that can be wrong before anything is changed is found here.
-async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, request: &Request) -> Result<Prepared> {
-    let goal = &request.goal;
-    let starts = goal.state != Wanted::Stopped;
-    let release = if starts { request.target.resolve(pool).await? } else { None };
-    let replicas: &[u32] = if starts { &goal.replicas } else { &[] };
-    let ask = Ask { replicas, release: release.as_ref() };
-    let observation = observe(pool, balancer.members(), ask).await?;
-    let mut seen = observation.seen();
-    match goal.state {
-        Wanted::Repaired => repair::judge(pool, &observation, release.as_ref(), &mut seen)?,
-        Wanted::Running => {
-            repair::judge_unproven(pool, &observation, release.as_ref(), &mut seen);
-        }
-        Wanted::Renewed | Wanted::Stopped => {}
-    }
-    let mut stages = plan(&seen, goal);
-    let mut switch = None;
-    if let (Some(release), true) = (&release, request.target.moves_symlink()) {
-        switch = Switch::plan(pool, release)?;
-        if switch.is_none() && observation.all_serve(pool, release) {
-            stages = Vec::new();
-        }
-    }
-    check::check_plan(pool, balancer, &observation, release.as_ref(), &stages).await?;
-    // Of a pool that is stopped as a whole, the last replica may go too.
-    let keep_floor = match goal.state {
-        Wanted::Stopped => false,
-        Wanted::Repaired => seen.replicas.iter().any(|replica| !replica.stopped),
-        Wanted::Running | Wanted::Renewed => true,
-    };
-    Ok(Prepared { observation, release, stages, keep_floor, switch })
 }
 
 /// Whether a rollout could begin: it would be refused where this fails.

@@ -93,6 +93,11 @@ impl Apache {
             .collect()
     }
 
+    /// Whether somebody listens at the manager's URL; a host that cannot be found or reached may.
+    pub async fn is_running(&self) -> bool {
+        self.manager.is_listened_to().await
+    }
+
     /// Whether the balancer would still have a worker that serves if it lost this member.
     pub async fn other_serving(&self, index: usize) -> Result<bool> {
         let snapshot = self.read().await?;

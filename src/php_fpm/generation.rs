@@ -266,16 +266,6 @@ pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
     Ok(found)
 }
 
-/// Removes the records of a replica's generations that are older than `newest`.
-pub fn forget_older(pool: &Pool, newest: &Generation) -> Result<()> {
-    for old in discover(pool)? {
-        if old.replica == newest.replica && old.number < newest.number {
-            remove_record(pool, &old)?;
-        }
-    }
-    Ok(())
-}
-
 /// Removes the record of a generation that has ended.
 pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
     let path = conf_path(pool, ended.replica, ended.number);

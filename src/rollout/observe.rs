@@ -35,7 +35,8 @@ pub struct Observed {
     pub ended: Vec<Generation>,
     /// The number of the one that its public name leads to, if it runs.
     pub published: Option<u32>,
-    /// Whether its public name exists, wherever it leads.
+    /// Whether nothing of it runs, and its public name is there to be removed: it leads to this
+    /// pool, or nowhere.
     pub named: bool,
     /// What the balancer says of it; None where there is no balancer.
     pub member: Option<balancer::Member>,
@@ -166,9 +167,8 @@ pub fn look(
     let mut replicas = Vec::new();
     for number in pool.replicas() {
         let resolved = resolved.next_if(|(replica, _)| *replica == number).map(|(_, it)| it);
-        let records = records.iter().filter(|record| record.replica == number).cloned().collect();
         let member = members.next();
-        replicas.push(observe_replica(number, resolved, records, member, &table)?);
+        replicas.push(observe_replica(number, resolved, &records, member, &table)?);
     }
     Ok(Observation { replicas })
 }
@@ -176,11 +176,12 @@ pub fn look(
 fn observe_replica(
     number: u32,
     resolved: Option<Resolved>,
-    records: Vec<Generation>,
+    records: &[Generation],
     member: Option<balancer::Member>,
     table: &Table,
 ) -> Result<Observed> {
     let adopted = resolved.as_ref().map(|resolved| Generation::adopted(number, resolved));
+    let recorded = records.iter().filter(|record| record.replica == number).cloned();
     let mut observed = Observed {
         number,
         resolved,
@@ -190,9 +191,10 @@ fn observe_replica(
         named: false,
         member,
     };
-    for generation in adopted.into_iter().chain(records) {
+    let mut names = Vec::new();
+    for generation in adopted.into_iter().chain(recorded) {
         refuse_stranger(&generation.public)?;
-        observed.named |= generation.public.symlink_metadata().is_ok();
+        names.push(generation.public.clone());
         match php_fpm::look(&generation, table)? {
             None if generation.number == 0 => {}
             None => observed.ended.push(generation),
@@ -206,7 +208,22 @@ fn observe_replica(
             }
         }
     }
+    if observed.running.is_empty() {
+        observed.named = names.iter().any(|name| is_named(name, records));
+    }
     Ok(observed)
+}
+
+/// Whether a public name is there, and nobody's but this pool's: it leads to what has a record
+/// here, or nowhere. A mistake in `listen` may have named what belongs to another pool.
+fn is_named(public: &Path, records: &[Generation]) -> bool {
+    match socket::read_name(public) {
+        Ok(Name::Link(target)) => {
+            records.iter().any(|record| record.socket == target) || !socket::is_listening(&target)
+        }
+        Ok(Name::Socket) => !socket::is_listening(public),
+        Ok(Name::Absent | Name::Stranger) | Err(_) => false,
+    }
 }
 
 /// A file or a directory on the public name is not ours to replace.

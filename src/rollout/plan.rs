@@ -34,7 +34,8 @@ pub struct Replica {
     /// The one to keep, or to replace: the published one, else the newest of
     /// those that can still be reached.
     pub current: Option<u32>,
-    /// Whether its public name exists, wherever it leads.
+    /// Whether nothing of it runs, and its public name is there to be removed: it leads to this
+    /// pool, or nowhere.
     pub named: bool,
     /// Whether the current one is to be replaced: it cannot go on, or has the wrong release.
     pub stale: bool,

@@ -6,14 +6,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::observe::{Ask, Observation, Observed, observe};
 use super::plan::Seen;
 use crate::error::Result;
 use crate::event::{Event, Report};
+use crate::fastcgi;
+use crate::php_fpm::{Generation, Running};
 use crate::pool::Pool;
 use crate::release::Release;
 use crate::state::{Outcome, State, Trouble};
+
+/// How long something that no name leads to has to answer a ping: nobody keeps it busy.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// The release that the replicas serve. Where they differ, a rollout did not get to its end: then
 /// the one that the symlink names, if one of them has proved it, else the one that most serve.
@@ -42,7 +48,7 @@ fn is_canary(pool: &Pool, release: &Release) -> bool {
 }
 
 /// Marks the replicas that the operator has stopped, and those that cannot stay as they are.
-pub(super) fn judge(
+pub(super) async fn judge(
     pool: &Pool,
     observation: &Observation,
     release: Option<&Release>,
@@ -56,15 +62,27 @@ pub(super) fn judge(
     };
     for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
         replica.stopped = state.stopped.contains(&replica.number);
-        replica.stale = !can_stay(pool, observed, release);
+        let Some(current) = observed.current() else { continue };
+        let has_master = current.master.as_ref().is_some_and(|master| !master.is_stopped());
+        let can_stay = has_master && has(pool, observed, release);
+        replica.stale = !can_stay || is_leaving(observed, current).await;
     }
     Ok(())
 }
 
-fn can_stay(pool: &Pool, observed: &Observed, release: Option<&Release>) -> bool {
-    let Some(current) = observed.current() else { return false };
-    let has_master = current.master.as_ref().is_some_and(|master| !master.is_stopped());
-    has_master && has(pool, observed, release)
+/// Marks those that a `start` must not publish: a manager that was killed has told them to end, or
+/// has not come to publish them, and their release is not the one to start on.
+pub(super) async fn judge_unpublished(
+    pool: &Pool,
+    observation: &Observation,
+    release: Option<&Release>,
+    seen: &mut Seen,
+) {
+    for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
+        let Some(current) = observed.current() else { continue };
+        let is_unproven = !replica.proven && !has(pool, observed, release);
+        replica.stale = is_unproven || is_leaving(observed, current).await;
+    }
 }
 
 fn has(pool: &Pool, observed: &Observed, release: Option<&Release>) -> bool {
@@ -74,17 +92,13 @@ fn has(pool: &Pool, observed: &Observed, release: Option<&Release>) -> bool {
     }
 }
 
-/// Marks those that a `start` must not publish: a rollout that was killed has left them before they
-/// were published, and their release is not the one to start on.
-pub(super) fn judge_unproven(
-    pool: &Pool,
-    observation: &Observation,
-    release: Option<&Release>,
-    seen: &mut Seen,
-) {
-    for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
-        replica.stale = !replica.proven && !has(pool, observed, release);
-    }
+/// Whether no name leads to it, and it does not answer: php-fpm that was told to end serves those
+/// whom it has accepted, and nobody else.
+async fn is_leaving(observed: &Observed, current: &Running) -> bool {
+    let Generation { number, socket, ping_path, ping_response, .. } = &current.generation;
+    observed.published.is_none()
+        && *number > 0 // one that we have not started may answer no ping
+        && fastcgi::ping(socket, ping_path, ping_response, ANSWER).await.is_err()
 }
 
 /// Says so where the symlink names something else than what the pool has.

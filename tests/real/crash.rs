@@ -4,10 +4,7 @@
 
 mod sweep;
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-
-use super::site::{Load, Site, php_fpm};
+use super::site::{Load, Site};
 use sweep::Sweep;
 
 /// Places that every rollout comes by within its steps.
@@ -181,44 +178,4 @@ fn a_switch() {
     let switch = Sweep::of(&["switch", "www", "release2"]);
     Sweep { before: &on_release_1, within: &within, ..switch }.run(&site);
     all_were_served(&site, loads);
-}
-
-/// In place of php-fpm: one that has so much to preload that it takes as long as the test wants.
-/// The first one that is started when there is a file `slow` waits for a file `go`.
-const SLOW: &str = r#"#!/bin/sh
-case "$*" in
-*-tt*) ;;
-*) if mv slow taken 2>/dev/null; then until [ -e go ]; do sleep 0.01; done; fi ;;
-esac
-exec PHP_FPM "$@"
-"#;
-
-#[test]
-fn a_php_fpm_that_a_killed_manager_has_launched_is_waited_for() {
-    let site = Site::new();
-    site.write("slow-fpm", &SLOW.replace("PHP_FPM", php_fpm().to_str().unwrap()));
-    fs::set_permissions(site.path("slow-fpm"), Permissions::from_mode(0o755)).unwrap();
-    let program = site.path("slow-fpm");
-    let command = format!("[php]\nphp_fpm_cmd = [{program:?}, \"-p\", \"%CURRENT_DIR%\"]");
-    let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
-    site.replace(settings, "[php]", &command);
-    site.run(&["start"]).succeeds();
-    let swap = ["restart", "--strategy", "swap"];
-    let places = site.places_of(&swap);
-    let launched = places.iter().position(|place| place == "launched, not up").unwrap();
-    site.add_rollout("ready_timeout = \"1s\"");
-    site.write("slow", "");
-    site.kill_at(launched + 1, &swap, 0).unwrap();
-
-    let before = (site.files(), site.masters(), site.members());
-    let ran = site.run(&["restart"]);
-    ran.status(1);
-    let message = "generation 3 of replica 1 was launched by a manager that was killed; pid ";
-    assert!(ran.stderr.starts_with(&format!("error: {message}")), "{ran}");
-    assert_eq!((site.files(), site.masters(), site.members()), before);
-
-    site.write("go", "");
-    site.replace(settings, "ready_timeout = \"1s\"", "ready_timeout = \"10s\"");
-    site.run(&["restart"]).succeeds();
-    site.is_in_order_on("release1");
 }

@@ -1,6 +1,7 @@
 //! HTTP to balancer-manager: who is asked, and what its refusals mean.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use reqwest::header::{HeaderValue, LOCATION, REFERER};
@@ -62,6 +63,18 @@ impl Manager {
     pub(super) fn set_probe(&mut self, url: &str) -> Result<()> {
         self.probe = Some(http::page(url)?);
         Ok(())
+    }
+
+    /// False only where the connection is refused.
+    pub(super) async fn is_listened_to(&self) -> bool {
+        let address = (self.url.host_str(), self.url.port_or_known_default());
+        let (Some(host), Some(port)) = address else { return true };
+        let host = host.trim_matches(['[', ']']); // of an IPv6 address
+        let connecting = tokio::net::TcpStream::connect((host, port));
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Err(error)) => error.kind() != ErrorKind::ConnectionRefused,
+            _ => true,
+        }
     }
 
     /// The document of that query.

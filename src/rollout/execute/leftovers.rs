@@ -7,7 +7,7 @@ use super::Execution;
 use super::names::{cannot, publish_pid};
 use crate::error::Result;
 use crate::file;
-use crate::php_fpm::{self, Generation, Running};
+use crate::php_fpm::{self, Generation};
 use crate::rollout::switch;
 use crate::socket::{self, Name};
 
@@ -28,11 +28,7 @@ impl Execution<'_> {
         {
             remove(&unfinished)?;
         }
-        // The records of generations that a newer one has replaced; one that has lost its name
-        // again has replaced nothing.
-        let replaces = |new: &&Running| new.generation.is_published().unwrap_or(false);
-        let mut fresh = self.done.fresh.values().filter(replaces);
-        fresh.try_for_each(|new| php_fpm::forget_older(self.pool, &new.generation))
+        Ok(())
     }
 
     /// The newest record stays until there is a newer one: numbers go upwards.

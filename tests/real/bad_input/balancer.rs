@@ -76,7 +76,8 @@ fn an_apache_that_does_not_run() {
         let what =
             format!("cannot connect to http://{nobody}balancer-manager: Connection refused (os error 111)");
         let help = "start Apache, or correct the manager's URL (manager_url in pools-manager.toml)";
-        for command in [&["start"][..], &["restart"], &["restart", "--strategy", "swap"], &["stop"]] {
+        let one = ["stop", "single", "www", "1"];
+        for command in [&["restart"][..], &["restart", "--strategy", "swap"], &one] {
             site.refuses(command, &error(&what, help));
         }
         // The replicas can be looked at all the same.

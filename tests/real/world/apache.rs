@@ -86,3 +86,29 @@ fn a_release_that_bounces_while_apache_is_away_is_taken_back() {
     site.is_in_order_on("release1");
     assert_eq!(site.get("/ping.php").body, "pong1\n");
 }
+
+/// As when the machine boots, or goes down: whichever of the two comes first.
+#[test]
+fn a_pool_is_started_repaired_and_stopped_without_apache() {
+    let mut site = Site::new();
+    let port = site.stop_apache();
+    let warning = format!(
+        "  Warning: cannot connect to http://localhost:{port}/balancer-manager: Connection refused (os error 111); so no member is drained or enabled\n"
+    );
+    let pool = "Redundant pool \"www\"...\n";
+    let stages = |what: &str| format!("{pool}{warning}  {what} 1  [OK]\n  {what} 2  [OK]\n");
+    site.run(&["start"]).prints(&stages("Starting replica"));
+    site.kill_replica(1);
+    site.run(&["repair"]).prints(&format!(
+        "{pool}{warning}  Replica 2 needs no repair\n  Starting replica 1  [OK]\n"
+    ));
+    // As long as a part of it runs on, somebody has to be told.
+    site.run(&["stop", "single", "www", "1"]).status(2);
+    site.run(&["restart"]).status(2);
+    site.run(&["stop"]).prints(&stages("Stopping replica"));
+    assert!(site.php_fpm().is_empty());
+    site.run(&["start"]).succeeds();
+    site.start_apache(port);
+    site.is_in_order_on("release1");
+    assert_eq!(site.get("/ping.php").body, "pong1\n");
+}
