@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::pool;
 use crate::render::{print, table};
 use crate::root::Root;
-use crate::state::{Entry, State};
+use crate::state::{Entry, Outcome, State};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -62,7 +62,10 @@ fn row(entry: &Entry) -> [String; 7] {
     let path = |path: &Option<std::path::PathBuf>| {
         path.as_deref().map_or("-".to_owned(), |path: &Path| path.display().to_string())
     };
-    let took = format!("{} ms", entry.ms);
+    let took = match entry.result {
+        Outcome::Unfinished => "-".to_owned(),
+        _ => format!("{} ms", entry.ms),
+    };
     let Entry { when, who, command, from, to, result, .. } = entry;
     [when.clone(), who.clone(), command.clone(), path(from), path(to), took, result.to_string()]
 }
