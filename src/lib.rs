@@ -28,6 +28,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod fastcgi;
+pub mod gateway;
 pub mod http;
 pub mod interrupt;
 pub mod lock;

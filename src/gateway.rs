@@ -1,0 +1,3 @@
+//! The gateway: the embedded balancer and web server, `pools-manager serve`.
+
+pub mod fastcgi;
