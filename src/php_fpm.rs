@@ -22,6 +22,6 @@ pub use generation::{Generation, discover, forget_older};
 pub use installed::Installed;
 pub use launch::start;
 pub use log::Log;
-pub use resolved::Resolved;
+pub use resolved::{Children, Resolved};
 pub use running::{Running, look};
 pub use stop::{discard, stop};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Resolved;
+use super::{Children, Resolved};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;
@@ -48,6 +48,9 @@ pub struct Generation {
     pub status_path: Option<String>,
     /// The release that it was started on, unless releases are not pinned.
     pub release: Option<Release>,
+    /// How many children it may have; None: that is not on record.
+    #[serde(default)]
+    pub children: Option<Children>,
 }
 
 impl Generation {
@@ -75,6 +78,7 @@ impl Generation {
             ping_response: resolved.ping_response.clone(),
             status_path: Some(or(&resolved.status_path, "/pools-manager-status")),
             release: release.cloned(),
+            children: resolved.children,
         })
     }
 
@@ -96,6 +100,7 @@ impl Generation {
             ping_response: resolved.ping_response.clone(),
             status_path: resolved.status_path.clone(),
             release: None,
+            children: resolved.children,
         }
     }
 
