@@ -13,7 +13,7 @@ use crate::release::Release;
 /// What a pool serves at one moment. It is never changed, only exchanged; a request keeps the one
 /// that it began with.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(super) struct Table {
     /// The releases that its replicas serve: one; two while it goes from one to the next by
     /// rolling; none while nothing serves.
     pub served: Vec<Arc<Served>>,
@@ -21,7 +21,7 @@ pub struct Table {
 
 /// A release, held open: its files are found though its path be moved.
 #[derive(Debug)]
-pub struct Served {
+pub(super) struct Served {
     /// Which one.
     pub release: Release,
     /// Its directory.
@@ -34,7 +34,7 @@ pub struct Served {
 
 impl Served {
     /// Opens a release.
-    pub fn open(release: &Release, document_root: &str) -> io::Result<Self> {
+    pub(super) fn open(release: &Release, document_root: &str) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = open(&release.path, flags, Mode::empty())?;
         let found = Release::of(&dir, &release.path)?;

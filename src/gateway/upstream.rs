@@ -23,18 +23,19 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use tokio::time::timeout;
 
-pub use replica::Member;
-pub use slot::Slot;
+pub(super) use replica::Member;
+pub(super) use slot::Slot;
 
 pub(super) use connection::Connection;
 
+use super::control;
 use super::table::{Served, Table};
 use crate::config::{Gateway, KeepAlive};
 use state::{State, Taken, Ticket};
 
 /// The replicas of one pool.
 #[derive(Debug)]
-pub struct Upstream {
+pub(super) struct Upstream {
     table: ArcSwap<Table>,
     state: Mutex<State>,
     queue_max: usize,
@@ -44,7 +45,7 @@ pub struct Upstream {
 
 /// Why a request gets no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoSlot {
+pub(super) enum NoSlot {
     /// What it was routed by does not serve any more: it has to be routed anew.
     Moved,
     /// The queue is full.
@@ -55,7 +56,7 @@ pub enum NoSlot {
 
 impl Upstream {
     /// A pool of which nothing serves yet.
-    pub fn new(settings: &Gateway) -> Arc<Self> {
+    pub(super) fn new(settings: &Gateway) -> Arc<Self> {
         Arc::new(Self {
             table: ArcSwap::default(),
             state: Mutex::default(),
@@ -67,7 +68,7 @@ impl Upstream {
 
     /// What serves from now on, all at once: whoever asks for the table after this has returned
     /// gets the new one.
-    pub fn exchange(&self, members: Vec<Member>) {
+    pub(super) fn exchange(&self, members: Vec<Member>) {
         let mut state = self.lock();
         let served = state.exchange(members, self.keep);
         self.table.store(Arc::new(Table { served }));
@@ -75,13 +76,13 @@ impl Upstream {
     }
 
     /// The table of this moment.
-    pub fn table(&self) -> Guard<Arc<Table>> {
+    pub(super) fn table(&self) -> Guard<Arc<Table>> {
         self.table.load()
     }
 
     /// The release by which a request is routed: that of the replica which has the least to do.
     /// While a pool goes from one release to the next by rolling, there are two; else one.
-    pub fn served(&self) -> Option<Arc<Served>> {
+    pub(super) fn served(&self) -> Option<Arc<Served>> {
         let table = self.table();
         match table.served.as_slice() {
             [] => None,
@@ -92,7 +93,7 @@ impl Upstream {
 
     /// Waits for a slot on a replica that serves this release. `keepable`: whether the request may
     /// travel on a connection that was used before.
-    pub async fn acquire(
+    pub(super) async fn acquire(
         self: &Arc<Self>,
         served: &Served,
         keepable: bool,
@@ -115,12 +116,12 @@ impl Upstream {
     }
 
     /// How many requests have a slot on the replica behind this socket.
-    pub fn in_flight(&self, socket: &Path) -> u32 {
+    pub(super) fn in_flight(&self, socket: &Path) -> u32 {
         self.lock().in_flight(socket)
     }
 
     /// What `status` shows of each replica, and how many requests wait.
-    pub fn show(&self) -> (Vec<replica::Shown>, usize) {
+    pub(super) fn show(&self) -> (Vec<control::Replica>, usize) {
         let state = self.lock();
         (state.show(), state.waiting())
     }

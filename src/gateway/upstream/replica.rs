@@ -3,40 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::Connection;
 use crate::config::KeepAlive;
+use crate::gateway::control;
 use crate::gateway::table::Served;
 use crate::php_fpm::Children;
 use crate::release::Release;
 
 /// A replica that serves.
 #[derive(Debug, Clone)]
-pub struct Member {
+pub(crate) struct Member {
     /// Its generation's private socket.
     pub socket: Arc<Path>,
     /// What it serves.
     pub served: Arc<Served>,
     /// How many children it may have; None: that is not known.
     pub children: Option<Children>,
-}
-
-/// What is told of a replica.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Shown {
-    /// Its generation's private socket.
-    pub socket: String,
-    /// The release that it serves.
-    pub release: String,
-    /// Whether it gets new requests.
-    pub serves: bool,
-    /// Whether it could not be connected to when it was last tried.
-    pub aside: bool,
-    /// How many requests it has.
-    pub in_flight: u32,
-    /// How many open connections wait for one.
-    pub kept: usize,
 }
 
 #[derive(Debug)]
@@ -124,10 +106,10 @@ impl Replica {
         }
     }
 
-    pub(super) fn show(&self) -> Shown {
-        Shown {
-            socket: self.member.socket.display().to_string(),
-            release: self.member.served.release.path.display().to_string(),
+    pub(super) fn show(&self) -> control::Replica {
+        control::Replica {
+            socket: self.member.socket.to_path_buf(),
+            release: self.member.served.release.path.clone(),
             serves: self.serves,
             aside: self.aside,
             in_flight: self.in_flight,

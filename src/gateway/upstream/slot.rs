@@ -18,7 +18,7 @@ pub(super) struct Lease {
 
 /// The right to send one request to a replica, until it is dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub(crate) struct Slot {
     upstream: Arc<Upstream>,
     /// None once it has been given back.
     lease: Option<Lease>,
@@ -30,12 +30,12 @@ impl Slot {
     }
 
     /// The replica's socket.
-    pub fn socket(&self) -> Arc<Path> {
+    pub(crate) fn socket(&self) -> Arc<Path> {
         self.lease.as_ref().map_or_else(|| Path::new("").into(), |lease| Arc::clone(&lease.socket))
     }
 
     /// Whether php-fpm is to leave the connection open.
-    pub fn keeps(&self) -> bool {
+    pub(crate) fn keeps(&self) -> bool {
         self.lease.as_ref().is_some_and(|lease| lease.keep)
     }
 
@@ -52,7 +52,7 @@ impl Slot {
     }
 
     /// The replica cannot be connected to: it gets no requests until it can.
-    pub fn set_aside(mut self) {
+    pub(crate) fn set_aside(mut self) {
         let Some(lease) = self.lease.take() else { return };
         let is_new = self.upstream.lock().set_aside(lease.replica, true);
         self.give_back(&lease, None);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::replica::{Member, Replica, Shown};
+use super::replica::{Member, Replica};
 use super::slot::{Lease, Slot};
 use super::{Connection, Upstream};
 use crate::config::KeepAlive;
+use crate::gateway::control;
 use crate::gateway::table::Served;
 use crate::release::Release;
 
@@ -177,7 +178,7 @@ impl State {
         self.replicas.iter().any(|replica| replica.id == id && replica.serves && replica.aside)
     }
 
-    pub(super) fn show(&self) -> Vec<Shown> {
+    pub(super) fn show(&self) -> Vec<control::Replica> {
         self.replicas.iter().map(Replica::show).collect()
     }
 }
