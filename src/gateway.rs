@@ -52,3 +52,4 @@ mod upstream;
 mod worker;
 
 pub use serve::serve;
+pub(crate) use sync::check_release;

@@ -142,6 +142,9 @@ async fn prepare(pool: &Arc<Pool>, balancer: &Balancer, request: &Request) -> Re
             stages = Vec::new();
         }
     }
+    if let Some(release) = &release {
+        balancer.check_release(release)?;
+    }
     check::check_plan(pool, balancer, &observation, &stages).await?;
     Ok(Prepared { observation, release, stages, switch })
 }

@@ -36,7 +36,7 @@ fn member(site: &Site, running: &Running, served: &mut Vec<Arc<Served>>) -> Resu
     let known = match known {
         Some(known) => known,
         None => {
-            let opened = Arc::new(open(site, &release)?);
+            let opened = Arc::new(open(&release, site.settings.document_root.get_ref())?);
             served.push(Arc::clone(&opened));
             opened
         }
@@ -59,13 +59,12 @@ fn release(site: &Site, running: &Running) -> Result<Release> {
     }
 }
 
-/// Opens a release for the gateway; an error says what is missing.
-pub(super) fn open(site: &Site, release: &Release) -> Result<Served> {
-    open_release(release, site.settings.document_root.get_ref())
+/// Whether the gateway could serve a release: it is there, and the document root in it.
+pub(crate) fn check_release(release: &Release, document_root: &str) -> Result<()> {
+    open(release, document_root).map(drop)
 }
 
-/// Opens a release, and in it the document root.
-pub(super) fn open_release(release: &Release, document_root: &str) -> Result<Served> {
+fn open(release: &Release, document_root: &str) -> Result<Served> {
     Served::open(release, document_root).map_err(|error| {
         let path = release.path.join(document_root);
         Error::config(format!("the gateway cannot serve {}: {error}", path.display()))

@@ -16,7 +16,6 @@ mod replica;
 mod slot;
 mod state;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -113,11 +112,6 @@ impl Upstream {
             Ok(Err(_)) => Err(NoSlot::Moved),
             Err(_) => Err(NoSlot::TimedOut),
         }
-    }
-
-    /// How many requests have a slot on the replica behind this socket.
-    pub(super) fn in_flight(&self, socket: &Path) -> u32 {
-        self.lock().in_flight(socket)
     }
 
     /// What `status` shows of each replica, and how many requests wait.

@@ -51,6 +51,8 @@ pub(super) struct Done {
     stopped: BTreeMap<u32, Option<Release>>,
     /// Generations that were still at work at their drain deadline.
     busy: Vec<Id>,
+    /// Public names have moved, and the balancer does not know it yet.
+    names_moved: bool,
     /// Replicas that have been drained and not enabled again.
     drained: Vec<u32>,
     /// A replica that is between its first and its last stage, or all of them, after a switch.
@@ -108,7 +110,19 @@ impl Execution<'_> {
                 return Err(error);
             }
         }
+        if let Err(error) = self.tell_balancer().await {
+            self.report.event(&Event::StageFailed { title, reason: error.to_string() });
+            return Err(error);
+        }
         self.report.event(&Event::StageDone { title, ms: millis(started) });
+        Ok(())
+    }
+
+    /// The names that a stage moves, move for the balancer's clients all at once.
+    pub(super) async fn tell_balancer(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.done.names_moved) {
+            self.balancer.names_moved().await?;
+        }
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! What is behind the lock: replicas and the queue. No I/O, no clock.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -167,11 +166,6 @@ impl State {
             return false;
         };
         std::mem::replace(&mut replica.aside, aside) != aside
-    }
-
-    pub(super) fn in_flight(&self, socket: &Path) -> u32 {
-        let there = self.replicas.iter().filter(|replica| *replica.member.socket == *socket);
-        there.map(|replica| replica.in_flight).sum()
     }
 
     pub(super) fn is_aside(&self, id: u64) -> bool {

@@ -32,7 +32,9 @@ impl World {
     }
 
     fn in_flight(&self, socket: &str) -> u32 {
-        self.upstream.in_flight(&self.dir.path().join(socket))
+        let socket = self.dir.path().join(socket);
+        let shown = self.upstream.show().0;
+        shown.iter().filter(|it| it.socket == socket).map(|it| it.in_flight).sum()
     }
 }
 

@@ -17,6 +17,7 @@ impl Execution<'_> {
             return Err(Error::failed(format!("{to} does not listen any more")));
         }
         self.keep_reachable(replica)?;
+        self.done.names_moved = true;
         for name in self.names_leading_to(replica) {
             socket::publish(&name, &target).map_err(|error| cannot("publish", &name, &error))?;
         }
@@ -27,6 +28,7 @@ impl Execution<'_> {
     /// and those that were lent to it.
     pub(super) fn unpublish(&mut self, replica: u32) -> Result<()> {
         self.keep_reachable(replica)?;
+        self.done.names_moved = true;
         for name in self.names_leading_to(replica) {
             socket::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
         }
@@ -36,6 +38,7 @@ impl Execution<'_> {
     /// Moves the replica's name, and what was lent to it, to this generation.
     pub(super) fn publish(&mut self, id: Id) -> Result<()> {
         self.keep_reachable(id.replica)?;
+        self.done.names_moved = true;
         let generation = self.running(id)?.generation.clone();
         let lent = self.lent_to(id.replica);
         for name in lent.into_iter().chain([generation.public.clone()]) {
