@@ -132,7 +132,7 @@ impl Visit<'_> {
         let mut is_stale = false;
         let mut buffer = Vec::with_capacity(2048);
         loop {
-            let Some(served) = site.upstream.served() else {
+            let Some(served) = site.upstream.await_served().await else {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool does not run"));
             };
             let script = match route(&served, &site.settings, path)? {

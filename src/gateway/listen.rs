@@ -118,8 +118,8 @@ pub(super) fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match socket::read_name(path)? {
         Name::Absent => {}
         Name::Socket if !socket::is_listening(path) => socket::remove(path)?,
-        Name::Socket => return Err(ErrorKind::AddrInUse.into()),
-        Name::Link(_) | Name::Stranger => return Err(ErrorKind::AlreadyExists.into()),
+        Name::Socket => return Err(Errno::ADDRINUSE.into()),
+        Name::Link(_) | Name::Stranger => return Err(Errno::EXIST.into()),
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;

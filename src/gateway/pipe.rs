@@ -125,7 +125,8 @@ impl Writer {
         let mut waited = false;
         poll_fn(|cx| {
             let mut state = lock(&self.shared);
-            if state.gone || state.held == 0 || waited {
+            let is_empty = state.held == 0 && state.read == state.written;
+            if state.gone || is_empty || waited {
                 return Poll::Ready(());
             }
             waited = true;

@@ -16,10 +16,12 @@ mod replica;
 mod slot;
 mod state;
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 pub(super) use replica::Member;
@@ -37,6 +39,8 @@ use state::{State, Taken, Ticket};
 pub(super) struct Upstream {
     table: ArcSwap<Table>,
     state: Mutex<State>,
+    /// Something else serves.
+    changed: Notify,
     queue_max: usize,
     queue_timeout: Duration,
     keep: KeepAlive,
@@ -59,6 +63,7 @@ impl Upstream {
         Arc::new(Self {
             table: ArcSwap::default(),
             state: Mutex::default(),
+            changed: Notify::new(),
             queue_max: settings.queue,
             queue_timeout: settings.queue_timeout,
             keep: settings.fastcgi_keep_alive,
@@ -72,6 +77,7 @@ impl Upstream {
         let served = state.exchange(members, self.keep);
         self.table.store(Arc::new(Table { served }));
         state.hand_out();
+        self.changed.notify_waiters();
     }
 
     /// The table of this moment.
@@ -88,6 +94,18 @@ impl Upstream {
             [only] => Some(Arc::clone(only)),
             _ => self.lock().lightest(),
         }
+    }
+
+    /// The same; where nothing serves, it is waited for.
+    pub(super) async fn await_served(&self) -> Option<Arc<Served>> {
+        let mut changed = pin!(self.changed.notified());
+        // Before looking, so that no change is missed.
+        changed.as_mut().enable();
+        if let Some(served) = self.served() {
+            return Some(served);
+        }
+        let _ = timeout(self.queue_timeout, changed).await;
+        self.served()
     }
 
     /// Waits for a slot on a replica that serves this release. `keepable`: whether the request may
