@@ -98,14 +98,21 @@ impl Upstream {
 
     /// The same; where nothing serves, it is waited for.
     pub(super) async fn await_served(&self) -> Option<Arc<Served>> {
-        let mut changed = pin!(self.changed.notified());
-        // Before looking, so that no change is missed.
-        changed.as_mut().enable();
         if let Some(served) = self.served() {
             return Some(served);
         }
-        let _ = timeout(self.queue_timeout, changed).await;
-        self.served()
+        let something = async {
+            loop {
+                let mut changed = pin!(self.changed.notified());
+                // Before looking, so that no change is missed.
+                changed.as_mut().enable();
+                if let Some(served) = self.served() {
+                    return served;
+                }
+                changed.await;
+            }
+        };
+        timeout(self.queue_timeout, something).await.ok()
     }
 
     /// Waits for a slot on a replica that serves this release. `keepable`: whether the request may
