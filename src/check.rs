@@ -10,6 +10,7 @@ mod between;
 mod configuration;
 mod directory;
 mod finding;
+mod hooks;
 mod monitor;
 mod php_fpm;
 mod release;
@@ -107,6 +108,7 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
         balancer::check(pool, snapshot, &behind),
         monitor::check(pool, seen.iter().any(replicas::Seen::is_published)).await,
     ];
+    topics.extend(hooks::check(pool));
     if observation.is_some() {
         topics.push(replicas::check(&seen, wanted.as_ref(), at_work.as_ref()));
     }

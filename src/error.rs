@@ -63,6 +63,13 @@ impl Error {
         self
     }
 
+    /// Puts `; what` behind the message.
+    #[must_use]
+    pub fn and(mut self, what: impl fmt::Display) -> Self {
+        self.message = format!("{}; {what}", self.message);
+        self
+    }
+
     /// Puts `what: ` ahead of the message.
     #[must_use]
     pub fn within(mut self, what: impl fmt::Display) -> Self {

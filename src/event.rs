@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::config::Hook;
 use crate::lock::Holder;
 use crate::step::{Stage, Step, Title};
 
@@ -55,6 +56,15 @@ pub enum Event {
         /// For how long this step has been waiting.
         waited_ms: u64,
     },
+    /// A new generation that serves is being watched.
+    Watching {
+        /// The replica.
+        replica: u32,
+        /// For how long it has been.
+        waited_ms: u64,
+        /// For how long it will be.
+        left_ms: u64,
+    },
     /// A step is done.
     StepDone {
         /// Which one.
@@ -96,6 +106,27 @@ pub enum Event {
         requests: usize,
         /// How long that took.
         ms: u64,
+    },
+    /// A hook would be called, if this were no dry run.
+    HookPlanned {
+        /// Which one.
+        hook: Hook,
+    },
+    /// A hook is called.
+    HookStarted {
+        /// Which one.
+        hook: Hook,
+    },
+    /// A hook has ended, or could not be run.
+    HookDone {
+        /// Which one.
+        hook: Hook,
+        /// How long it took.
+        ms: u64,
+        /// Its exit status; None where it has not exited by itself.
+        status: Option<i32>,
+        /// What went wrong, in one line.
+        failure: Option<String>,
     },
     /// A replica gets the release back that it had.
     RollingBack {

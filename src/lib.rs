@@ -12,23 +12,31 @@
 //! | [`balancer`] | what spreads requests over replicas: Apache, or nothing that we talk to |
 //! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
 //! | [`fastcgi`] | one request at a time: ping, status, warm-up |
+//! | [`hook`] | the operator's own programs, which a rollout calls |
 //! | [`release`], [`socket`], [`process`] | what the kernel knows: mounts, sockets, pidfds |
 //! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
 //! | [`state`] | what is remembered of a pool: the history of its rollouts |
 //! | [`lock`], [`interrupt`] | one hand at a time; Ctrl-C |
 //! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
+//! | [`file`] | files that somebody else may have put something in the place of |
 //! | [`http`] | requests to the operator's own web server |
 //! | [`error`] | what can go wrong, with exit status and advice |
+//! | `crash` | where a test can kill the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
 
 pub mod balancer;
 pub mod check;
 pub mod cli;
 pub mod config;
+mod crash;
 pub mod error;
 pub mod event;
 pub mod fastcgi;
+pub mod file;
+#[cfg(test)]
+mod fuzz;
 pub mod gateway;
+pub mod hook;
 pub mod http;
 pub mod interrupt;
 pub mod lock;

@@ -3,21 +3,23 @@
 //! An flock(2) on `pid/POOL.lock`; the kernel drops it when its holder dies,
 //! however it dies. The text in the file is for people, never trusted.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::file;
 
 /// How long a command waits for the lock: longer than anything that a holder
 /// waits for with the default timeouts.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const POLL: Duration = Duration::from_millis(5);
+/// How long a holder may take to write its name into the file, until it is told what stands there.
+const NAMING: Duration = Duration::from_millis(100);
 
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +52,7 @@ impl Lock {
         mut on_wait: impl FnMut(&Holder),
     ) -> Result<Self> {
         let mut file = open(path)?;
-        let deadline = Instant::now() + PATIENCE;
+        let began = Instant::now();
         let mut told = false;
         loop {
             match file.try_lock() {
@@ -59,7 +61,12 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {}
             }
             let holder = read_holder(&mut file);
-            if !wait || Instant::now() > deadline {
+            let is_named = held_by(&file).is_none_or(|pid| pid == holder.pid);
+            if !is_named && began.elapsed() < NAMING {
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
+            if !wait || began.elapsed() > PATIENCE {
                 let message = format!("the pool \"{pool}\" is locked by {holder}");
                 return Err(Error::locked(message));
             }
@@ -77,41 +84,49 @@ impl Lock {
 /// Who holds a lock, found out without taking it even for a moment: a command that may not wait
 /// would refuse.
 pub fn holder(path: &Path) -> Option<Holder> {
-    let mut file = File::open(path).ok()?;
+    let mut file = file::open(path).ok()?;
+    held_by(&file).map(|_| read_holder(&mut file))
+}
+
+/// The process that holds the lock of a file, as the kernel tells it.
+fn held_by(file: &File) -> Option<u32> {
     let inode = file.metadata().ok()?.ino().to_string();
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().any(|line| is_lock_of(line, &inode)).then(|| read_holder(&mut file))
+    fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| lock_of(line, &inode))
 }
 
 /// `1: FLOCK  ADVISORY  WRITE 706 00:1a:1234 0 EOF`, of `proc_locks(5)`. The device is left out:
 /// some filesystems tell another one here than in stat(2).
-fn is_lock_of(line: &str, inode: &str) -> bool {
+fn lock_of(line: &str, inode: &str) -> Option<u32> {
     let mut fields = line.split_ascii_whitespace();
     let is_held = fields.nth(1) == Some("FLOCK"); // a line of who waits has an arrow there
-    let place = fields.nth(3).and_then(|place| place.rsplit(':').next());
-    is_held && place == Some(inode)
+    let pid = fields.nth(2)?.parse().ok()?;
+    let place = fields.next()?.rsplit(':').next();
+    (is_held && place == Some(inode)).then_some(pid)
 }
 
 fn open(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o644)
-        .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default())
-        .open(path)
-        .map_err(|error| if is_stranger(path) { stranger(path) } else { cannot(path, &error) })
-}
-
-/// A link could lead anywhere: what is written must not go there.
-fn is_stranger(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| !found.is_file())
+    let mut options = file::options();
+    let opened = options.read(true).write(true).create(true).truncate(false).mode(0o644).open(path);
+    let is_stranger = || path.symlink_metadata().is_ok_and(|found| !found.is_file());
+    let file = match opened {
+        Ok(file) => file,
+        Err(_) if is_stranger() => return Err(stranger(path)),
+        Err(error) => return Err(cannot(path, &error)),
+    };
+    // A link could lead anywhere: what is written must not go there.
+    if file::is_alone(&file).map_err(|error| cannot(path, &error))? {
+        Ok(file)
+    } else {
+        Err(stranger(path))
+    }
 }
 
 fn stranger(path: &Path) -> Error {
-    Error::config(format!("{} is not a regular file, so it cannot be the lock", path.display()))
-        .hint("move it away: pools-manager writes this file itself")
+    Error::config(format!(
+        "{} is not a regular file of its own, so it cannot be the lock",
+        path.display()
+    ))
+    .hint("move it away: pools-manager writes this file itself")
 }
 
 fn cannot(path: &Path, error: &std::io::Error) -> Error {
@@ -139,8 +154,8 @@ fn write_holder(file: &mut File) -> std::io::Result<()> {
     file.write_all(b"\n")
 }
 
-/// The holder writes its name just after it has got the lock, so for a moment
-/// there may be an old one or none.
+/// The holder writes its name just after it has got the lock, so for a moment there may be an old
+/// one or none.
 fn read_holder(file: &mut File) -> Holder {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.take(4096).read_to_string(&mut text));

@@ -15,13 +15,15 @@ mod log;
 mod pin;
 mod resolved;
 mod running;
+mod settle;
 mod stop;
 
 pub use command::Command;
-pub use generation::{Generation, discover, forget_older};
+pub use generation::{Generation, discover, forget_older, remove_record};
 pub use installed::Installed;
 pub use launch::start;
 pub use log::Log;
 pub use resolved::{Children, Resolved};
 pub use running::{Running, look};
+pub use settle::settle;
 pub use stop::{discard, stop};

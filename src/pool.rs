@@ -4,8 +4,12 @@
 //! `pools-manager.toml`. Pools are read one by one and share nothing, so that
 //! one with a mistake does not stop the others.
 
+mod placeholders;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+pub use placeholders::user_name;
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -54,6 +58,10 @@ impl Pool {
 /// The name of a pool's configuration file.
 pub const FILE_NAME: &str = "pools-manager.toml";
 
+/// The most bytes of a pool's name: most filesystems take 255 for the name of a file, and the
+/// longest that is named after it is `NAME.state.json.bad-20260102T030405Z.1000`.
+const NAME_MAX: usize = 200;
+
 /// The names of all pools below the root, sorted.
 pub fn names(root: &Root) -> Result<Vec<String>> {
     let dir = root.pools_dir();
@@ -88,6 +96,13 @@ pub fn load(root: &Root, name: &str) -> Result<Pool> {
     // "www/" would be found too; but a pool's files are named after it.
     if Path::new(name).file_name() != Some(name.as_ref()) || !path.exists() {
         return Err(no_such_pool(root, name));
+    }
+    if name.len() > NAME_MAX {
+        let length = name.len();
+        return Err(Error::config(format!(
+            "the name of the pool \"{name}\" has {length} bytes, and {NAME_MAX} are the most"
+        ))
+        .hint("its files in pid/ are named after it: give it a shorter one"));
     }
     let settings = Settings::read(&path, root)?;
     let replica_count = count_replicas(&dir)?;

@@ -11,6 +11,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub use rustix::process::Signal;
+
+use crate::file;
 
 /// A process that stays the same one for as long as this exists.
 #[derive(Debug)]
@@ -64,6 +68,17 @@ impl Process {
         }
     }
 
+    /// Whether a signal has stopped it: it does nothing until another one continues it.
+    pub fn is_stopped(&self) -> bool {
+        stat_field(self.pid, 0).is_some_and(|state| state == "T")
+    }
+
+    /// Whether it belongs to whoever runs this: anybody can call himself what he likes.
+    fn is_ours(&self) -> bool {
+        let owner = fs::metadata(format!("/proc/{}", self.pid)).map(|owned| owned.uid());
+        owner.is_ok_and(|owner| owner == rustix::process::geteuid().as_raw())
+    }
+
     /// Whether it calls itself a php-fpm master: "php-fpm: master process (FILE)".
     pub fn is_php_fpm_master(&self) -> bool {
         self.title().starts_with(b"php-fpm: master process")
@@ -88,7 +103,7 @@ fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// The number in a pid file; None when there is no file or no number in it.
 pub fn read_pid_file(path: &Path) -> Option<i32> {
-    fs::read_to_string(path).ok()?.trim().parse().ok().filter(|&pid| pid > 0)
+    file::read(path).ok()?.trim().parse().ok().filter(|&pid| pid > 0)
 }
 
 /// Who holds a listening socket.
@@ -131,7 +146,8 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
     for process in all {
         // A child's parent is a holder too; the master's is init or a supervisor.
         let from_a_holder = parent(process.pid).is_some_and(|parent| pids.contains(&parent));
-        if !from_a_holder && process.is_php_fpm_master() {
+        // A child that was forked just now still calls itself a master.
+        if found.master.is_none() && !from_a_holder && process.is_php_fpm_master() {
             found.master = Some(process);
         } else {
             found.children.push(process);
@@ -144,6 +160,19 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
 pub fn children(of: &Process) -> io::Result<Vec<Process>> {
     let ours = all_pids()?.filter(|&pid| parent(pid) == Some(of.pid));
     Ok(ours.filter_map(|pid| Process::open(pid).ok()).collect())
+}
+
+/// Masters of ours that were started with this configuration, or whatever is about to become one.
+pub fn started_with(conf: &Path) -> io::Result<Vec<Process>> {
+    let conf = conf.as_os_str().as_bytes();
+    let argument = [b"\0--fpm-config\0", conf, b"\0"].concat();
+    let title = [b"php-fpm: master process (", conf, b")"].concat();
+    let tells = |process: &Process| {
+        let line = process.title();
+        line.starts_with(&title) || line.windows(argument.len()).any(|part| part == argument)
+    };
+    let all = all_pids()?.filter_map(|pid| Process::open(pid).ok());
+    Ok(all.filter(|process| tells(process) && process.is_ours() && process.is_alive()).collect())
 }
 
 /// The resident memory of a process in bytes.
@@ -168,15 +197,19 @@ fn holds(pid: i32, sockets: &[u64]) -> bool {
 }
 
 fn parent(pid: i32) -> Option<i32> {
+    stat_field(pid, 1)?.parse().ok()
+}
+
+/// A field of `proc_pid_stat(5)`, counted from the one behind the name.
+fn stat_field(pid: i32, nth: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything: what counts stands after the last one.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(nth)?.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixListener;
 
     fn this() -> i32 {
@@ -197,6 +230,40 @@ mod tests {
         let found = holders(&[inode]).unwrap();
         assert!(found.master.is_none());
         assert_eq!(found.children.len(), 1);
+    }
+
+    /// Children without a master that were forked just before it died: each of them has to go.
+    #[test]
+    fn of_several_that_call_themselves_masters_none_is_lost() {
+        use std::os::fd::{AsFd, AsRawFd};
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("a.sock")).unwrap();
+        let inode = fs::metadata(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap().ino();
+        let newborn = || {
+            // They hold the socket where php-fpm's children have it.
+            let socket = listener.as_fd().try_clone_to_owned().unwrap();
+            let exec = "exec -a 'php-fpm: master process (a.conf)' sleep 60";
+            let mut bash = std::process::Command::new("bash");
+            bash.args(["-c", exec]).stdin(socket).spawn().unwrap()
+        };
+        let mut children = [newborn(), newborn()];
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        let is_named = |child: &std::process::Child| {
+            let process = Process::open(i32::try_from(child.id()).unwrap()).unwrap();
+            process.is_php_fpm_master()
+        };
+        while !children.iter().all(is_named) {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(listener); // their parent holds nothing
+        let found = holders(&[inode]).unwrap();
+        assert!(found.master.is_some());
+        assert_eq!(found.children.len(), 1);
+        for child in &mut children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     #[tokio::test]

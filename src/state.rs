@@ -1,12 +1,14 @@
 //! The state file of a pool, `pid/POOL.state.json`: what cannot be read back from the system.
 //!
-//! What runs is asked of the kernel each time; only the history of rollouts has to be remembered.
-//! The file is written whole, fsynced, and renamed into place, by whoever holds the pool's lock. A
-//! file that makes no sense is set aside, never overwritten.
+//! What runs is asked of the kernel each time; only the history of rollouts, and which replicas the
+//! operator has stopped, has to be remembered. The file is written whole, fsynced, and renamed into
+//! place, by whoever holds the pool's lock. A file that makes no sense is set aside, never
+//! overwritten.
 
 mod entry;
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 pub use entry::{Entry, Outcome};
 
+use crate::crash;
 use crate::error::Error;
+use crate::file;
 use crate::lock::Lock;
 
 /// The version of the file's format that this program writes.
@@ -33,13 +37,16 @@ const BYTES_MAX: u64 = 8 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     version: u64,
+    /// The replicas that the operator has stopped, and not started again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stopped: BTreeSet<u32>,
     /// Its rollouts, the newest last.
     pub history: Vec<Entry>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { version: VERSION, history: Vec::new() }
+        Self { version: VERSION, stopped: BTreeSet::new(), history: Vec::new() }
     }
 }
 
@@ -101,6 +108,18 @@ impl State {
         Self::parse(&bytes)
     }
 
+    /// Adds a rollout, and forgets the oldest ones.
+    pub fn add(&mut self, entry: Entry) {
+        self.history.push(entry);
+        let surplus = self.history.len().saturating_sub(ENTRIES_MAX);
+        self.history.drain(..surplus);
+    }
+
+    /// Forgets the newest rollout, if it is this one.
+    pub fn take_back(&mut self, entry: &Entry) {
+        self.history.pop_if(|newest| newest == entry);
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, Trouble> {
         let bad = |error: serde_json::Error| Trouble::Bad(error.to_string());
         match serde_json::from_slice(bytes).map_err(bad)? {
@@ -110,16 +129,18 @@ impl State {
         }
     }
 
-    /// Writes the file: a reader finds the old one or the new one, also after a crash.
+    /// Writes the file: a reader finds the old one or the new one, also after a crash of the
+    /// machine. Which of them is not waited for: a rollout writes twice, and each wait takes 2 ms.
     fn write(&self, path: &Path) -> io::Result<()> {
         let fresh = with_suffix(path, ".new");
-        remove(&fresh)?;
-        let written = self.write_new(&fresh).and_then(|()| fs::rename(&fresh, path));
+        file::remove(&fresh)?;
+        let written = self.write_new(&fresh);
+        crash::point("the history written, not in its place");
+        let written = written.and_then(|()| fs::rename(&fresh, path));
         if written.is_err() {
-            let _ = remove(&fresh);
+            let _ = file::remove(&fresh);
         }
-        written?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        written
     }
 
     fn write_new(&self, fresh: &Path) -> io::Result<()> {
@@ -132,37 +153,29 @@ impl State {
     }
 }
 
-/// Adds a rollout to the history of the pool whose lock is held. The rollout is done whatever
-/// comes of this: what goes wrong is returned as warnings.
-pub fn remember(_held: &Lock, path: &Path, entry: Entry) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let mut state = match State::read(path) {
-        Ok(state) => state,
-        Err(Trouble::Bad(why)) => match set_aside(path) {
-            Ok(aside) => {
-                let (path, aside) = (path.display(), aside.display());
-                warnings.push(format!("{path} is no state file ({why}): it is now {aside}"));
-                State::default()
-            }
-            Err(error) => {
-                return vec![format!(
-                    "no history is written: {} is no state file ({why}), and cannot be set aside: {error}",
-                    path.display()
-                )];
-            }
-        },
-        Err(trouble) => {
-            let message = trouble.into_error(path).message;
-            return vec![format!("no history is written: {message}")];
+/// Changes what is remembered of the pool whose lock is held, and says what the operator should know
+/// of it; or why nothing is remembered. Nothing is written where nothing has changed.
+pub fn change(
+    _held: &Lock,
+    path: &Path,
+    change: impl FnOnce(&mut State),
+) -> Result<Option<String>, String> {
+    let (before, warning) = match State::read(path) {
+        Ok(state) => (state, None),
+        Err(Trouble::Bad(why)) => {
+            let what = format!("{} is no state file ({why})", path.display());
+            let aside = set_aside(path)
+                .map_err(|error| format!("{what}, and cannot be set aside: {error}"))?;
+            (State::default(), Some(format!("{what}: it is now {}", aside.display())))
         }
+        Err(trouble) => return Err(trouble.into_error(path).message),
     };
-    state.history.push(entry);
-    let surplus = state.history.len().saturating_sub(ENTRIES_MAX);
-    state.history.drain(..surplus);
-    if let Err(error) = state.write(path) {
-        warnings.push(format!("no history is written: {}: {error}", path.display()));
+    let mut after = before.clone();
+    change(&mut after);
+    if after != before {
+        after.write(path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    warnings
+    Ok(warning)
 }
 
 /// Renames what stands in the place of the state file, so that nothing of it is lost.
@@ -182,13 +195,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::Pinned;
 use crate::rollout::{Ask, Observed, observe};
+use crate::state::State;
 
 /// How long a replica has to answer a ping: one that is busy answers late.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +50,8 @@ pub struct ReplicaStatus {
     pub pid: Option<i32>,
     /// How many generations of it run: more than one after a crash.
     pub running: usize,
+    /// Whether the operator has stopped it, as far as that is remembered.
+    pub stopped: bool,
 }
 
 /// Looks at a pool, and pings those of its replicas that are in `wanted`.
@@ -64,9 +67,11 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
         None
     });
     let seen = observe(pool, async { Ok(members) }, Ask::default()).await?;
+    let stopped = State::read(&pool.state_file()).map(|state| state.stopped).unwrap_or_default();
     let mut replicas = Vec::new();
     for observed in seen.replicas.iter().filter(|observed| wanted.contains(&observed.number)) {
-        replicas.push(replica_status(pool, observed, shown.as_ref()).await);
+        let stopped = stopped.contains(&observed.number);
+        replicas.push(replica_status(pool, observed, shown.as_ref(), stopped).await);
     }
     let releases: Vec<&str> =
         replicas.iter().filter(|it| it.running > 0).map(|it| it.current.as_str()).collect();
@@ -78,7 +83,12 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems })
 }
 
-async fn replica_status(pool: &Pool, observed: &Observed, shown: Option<&Shown>) -> ReplicaStatus {
+async fn replica_status(
+    pool: &Pool,
+    observed: &Observed,
+    shown: Option<&Shown>,
+    stopped: bool,
+) -> ReplicaStatus {
     let published = observed.current().filter(|_| observed.published.is_some());
     let ping = match published {
         Some(running) => ping(running).await,
@@ -104,6 +114,7 @@ async fn replica_status(pool: &Pool, observed: &Observed, shown: Option<&Shown>)
         generation: observed.published,
         pid: published.and_then(|running| Some(running.master.as_ref()?.pid())),
         running: observed.running.len(),
+        stopped,
     }
 }
 

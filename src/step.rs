@@ -47,6 +47,8 @@ pub enum Step {
     WarmUp(Id),
     /// Point the replica's public name at a generation.
     Publish(Id),
+    /// Watch a new generation that serves, before others follow it.
+    Watch(Id),
     /// Tell the balancer to send the replica requests again.
     Enable {
         /// Which one.
@@ -66,6 +68,7 @@ impl fmt::Display for Step {
             Self::AwaitReady(id) => write!(f, "await that {id} is ready"),
             Self::WarmUp(id) => write!(f, "warm up {id}"),
             Self::Publish(id) => write!(f, "publish {id}"),
+            Self::Watch(id) => write!(f, "watch {id}"),
             Self::Enable { replica } => write!(f, "enable replica {replica}"),
         }
     }
@@ -101,6 +104,8 @@ pub enum Title {
     Starting(u32),
     /// Put back into the balancer.
     Activating(u32),
+    /// See whether a new generation proves itself.
+    Watching(u32),
     /// Publish all new generations at once.
     Switching,
 }
@@ -112,7 +117,8 @@ impl Title {
             Self::Deactivating(replica)
             | Self::Stopping(replica)
             | Self::Starting(replica)
-            | Self::Activating(replica) => Some(*replica),
+            | Self::Activating(replica)
+            | Self::Watching(replica) => Some(*replica),
             Self::Switching => None,
         }
     }
@@ -125,6 +131,7 @@ impl fmt::Display for Title {
             Self::Stopping(n) => write!(f, "Stopping replica {n}"),
             Self::Starting(n) => write!(f, "Starting replica {n}"),
             Self::Activating(n) => write!(f, "Activating the load balancer for replica {n}"),
+            Self::Watching(n) => write!(f, "Watching replica {n}"),
             Self::Switching => write!(f, "Switching all names to the new generations"),
         }
     }

@@ -17,6 +17,8 @@ mod write;
 mod xml;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 use super::Member;

@@ -1,6 +1,7 @@
 //! A directory in which files and sockets are made: `pid/`, and that of the sockets.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfs, access, statvfs};
@@ -46,7 +47,20 @@ pub(super) fn check(dir: &Path) -> Vec<Finding> {
             "it has to be there (mkdir), and to be writable for you (chown)",
         )];
     }
-    statvfs(dir).map(|space| scarce(dir, &space)).unwrap_or_default()
+    let scarce = statvfs(dir).map(|space| scarce(dir, &space)).unwrap_or_default();
+    scarce.into_iter().chain(open_to_all(dir)).collect()
+}
+
+/// With a sticky bit too: names that are still free could be taken by anybody.
+fn open_to_all(dir: &Path) -> Option<Finding> {
+    let mode = fs::metadata(dir).ok()?.mode();
+    (mode & 0o002 != 0).then(|| {
+        let shown = dir.display();
+        Finding::warning(
+            format!("anybody can write to {shown}, and put files and links of his own there"),
+            format!("chmod o-w {shown}"),
+        )
+    })
 }
 
 /// Filesystems that have no fixed number of inodes say 0 of 0.

@@ -76,6 +76,8 @@ pub enum Topic {
     Balancer,
     /// `monitor_url`.
     Monitor,
+    /// The programs that a rollout calls.
+    Hooks,
     /// What runs.
     Replicas,
 }
@@ -90,6 +92,7 @@ impl fmt::Display for Topic {
             Self::Sockets => "Sockets",
             Self::Balancer => "Balancer",
             Self::Monitor => "Monitor",
+            Self::Hooks => "Hooks",
             Self::Replicas => "Replicas",
         })
     }

@@ -15,7 +15,10 @@ pub(super) fn current(pool: &Pool) -> Option<(Result<Release>, Result<()>)> {
     let (symlink, current_dir) = pool.settings.php.pinning.as_ref()?;
     let mount_point = release::check_mount_point(current_dir);
     let release = Release::resolve(symlink).and_then(|release| match &mount_point {
-        Ok(()) => release.check_is_not(current_dir, symlink).map(|()| release),
+        Ok(()) => {
+            release.check_is_not(current_dir, symlink)?;
+            release.check(current_dir).map(|()| release)
+        }
         Err(_) => Ok(release),
     });
     Some((release, mount_point))

@@ -1,4 +1,4 @@
-//! `start`, `stop`, `restart`
+//! `start`, `stop`, `restart`, `repair`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +46,19 @@ pub(super) struct RestartArgs {
     options: Options,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = SCOPE)]
+pub(super) struct RepairArgs {
+    #[command(subcommand)]
+    scope: Option<Scope>,
+    #[command(flatten)]
+    care: Care,
+    #[command(flatten)]
+    patience: Patience,
+}
+
 /// The options of every command that changes a pool.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Default, Clone, clap::Args)]
 struct Care {
     /// Only say what would be done
     #[arg(long, global = true)]
@@ -67,7 +78,7 @@ struct Patience {
 }
 
 /// The options of those that roll out.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Options {
     #[command(flatten)]
     care: Care,
@@ -77,25 +88,45 @@ pub(super) struct Options {
     /// once [default: strategy of the pool]
     #[arg(long, global = true)]
     strategy: Option<Strategy>,
+    /// Renew one replica first, and watch it for so long before the others follow: 30s, 5m
+    #[arg(long, value_name = "TIME", global = true, value_parser = some_time)]
+    canary: Option<Duration>,
+}
+
+/// A time as the settings have it, such as 30s.
+fn some_time(text: &str) -> std::result::Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() && time <= Duration::from_secs(A_YEAR) => Ok(time),
+        _ => {
+            Err("it has to be a time like 30s or 5m, more than 0 and of a year at most".to_owned())
+        }
+    }
 }
 
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let options = Options { care: self.care, patience: Patience::default(), strategy: None };
-        change(self.scope, &options, Wanted::Running, root, json).await
+        let options = Options { care: self.care, ..Options::default() };
+        change(self.scope, &options, Wanted::Running, Target::Current, root, json).await
     }
 }
 
 impl StopArgs {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let options = Options { care: self.care, patience: self.patience, strategy: None };
-        change(self.scope, &options, Wanted::Stopped, root, json).await
+        let options = Options { care: self.care, patience: self.patience, ..Options::default() };
+        change(self.scope, &options, Wanted::Stopped, Target::Current, root, json).await
     }
 }
 
 impl RestartArgs {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        change(self.scope, &self.options, Wanted::Renewed, root, json).await
+        change(self.scope, &self.options, Wanted::Renewed, Target::Current, root, json).await
+    }
+}
+
+impl RepairArgs {
+    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+        let options = Options { care: self.care, patience: self.patience, ..Options::default() };
+        change(self.scope, &options, Wanted::Repaired, Target::Kept, root, json).await
     }
 }
 
@@ -103,11 +134,12 @@ async fn change(
     scope: Option<Scope>,
     options: &Options,
     state: Wanted,
+    target: Target,
     root: &Root,
     json: bool,
 ) -> Result<()> {
     let request = |Selected { pool, replicas }| {
-        let request = options.request(&pool, replicas, state, Target::Current);
+        let request = options.request(&pool, replicas, state, target.clone());
         (pool, request)
     };
     let selected = scope.unwrap_or(Scope::All).select_all(root)?;
@@ -125,7 +157,7 @@ impl Options {
     ) -> Request {
         let strategy = self.strategy.unwrap_or(pool.settings.strategy());
         Request {
-            goal: Goal { state, replicas, strategy },
+            goal: Goal { state, replicas, strategy, canary: self.canary },
             target,
             drain_timeout: self.patience.timeout.map(Duration::from_secs),
             dry_run: self.care.dry_run,

@@ -20,6 +20,10 @@ impl<'a> File<'a> {
             Error::config(format!("cannot read {}: {error}", path.display()))
                 .hint("it must be a file that you may read")
         })?;
+        Self::of(path, bytes)
+    }
+
+    pub(super) fn of(path: &'a Path, bytes: Vec<u8>) -> Result<Self> {
         String::from_utf8(bytes).map(|text| Self { path, text }).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let file = Self { path, text: String::from_utf8_lossy(error.as_bytes()).into_owned() };
@@ -32,6 +36,8 @@ impl<'a> File<'a> {
             let at = error.span().unwrap_or(0..0);
             let line = self.text.lines().nth(self.line(&at) - 1).unwrap_or_default().trim();
             let (message, hint) = in_our_words(error.message(), line);
+            let is_cut_off = at.start >= self.text.trim_end().len();
+            let hint = if is_cut_off { "the file ends before that: complete it" } else { &hint };
             self.error(&at, &message).hint(hint)
         })
     }
@@ -44,7 +50,8 @@ impl<'a> File<'a> {
 
     fn line(&self, at: &Range<usize>) -> usize {
         let before = self.text.get(..at.start).unwrap_or(&self.text);
-        before.matches('\n').count() + 1
+        // What is missing at the end of the file is missing behind its last line.
+        (before.matches('\n').count() + 1).min(self.text.lines().count().max(1))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What one `pools-manager.toml` says.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use toml::Spanned;
 
 use super::file::File;
 use super::gateway::Gateway;
-use super::values;
+use super::{Hooks, values};
 use crate::error::Result;
 use crate::root::Root;
 
@@ -25,6 +26,8 @@ pub struct Settings {
     pub gateway: Option<Gateway>,
     /// How a rollout goes.
     pub rollout: Rollout,
+    /// What it calls.
+    pub hooks: Hooks,
 }
 
 /// `[php]`
@@ -62,9 +65,10 @@ impl Apache {
 
     fn check(&self, file: &File<'_>) -> Result<()> {
         let urls = self.member_urls();
-        let twice = urls.iter().enumerate().find(|(n, url)| urls[..*n].contains(url));
+        let mut seen = HashSet::new();
+        let twice = urls.iter().find(|url| !seen.insert(*url));
         let message = match twice {
-            Some((_, url)) => format!("member_urls names {url} twice"),
+            Some(url) => format!("member_urls names {url} twice"),
             None if urls.is_empty() => "member_urls is empty".to_owned(),
             None => return Ok(()),
         };
@@ -130,6 +134,8 @@ struct RawFile {
     gateway: Option<Spanned<Gateway>>,
     #[serde(default)]
     rollout: Rollout,
+    #[serde(default)]
+    hooks: Hooks,
 }
 
 #[derive(Deserialize)]
@@ -148,7 +154,10 @@ struct RawPhp {
 impl Settings {
     /// Reads a `pools-manager.toml`.
     pub fn read(path: &Path, root: &Root) -> Result<Self> {
-        let file = File::read(path)?;
+        Self::of(&File::read(path)?, root)
+    }
+
+    pub(super) fn of(file: &File<'_>, root: &Root) -> Result<Self> {
         let raw: RawFile = file.parse()?;
         let php = raw.php.ok_or_else(|| {
             file.error(&(0..0), "there is no table [php]")
@@ -169,7 +178,7 @@ impl Settings {
         };
         let monitor_url = Some(php.monitor_url).filter(|url| !url.is_empty());
         if let Some(apache) = &raw.apache {
-            apache.check(&file)?;
+            apache.check(file)?;
         }
         if let Some(gateway) = &raw.gateway {
             if raw.apache.is_some() {
@@ -188,7 +197,8 @@ impl Settings {
         }
         let php = Php { pinning, command: php.php_fpm_cmd, monitor_url };
         let gateway = raw.gateway.map(Spanned::into_inner);
-        Ok(Self { php, apache: raw.apache, gateway, rollout: raw.rollout })
+        let RawFile { apache, rollout, hooks, .. } = raw;
+        Ok(Self { php, apache, gateway, rollout, hooks })
     }
 
     /// A member for each replica, and a replica for each member.

@@ -38,6 +38,15 @@ impl Visitor<'_> for Time {
     }
 }
 
+/// A program and its arguments.
+pub(super) fn command<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let words = Vec::<String>::deserialize(from)?;
+    match words.first() {
+        Some(program) if !program.is_empty() => Ok(words),
+        _ => Err(Error::custom("it names no program")),
+    }
+}
+
 pub(super) fn page_url<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     match http::page(&text) {

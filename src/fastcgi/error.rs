@@ -34,7 +34,7 @@ pub enum FastCgiError {
         source: io::Error,
     },
     /// No whole answer in time. Also what a full backlog or a halt of both sides ends with.
-    #[error("no answer from {address} within {}", humantime::format_duration(*.after))]
+    #[error("no answer from {address} within {}", rounded(*.after))]
     TimedOut {
         /// Who was asked.
         address: Address,
@@ -75,6 +75,12 @@ pub enum FastCgiError {
         /// The beginning of the answer's body.
         body: String,
     },
+}
+
+/// What is left of a deadline has nanoseconds that tell nobody anything.
+fn rounded(time: Duration) -> humantime::FormattedDuration {
+    let millis = time.as_nanos().div_ceil(1_000_000);
+    humantime::format_duration(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
 
 impl FastCgiError {

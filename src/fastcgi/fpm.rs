@@ -1,5 +1,8 @@
 //! The two pages that php-fpm answers by itself: `ping.path` and `pm.status_path`.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::path::Path;
 use std::time::Duration;
 

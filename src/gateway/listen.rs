@@ -18,6 +18,7 @@ use super::client::Ends;
 use super::worker::Workers;
 use crate::config::{Global, Listen};
 use crate::error::{Error, Result};
+use crate::file;
 use crate::socket::{self, Name};
 
 /// How many connections may wait in the kernel; it takes `net.core.somaxconn` at most.
@@ -117,7 +118,7 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match socket::read_name(path)? {
         Name::Absent => {}
-        Name::Socket if !socket::is_listening(path) => socket::remove(path)?,
+        Name::Socket if !socket::is_listening(path) => file::remove(path)?,
         Name::Socket => return Err(Errno::ADDRINUSE.into()),
         Name::Link(_) | Name::Stranger => return Err(Errno::EXIST.into()),
     }

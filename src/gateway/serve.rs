@@ -19,9 +19,9 @@ use super::sync::sync;
 use super::worker::Workers;
 use crate::config::{Global, Listen};
 use crate::error::{Error, Exit, Result};
+use crate::file;
 use crate::pool::Pool;
 use crate::root::Root;
-use crate::socket;
 
 /// The least time between two looks at a pool whose replicas cannot be connected to.
 const DOUBT: Duration = Duration::from_millis(100);
@@ -138,7 +138,7 @@ fn remove_sockets(global: &Global) {
         Listen::Tcp(_) => None,
     });
     for path in own.chain([&global.control]) {
-        let _ = socket::remove(path);
+        let _ = file::remove(path);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::pool::Pool;
+use crate::pool::{Pool, user_name};
 
 /// The program and its arguments before `--fpm-config FILE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,20 +23,13 @@ impl Command {
     }
 
     fn read(pool: &Pool) -> Result<Self> {
-        let root = pool.root.path().to_str().ok_or_else(|| {
-            Error::config(format!("the root {} is not UTF-8", pool.root.path().display()))
-                .hint("php-fpm is told its path as text: move the root to another path")
-        })?;
         let configured = &pool.settings.php.command;
         if configured.is_empty() {
-            let args = vec!["-p".to_owned(), root.to_owned()];
+            let args = vec!["-p".to_owned(), pool.root_as_text()?.to_owned()];
             return Ok(Self { program: newest()?, args });
         }
-        let user = user_name();
-        let words = configured
-            .iter()
-            .map(|word| word.replace("%CURRENT_DIR%", root).replace("%CURRENT_USER%", &user));
-        let mut words = without_sudo(words.collect(), &user)?.into_iter();
+        let words = pool.fill_in(configured)?;
+        let mut words = without_sudo(words, &user_name())?.into_iter();
         let program = words.next().filter(|program| !program.is_empty()).ok_or_else(no_program)?;
         let args: Vec<String> = words.collect();
         if let Some(word) = args.iter().find(|arg| ["-F", "--nodaemonize"].contains(&arg.as_str()))
@@ -69,14 +62,6 @@ fn without_sudo(words: Vec<String>, user: &str) -> Result<Vec<String>> {
         }
     }
     Ok(rest.collect())
-}
-
-fn user_name() -> String {
-    let uid = nix::unistd::Uid::effective();
-    match nix::unistd::User::from_uid(uid) {
-        Ok(Some(user)) => user.name,
-        _ => uid.to_string(),
-    }
 }
 
 /// Debian calls its programs php-fpm8.2, and so on; others php-fpm.

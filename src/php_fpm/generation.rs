@@ -1,12 +1,15 @@
 //! A generation's names on disk, and the file that makes php-fpm one.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Children, Resolved};
+use crate::crash;
 use crate::error::{Error, Result};
+use crate::file;
 use crate::pool::Pool;
 use crate::release::Release;
 use crate::socket;
@@ -106,23 +109,37 @@ impl Generation {
 
     /// Gives an adopted master a private name, a hard link to its socket, so
     /// that it can still be reached when the public name has moved on.
-    pub fn keep_reachable(&mut self) -> std::io::Result<()> {
+    pub fn keep_reachable(&mut self) -> io::Result<()> {
         if self.number == 0 && self.socket == self.public {
             let private = private_name(&self.public, 0);
-            socket::remove(&private)?;
+            file::remove(&private)?;
             fs::hard_link(&self.public, &private)?;
             self.socket = private;
+            crash::point("linked, its public name still a socket");
         }
         Ok(())
     }
 
+    /// The private name that an adopted master of the same replica has, or has had.
+    pub fn private_name_of_adopted(&self) -> PathBuf {
+        private_name(&self.public, 0)
+    }
+
     /// Whether the replica's public name leads to it.
-    pub fn is_published(&self) -> std::io::Result<bool> {
+    pub fn is_published(&self) -> io::Result<bool> {
         Ok(match socket::read_name(&self.public)? {
             socket::Name::Link(target) => target == self.socket,
             socket::Name::Socket => self.number == 0,
             _ => false,
         })
+    }
+
+    /// Whether it was the last one that the replica's public name led to, before that was lent or
+    /// removed. The pid file's name tells, which moves with a publication only; without one, nothing.
+    pub fn has_been_published(&self) -> bool {
+        let to = socket::Name::Link(self.pid_file.clone());
+        let named = self.public_pid.as_ref().and_then(|name| socket::read_name(name).ok());
+        self.number == 0 || named == Some(to)
     }
 
     /// Whether the file that starts it can be written in php-fpm's format.
@@ -140,11 +157,10 @@ impl Generation {
     ) -> Result<PathBuf> {
         let path = conf_path(pool, self.replica, self.number);
         let text = self.file_text(pool, resolved, control_timeout)?;
-        if let Err(error) = fs::write(&path, text) {
-            let _ = socket::remove(&path); // half a record is none
-            return Err(Error::failed(format!("cannot write {}: {error}", path.display())));
+        match file::write_new(&path, &text) {
+            Ok(()) => Ok(path),
+            Err(error) => Err(Error::failed(format!("cannot write {}: {error}", path.display()))),
         }
-        Ok(path)
     }
 
     fn file_text(
@@ -183,24 +199,39 @@ impl Generation {
         ))
     }
 
+    /// All names that it is going to need, those included that its files have while they are made.
+    pub fn names(&self, pool: &Pool) -> Vec<PathBuf> {
+        let conf = conf_path(pool, self.replica, self.number);
+        let moved = [Some(&self.public), self.public_pid.as_ref()];
+        let fresh = moved.into_iter().flatten().map(|name| socket::unfinished(name));
+        [conf, self.pid_file.clone(), self.socket.clone()].into_iter().chain(fresh).collect()
+    }
+
     /// Removes what a generation that has ended may have left behind.
-    pub fn remove_leftovers(&self) -> std::io::Result<()> {
+    pub fn remove_leftovers(&self) -> io::Result<()> {
+        let remove = |path: &Path| {
+            let which = |error: io::Error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            };
+            file::remove(path).map_err(which)
+        };
         if self.socket != self.public {
-            socket::remove(&self.socket)?;
+            remove(&self.socket)?;
         }
+        crash::point("its socket removed, its pid file still there");
         if self.number == 0 {
             // Its pid file has the public name, which a newer generation may have by now.
             return match socket::read_name(&self.pid_file)? {
                 socket::Name::Link(_) => Ok(()),
-                _ => socket::remove(&self.pid_file),
+                _ => remove(&self.pid_file),
             };
         }
         if let Some(public) = &self.public_pid
             && socket::read_name(public)? == socket::Name::Link(self.pid_file.clone())
         {
-            socket::remove(public)?;
+            remove(public)?;
         }
-        socket::remove(&self.pid_file)
+        remove(&self.pid_file)
     }
 }
 
@@ -219,7 +250,7 @@ pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
     let dir = pool.root.pid_dir();
     let entries = fs::read_dir(&dir).map_err(|error| {
         Error::config(format!("cannot read {}: {error}", dir.display())).hint(match error.kind() {
-            std::io::ErrorKind::NotFound => format!("mkdir {}", dir.display()),
+            io::ErrorKind::NotFound => format!("mkdir {}", dir.display()),
             _ => "it has to be a directory that you may read".to_owned(),
         })
     })?;
@@ -244,22 +275,32 @@ pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
 pub fn forget_older(pool: &Pool, newest: &Generation) -> Result<()> {
     for old in discover(pool)? {
         if old.replica == newest.replica && old.number < newest.number {
-            let path = conf_path(pool, old.replica, old.number);
-            socket::remove(&path).map_err(|error| {
-                Error::failed(format!("cannot remove {}: {error}", path.display()))
-            })?;
+            remove_record(pool, &old)?;
         }
     }
     Ok(())
 }
 
+/// Removes the record of a generation that has ended.
+pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
+    let path = conf_path(pool, ended.replica, ended.number);
+    file::remove(&path)
+        .map_err(|error| Error::failed(format!("cannot remove {}: {error}", path.display())))?;
+    crash::point("a record removed");
+    Ok(())
+}
+
 fn read_record(path: &Path) -> Option<Generation> {
-    let text = fs::read_to_string(path).ok()?;
+    record(&file::read(path).ok()?)
+}
+
+fn record(text: &str) -> Option<Generation> {
     let line = text.lines().find_map(|line| line.strip_prefix(RECORD))?;
     serde_json::from_str(line).ok()
 }
 
-fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
+/// The file that starts a generation, and records it.
+pub(super) fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
     pool.root.pid_dir().join(format!("{}.{replica}.g{number}.conf", pool.name))
 }
 
@@ -301,6 +342,9 @@ pub(super) fn quoted(path: &Path) -> Result<String> {
         .hint("use paths without quotes, $, backslashes, line ends, *, ? and [")),
     }
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use super::complaints::complaints;
 use super::pin::pin;
 use super::resolved::{in_memory, read_all};
 use super::{Command, Generation};
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 
@@ -38,7 +39,10 @@ pub async fn start(
         .kill_on_drop(true);
     pin(&mut launch, pool, generation.release.as_ref())?;
     let status = match launch.spawn() {
-        Ok(mut child) => tokio::time::timeout(timeout, child.wait()).await,
+        Ok(mut child) => {
+            crash::point("launched, not up");
+            tokio::time::timeout(timeout, child.wait()).await
+        }
         Err(error) => Ok(Err(error)),
     };
     verdict(command, generation, status, timeout, &String::from_utf8_lossy(&read_all(&mut said)))

@@ -1,7 +1,7 @@
 //! What php-fpm has written into its log since a generation was started.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use crate::process::Process;
@@ -11,11 +11,16 @@ const TAIL: u64 = 16 * 1024;
 /// How many of its lines are shown.
 const LINES: usize = 10;
 
+/// How much of a log is looked through at once, in bytes.
+const LOOK: u64 = 1 << 20;
+
 /// A place in a log file.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
     from: u64,
+    /// How far it has been looked through.
+    seen: u64,
 }
 
 impl Log {
@@ -23,26 +28,80 @@ impl Log {
     pub fn of(master: &Process) -> Option<Self> {
         let path = fs::read_link(format!("/proc/{}/fd/2", master.pid())).ok()?;
         let metadata = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
-        Some(Self { path, from: metadata.len() })
+        Some(Self { path, from: metadata.len(), seen: metadata.len() })
     }
 
     /// Its last lines since then, indented; empty when there are none. That
     /// php-fpm starts and ends is no news.
     pub fn tail(&self) -> String {
-        let text = self.read().unwrap_or_default();
+        let text = self.end().unwrap_or_default();
         let lines: Vec<&str> = text.lines().filter(|line| !line.contains("] NOTICE: ")).collect();
         let last = &lines[lines.len().saturating_sub(LINES)..];
         last.iter().flat_map(|line| ["    ", line, "\n"]).collect::<String>().trim_end().to_owned()
     }
 
-    fn read(&self) -> std::io::Result<String> {
-        let mut file = File::open(&self.path)?;
-        let length = file.metadata()?.len();
-        // Shorter than it was: it has been rotated.
-        let from = if length < self.from { 0 } else { self.from };
-        file.seek(SeekFrom::Start(from.max(length.saturating_sub(TAIL))))?;
+    /// How a child of the php-fpm pool has crashed since this was asked last, in php-fpm's words.
+    pub fn crash(&mut self, section: &str) -> Option<String> {
+        let (mut file, length) = self.open().ok()?;
+        let from = since(self.seen, length);
+        file.seek(SeekFrom::Start(from)).ok()?;
+        let mut bytes = Vec::new();
+        file.take(LOOK).read_to_end(&mut bytes).ok()?;
+        // The last line may not be whole yet.
+        let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => at + 1,
+            None if bytes.len() as u64 == LOOK => bytes.len(),
+            None => 0,
+        };
+        self.seen = from + whole as u64;
+        let text = String::from_utf8_lossy(&bytes[..whole]);
+        text.lines().find_map(|line| crash(line, section)).map(str::to_owned)
+    }
+
+    fn end(&self) -> io::Result<String> {
+        let (mut file, length) = self.open()?;
+        file.seek(SeekFrom::Start(since(self.from, length).max(length.saturating_sub(TAIL))))?;
         let mut bytes = Vec::new();
         file.take(TAIL).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn open(&self) -> io::Result<(File, u64)> {
+        let file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    }
+}
+
+/// A log that is shorter than it was has been rotated.
+fn since(place: u64, length: u64) -> u64 {
+    if length < place { 0 } else { place }
+}
+
+/// `[20-Nov-2026 07:28:01] WARNING: [pool www1] child 7 exited on signal 11 (SIGSEGV) after 0.1
+/// seconds from start`. A child may write what it likes, but with other words before it; and TERM is
+/// what `request_terminate_timeout` ends it with.
+fn crash<'a>(line: &'a str, section: &str) -> Option<&'a str> {
+    let (_, said) = line.split_once(&format!("] WARNING: [pool {section}] "))?;
+    let (pid, how) = said.strip_prefix("child ")?.split_once(" exited on signal ")?;
+    (pid.parse::<u32>().is_ok() && !how.contains("(SIGTERM)")).then_some(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_crash_is_one() {
+        let line = |said: &str| format!("[20-Nov-2026 07:28:01] WARNING: [pool www1] {said}");
+        let segv = "child 7 exited on signal 11 (SIGSEGV) after 0.1 seconds from start";
+        assert_eq!(crash(&line(segv), "www1"), Some(segv));
+        assert_eq!(crash(&line(segv), "www"), None);
+        let told = [
+            "child 7 exited on signal 15 (SIGTERM) after 0.1 seconds from start",
+            "child 7 exited with code 1 after 0.1 seconds from start",
+            "child 7 said into stderr: \"child 8 exited on signal 11 (SIGSEGV)\"",
+        ];
+        assert!(told.iter().all(|said| crash(&line(said), "www1").is_none()));
     }
 }

@@ -281,6 +281,9 @@ fn start_servers<'a>(find: &impl Fn(&str, &str) -> Option<&'a str>, section: &st
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

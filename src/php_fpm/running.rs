@@ -59,7 +59,8 @@ fn listeners(generation: &Generation, table: &Table) -> Result<Vec<u64>> {
 }
 
 /// Who holds these sockets: the master at least, where its pid file is right.
-/// None when there are none, or when they have gone while we looked.
+/// None when there are none, or when they have gone while we looked; also where a program that is
+/// not php-fpm has taken the name of a generation, or has outlived it: that must not be signalled.
 fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> {
     let by_file = process::read_pid_file(&generation.pid_file)
         .and_then(|pid| Process::open(pid).ok())
@@ -76,8 +77,9 @@ fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> 
             .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
         if !holders.is_empty() {
             return match generation.number {
-                0 if holders.are_strangers() => Err(other_program(generation, &holders)),
-                _ => Ok(Some(holders)),
+                _ if !holders.are_strangers() => Ok(Some(holders)),
+                0 => Err(other_program(generation, &holders)),
+                _ => Ok(None),
             };
         }
         if Instant::now() >= deadline {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::running::Running;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::process::{self, Process, Signal};
 use crate::socket::Table;
@@ -11,7 +12,7 @@ use crate::socket::Table;
 /// has been killed. It takes about 10 ms.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Ends a generation. Idle, it is asked to QUIT; where the drain deadline has
+/// Ends a generation, and leaves its files. Idle, it is asked to QUIT; where the drain deadline has
 /// passed, TERM cuts what still runs. What does not leave then is killed.
 pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()> {
     let signal = if idle { Signal::QUIT } else { Signal::TERM };
@@ -24,14 +25,16 @@ pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()
     // A master that had to be killed leaves its children.
     let rest = holders(running)?;
     end(&rest, signal, timeout).await?;
+    crash::point("ended, its files still there");
+    Ok(())
+}
+
+/// Ends a generation that has served nobody, and removes what it leaves.
+pub async fn discard(running: &Running) -> Result<()> {
+    stop(running, false, Duration::ZERO).await?;
     running.generation.remove_leftovers().map_err(|error| {
         Error::failed(format!("cannot remove what {} left: {error}", running.generation))
     })
-}
-
-/// Ends a generation that has served nobody.
-pub async fn discard(running: &Running) -> Result<()> {
-    stop(running, false, Duration::ZERO).await
 }
 
 /// A master that listens on the public name would unlink it when it exits,
@@ -40,8 +43,10 @@ pub async fn discard(running: &Running) -> Result<()> {
 async fn end_adopted(master: &Process, signal: Signal, timeout: Duration) -> Result<()> {
     let fail = |error: std::io::Error| Error::failed(format!("pid {}: {error}", master.pid()));
     master.signal(Signal::STOP).map_err(fail)?;
+    crash::point("halted");
     let children = process::children(master).map_err(fail)?;
     let ended = end(&children, signal, timeout).await;
+    crash::point("halted, its children gone");
     master.signal(Signal::KILL).map_err(fail)?;
     master.wait(GRACE).await.map_err(fail)?;
     ended
@@ -57,11 +62,15 @@ fn holders(running: &Running) -> Result<Vec<Process>> {
     Ok(found.master.into_iter().chain(found.children).collect())
 }
 
-/// Signals them all, waits for all, and kills those that are still there.
+/// Signals them all, waits for all, and kills those that are still there. Whom somebody has halted
+/// gets the signal only when he goes on.
 async fn end(processes: &[Process], signal: Signal, timeout: Duration) -> Result<()> {
     let fail = |process: &Process, error| Error::failed(format!("pid {}: {error}", process.pid()));
     for process in processes {
-        process.signal(signal).map_err(|error| fail(process, error))?;
+        for signal in [signal, Signal::CONT] {
+            process.signal(signal).map_err(|error| fail(process, error))?;
+        }
+        crash::point("told to end");
     }
     let deadline = tokio::time::Instant::now() + timeout;
     for process in processes {

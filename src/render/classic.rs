@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use crate::config::Hook;
 use crate::event::{Event, LinkChange, Report};
 use crate::step::Stage;
 
@@ -40,6 +41,12 @@ impl<W: Write> Classic<W> {
         let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
 
+    fn begin_line(&mut self, title: &str) {
+        self.dots = Dots::default();
+        self.in_line = true;
+        self.write(&format!("  {title} "));
+    }
+
     fn end_line(&mut self, text: &str) {
         self.in_line = false;
         self.write(text);
@@ -51,23 +58,29 @@ impl<W: Write> Classic<W> {
 impl<W: Write> Report for Classic<W> {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::StageStarted { title } => {
-                self.dots = Dots::default();
-                self.in_line = true;
-                self.write(&format!("  {title} "));
-            }
-            Event::Progress { waited_ms, .. } => {
+            Event::StageStarted { title } => self.begin_line(&title.to_string()),
+            Event::HookStarted { hook } => self.begin_line(&hook_title(*hook)),
+            Event::Progress { waited_ms, .. } | Event::Watching { waited_ms, .. } => {
                 let dots = self.dots.more(*waited_ms);
                 self.write(&dots);
             }
-            Event::StageDone { .. } => self.end_line(" [OK]\n"),
-            Event::StageFailed { reason, .. } => self.end_line(&failed(reason)),
+            Event::StageDone { .. } | Event::HookDone { failure: None, .. } => {
+                self.end_line(" [OK]\n");
+            }
+            Event::StageFailed { reason, .. } | Event::HookDone { failure: Some(reason), .. } => {
+                self.end_line(&failed(reason));
+            }
             Event::Warning { .. } | Event::Warmed { .. } if self.in_line => {
                 self.later.push_str(&line(event));
             }
             other => self.write(&line(other)),
         }
     }
+}
+
+/// What the line of a hook says.
+pub(super) fn hook_title(hook: Hook) -> String {
+    format!("Running the hook {hook}")
 }
 
 /// How a stage's line ends that has failed.
@@ -99,6 +112,7 @@ pub(super) fn line(event: &Event) -> String {
         Event::RollingBack { replica, release: None } => {
             format!("  Starting replica {replica} once more\n")
         }
+        Event::HookPlanned { hook } => format!("  {}\n", hook_title(*hook)),
         Event::Plan { stages } if stages.is_empty() => "  Nothing to do\n".to_owned(),
         Event::Plan { stages } => stages.iter().map(planned).collect(),
         _ => String::new(),

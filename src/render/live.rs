@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::classic::{Dots, failed, line};
+use super::classic::{Dots, failed, hook_title, line};
 use super::print;
 use crate::event::{Event, Report};
 
@@ -20,6 +20,19 @@ pub(super) struct Live {
 }
 
 impl Live {
+    fn begin(&mut self, title: String) {
+        self.dots = Dots::default();
+        self.text = format!("  {title} ");
+        let style = ProgressStyle::with_template("  {msg} {spinner} {elapsed}");
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        bar.set_message(title);
+        bar.enable_steady_tick(TICK);
+        self.bar = Some(bar);
+    }
+
     fn end(&mut self, how: &str) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -38,18 +51,8 @@ impl Live {
 impl Report for Live {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::StageStarted { title } => {
-                self.dots = Dots::default();
-                self.text = format!("  {title} ");
-                let style = ProgressStyle::with_template("  {msg} {spinner} {elapsed}");
-                let bar = ProgressBar::new_spinner();
-                if let Ok(style) = style {
-                    bar.set_style(style);
-                }
-                bar.set_message(title.to_string());
-                bar.enable_steady_tick(TICK);
-                self.bar = Some(bar);
-            }
+            Event::StageStarted { title } => self.begin(title.to_string()),
+            Event::HookStarted { hook } => self.begin(hook_title(*hook)),
             Event::Progress { waited_ms, accepted, queued, .. } => {
                 self.text += &self.dots.more(*waited_ms);
                 if let Some(bar) = &self.bar {
@@ -57,8 +60,18 @@ impl Report for Live {
                     bar.set_message(format!("{title} ({accepted} in flight, {queued} queued)"));
                 }
             }
-            Event::StageDone { .. } => self.end(" [OK]\n"),
-            Event::StageFailed { reason, .. } => self.end(&failed(reason)),
+            Event::Watching { waited_ms, left_ms, .. } => {
+                self.text += &self.dots.more(*waited_ms);
+                if let Some(bar) = &self.bar {
+                    let left = Duration::from_secs(left_ms.div_ceil(1000));
+                    let left = humantime::format_duration(left);
+                    bar.set_message(format!("{} ({left} left)", self.text.trim()));
+                }
+            }
+            Event::StageDone { .. } | Event::HookDone { failure: None, .. } => self.end(" [OK]\n"),
+            Event::StageFailed { reason, .. } | Event::HookDone { failure: Some(reason), .. } => {
+                self.end(&failed(reason));
+            }
             other => self.say(&line(other)),
         }
     }

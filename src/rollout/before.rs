@@ -47,7 +47,7 @@ fn known<'h>(history: &'h [Entry], replica_count: u32) -> Vec<Known<'h>> {
             Outcome::Failed(_) => add(&entry.to, Some("bounced")),
             // What only some replicas were to have was a trial.
             Outcome::Done if entry.replicas.len() == replica_count as usize => add(&entry.to, None),
-            Outcome::Done | Outcome::Interrupted => {}
+            Outcome::Done | Outcome::Interrupted | Outcome::Unfinished => {}
         }
         let left = entry.rollback && entry.result == Outcome::Done;
         add(&entry.from, left.then_some("was rolled back from"));
@@ -79,6 +79,7 @@ mod tests {
                 let result = match words[1] {
                     "!" => Outcome::Failed("why".to_owned()),
                     "?" => Outcome::Interrupted,
+                    "~" => Outcome::Unfinished,
                     _ => Outcome::Done,
                 };
                 Entry {
@@ -91,6 +92,7 @@ mod tests {
                     strategy: Strategy::Swap,
                     ms: 0,
                     result,
+                    canary: false,
                     rollback: words[1] == "back",
                 }
             };
@@ -130,7 +132,8 @@ mod tests {
         assert_eq!(Past::new(&["a > b", "b ! c"]).before(&["c", "b"]), "b");
         assert_eq!(Past::new(&["a > b", "b ? c"]).before(&["c", "b"]), "b");
         assert_eq!(Past::new(&["a one b"]).before(&["b", "a"]), "a");
-        // A rollout that was killed is not on record.
+        // Its manager was killed; and the same where the history could not be written.
+        assert_eq!(Past::new(&["a > b", "b ~ c"]).before(&["c", "b"]), "b");
         let past = Past::new(&["a > b"]);
         fs::create_dir(past.dir.path().join("c")).unwrap();
         assert_eq!(past.before(&["c", "b"]), "b");

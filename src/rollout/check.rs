@@ -5,14 +5,16 @@ use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::observe::Observation;
+use super::execute::script;
+use super::observe::{Observation, Observed};
 use crate::balancer::Balancer;
 use crate::error::{Error, Result};
 use crate::php_fpm::{Generation, Resolved};
 use crate::pool::Pool;
 use crate::process;
-use crate::socket::{self, Name, Table};
-use crate::step::{Id, Stage, Step};
+use crate::release::Release;
+use crate::socket::{self, Name, Table, is_listening};
+use crate::step::{Stage, Step};
 
 /// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
 const ROOM: u64 = 128 * 1024;
@@ -25,18 +27,21 @@ pub(super) async fn check_plan(
     pool: &Pool,
     balancer: &Balancer,
     observation: &Observation,
+    release: Option<&Release>,
     stages: &[Stage],
 ) -> Result<()> {
     let steps = || stages.iter().flat_map(|stage| &stage.steps);
     for step in steps() {
         if let Step::Start(id) = step
-            && let Some(resolved) =
-                observation.replica(id.replica).and_then(|it| it.resolved.as_ref())
+            && let Some(replica) = observation.replica(id.replica)
         {
             check_names(observation.resolved())?;
-            check_start(pool, *id, resolved)?;
-            check_is_ours(pool, observation, *id, resolved)?;
+            check_is_ours(pool, observation, replica)?;
+            check_start(pool, replica)?;
         }
+    }
+    if steps().any(|step| matches!(step, Step::WarmUp(_))) {
+        check_warm_up(pool, release)?;
     }
     let drains = steps().any(|step| matches!(step, Step::Drain { .. }));
     if drains || steps().any(|step| matches!(step, Step::Enable { .. })) {
@@ -62,12 +67,16 @@ pub(crate) fn check_names<'a>(
     Ok(())
 }
 
-fn check_start(pool: &Pool, id: Id, resolved: &Resolved) -> Result<()> {
-    let conf = pool.replica_conf(id.replica);
+/// Whether a next generation of a replica could be started. Asked once more before what serves is
+/// stopped: a disk may have filled up while requests were waited for.
+pub(super) fn check_start(pool: &Pool, replica: &Observed) -> Result<()> {
+    let Some(resolved) = &replica.resolved else { return Ok(()) };
+    let conf = pool.replica_conf(replica.number);
     let within = |error: Error| error.within(conf.display());
-    let last = id.generation - 1;
-    let next = Generation::next(pool, id.replica, resolved, last, None);
-    next.and_then(|next| next.check(pool, resolved)).map_err(within)?;
+    let last = replica.last_number();
+    let next = Generation::next(pool, replica.number, resolved, last, None).map_err(within)?;
+    next.check(pool, resolved).map_err(within)?;
+    check_free(pool, &next)?;
     is_writable(&pool.root.pid_dir(), "what runs is recorded there")?;
     is_writable(parent(&resolved.listen), "`listen` puts the socket there").map_err(within)?;
     let Some(pid) = &resolved.pid else { return Ok(()) };
@@ -79,9 +88,46 @@ fn check_start(pool: &Pool, id: Id, resolved: &Resolved) -> Result<()> {
     Ok(())
 }
 
+/// The names of a generation to come are taken by nobody. Links and files there are left by a
+/// crash, or are nobody's, and are replaced.
+fn check_free(pool: &Pool, next: &Generation) -> Result<()> {
+    for name in next.names(pool) {
+        let shown = name.display();
+        let taken = |what: String| {
+            Err(Error::config(format!("{shown} {what}"))
+                .hint(format!("{next} needs that name: move it away")))
+        };
+        if name.is_dir() && !name.is_symlink() {
+            return taken("is a directory".to_owned());
+        }
+        if socket::read_name(&name).is_ok_and(|it| it == Name::Socket) && is_listening(&name) {
+            return taken("is a socket on which somebody listens".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// A page that is not there would answer 404, as a page may, and pass for warm.
+fn check_warm_up(pool: &Pool, release: Option<&Release>) -> Result<()> {
+    let Some(release) = release else { return Ok(()) };
+    for path in pool.settings.rollout.warm_up.get_ref() {
+        let script = release.path.join(script(&release.path, path));
+        if !script.is_file() {
+            let (file, release) = (pool.settings_file(), release.path.display());
+            return Err(Error::config(format!(
+                "{}: warm_up has {path:?}, and the release {release} has neither that nor an index.php",
+                file.display()
+            ))
+            .hint("complete the release, or correct warm_up"));
+        }
+    }
+    Ok(())
+}
+
 /// A copy of another pool would take that one's names away; and what runs without a record would
 /// run on for ever.
-fn check_is_ours(pool: &Pool, seen: &Observation, id: Id, resolved: &Resolved) -> Result<()> {
+fn check_is_ours(pool: &Pool, seen: &Observation, replica: &Observed) -> Result<()> {
+    let Some(resolved) = &replica.resolved else { return Ok(()) };
     let Ok(Name::Link(target)) = socket::read_name(&resolved.listen) else { return Ok(()) };
     let mut running = seen.replicas.iter().flat_map(|replica| &replica.running);
     if running.any(|running| running.generation.socket == target) {
@@ -92,7 +138,7 @@ fn check_is_ours(pool: &Pool, seen: &Observation, id: Id, resolved: &Resolved) -
     let Some(holder) = holders.master.or(holders.children.into_iter().next()) else {
         return Ok(());
     };
-    let (conf, name) = (pool.replica_conf(id.replica), resolved.listen.display());
+    let (conf, name) = (pool.replica_conf(replica.number), resolved.listen.display());
     let (conf, target, pid) = (conf.display(), target.display(), holder.pid());
     Err(Error::config(format!(
         "{conf}: `listen` is {name}, which leads to {target} of pid {pid}: this pool has no record of that"
@@ -124,5 +170,5 @@ fn has_room(dir: &Path, why: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::config(format!("the disk of {} is full", dir.display()))
-        .hint(format!("{why}: make room first; nothing was changed")))
+        .hint(format!("{why}: make room first")))
 }

@@ -5,23 +5,30 @@
 //! runs gets its public name and its place in the balancer again.
 
 mod balance;
+mod canary;
 mod idle;
+mod leftovers;
 mod names;
 mod recover;
 mod renew;
 mod warm_up;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(super) use warm_up::script;
+
 use super::observe::Observation;
 use crate::balancer::Balancer;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
-use crate::php_fpm::{self, Log, Running};
+use crate::php_fpm::{self, Generation, Log, Running};
 use crate::pool::Pool;
+use crate::process::Signal;
 use crate::release::{Pinned, Release};
 use crate::step::{Id, Stage, Step, Title};
 
@@ -33,6 +40,8 @@ pub(super) struct Execution<'a> {
     /// What new generations are pinned to.
     pub(super) release: Option<Release>,
     pub(super) drain_timeout: Duration,
+    /// For how long a new generation is watched before others follow it.
+    pub(super) canary: Duration,
     /// Whether the last replica that serves may not be drained.
     pub(super) keep_floor: bool,
     pub(super) interrupt: Interrupt,
@@ -49,10 +58,12 @@ pub(super) struct Done {
     logs: BTreeMap<u32, Log>,
     /// The releases of the generations that have been stopped, by replica.
     stopped: BTreeMap<u32, Option<Release>>,
+    /// Who serves meanwhile what comes by the name of the replica that is being renewed.
+    lent_to: Option<Id>,
     /// Generations that were still at work at their drain deadline.
     busy: Vec<Id>,
-    /// Public names have moved, and the balancer does not know it yet.
-    names_moved: bool,
+    /// The balancer knows where the public names lead. A killed manager may not have told it.
+    balancer_knows: bool,
     /// Replicas that have been drained and not enabled again.
     drained: Vec<u32>,
     /// A replica that is between its first and its last stage, or all of them, after a switch.
@@ -64,15 +75,28 @@ pub(super) struct Done {
 impl Execution<'_> {
     /// Takes all steps, or undoes what can be undone, and says what is left.
     pub(super) async fn execute(&mut self, stages: &[Stage]) -> Result<()> {
+        self.wake_adopted();
+        crash::point("before the first step");
         if let Err(error) = self.play(stages).await {
+            crash::point("before the recovery");
             let left = self.recover(&error).await;
             self.done.cause = Some(error);
             return Err(left);
         }
-        self.forget()?;
+        self.tidy()?;
         match self.interrupt.check() {
             Err(told) => Err(self.left(&told).await),
             Ok(()) => Ok(()),
+        }
+    }
+
+    /// To end an adopted master is to halt it first: a manager that was killed then has left it so.
+    fn wake_adopted(&self) {
+        let running = self.observation.replicas.iter().flat_map(|replica| &replica.running);
+        for adopted in running.filter(|running| running.generation.number == 0) {
+            if let Some(master) = &adopted.master {
+                let _ = master.signal(Signal::CONT);
+            }
         }
     }
 
@@ -81,7 +105,7 @@ impl Execution<'_> {
             self.check_boundary(stage.title)?;
             self.stage(stage).await?;
         }
-        Ok(())
+        self.tell_balancer().await
     }
 
     /// Between two replicas is a good place to stop; so is any place before a
@@ -120,8 +144,9 @@ impl Execution<'_> {
 
     /// The names that a stage moves, move for the balancer's clients all at once.
     pub(super) async fn tell_balancer(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.done.names_moved) {
+        if !self.done.balancer_knows {
             self.balancer.names_moved().await?;
+            self.done.balancer_knows = true;
         }
         Ok(())
     }
@@ -139,25 +164,41 @@ impl Execution<'_> {
             Step::AwaitReady(id) => self.await_ready(id).await.map_err(|e| self.with_log(id, e))?,
             Step::WarmUp(id) => self.warm_up(id).await.map_err(|e| self.with_log(id, e))?,
             Step::Publish(id) => self.publish(id)?,
+            Step::Watch(id) => self.watch(id).await?,
             Step::Enable { replica } => self.enable(replica).await?,
         }
+        crash::point(format_args!("after: {step}"));
         self.report.event(&Event::StepDone { step, ms: millis(started) });
         Ok(())
     }
 
     async fn stop(&mut self, id: Id) -> Result<()> {
         let idle = !self.done.busy.contains(&id);
+        self.check_replaceable(id)?;
         let running = self.running(id)?;
+        let generation = running.generation.clone();
         let release = self.release_of(running);
         let stopped = php_fpm::stop(running, idle, self.drain_timeout).await;
         // Also when it failed: it may have got half-way.
         self.done.stopped.insert(id.replica, release);
         stopped?;
+        self.remove_leftovers(&generation);
         let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
         if let Some(replica) = replica {
-            replica.running.retain(|running| running.generation.number != id.generation);
+            let is_it = |running: &mut Running| running.generation.number == id.generation;
+            let ended = replica.running.extract_if(.., is_it).map(|running| running.generation);
+            replica.ended.extend(ended);
+            replica.ended.sort_by_key(|ended| ended.number);
         }
         Ok(())
+    }
+
+    /// Removes what a generation that has ended has left. Where that fails, it is in nobody's way
+    /// but the next one's of that number, and there is none.
+    pub(super) fn remove_leftovers(&mut self, ended: &Generation) {
+        if let Err(error) = ended.remove_leftovers() {
+            self.warn(format!("cannot remove what {ended} has left: {error}"));
+        }
     }
 
     /// The real directory that a generation sees, wherever the symlink points by now.
@@ -185,14 +226,6 @@ impl Execution<'_> {
             .filter(|running| running.generation.number == id.generation)
             .or_else(|| self.observation.running(id))
             .ok_or_else(|| Error::failed(format!("{id} does not run")))
-    }
-
-    /// Removes the records of generations that a newer one has replaced.
-    pub(super) fn forget(&self) -> Result<()> {
-        self.done
-            .fresh
-            .values()
-            .try_for_each(|new| php_fpm::forget_older(self.pool, &new.generation))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the caller wants.
 
+use std::time::Duration;
+
 use crate::config::Strategy;
 
 /// A wish for some replicas of a pool.
@@ -11,6 +13,9 @@ pub struct Goal {
     pub replicas: Vec<u32>,
     /// The order in which a renewal takes its steps.
     pub strategy: Strategy,
+    /// For how long the first replica that is renewed is watched before the others follow; None:
+    /// they follow at once.
+    pub canary: Option<Duration>,
 }
 
 /// The state that a replica should be in.
@@ -22,4 +27,7 @@ pub enum Wanted {
     Stopped,
     /// It serves from a new generation.
     Renewed,
+    /// It serves what the others serve, as it did before something went wrong; or it does not run,
+    /// if the operator has stopped it. What is well is left alone.
+    Repaired,
 }

@@ -35,6 +35,8 @@ pub struct Observed {
     pub ended: Vec<Generation>,
     /// The number of the one that its public name leads to, if it runs.
     pub published: Option<u32>,
+    /// Whether its public name exists, wherever it leads.
+    pub named: bool,
     /// What the balancer says of it; None where there is no balancer.
     pub member: Option<balancer::Member>,
 }
@@ -69,6 +71,10 @@ impl Observed {
             running: numbers.collect(),
             current: self.current().map(|running| running.generation.number),
             published: self.published,
+            named: self.named,
+            stale: false,
+            proven: self.current().is_some_and(|it| it.generation.has_been_published()),
+            stopped: false,
             member: self.member.as_ref().map_or(plan::Member::NoBalancer, standing),
         }
     }
@@ -175,10 +181,18 @@ fn observe_replica(
     table: &Table,
 ) -> Result<Observed> {
     let adopted = resolved.as_ref().map(|resolved| Generation::adopted(number, resolved));
-    let mut observed =
-        Observed { number, resolved, running: vec![], ended: vec![], published: None, member };
+    let mut observed = Observed {
+        number,
+        resolved,
+        running: vec![],
+        ended: vec![],
+        published: None,
+        named: false,
+        member,
+    };
     for generation in adopted.into_iter().chain(records) {
         refuse_stranger(&generation.public)?;
+        observed.named |= generation.public.symlink_metadata().is_ok();
         match php_fpm::look(&generation, table)? {
             None if generation.number == 0 => {}
             None => observed.ended.push(generation),

@@ -21,6 +21,7 @@ pub struct Seen {
 
 /// What the planner needs to know of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Replica {
     /// Its number.
     pub number: u32,
@@ -33,6 +34,14 @@ pub struct Replica {
     /// The one to keep, or to replace: the published one, else the newest of
     /// those that can still be reached.
     pub current: Option<u32>,
+    /// Whether its public name exists, wherever it leads.
+    pub named: bool,
+    /// Whether the current one is to be replaced: it cannot go on, or has the wrong release.
+    pub stale: bool,
+    /// Whether the current one has been published before: it need not prove itself again.
+    pub proven: bool,
+    /// Whether the operator has stopped it.
+    pub stopped: bool,
     /// What the balancer thinks of it.
     pub member: Member,
 }
@@ -93,15 +102,27 @@ pub fn plan(seen: &Seen, goal: &Goal) -> Vec<Stage> {
     match (goal.state, goal.strategy) {
         (Wanted::Stopped, _) => wanted().filter_map(stop).collect(),
         (Wanted::Running, _) => wanted().flat_map(run).collect(),
-        (Wanted::Renewed, Strategy::Swap) => swap(&wanted().collect::<Vec<_>>()),
+        (Wanted::Repaired, _) => repair(seen, &wanted().collect::<Vec<_>>(), goal.strategy),
+        (Wanted::Renewed, Strategy::Swap) => {
+            let replicas: Vec<_> = wanted().collect();
+            swap(&replicas, canary(&replicas, goal))
+        }
         (Wanted::Renewed, Strategy::Rolling) => {
             let mut order: Vec<_> = wanted().collect();
             // Those in trouble have nothing to lose, and may become those that others rely on.
             order.sort_by_key(|replica| (replica.serves(), replica.number));
+            let canary = canary(&order, goal);
             let mut serving = Serving::of(seen);
-            order.into_iter().flat_map(|replica| roll(replica, &mut serving)).collect()
+            order.into_iter().flat_map(|replica| roll(replica, &mut serving, canary)).collect()
         }
     }
+}
+
+/// The replica that is watched before others follow: the first that gets requests.
+fn canary(order: &[&Replica], goal: &Goal) -> Option<u32> {
+    goal.canary?;
+    let mut used = order.iter().filter(|replica| replica.member != Member::TakenOut);
+    used.next().or(order.first()).map(|replica| replica.number)
 }
 
 /// Who serves at this point of the plan, and with which generation.
@@ -118,7 +139,7 @@ impl Serving {
     }
 }
 
-fn roll(replica: &Replica, serving: &mut Serving) -> Vec<Stage> {
+fn roll(replica: &Replica, serving: &mut Serving, canary: Option<u32>) -> Vec<Stage> {
     let number = replica.number;
     let old = replica.running.iter().map(|&generation| replica.id(generation));
     let mut stages = Vec::new();
@@ -131,10 +152,9 @@ fn roll(replica: &Replica, serving: &mut Serving) -> Vec<Stage> {
         stages.extend(stop_all(number, old, replica.current()));
         stages.push(start(replica, true));
         stages.extend(activate(replica, replica.drain().is_some()));
+        stages.extend(watch(replica, canary));
     } else {
-        stages.push(start(replica, true));
-        stages.extend(activate(replica, false));
-        stages.extend(stop_all(number, old, None));
+        stages.extend(replace(replica, canary));
     }
     let serves = !matches!(replica.member, Member::TakenOut);
     if serves {
@@ -143,22 +163,54 @@ fn roll(replica: &Replica, serving: &mut Serving) -> Vec<Stage> {
     stages
 }
 
-fn swap(replicas: &[&Replica]) -> Vec<Stage> {
-    let mut stages: Vec<Stage> = replicas.iter().map(|replica| start(replica, false)).collect();
+/// The new generation starts beside the old one, which goes when the other has proved itself.
+fn replace(replica: &Replica, canary: Option<u32>) -> Vec<Stage> {
+    let old = replica.running.iter().map(|&generation| replica.id(generation));
+    let mut stages = vec![start(replica, true)];
+    stages.extend(activate(replica, false));
+    stages.extend(watch(replica, canary));
+    stages.extend(stop_all(replica.number, old, None));
+    stages
+}
+
+fn swap(replicas: &[&Replica], canary: Option<u32>) -> Vec<Stage> {
+    let (first, replicas): (Vec<&Replica>, Vec<&Replica>) =
+        replicas.iter().partition(|replica| canary == Some(replica.number));
+    let mut stages: Vec<Stage> =
+        first.into_iter().flat_map(|replica| replace(replica, canary)).collect();
+    if replicas.is_empty() {
+        return stages; // of no replica there is nothing to switch
+    }
+    stages.extend(replicas.iter().map(|replica| start(replica, false)));
     let publish = replicas.iter().map(|replica| Step::Publish(replica.fresh()));
     stages.push(stage(Title::Switching, publish));
     stages.extend(replicas.iter().filter_map(|replica| activate(replica, false)));
-    for replica in replicas {
+    for replica in &replicas {
         let old = replica.running.iter().map(|&generation| replica.id(generation));
         stages.extend(stop_all(replica.number, old, None));
     }
     stages
 }
 
+/// First those that others may rely on then. What the operator has stopped serves until the end.
+fn repair(seen: &Seen, wanted: &[&Replica], strategy: Strategy) -> Vec<Stage> {
+    let (stopped, wanted): (Vec<_>, Vec<_>) = wanted.iter().partition(|it| it.stopped);
+    let is_replaced = |it: &&Replica| it.stale && it.current.is_some();
+    let (stale, sound): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_replaced);
+    let goals = [(Wanted::Running, sound), (Wanted::Renewed, stale), (Wanted::Stopped, stopped)];
+    let planned = goals.into_iter().flat_map(|(state, those)| {
+        let replicas = those.iter().map(|replica| replica.number).collect();
+        plan(seen, &Goal { state, replicas, strategy, canary: None })
+    });
+    planned.collect()
+}
+
 /// `start` of a replica that runs already has little to do, or nothing.
 fn run(replica: &Replica) -> Vec<Stage> {
     let mut stages = Vec::new();
-    match replica.current() {
+    // What serves is left alone, whatever it is.
+    let current = replica.current().filter(|_| replica.published.is_some() || !replica.stale);
+    match current {
         None => {
             let mut starting = start(replica, true);
             starting.steps.extend(replica.enable(false));
@@ -166,7 +218,9 @@ fn run(replica: &Replica) -> Vec<Stage> {
         }
         Some(current) => {
             if replica.published.is_none() {
-                let steps = [Step::AwaitReady(current), Step::Publish(current)];
+                let warm_up = (!replica.proven).then_some(Step::WarmUp(current));
+                let steps = [Step::AwaitReady(current)].into_iter().chain(warm_up);
+                let steps = steps.chain([Step::Publish(current)]);
                 stages.push(stage(Title::Starting(replica.number), steps));
             }
             stages.extend(activate(replica, false));
@@ -174,14 +228,14 @@ fn run(replica: &Replica) -> Vec<Stage> {
     }
     // What a crash has left beside it, or what nobody can reach any more.
     let surplus = replica.running.iter().map(|&number| replica.id(number));
-    let surplus = surplus.filter(|id| Some(*id) != replica.current());
+    let surplus = surplus.filter(|id| Some(*id) != current);
     stages.extend(stop_all(replica.number, surplus, None));
     stages
 }
 
 fn stop(replica: &Replica) -> Option<Stage> {
     let number = replica.number;
-    if replica.running.is_empty() {
+    if replica.running.is_empty() && !replica.named {
         return None;
     }
     let ids: BTreeSet<Id> = replica.running.iter().map(|&run| replica.id(run)).collect();
@@ -200,6 +254,11 @@ fn start(replica: &Replica, publish: bool) -> Stage {
 fn activate(replica: &Replica, drained: bool) -> Option<Stage> {
     let enable = replica.enable(drained)?;
     Some(stage(Title::Activating(replica.number), [enable]))
+}
+
+fn watch(replica: &Replica, canary: Option<u32>) -> Option<Stage> {
+    let is_it = canary == Some(replica.number);
+    is_it.then(|| stage(Title::Watching(replica.number), [Step::Watch(replica.fresh())]))
 }
 
 /// Ends generations; `idle` is one that has been waited for already.

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::observe::{Ask, observe};
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, LinkChange, Report};
 use crate::pool::Pool;
@@ -130,16 +131,22 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
 /// a link belongs to whom its target does.
 fn point(link: &Path, target: &Path) -> io::Result<()> {
     let owner = fs::symlink_metadata(link)?;
-    let mut name = std::ffi::OsString::from(".");
-    name.push(link.file_name().unwrap_or_default());
-    name.push(".pools-manager");
-    let fresh = link.with_file_name(name);
+    let fresh = unfinished(link);
     if fresh.is_symlink() {
         fs::remove_file(&fresh)?; // of a manager that was killed
     }
     symlink(target, &fresh)?;
     let _ = lchown(&fresh, Some(owner.uid()), Some(owner.gid())); // only root may
+    crash::point("a new symlink made, not in its place");
     fs::rename(&fresh, link)
+}
+
+/// The link that [`point`] makes first.
+pub(super) fn unfinished(link: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(link.file_name().unwrap_or_default());
+    name.push(".pools-manager");
+    link.with_file_name(name)
 }
 
 #[cfg(test)]

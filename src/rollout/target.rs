@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::before;
 use super::observe::{Ask, observe};
+use super::{before, repair};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::{self, Release};
@@ -19,29 +19,38 @@ pub enum Target {
     /// This directory, to which the symlink is moved. A bare name is a sibling of the release
     /// that the symlink names.
     Release(PathBuf),
+    /// The one that the replicas serve; the symlink stays as it is.
+    Kept,
     /// The one before those that run, as the history tells it; the symlink is moved to it.
     Before,
 }
 
 impl Target {
+    /// Whether the symlink has to lead to it in the end.
+    pub(super) fn moves_symlink(&self) -> bool {
+        matches!(self, Self::Release(_) | Self::Before)
+    }
+
     /// The directory that is meant; None where releases are not pinned.
     pub(super) async fn resolve(&self, pool: &Arc<Pool>) -> Result<Option<Release>> {
         let Some((symlink, current_dir)) = &pool.settings.php.pinning else {
             return match self {
-                Self::Current => Ok(None),
+                Self::Current | Self::Kept => Ok(None),
                 Self::Release(_) | Self::Before => Err(pins_none(pool)),
             };
         };
         release::check_mount_point(current_dir)?;
-        match self {
+        let release = match self {
             Self::Current => {
                 let release = Release::resolve(symlink)?;
                 release.check_is_not(current_dir, symlink).map(|()| release)
             }
             Self::Release(path) => named(symlink, current_dir, path),
+            Self::Kept => repair::kept(pool, symlink, current_dir).await,
             Self::Before => before(pool, symlink, current_dir).await,
-        }
-        .map(Some)
+        }?;
+        release.check(current_dir)?;
+        Ok(Some(release))
     }
 }
 

@@ -24,19 +24,24 @@ pub struct Entry {
     pub replicas: Vec<u32>,
     /// The order in which it took its steps.
     pub strategy: Strategy,
-    /// How long it took, in milliseconds.
+    /// How long it took, in milliseconds; 0 where it is unfinished.
     pub ms: u64,
     /// How it ended.
     pub result: Outcome,
+    /// Whether one replica was to go ahead, and to be watched.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
     /// Whether it took back the release that it came from.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rollback: bool,
 }
 
-/// How a rollout ended. In the file it is `done`, `interrupted`, or `failed: WHY`.
+/// How a rollout ended. In the file it is `unfinished`, `done`, `interrupted`, or `failed: WHY`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum Outcome {
+    /// It is under way, or its manager was killed.
+    Unfinished,
     /// All replicas that were meant have been renewed.
     Done,
     /// It was told to stop.
@@ -59,6 +64,7 @@ impl Outcome {
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Unfinished => f.write_str("unfinished"),
             Self::Done => f.write_str("done"),
             Self::Interrupted => f.write_str("interrupted"),
             Self::Failed(why) => write!(f, "failed: {why}"),
@@ -75,6 +81,7 @@ impl From<Outcome> for String {
 impl From<String> for Outcome {
     fn from(text: String) -> Self {
         match text.as_str() {
+            "unfinished" => Self::Unfinished,
             "done" => Self::Done,
             "interrupted" => Self::Interrupted,
             other => Self::Failed(other.strip_prefix("failed: ").unwrap_or(other).to_owned()),

@@ -1,6 +1,10 @@
 //! Releases and configurations that do not work: what served before serves on, and the command
 //! says what is wrong and what state is left.
 
+mod directory;
+mod page;
+mod server;
+
 use std::fs;
 use std::path::Path;
 

@@ -45,6 +45,7 @@ fn status_is_one_document() {
                 "current": site.path("www/release1"),
                 "generation": 1,
                 "running": 1,
+                "stopped": false,
             },
             {
                 "replica": 2,
@@ -55,6 +56,7 @@ fn status_is_one_document() {
                 "generation": null,
                 "pid": null,
                 "running": 0,
+                "stopped": false,
             },
         ],
         "problems": [],

@@ -1,8 +1,9 @@
 //! One hand at a time: a second command waits for the first, or refuses.
 
 use rustix::process::{Pid, Signal};
+use serde_json::Value;
 
-use super::site::{Held, Program, Site};
+use super::site::{Held, Program, Site, wait_for};
 
 /// A restart that is under way: it waits for a request, and has drained a replica.
 fn restart_at_work(site: &Site) -> (Program, Held) {
@@ -72,4 +73,70 @@ fn a_lock_does_not_outlive_its_holder() {
     request.end(1);
     second.finish().succeeds();
     assert_eq!(site.get("/ping.php").body, "pong2\n");
+}
+
+fn ten(site: &Site, args: &[&str]) -> (Vec<Program>, Vec<Pid>) {
+    let managers: Vec<Program> = (0..10).map(|_| site.spawn(args)).collect();
+    let pids = managers.iter().map(Program::pid).collect();
+    (managers, pids)
+}
+
+/// The process that is said to hold the lock.
+fn named(line: &str) -> Pid {
+    let (_, rest) = line.split_once(" is locked by pid ").unwrap();
+    Pid::from_raw(rest.split_once(',').unwrap().0.parse().unwrap()).unwrap()
+}
+
+#[test]
+fn ten_restarts_at_once_take_turns() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.sleepers(2, "0.005");
+    site.switch("release2");
+    let (managers, pids) = ten(&site, &["restart"]);
+    let mut waited = 0;
+    for manager in managers {
+        let pid = manager.pid();
+        let ran = manager.finish();
+        for line in ran.succeeds().stdout.lines().filter(|line| line.starts_with("  Waiting: ")) {
+            let holder = named(line);
+            assert!(pids.contains(&holder) && holder != pid, "{pids:?}: {ran}");
+            waited += 1;
+        }
+    }
+    assert!(waited > 0);
+    site.is_in_order_on("release2");
+    assert_eq!(site.generations(), [11, 11]);
+    let history: Value = serde_json::from_str(&site.run(&["history", "--json"]).stdout).unwrap();
+    let history = history["pools"][0]["history"].as_array().unwrap();
+    assert_eq!(history.len(), 10, "{history:#?}");
+    assert!(history.iter().all(|rollout| rollout["result"] == "done"), "{history:#?}");
+    load.finish();
+    site.apache_saw_no_error();
+}
+
+#[test]
+fn of_ten_restarts_that_may_not_wait_one_works() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.sleepers(2, "0.005");
+    let warm_up = site.hold_warm_up();
+    site.switch("release2");
+    let (managers, pids) = ten(&site, &["restart", "--no-wait"]);
+    warm_up.reached();
+    let has_ended = |manager: &&Program| manager.has_ended();
+    wait_for("nine of them", || (managers.iter().filter(has_ended).count() == 9).then_some(()));
+    let worker = managers.iter().position(|manager| !manager.has_ended()).unwrap();
+    warm_up.open();
+    for (n, manager) in managers.into_iter().enumerate() {
+        let ran = manager.finish();
+        if n == worker {
+            ran.succeeds();
+        } else {
+            assert_eq!(named(&ran.status(3).stderr), pids[worker], "{ran}");
+        }
+    }
+    assert_eq!(site.generations(), [2, 2]);
+    site.is_in_order_on("release2");
+    load.finish();
 }

@@ -2,7 +2,9 @@
 
 mod apache;
 mod by_hand;
+mod disk;
 mod files;
+mod front;
 mod hold;
 mod http;
 mod installed;
@@ -11,12 +13,15 @@ mod layout;
 mod load;
 mod order;
 mod owner;
+mod points;
 mod processes;
 mod program;
 mod ran;
 mod refusal;
 mod status;
+mod victim;
 mod visitors;
+mod wrapped;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -27,14 +32,17 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) use disk::Disk;
 pub(crate) use files::Files;
-pub(crate) use hold::Held;
+pub(crate) use front::{Front, Mode};
+pub(crate) use hold::{Gate, Held};
 pub(crate) use http::{Answer, Client};
 pub(crate) use installed::php_fpm;
 pub(crate) use load::Load;
 pub(crate) use processes::Process;
 pub(crate) use program::Program;
 pub(crate) use ran::Ran;
+pub(crate) use victim::Victim;
 
 use apache::Apache;
 use owner::Owner;

@@ -60,6 +60,30 @@ fn a_link_that_moves_during_a_swap_is_not_looked_at_again() {
 }
 
 #[test]
+fn a_link_that_never_rests_is_looked_at_once() {
+    for strategy in ["rolling", "swap"] {
+        let site = Site::new();
+        site.run(&["start"]).succeeds();
+        let load = site.sleepers(2, "0.005");
+        let warm_up = site.hold_warm_up();
+        site.switch("release2");
+        let manager = site.spawn(&["restart", "--strategy", strategy]);
+        warm_up.reached();
+        let mut releases = ["release1", "release2"].into_iter().cycle();
+        releases.by_ref().take(50).for_each(|release| site.switch(release));
+        warm_up.open();
+        let mut flips = 50;
+        while flips < 100 || !manager.has_ended() {
+            site.switch(releases.next().unwrap());
+            flips += 1;
+        }
+        manager.finish().succeeds();
+        site.is_in_order_on("release2");
+        load.finish();
+    }
+}
+
+#[test]
 fn the_release_is_the_directory_and_not_its_name() {
     let site = Site::new();
     site.run(&["start"]).succeeds();

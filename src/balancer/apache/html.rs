@@ -5,6 +5,9 @@
 
 use super::section::{Columns, Problem, Section, without_scheme};
 
+/// More characters than a column's name has. Each row repeats it, so the rest is not read.
+const MAX_HEADING: usize = 40;
+
 /// Reads all balancers.
 pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {
     if !text.contains("Load Balancer Manager for") {
@@ -40,7 +43,8 @@ fn nonce(part: &str) -> Option<String> {
 fn table(text: &str) -> Vec<Columns> {
     let text = text.split_once("</table>").map_or(text, |(inside, _)| inside);
     let mut rows = text.split("<tr").skip(1).map(cells);
-    let header = rows.next().unwrap_or_default();
+    let header = rows.next().unwrap_or_default().into_iter();
+    let header: Vec<String> = header.map(|name| name.chars().take(MAX_HEADING).collect()).collect();
     rows.map(|row| header.iter().cloned().zip(row).map(tidy).collect()).collect()
 }
 

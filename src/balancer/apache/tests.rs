@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use proptest::prelude::*;
-
 use super::document::{Snapshot, read};
-use super::section::{Problem, Section, column};
+use super::section::{Problem, column};
 use super::status::MemberStatus;
 
 const XML: &str = include_str!("fixtures/2.4.71.xml");
@@ -144,30 +142,4 @@ fn thousands_of_workers_are_read() {
     let worker = format!("<httpd:worker>{worker}</httpd:worker>");
     let text = format!("{head}{}{tail}", worker.repeat(5_000));
     assert_eq!(snapshot(&text, "phpfpmlb").workers.len(), 5_002);
-}
-
-fn harmless(result: Result<Vec<Section>, Problem>) {
-    for section in result.unwrap_or_default() {
-        let snapshot = Snapshot::from(section);
-        snapshot.worker("fcgi://pool-1");
-        snapshot.is_sticky();
-    }
-}
-
-proptest! {
-    #[test]
-    fn any_text_is_harmless(text in "\\PC*", markup in "[<>/&;a-z:= '\"-]{0,200}") {
-        harmless(read(&text));
-        harmless(read(&format!("<httpd:manager>{markup}</httpd:manager>")));
-        harmless(read(&format!("Load Balancer Manager for<h3>LoadBalancer Status for{markup}</html>")));
-    }
-
-    #[test]
-    fn any_damage_is_harmless(
-        at in 0..HTML.len(), cut in 0usize..400, put in "[<>/&;a-z:= '\"|-]{0,20}", xml: bool,
-    ) {
-        let text = if xml { XML } else { HTML };
-        let end = (at + cut).min(text.len());
-        harmless(read(&format!("{}{put}{}", &text[..at], &text[end..])));
-    }
 }

@@ -6,9 +6,14 @@ use super::Execution;
 use crate::balancer::Enabled;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::socket::Table;
+use crate::php_fpm::Generation;
+use crate::rollout::check::check_start;
+use crate::socket::{Table, is_listening};
+use crate::step::Id;
 
 const POLL: Duration = Duration::from_millis(5);
+/// Between two attempts to reach a balancer that does not answer.
+const AWAY_POLL: Duration = Duration::from_millis(50);
 
 impl Execution<'_> {
     pub(super) async fn drain(&mut self, replica: u32) -> Result<()> {
@@ -19,12 +24,46 @@ impl Execution<'_> {
     }
 
     pub(super) async fn enable(&mut self, replica: u32) -> Result<()> {
-        let enabled = self.balancer.enable(member(replica)).await?;
+        let enabled = self.enabled(replica).await?;
         self.done.drained.retain(|drained| *drained != replica);
         if let Some(text) = remark(replica, &enabled) {
             self.report.event(&Event::Warning { text });
         }
         Ok(())
+    }
+
+    /// A replica that runs lacks nothing but its requests: a web server that is being restarted
+    /// just now has some time to come back.
+    async fn enabled(&self, replica: u32) -> Result<Enabled> {
+        let deadline = Instant::now() + self.pool.settings.rollout.ready_timeout;
+        loop {
+            match self.balancer.enable(member(replica)).await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(AWAY_POLL).await,
+                result => return result,
+            }
+        }
+    }
+
+    /// What still serves is stopped only where its name leads to one that serves too, and where a
+    /// new one could be started: much may have happened while requests were waited for.
+    pub(super) fn check_replaceable(&self, id: Id) -> Result<()> {
+        let Some(replica) = self.observation.replica(id.replica) else { return Ok(()) };
+        let is_current = replica.current().is_some_and(|it| it.generation.number == id.generation);
+        if !self.keep_floor || !is_current || self.done.fresh.contains_key(&id.replica) {
+            return Ok(());
+        }
+        self.check_lender(&Table::read().unwrap_or_default())?;
+        check_start(self.pool, replica)
+    }
+
+    /// Whoever serves in place of a replica that is being drained must not have died meanwhile.
+    pub(super) fn check_lender(&self, table: &Table) -> Result<()> {
+        let Some(lender) = self.done.lent_to else { return Ok(()) };
+        let Generation { bound, socket, .. } = &self.running(lender)?.generation;
+        if table.listens(bound) || is_listening(socket) {
+            return Ok(());
+        }
+        Err(Error::failed(format!("{lender}, which was to serve meanwhile, has died")))
     }
 
     /// Waits until a replica other than this one serves: one that has just

@@ -33,9 +33,9 @@ impl Execution<'_> {
         let mut told = None::<(Instant, Bound)>;
         let mut looks = 0;
         loop {
-            let bound = Table::read()
-                .map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))?
-                .bound(&generation.bound);
+            let table = Table::read()
+                .map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))?;
+            let bound = table.bound(&generation.bound);
             let is_idle = bound.in_flight() == 0
                 && (looks > 0 || self.balancer.is_idle(&generation.socket).await?);
             looks = if is_idle { looks + 1 } else { 0 };
@@ -47,6 +47,7 @@ impl Execution<'_> {
             }
             if !self.done.fresh.contains_key(&id.replica) {
                 self.interrupt.check()?; // it still serves: it can have its name back
+                self.check_lender(&table)?;
             }
             let now = Instant::now();
             // Once it has been found idle, that is looked at to the end: then nothing is cut.

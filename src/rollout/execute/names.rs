@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::Execution;
 use crate::error::{Error, Result};
+use crate::file;
+use crate::php_fpm::Generation;
 use crate::socket::{self, Name};
 use crate::step::Id;
 
@@ -17,10 +19,11 @@ impl Execution<'_> {
             return Err(Error::failed(format!("{to} does not listen any more")));
         }
         self.keep_reachable(replica)?;
-        self.done.names_moved = true;
+        self.done.balancer_knows = false;
         for name in self.names_leading_to(replica) {
             socket::publish(&name, &target).map_err(|error| cannot("publish", &name, &error))?;
         }
+        self.done.lent_to = Some(to);
         Ok(())
     }
 
@@ -28,9 +31,9 @@ impl Execution<'_> {
     /// and those that were lent to it.
     pub(super) fn unpublish(&mut self, replica: u32) -> Result<()> {
         self.keep_reachable(replica)?;
-        self.done.names_moved = true;
+        self.done.balancer_knows = false;
         for name in self.names_leading_to(replica) {
-            socket::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
+            file::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
         }
         Ok(())
     }
@@ -38,20 +41,20 @@ impl Execution<'_> {
     /// Moves the replica's name, and what was lent to it, to this generation.
     pub(super) fn publish(&mut self, id: Id) -> Result<()> {
         self.keep_reachable(id.replica)?;
-        self.done.names_moved = true;
+        self.done.balancer_knows = false;
         let generation = self.running(id)?.generation.clone();
+        if self.done.fresh.get(&id.replica).is_some_and(|it| it.generation == generation) {
+            self.check_pin(self.running(id)?)?; // it was there when the generation was ready
+        }
         let lent = self.lent_to(id.replica);
         for name in lent.into_iter().chain([generation.public.clone()]) {
             socket::publish(&name, &generation.socket)
                 .map_err(|error| cannot("publish", &name, &error))?;
         }
-        if let (Some(name), 1..) = (&generation.public_pid, generation.number) {
-            socket::publish(name, &generation.pid_file)
-                .map_err(|error| cannot("publish", name, &error))?;
-        }
+        publish_pid(&generation)?;
         for old in self.names(id.replica).into_iter().filter(|name| *name != generation.public) {
             // The operator has renamed the public socket.
-            socket::remove(&old).map_err(|error| cannot("remove", &old, &error))?;
+            file::remove(&old).map_err(|error| cannot("remove", &old, &error))?;
         }
         Ok(())
     }
@@ -111,6 +114,12 @@ impl Execution<'_> {
     }
 }
 
-fn cannot(what: &str, name: &Path, error: &io::Error) -> Error {
+/// Moves the pid file's public name; an adopted master has a file there, not a link.
+pub(super) fn publish_pid(generation: &Generation) -> Result<()> {
+    let (Some(name), 1..) = (&generation.public_pid, generation.number) else { return Ok(()) };
+    socket::publish(name, &generation.pid_file).map_err(|error| cannot("publish", name, &error))
+}
+
+pub(super) fn cannot(what: &str, name: &Path, error: &io::Error) -> Error {
     Error::failed(format!("cannot {what} {}: {error}", name.display()))
 }

@@ -22,8 +22,9 @@ impl Execution<'_> {
         if let Err(error) = self.tell_balancer().await {
             self.warn(error.to_string());
         }
+        self.undo_canary().await;
         self.roll_back().await;
-        if let Err(error) = self.forget() {
+        if let Err(error) = self.tidy() {
             self.warn(error.to_string());
         }
         self.left(cause).await
@@ -43,7 +44,7 @@ impl Execution<'_> {
     }
 
     /// A new generation to which no name leads has served nobody.
-    async fn discard_unpublished(&mut self) {
+    pub(super) async fn discard_unpublished(&mut self) {
         let fresh = std::mem::take(&mut self.done.fresh);
         for (replica, running) in fresh {
             if running.generation.is_published().unwrap_or(true) {
@@ -92,14 +93,11 @@ impl Execution<'_> {
             if self.runs(replica) || !self.keep_floor {
                 continue;
             }
-            if let Some(gone) = release.as_ref().filter(|release| !release.is_there()) {
-                let path = gone.path.display();
-                self.warn(format!("replica {replica} stays out: its old release {path} is gone"));
+            if !self.is_there(replica, release.as_ref()) {
                 continue;
             }
-            let path = release.as_ref().map(|release| release.path.clone());
-            self.report.event(&Event::RollingBack { replica, release: path });
-            if let Err(error) = self.start_again(replica, release).await {
+            self.tell_rolling_back(replica, release.clone());
+            if let Err(error) = self.start_again(replica, release, Wanted::Running).await {
                 self.warn(format!("replica {replica} could not be rolled back: {error}"));
                 self.discard_unpublished().await;
             }
@@ -112,21 +110,44 @@ impl Execution<'_> {
         all.any(|running| socket::is_listening(&running.generation.socket))
     }
 
-    async fn start_again(&mut self, replica: u32, release: Option<Release>) -> Result<()> {
+    /// Whether a release can be gone back to; else says that it is gone.
+    pub(super) fn is_there(&mut self, replica: u32, release: Option<&Release>) -> bool {
+        let Some(gone) = release.filter(|release| !release.is_there()) else { return true };
+        let path = gone.path.display();
+        self.warn(format!("replica {replica} stays out: its old release {path} is gone"));
+        false
+    }
+
+    pub(super) fn tell_rolling_back(&mut self, replica: u32, release: Option<Release>) {
+        let release = release.map(|release| release.path);
+        self.report.event(&Event::RollingBack { replica, release });
+    }
+
+    /// Takes a replica to what is wanted of it on its old release.
+    pub(super) async fn start_again(
+        &mut self,
+        replica: u32,
+        release: Option<Release>,
+        state: Wanted,
+    ) -> Result<()> {
         let replicas = [replica];
         let ask = Ask { replicas: &replicas, release: release.as_ref() };
-        self.observation = observe(self.pool, self.balancer.members(), ask).await?;
+        // Where the balancer does not answer now, it serves by its name, and is enabled below.
+        let members = self.balancer.members().await.unwrap_or_default();
+        self.observation = observe(self.pool, async { Ok(members) }, ask).await?;
         self.release = release;
         self.done.logs.remove(&replica);
-        let goal = Goal {
-            state: Wanted::Running,
-            replicas: replicas.to_vec(),
-            strategy: Strategy::Rolling,
-        };
+        let goal =
+            Goal { state, replicas: replicas.to_vec(), strategy: Strategy::Rolling, canary: None };
         for mut stage in plan(&self.observation.seen(), &goal) {
             // It served before: a page that fails now does not fail because of this release.
             stage.steps.retain(|step| !matches!(step, Step::WarmUp(_)));
             self.stage(&stage).await?;
+        }
+        if self.done.drained.contains(&replica)
+            && let Err(error) = self.enable(replica).await
+        {
+            self.warn(error.to_string());
         }
         Ok(())
     }
@@ -136,11 +157,15 @@ impl Execution<'_> {
     }
 
     async fn state_left(&self) -> String {
-        match observe(self.pool, self.balancer.members(), Ask::default()).await {
+        let members = self.balancer.members().await;
+        let unread = members.as_ref().err().map(|error| error.message.clone());
+        let members = members.unwrap_or_default();
+        match observe(self.pool, async { Ok(members) }, Ask::default()).await {
             Ok(now) => {
                 let pool = &self.pool.name;
-                let replicas: Vec<String> = now.replicas.iter().map(describe).collect();
-                format!("pool \"{pool}\" is left as follows: {}", replicas.join("; "))
+                let replicas = now.replicas.iter().map(describe);
+                let all: Vec<String> = replicas.chain(unread).collect();
+                format!("pool \"{pool}\" is left as follows: {}", all.join("; "))
             }
             Err(error) => {
                 error.within(format!("pool \"{}\" has failed, and", self.pool.name)).to_string()

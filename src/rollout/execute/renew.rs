@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::Execution;
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::fastcgi;
+use crate::file;
 use crate::php_fpm::{self, Command, Generation, Log, Running};
 use crate::release::Pinned;
-use crate::socket::Table;
+use crate::socket::{self, Name, Table};
 use crate::step::Id;
 
 const POLL: Duration = Duration::from_millis(2);
@@ -15,15 +17,12 @@ const POLL: Duration = Duration::from_millis(2);
 impl Execution<'_> {
     /// Starts a generation; when this returns, its master listens.
     pub(super) async fn start(&mut self, id: Id) -> Result<()> {
+        let ended = self.observation.replica(id.replica).map(|it| it.ended.clone());
+        ended.into_iter().flatten().for_each(|ended| self.remove_leftovers(&ended));
         let observed = self.observation.replica(id.replica);
         let missing = || Error::failed(format!("replica {} was not looked at", id.replica));
         let observed = observed.ok_or_else(missing)?;
         let resolved = observed.resolved.as_ref().ok_or_else(missing)?;
-        for ended in &observed.ended {
-            ended.remove_leftovers().map_err(|error| {
-                Error::failed(format!("cannot remove what {ended} left: {error}"))
-            })?;
-        }
         let (pool, release) = (self.pool, self.release.as_ref());
         if let Some(release) = release.filter(|release| !release.is_there()) {
             let path = release.path.display();
@@ -32,7 +31,12 @@ impl Execution<'_> {
         let last = id.generation - 1;
         let generation = Generation::next(pool, id.replica, resolved, last, release)?;
         let gentle = (!resolved.stops_gently).then(|| self.drain_timeout.as_secs().max(1));
+        if let Ok(Name::Link(_)) = socket::read_name(&generation.socket) {
+            // php-fpm would follow it, and find that another one listens there.
+            let _ = file::remove(&generation.socket);
+        }
         let conf = generation.write(pool, resolved, gentle)?;
+        crash::point("recorded, not launched");
         let timeout = pool.settings.rollout.ready_timeout;
         let started = php_fpm::start(pool, &Command::of(pool)?, &generation, &conf, timeout).await;
         let listening = match started {
@@ -79,20 +83,19 @@ impl Execution<'_> {
         self.check_pin(running)
     }
 
-    fn check_pin(&self, running: &Running) -> Result<()> {
+    /// Whether the kernel says that a new generation sees its release.
+    pub(super) fn check_pin(&self, running: &Running) -> Result<()> {
         let (Some(release), Some((_, current_dir))) =
             (&running.generation.release, &self.pool.settings.php.pinning)
         else {
             return Ok(());
         };
-        match running.pinned(current_dir) {
-            Some(Pinned::Release(pinned)) if pinned == *release => Ok(()),
-            other => Err(Error::failed(format!(
-                "{} does not see the release {} but {other:?}",
-                running.generation,
-                release.path.display()
-            ))),
-        }
+        let (generation, shown) = (&running.generation, release.path.display());
+        Err(Error::failed(match running.pinned(current_dir) {
+            Some(Pinned::Release(pinned)) if pinned == *release => return Ok(()),
+            Some(Pinned::Deleted(_)) => format!("the release {shown} has been deleted"),
+            other => format!("{generation} does not see the release {shown} but {other:?}"),
+        }))
     }
 }
 

@@ -26,10 +26,8 @@ impl Execution<'_> {
         let children = self.children(id.replica);
         let generation = self.running(id)?.generation.clone();
         for path in paths {
-            let script = self.script(&generation, path);
             for at_once in [1, children] {
-                let visit = Visit { generation: &generation, path, script: &script };
-                visit.make(at_once, deadline).await?;
+                self.visit(&generation, path, at_once, deadline).await?;
             }
         }
         let requests = paths.len() * (1 + children);
@@ -37,23 +35,37 @@ impl Execution<'_> {
         Ok(())
     }
 
+    /// Asks a generation for a page, several times at once; a server error is a failure.
+    pub(super) async fn visit(
+        &self,
+        generation: &Generation,
+        path: &str,
+        at_once: usize,
+        deadline: Instant,
+    ) -> Result<()> {
+        let script = self.script(generation, path);
+        Visit { generation, path, script: &script }.make(at_once, deadline).await
+    }
+
     fn children(&self, replica: u32) -> usize {
         let resolved = self.observation.replica(replica).and_then(|it| it.resolved.as_ref());
         resolved.map_or(1, |resolved| resolved.start_servers as usize)
     }
 
-    /// The file that answers a path: itself, or else the front controller.
+    /// The file that answers a path, as the generation sees it.
     fn script(&self, generation: &Generation, path: &str) -> PathBuf {
-        let file = path.split('?').next().unwrap_or(path).trim_start_matches('/');
         let pinning = self.pool.settings.php.pinning.as_ref();
         let below = pinning.map_or(self.pool.root.path(), |(_, current_dir)| current_dir);
         let outside = generation.release.as_ref().map_or(below, |release| &release.path);
-        below.join(if outside.join(file).is_file() {
-            Path::new(file)
-        } else {
-            "index.php".as_ref()
-        })
+        below.join(script(outside, path))
     }
+}
+
+/// The file of a release that answers a path: itself, or else the front controller.
+pub(in crate::rollout) fn script<'a>(release: &Path, path: &'a str) -> &'a Path {
+    let file = path.split('?').next().unwrap_or(path).trim_start_matches('/');
+    let is_there = release.join(file).is_file();
+    Path::new(if is_there { file } else { "index.php" })
 }
 
 /// One warm-up path.

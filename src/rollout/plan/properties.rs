@@ -2,12 +2,15 @@
 //! played on a small model of the world, which is looked at after every step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generate;
 
 use super::*;
 use crate::config::Strategy;
+
+const WATCH: Duration = Duration::from_secs(1);
 
 /// Where a name leads, who lives, and what the balancer thinks.
 #[derive(Debug, Clone)]
@@ -21,9 +24,16 @@ struct Model {
     unreachable: BTreeSet<u32>,
     ready: BTreeSet<u32>,
     idle: BTreeSet<u32>,
+    /// Alive, but to be replaced by a repair.
+    stale: BTreeSet<u32>,
+    proven: BTreeSet<u32>,
+    stopped: bool,
     name: Option<Id>,
     member: Member,
 }
+
+/// Who does not live.
+const NOBODY: u32 = 0;
 
 impl Model {
     fn current(&self, number: u32) -> Option<u32> {
@@ -46,7 +56,10 @@ impl World {
                 .collect(),
             ready: replica.published.into_iter().collect(),
             idle: BTreeSet::new(),
-            name: replica.published.map(|generation| replica.id(generation)),
+            stale: replica.running.iter().copied().filter(|_| replica.stale).collect(),
+            proven: replica.running.iter().copied().filter(|_| replica.proven).collect(),
+            stopped: replica.stopped,
+            name: replica.named.then(|| replica.id(replica.published.unwrap_or(NOBODY))),
             member: replica.member,
         };
         Self(seen.replicas.iter().map(|replica| (replica.number, model(replica))).collect())
@@ -63,6 +76,10 @@ impl World {
                 .name
                 .filter(|id| id.replica == number && model.alive.contains(&id.generation))
                 .map(|id| id.generation),
+            named: model.name.is_some(),
+            stale: model.current(number).is_none_or(|current| model.stale.contains(&current)),
+            proven: model.current(number).is_some_and(|current| model.proven.contains(&current)),
+            stopped: model.stopped,
             member: model.member,
         };
         Seen { replicas: self.0.iter().map(replica).collect() }
@@ -75,6 +92,14 @@ impl World {
     /// How many replicas get new requests and answer them themselves.
     fn serving(&self) -> usize {
         self.seen().replicas.iter().filter(|replica| replica.serves()).count()
+    }
+
+    /// How many of those are not to be stopped.
+    fn staying(&self, goal: &Goal) -> usize {
+        let goes = |it: &&Replica| {
+            goal.state == Wanted::Repaired && it.stopped && goal.replicas.contains(&it.number)
+        };
+        self.seen().replicas.iter().filter(|it| !goes(it) && it.serves()).count()
     }
 
     fn model(&mut self, replica: u32) -> &mut Model {
@@ -127,6 +152,16 @@ impl World {
             Step::Publish(id) => {
                 assert!(self.0[&id.replica].ready.contains(&id.generation), "proved first");
                 self.move_names(id.replica, Some(id));
+                self.model(id.replica).proven.insert(id.generation);
+            }
+            Step::Watch(id) => {
+                let model = &self.0[&id.replica];
+                assert!(self.lives(id) && model.name == Some(id), "{id} is watched unpublished");
+                let member = model.member;
+                assert!(
+                    !matches!(member, Member::Drained | Member::InError),
+                    "{id} gets no requests"
+                );
             }
             Step::Enable { replica } => {
                 let name = self.0[&replica].name.expect("enabled without a name");
@@ -144,7 +179,7 @@ fn steps(stages: &[Stage]) -> Vec<Step> {
 /// Plays a plan, and looks at the floor after every step.
 fn play(world: &mut World, goal: &Goal) {
     let replicas = world.0.len();
-    let at_first = world.serving();
+    let at_first = world.staying(goal);
     let floor = match goal.strategy {
         Strategy::Swap => at_first,
         // N-1 keep serving; and the last one always does.
@@ -164,13 +199,19 @@ fn check_end(world: &World, goal: &Goal) {
     for replica in world.seen().replicas.iter().filter(|it| goal.replicas.contains(&it.number)) {
         let serves = replica.serves() || replica.member == Member::TakenOut;
         match goal.state {
-            Wanted::Stopped => assert!(replica.running.is_empty(), "{replica:?}"),
-            Wanted::Running | Wanted::Renewed => {
+            Wanted::Repaired if replica.stopped => is_stopped(replica),
+            Wanted::Stopped => is_stopped(replica),
+            Wanted::Running | Wanted::Renewed | Wanted::Repaired => {
                 assert!(serves && replica.published.is_some(), "{replica:?}");
                 assert_eq!(replica.running.len(), 1, "{replica:?}");
+                assert!(goal.state == Wanted::Running || !replica.stale, "{replica:?}");
             }
         }
     }
+}
+
+fn is_stopped(replica: &Replica) {
+    assert!(replica.running.is_empty() && !replica.named, "{replica:?}");
 }
 
 prop_compose! {
@@ -180,6 +221,10 @@ prop_compose! {
         is_published in prop::bool::weighted(0.8),
         reachable in prop::bool::weighted(0.8),
         last in 6..9_u32,
+        leads_nowhere in any::<bool>(),
+        stale in any::<bool>(),
+        proven in any::<bool>(),
+        stopped in prop::bool::weighted(0.2),
         member in prop::sample::select(vec![
             Member::Serving, Member::Serving, Member::Drained, Member::InError, Member::TakenOut,
         ]),
@@ -188,7 +233,11 @@ prop_compose! {
         let published = (is_published && !running.is_empty()).then(|| running[pick.index(running.len())]);
         let member = if balanced { member } else { Member::NoBalancer };
         let current = published.or(reachable.then(|| running.last().copied()).flatten());
-        Replica { number: 0, last, running, published, current, member }
+        let named = published.is_some() || leads_nowhere;
+        let stale = stale || current.is_none();
+        Replica {
+            number: 0, last, running, published, current, named, stale, proven, stopped, member,
+        }
     }
 }
 
@@ -203,17 +252,26 @@ fn seen() -> impl Generate<Value = Seen> {
     })
 }
 
-fn goal() -> impl Generate<Value = (Wanted, Strategy, BTreeSet<u32>)> {
+/// What a goal is made of.
+type Wish = (Wanted, Strategy, BTreeSet<u32>, Option<Duration>);
+
+fn goal() -> impl Generate<Value = Wish> {
     (
-        prop::sample::select(vec![Wanted::Running, Wanted::Stopped, Wanted::Renewed]),
+        prop::sample::select(vec![
+            Wanted::Running,
+            Wanted::Stopped,
+            Wanted::Renewed,
+            Wanted::Repaired,
+        ]),
         prop::sample::select(vec![Strategy::Rolling, Strategy::Swap]),
         prop::collection::btree_set(1..5_u32, 1..5),
+        prop::option::of(Just(WATCH)),
     )
 }
 
-fn goal_for(seen: &Seen, (state, strategy, replicas): (Wanted, Strategy, BTreeSet<u32>)) -> Goal {
+fn goal_for(seen: &Seen, (state, strategy, replicas, canary): Wish) -> Goal {
     let replicas = replicas.into_iter().filter(|n| *n as usize <= seen.replicas.len()).collect();
-    Goal { state, replicas, strategy }
+    Goal { state, replicas, strategy, canary }
 }
 
 proptest! {
@@ -271,6 +329,39 @@ proptest! {
                 prop_assert!(world.serving() >= floor);
             }
             world.take(step);
+        }
+    }
+
+    /// Until the canary has been watched, nothing is touched but itself, and what gets no requests
+    /// anyhow.
+    #[test]
+    fn a_canary_goes_first(seen in seen(), goal in goal()) {
+        let goal = Goal { state: Wanted::Renewed, canary: Some(WATCH), ..goal_for(&seen, goal) };
+        let mut stages = plan(&seen, &goal);
+        let watched = |stage: &Stage| matches!(stage.title, Title::Watching(_));
+        let Some(at) = stages.iter().position(watched) else {
+            prop_assert!(goal.replicas.is_empty());
+            return Ok(());
+        };
+        let canary = stages[at].title.replica();
+        let taken_out = |number: u32| {
+            seen.replicas.iter().any(|it| it.number == number && it.member == Member::TakenOut)
+        };
+        let is_harmless = |stage: &Stage| {
+            let replica = stage.title.replica();
+            replica == canary || replica.is_some_and(taken_out)
+        };
+        prop_assert!(stages[..at].iter().all(is_harmless), "{stages:?}");
+        prop_assert!(!stages[at + 1..].iter().any(watched));
+        prop_assert!(
+            !canary.is_some_and(taken_out) || goal.replicas.iter().all(|it| taken_out(*it))
+        );
+        if goal.strategy == Strategy::Swap {
+            let stops = steps(&stages[..at]).iter().any(|step| matches!(step, Step::Stop(_)));
+            prop_assert!(!stops, "its old generation is there to go back to");
+        } else {
+            stages.remove(at);
+            prop_assert_eq!(stages, plan(&seen, &Goal { canary: None, ..goal }));
         }
     }
 }

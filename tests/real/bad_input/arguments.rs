@@ -40,6 +40,19 @@ fn a_command_line_that_makes_no_sense() {
             "restart --timeout 99999999999",
             "invalid value '99999999999' for '--timeout <SECONDS>': 99999999999 is not in 0..=31536000",
         ),
+        (
+            "restart --canary 30",
+            "invalid value '30' for '--canary <TIME>': it has to be a time like 30s or 5m, more than 0 and of a year at most",
+        ),
+        (
+            "switch www release2 --canary soon",
+            "invalid value 'soon' for '--canary <TIME>': it has to be a time like 30s or 5m, more than 0 and of a year at most",
+        ),
+        (
+            "rollback --canary 0s",
+            "invalid value '0s' for '--canary <TIME>': it has to be a time like 30s or 5m, more than 0 and of a year at most",
+        ),
+        ("start --canary 30s", "unexpected argument '--canary' found"),
         ("restart --strategy canary", "invalid value 'canary' for '--strategy <STRATEGY>'"),
         (
             "restart single www one",

@@ -159,7 +159,7 @@ fn something_else_on_the_public_name_of_a_pid_file() {
 fn something_else_in_the_place_of_the_lock() {
     let site = running();
     let stderr = error(
-        &format!("ROOT/{LOCK} is not a regular file, so it cannot be the lock"),
+        &format!("ROOT/{LOCK} is not a regular file of its own, so it cannot be the lock"),
         "move it away: pools-manager writes this file itself",
     );
     let commands = [&["start"][..], &["restart"], &["stop"]];

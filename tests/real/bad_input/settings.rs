@@ -45,7 +45,7 @@ fn a_key_that_is_unknown_missing_or_there_twice() {
             by: "",
             at: "current_dir =",
             what: "unknown key `current_dir`",
-            help: "what can stand here: `php`, `apache`, `rollout`",
+            help: "what can stand here: `php`, `apache`, `rollout`, `hooks`",
         },
         Mistake {
             from: "balancer_name = \"phpfpmlb\"\n",
@@ -207,10 +207,41 @@ fn a_rollout_that_cannot_be() {
     }
 }
 
+#[test]
+fn hooks_that_cannot_be() {
+    let site = running();
+    let correct = |line: &str| format!("correct this line: {line}");
+    let mistakes = [
+        ("before_rolout = [\"true\"]", "unknown key `before_rolout`"),
+        ("after_rollout = []", "it names no program"),
+        ("after_rollout = [\"\"]", "it names no program"),
+        (
+            "on_failure = \"mail root\"",
+            "invalid type: string \"mail root\", expected a list, in brackets",
+        ),
+        ("on_failure = [\"nice\", 3]", "invalid type: integer `3`, expected a string"),
+        ("timeout = \"0s\"", "it has to be more than 0"),
+        (
+            "timeout = 60",
+            "invalid type: integer `60`, expected a time like \"60s\" or \"500ms\", of a year at most",
+        ),
+    ];
+    for (line, what) in mistakes {
+        let unknown = line.starts_with("before_rolout");
+        let help =
+            if unknown { "did you mean `before_rollout`?".to_owned() } else { correct(line) };
+        refuses_in(&site, "[hooks]", line, what, &help);
+    }
+}
+
 /// Adds the section `[rollout]`, which the sample has only in comments.
 fn refuses_in_rollout(site: &Site, line: &str, what: &str, help: &str) {
+    refuses_in(site, "[rollout]", line, what, help);
+}
+
+fn refuses_in(site: &Site, section: &str, line: &str, what: &str, help: &str) {
     let sample = site.read(SETTINGS);
-    site.write(SETTINGS, &format!("{sample}\n[rollout]\n{line}\n"));
+    site.write(SETTINGS, &format!("{sample}\n{section}\n{line}\n"));
     let number = sample.lines().count() + 3;
     site.refuses(&["restart"], &error(&format!("ROOT/{SETTINGS}:{number}: {what}"), help));
     site.write(SETTINGS, &sample);

@@ -54,6 +54,33 @@ fn php_fpm_is_asked_what_it_makes_of_the_files() {
 }
 
 #[test]
+fn hooks_have_to_be_programs() {
+    let site = Site::new();
+    let settings = &format!("{POOL}/pools-manager.toml");
+    let hooks = "[hooks]\nbefore_rollout = [\"/bin/true\"]\nafter_rollout = [\"env\", \"-u\"]\n";
+    site.write(settings, &format!("{}\n{hooks}", site.read(settings)));
+    assert!(found(&site, "hooks").is_empty());
+    let ran = site.run(&["check"]);
+    let line = "  Hooks  [OK]  (before_rollout, after_rollout)\n";
+    assert!(ran.succeeds().stdout.contains(line), "{ran}");
+
+    let error = |what: &str| {
+        format!(
+            "error: {what}\n  \
+             help: correct it in ROOT/{settings}, or make the file executable (chmod +x)"
+        )
+    };
+    site.replace(settings, "/bin/true", "etc/apache2/apache2.conf");
+    site.replace(settings, "\"env\"", "\"no-such-program\"");
+    let denied = "before_rollout: ROOT/etc/apache2/apache2.conf: Permission denied (os error 13)";
+    let absent = "after_rollout: no-such-program: there is no such program in PATH";
+    assert_eq!(found(&site, "hooks"), [error(denied), error(absent)]);
+    site.replace(settings, "no-such-program", "%CURRENT_DIR%/www");
+    assert_eq!(found(&site, "hooks")[1], error("after_rollout: ROOT/www: it is a directory"));
+    site.run(&["check"]).status(2);
+}
+
+#[test]
 fn a_cache_that_releases_share_is_found() {
     let site = Site::new();
     let pool = &format!("{POOL}/pool.conf");
@@ -202,4 +229,33 @@ fn what_root_has_left_behind_is_found() {
     let shut = "error: cannot write to ROOT/sockets: Permission denied (os error 13)\n  \
                 help: it has to be there (mkdir), and to be writable for you (chown)";
     assert_eq!(found(&site, "sockets"), [shut]);
+}
+
+#[test]
+fn a_directory_that_anybody_can_write_to_is_found() {
+    let site = Site::new();
+    let set_mode = |dir: &str, mode| {
+        fs::set_permissions(site.path(dir), Permissions::from_mode(mode)).unwrap();
+    };
+    let told = |dir: &str| {
+        let dir = site.path(dir).display().to_string();
+        format!(
+            "    anybody can write to {dir}, and put files and links of his own there\n    \
+             help: chmod o-w {dir}\n"
+        )
+    };
+    for mode in [0o777, 0o1777, 0o702] {
+        set_mode("pid", mode);
+        set_mode("sockets", mode);
+        let root = site.root().display();
+        site.run(&["check", "-q"]).prints(&format!(
+            "Root \"{root}\"...\n  Directory pid  [Warning]\n{}\
+             Redundant pool \"www\"...\n  Sockets  [Warning]\n{}",
+            told("pid"),
+            told("sockets")
+        ));
+    }
+    set_mode("pid", 0o775);
+    set_mode("sockets", 0o775);
+    site.run(&["check", "-q"]).prints("");
 }

@@ -51,6 +51,17 @@ impl Apache {
 }
 
 impl Site {
+    /// Ends Apache, and gives the port that it had.
+    pub(crate) fn stop_apache(&mut self) -> u16 {
+        self.apache.take().unwrap().port
+    }
+
+    /// Starts it again where it was: somebody may have its port for a moment.
+    pub(crate) fn start_apache(&mut self, port: u16) {
+        let apache = wait_for("the port of Apache", || Apache::start(self, port));
+        self.apache = Some(apache);
+    }
+
     /// Has Apache read its configuration again, and replace its processes, which forgets what it
     /// was told about its members.
     pub(crate) fn reload_apache(&self) {

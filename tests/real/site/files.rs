@@ -46,7 +46,12 @@ fn of(path: &Path) -> String {
     if metadata.is_symlink() {
         return format!("-> {}", fs::read_link(path).unwrap().display());
     }
-    let text = fs::read_to_string(path).unwrap_or_default();
+    // To read a FIFO would be to wait for whoever writes to it.
+    let text = if metadata.is_file() {
+        fs::read_to_string(path).unwrap_or_default()
+    } else {
+        String::new()
+    };
     format!(
         "inode {}, changed at {}.{}: {text}",
         metadata.ino(),

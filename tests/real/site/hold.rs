@@ -25,8 +25,8 @@ pub(crate) struct Gate {
 impl Site {
     /// Sends a request, and returns when its script runs.
     pub(crate) fn hold(&self) -> Held {
-        let gate = self.gate();
-        let (client, page) = (self.client(), gate.page());
+        let (gate, page) = self.gate();
+        let client = self.client();
         let answer = thread::spawn(move || client.get(&page));
         Held { by: gate.reached(), gate, answer }
     }
@@ -42,17 +42,20 @@ impl Site {
 
     /// From now on, each new generation has to pass this gate before it may serve.
     pub(crate) fn hold_warm_up(&self) -> Gate {
-        let gate = self.gate();
-        self.add_rollout(&format!("warm_up = [{:?}]", gate.page()));
+        let (gate, page) = self.gate();
+        self.add_rollout(&format!("warm_up = [{page:?}]"));
         gate
     }
 
-    fn gate(&self) -> Gate {
+    /// A gate, and the page whose script waits there.
+    pub(crate) fn gate(&self) -> (Gate, String) {
         self.add_page("hold.php", include_str!("../pages/hold.php"));
         let dir = tempfile::Builder::new().prefix("gate-").tempdir_in(self.scratch()).unwrap();
         let dir = dir.keep();
         fs::set_permissions(&dir, Permissions::from_mode(0o777)).unwrap();
-        Gate { mark: dir.join("request") }
+        let mark = dir.join("request");
+        let page = format!("/hold.php?mark={}", mark.display());
+        (Gate { mark }, page)
     }
 
     /// Where scripts may write.
@@ -65,10 +68,6 @@ impl Site {
 }
 
 impl Gate {
-    fn page(&self) -> String {
-        format!("/hold.php?mark={}", self.mark.display())
-    }
-
     /// Waits until a script waits here; returns its php-fpm pool.
     pub(crate) fn reached(&self) -> String {
         let begun = self.mark.with_extension("begun");

@@ -1,18 +1,21 @@
 //! Whether a site is in order: what runs and what stands in its directories is what belongs to
 //! one generation of each replica, and nothing else.
 
+use rustix::process::Pid;
+
 use super::{Site, processes::Process};
 
 impl Site {
     /// All replicas are well and serve this release; no process and no file is left of an older
     /// generation, or of one that came to nothing.
     pub(crate) fn is_in_order_on(&self, release: &str) {
-        self.run(&["status", "-q"]).succeeds();
-        let release = self.path("www").join(release);
-        for current in self.releases() {
+        let status = self.look();
+        assert_eq!(status.document["pools"][0]["ok"], true, "{:#}", status.document);
+        let release = std::fs::canonicalize(self.path("www").join(release)).unwrap();
+        for current in status.releases() {
             assert_eq!(current, release);
         }
-        let generations = self.generations();
+        let generations = status.generations();
         let mut files: Vec<String> = Vec::new();
         for (replica, generation) in (1..).zip(&generations) {
             files.extend([
@@ -25,7 +28,17 @@ impl Site {
         }
         files.sort();
         assert_eq!(self.file_names(), files);
-        self.has_no_orphans();
+        self.has_only(&status.running());
+    }
+
+    /// All replicas are well, serve this release, and nothing runs beside them. A record may be
+    /// left of a generation that came to nothing.
+    pub(crate) fn serves(&self, release: &str) {
+        let status = self.look();
+        assert_eq!(status.document["pools"][0]["ok"], true, "{:#}", status.document);
+        let release = std::fs::canonicalize(self.path("www").join(release)).unwrap();
+        assert!(status.releases().iter().all(|current| *current == release));
+        self.has_only(&status.running());
     }
 
     /// Apache has found every member well whenever it asked it for something. Where one is not, it
@@ -36,15 +49,51 @@ impl Site {
         assert!(errors.is_empty(), "{}", errors.join("\n"));
     }
 
-    fn has_no_orphans(&self) {
-        let masters = self.masters();
+    /// All replicas are well, whatever they serve, and nothing else runs beside them.
+    pub(crate) fn serves_and_runs_nothing_else(&self) {
+        let status = self.look();
+        for replica in status.document["pools"][0]["replicas"].as_array().unwrap() {
+            let is_well = replica["ok"] == true && replica["running"] == 1;
+            assert!(is_well, "{:#}", status.document);
+        }
+        self.has_only(&status.running());
+        let mut names = self.file_names();
+        names.retain(|name| name.ends_with(".sock.new") || name.ends_with(".pid.new"));
+        assert_eq!(names, [""; 0]);
+        assert!(!self.path("www/.current.release.pools-manager").is_symlink());
+    }
+
+    /// What is to run serves one release; what the operator has stopped does not run, and has no
+    /// name; and nothing else runs beside them.
+    pub(crate) fn is_repaired(&self) {
+        let status = self.look();
+        let mut releases = Vec::new();
+        for replica in status.document["pools"][0]["replicas"].as_array().unwrap() {
+            if replica["stopped"] == true {
+                assert_eq!(replica["running"], 0, "{:#}", status.document);
+                let name = format!("sockets/php-fpm-www{}.sock", replica["replica"]);
+                assert!(!self.path(&name).is_symlink(), "{name}");
+            } else {
+                let is_well = replica["ok"] == true && replica["running"] == 1;
+                assert!(is_well, "{:#}", status.document);
+                releases.push(&replica["current"]);
+            }
+        }
+        releases.dedup();
+        assert!(releases.len() <= 1, "{:#}", status.document);
+        self.has_only(&status.running());
+    }
+
+    /// No process is left without one of these masters, and their pid files lead to them.
+    fn has_only(&self, running: &[(u64, Pid)]) {
+        let masters: Vec<Pid> = running.iter().map(|(_, master)| *master).collect();
         let all = self.php_fpm();
         let belongs = |process: &Process| {
             let is_one_of = |pid| masters.contains(&pid);
             is_one_of(process.pid) || process.parent.is_some_and(is_one_of)
         };
         assert!(all.iter().all(belongs), "masters {masters:?} among {all:#?}");
-        for (replica, master) in (1..).zip(masters) {
+        for (replica, master) in running {
             let pid_file = self.path(&format!("pid/php-fpm-www{replica}.pid"));
             let pid = std::fs::read_to_string(pid_file).unwrap();
             assert_eq!(pid.trim(), master.as_raw_nonzero().to_string());

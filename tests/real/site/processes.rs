@@ -27,9 +27,23 @@ pub(crate) struct Process {
 impl Site {
     /// All php-fpm processes of the site, masters and children.
     pub(crate) fn php_fpm(&self) -> Vec<Process> {
-        let mut all = of_root(self.root());
+        let mut all = self.processes();
         all.retain(|process| process.title.starts_with("php-fpm"));
         all
+    }
+
+    /// All processes of the site.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        of_root(self.root())
+    }
+
+    /// The masters that run, whoever knows of them.
+    pub(crate) fn all_masters(&self) -> Vec<Pid> {
+        let all = self.php_fpm();
+        // Not told by its title: a child has its master's for a moment.
+        let is_child =
+            |process: &&Process| all.iter().any(|other| Some(other.pid) == process.parent);
+        all.iter().filter(|process| !is_child(process)).map(|process| process.pid).collect()
     }
 
     /// Kills these processes, in this order, and waits until they have ended.
@@ -42,19 +56,52 @@ impl Site {
         });
     }
 
+    /// Kills the master of a generation, whose record tells its name, and its children.
+    pub(crate) fn kill_generation(&self, record: &str) {
+        let all = self.php_fpm();
+        let is_master = |it: &&Process| it.title.ends_with(&format!("/pid/{record}.conf)"));
+        let master = all.iter().find(is_master).unwrap().pid;
+        let children = all.iter().filter(|it| it.parent == Some(master)).map(|it| it.pid);
+        self.kill(&[master].into_iter().chain(children).collect::<Vec<_>>());
+    }
+
     /// Kills the master of a replica, and all of its children.
     pub(crate) fn kill_replica(&self, replica: usize) {
-        self.kill(&[self.masters()[replica - 1]]);
-        let children = format!("php-fpm: pool www{replica}");
+        self.kill_replicas(&[replica]);
+    }
+
+    /// The same for several replicas, which must run.
+    pub(crate) fn kill_replicas(&self, replicas: &[usize]) {
+        self.kill(&replicas.iter().map(|replica| self.master(*replica)).collect::<Vec<_>>());
         // A child that was forked just now still has its master's title, which names the file.
-        let newborn = format!("/www.{replica}.g");
-        wait_for("the end of the replica", || {
+        let is_of = |process: &Process, replica: &usize| {
+            process.title == format!("php-fpm: pool www{replica}")
+                || process.title.contains(&format!("/www.{replica}.g"))
+        };
+        wait_for("the end of the replicas", || {
             let mut left = self.php_fpm();
-            left.retain(|it| it.title == children || it.title.contains(&newborn));
+            left.retain(|process| replicas.iter().any(|replica| is_of(process, replica)));
             self.kill(&left.iter().map(|it| it.pid).collect::<Vec<_>>());
             left.is_empty().then_some(())
         });
     }
+
+    /// The process that works on a request of this php-fpm pool, the only one that it has.
+    pub(crate) fn child_at_work(&self, pool: &str) -> Pid {
+        let title = format!("php-fpm: pool {pool}");
+        let mut all = self.php_fpm();
+        all.retain(|process| process.title == title && sockets_of(process.pid) > 1);
+        assert_eq!(all.len(), 1, "{all:#?}");
+        all[0].pid
+    }
+}
+
+/// How many sockets a process has open: a child has the one that it listens on, and the connection
+/// that it has accepted.
+fn sockets_of(pid: Pid) -> usize {
+    let fds = fs::read_dir(proc(pid).join("fd")).into_iter().flatten().flatten();
+    let targets = fds.filter_map(|fd| fs::read_link(fd.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
 }
 
 /// All that work in the root, or were told its path; never this test itself.

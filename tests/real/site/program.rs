@@ -37,6 +37,19 @@ impl Program {
         Pid::from_child(&self.child)
     }
 
+    /// Whether it has ended. Its number is its own all the same, until it has been waited for.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state() == 'Z'
+    }
+
+    /// What the kernel says that it does: `T`, it is halted.
+    pub(crate) fn state(&self) -> char {
+        let stat = format!("/proc/{}/stat", self.pid().as_raw_nonzero());
+        let stat = fs::read_to_string(stat).unwrap();
+        // The name in parentheses may hold anything: what counts stands after the last one.
+        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+    }
+
     /// Waits until it prints such a line.
     pub(crate) fn await_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + DEADLINE;

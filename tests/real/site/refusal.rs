@@ -3,7 +3,6 @@
 use rustix::process::Pid;
 
 use super::files::Files;
-use super::processes::Process;
 use super::{Ran, Site};
 
 /// All that a refused command must leave as it is.
@@ -49,14 +48,9 @@ impl Site {
 
     /// Not read by way of the manager: its configuration may be what is wrong.
     fn standing(&self) -> Standing {
-        let all = self.php_fpm();
-        // Not told by its title: a child has its master's for a moment.
-        let is_child =
-            |process: &&Process| all.iter().any(|other| Some(other.pid) == process.parent);
-        let masters = all.iter().filter(|process| !is_child(process));
         Standing {
             files: self.files(),
-            masters: masters.map(|process| process.pid).collect(),
+            masters: self.all_masters(),
             members: self.members_of_apache(),
         }
     }

@@ -7,6 +7,11 @@ use serde_json::Value;
 
 use super::{Site, wait_for};
 
+/// What it said once.
+pub(crate) struct Status {
+    pub(crate) document: Value,
+}
+
 impl Site {
     /// The document of `status --json`, whatever the exit status.
     pub(crate) fn status(&self) -> Value {
@@ -18,30 +23,66 @@ impl Site {
         wait_for("the status", || Some(self.status()).filter(&is_so))
     }
 
+    /// Asks once, to look at more than one thing.
+    pub(crate) fn look(&self) -> Status {
+        Status { document: self.status() }
+    }
+
     /// The generation that each replica serves from; 0 is an adopted master.
     pub(crate) fn generations(&self) -> Vec<u64> {
-        self.each(|replica| replica["generation"].as_u64().unwrap())
+        self.look().generations()
     }
 
     /// The master of that generation.
     pub(crate) fn masters(&self) -> Vec<Pid> {
-        self.each(|replica| {
-            let pid = replica["pid"].as_i64().unwrap();
-            Pid::from_raw(pid.try_into().unwrap()).unwrap()
-        })
+        self.look().masters()
+    }
+
+    /// The master of one replica; others may not run.
+    pub(crate) fn master(&self, replica: usize) -> Pid {
+        pid(&self.status()["pools"][0]["replicas"][replica - 1]).unwrap()
+    }
+
+    /// The masters of those replicas that run.
+    pub(crate) fn masters_that_run(&self) -> Vec<Pid> {
+        self.look().running().into_iter().map(|(_, master)| master).collect()
     }
 
     /// The release that each replica serves.
     pub(crate) fn releases(&self) -> Vec<PathBuf> {
-        self.each(|replica| replica["current"].as_str().unwrap().into())
+        self.look().releases()
     }
 
     /// Each replica's state in the balancer, in the balancer's own words.
     pub(crate) fn members(&self) -> Vec<String> {
-        self.each(|replica| replica["lb"].as_str().unwrap().to_owned())
+        self.look().each(|replica| replica["lb"].as_str().unwrap().to_owned())
+    }
+}
+
+impl Status {
+    pub(crate) fn generations(&self) -> Vec<u64> {
+        self.each(|replica| replica["generation"].as_u64().unwrap())
+    }
+
+    pub(crate) fn masters(&self) -> Vec<Pid> {
+        self.each(|replica| pid(replica).unwrap())
+    }
+
+    /// The replicas that serve, and their masters.
+    pub(crate) fn running(&self) -> Vec<(u64, Pid)> {
+        let serving = self.each(|it| Some((it["replica"].as_u64().unwrap(), pid(it)?)));
+        serving.into_iter().flatten().collect()
+    }
+
+    pub(crate) fn releases(&self) -> Vec<PathBuf> {
+        self.each(|replica| replica["current"].as_str().unwrap().into())
     }
 
     fn each<T>(&self, of: impl Fn(&Value) -> T) -> Vec<T> {
-        self.status()["pools"][0]["replicas"].as_array().unwrap().iter().map(of).collect()
+        self.document["pools"][0]["replicas"].as_array().unwrap().iter().map(of).collect()
     }
+}
+
+fn pid(replica: &Value) -> Option<Pid> {
+    Pid::from_raw(replica["pid"].as_i64()?.try_into().ok()?)
 }

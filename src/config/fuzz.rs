@@ -1,0 +1,133 @@
+//! Configurations, right ones and damaged ones.
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::collection::{hash_set, vec};
+use proptest::prelude::*;
+
+use super::file::File;
+use super::settings::Settings;
+use crate::error::Result;
+use crate::fuzz::{Bytes, a_megabyte_of, damaged};
+use crate::root::Root;
+
+const SAMPLES: &[&str] = &[
+    include_str!("../../etc/php/fpm/redundant-pools/www/pools-manager.toml"),
+    r#"[php]
+current_release_symlink = "www/current.release"
+current_dir = "www/current"
+php_fpm_cmd = ["sudo", "-u", "%CURRENT_USER%", "php-fpm", "-p", "%CURRENT_DIR%"]
+monitor_url = "http://localhost:82/ping-php-fpm"
+[apache]
+manager_url = "http://localhost:82/balancer-manager"
+balancer_name = "phpfpmlb"
+member_urls = [
+    "fcgi://pool-1", # 1.conf
+    "fcgi://pool-2",
+]
+[rollout]
+strategy = "swap"
+drain_timeout = "1m 30s"
+ready_timeout = "500ms"
+warm_up = ["/index.php", "/login?from=deploy"]
+on_failure = "stop"
+"#,
+];
+
+const WORDS: &[&str] = &[
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "{a=",
+    "[a.",
+    "a.",
+    "=",
+    ",",
+    "#",
+    "\"\"\"",
+    "'''",
+    "\\u0000",
+    "\\uD800",
+    "nan",
+    "inf",
+    "1979-05-27T07:32:00Z",
+    "0x",
+    "true",
+    "60s",
+    "[php]\n",
+    "php = ",
+    "[apache]\n",
+    "[rollout]\n",
+    "warm_up = [\n",
+    "a = 1\n",
+];
+
+fn settings(text: &[u8]) -> Result<Settings> {
+    let file = File::of(Path::new("/root/pool.toml"), text.to_vec())?;
+    Settings::of(&file, &Root::new("/root".into()))
+}
+
+/// JSON's strings are TOML's, but for one character that TOML wants escaped.
+fn quoted(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap().replace('\u{7f}', "\\u007f")
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(
+        link in "\\PC{1,20}",
+        words in vec(any::<String>(), 0..4),
+        members in hash_set(any::<String>(), 1..4),
+        warm_up in vec("/.{0,20}", 0..4),
+        drain in 0..1_000_000_u64,
+    ) {
+        let members: Vec<String> = members.into_iter().collect();
+        let text = format!(
+            "[php]\ncurrent_release_symlink = {}\ncurrent_dir = \"at\"\nphp_fpm_cmd = {}\n\
+             [apache]\nmanager_url = \"http://localhost/\"\nbalancer_name = \"b\"\nmember_urls = {}\n\
+             [rollout]\ndrain_timeout = \"{drain}ms\"\nwarm_up = {}\n",
+            quoted(&link), quoted(&words), quoted(&members), quoted(&warm_up),
+        );
+        let settings = settings(text.as_bytes()).unwrap();
+        let root = Root::new("/root".into());
+        prop_assert_eq!(settings.php.pinning, Some((root.resolve(link), root.resolve("at"))));
+        prop_assert_eq!(settings.php.command, words);
+        let apache = settings.apache.unwrap();
+        prop_assert_eq!(apache.member_urls(), members);
+        prop_assert_eq!(settings.rollout.drain_timeout, Duration::from_millis(drain));
+        prop_assert_eq!(settings.rollout.warm_up.into_inner(), warm_up);
+    }
+
+    #[test]
+    fn an_error_names_a_line_that_is_there(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+        let Err(error) = settings(&bytes) else { return Ok(()) };
+        let text = String::from_utf8_lossy(&bytes);
+        let place = error.message.strip_prefix("/root/pool.toml:").unwrap();
+        let (number, said) = place.split_once(": ").unwrap();
+        let number: usize = number.parse().unwrap();
+        prop_assert!((1..=text.lines().count().max(1)).contains(&number), "{error}");
+        prop_assert!(!said.trim().is_empty());
+        let quoted = error.hint.as_deref().unwrap().split_once(" this line: ");
+        if let Some((_, quoted)) = quoted {
+            prop_assert_eq!(Some(quoted), text.lines().nth(number - 1).map(str::trim));
+        }
+    }
+}
+
+#[test]
+fn a_megabyte_of_anything_is_read_at_once() {
+    for word in ["[", "{a=", "a.", "\"", "\"fcgi://a\",", "[rollout]\n", "a = 1\n"] {
+        let much = a_megabyte_of(word);
+        for text in [format!("{}{much}", SAMPLES[1]), format!("{much}a = 1"), format!("a = {much}")]
+        {
+            let _ = settings(text.as_bytes());
+        }
+    }
+    let urls: Vec<String> = (0..30_000).map(|n| format!("\"fcgi://pool-{n:09}\"")).collect();
+    let many = SAMPLES[1].replace("\"fcgi://pool-2\"", &urls.join(",\n"));
+    assert_eq!(settings(many.as_bytes()).unwrap().apache.unwrap().member_urls().len(), 30_001);
+}

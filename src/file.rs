@@ -1,0 +1,110 @@
+//! Files in `pid/` and `sockets/`, which somebody else may have put something in the place of.
+//!
+//! A symlink or a hard link there could lead to any file of the machine, a FIFO would be waited for
+//! without end, and a device has no end. So nothing is followed, nothing is written into what was
+//! there before, and no more is read than a file of ours can hold.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Far more than a pid file, a lock, or the record of a generation takes, in bytes.
+const MOST: u64 = 64 * 1024;
+
+/// The options with which a file is opened only where nothing is followed or waited for.
+pub fn options() -> OpenOptions {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
+    options
+}
+
+/// Whether an open file is a file with this one name: what is written to it is in no other.
+pub fn is_alone(file: &File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    Ok(metadata.is_file() && metadata.nlink() == 1)
+}
+
+/// Opens a regular file for reading, of somebody who may say what stands there: us, root, or whoever
+/// owns the directory. In one that all can write to, anybody could name files for us to remove.
+pub fn open(path: &Path) -> io::Result<File> {
+    let file = options().read(true).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    let dir = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+    let trusted = [nix::unistd::geteuid().as_raw(), 0, dir.uid()];
+    if trusted.contains(&metadata.uid()) {
+        Ok(file)
+    } else {
+        Err(ErrorKind::PermissionDenied.into())
+    }
+}
+
+/// What stands in a small text file.
+pub fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    open(path)?.take(MOST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Writes a new file in place of whatever has its name; what that led to stays as it is. Where
+/// this fails, nothing has the name: half a file is none.
+pub fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    remove(path)?;
+    let mut file = options().write(true).create_new(true).mode(0o644).open(path)?;
+    let written = file.write_all(text.as_bytes());
+    if written.is_err() {
+        let _ = remove(path);
+    }
+    written
+}
+
+/// Removes a name; it is no error when it is gone already.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::stat::Mode;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_no_file_is_neither_followed_nor_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let [precious, link, fifo] = ["precious", "link", "fifo"].map(|name| dir.path().join(name));
+        fs::write(&precious, "precious").unwrap();
+        symlink(&precious, &link).unwrap();
+        nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        for path in [&link, &fifo, dir.path()] {
+            assert!(read(path).is_err(), "{}", path.display());
+        }
+        for path in [&link, &fifo] {
+            write_new(path, "ours").unwrap();
+            assert_eq!(read(path).unwrap(), "ours");
+        }
+        assert!(write_new(dir.path(), "ours").is_err());
+        assert_eq!(read(&precious).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_second_name_is_not_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let [precious, other] = ["precious", "other"].map(|name| dir.path().join(name));
+        fs::write(&precious, "precious").unwrap();
+        fs::hard_link(&precious, &other).unwrap();
+        assert!(!is_alone(&open(&other).unwrap()).unwrap());
+        write_new(&other, "ours").unwrap();
+        assert!(is_alone(&open(&other).unwrap()).unwrap());
+        assert_eq!(read(&precious).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,124 @@
+//! Damage: what a reader may get where it expects a file of the kernel, of a server, or of an
+//! operator.
+//!
+//! Random bytes are refused at the first look. So real samples are cut, spliced, repeated and
+//! overwritten, and most of the format's shape is still there. Whoever reads has to refuse that, or
+//! to read what stands there. The tests that use this are named `fuzz`; `PROPTEST_CASES` says how
+//! many cases each of them tries.
+
+use std::fmt;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+/// The most bytes that one kind of damage adds.
+const LONGEST: usize = 32 << 10;
+
+/// What breaks readers of any format.
+const WORDS: &[&[u8]] = &[
+    b"\0",
+    b"\n",
+    b"\r\n",
+    b" ",
+    b"\\",
+    b"\"",
+    b"'",
+    b"-1",
+    b"+1",
+    b"4294967296",
+    b"18446744073709551616",
+    b"1e999",
+    b"\xff",
+    b"\xc3",
+    "\u{202e}é".as_bytes(),
+];
+
+/// A file's content, which a test that fails shows as it would be written in Rust.
+#[derive(Clone)]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.0.escape_ascii())
+    }
+}
+
+/// One thing that happens to a file. Places are found in whatever it has become by then.
+#[derive(Debug, Clone)]
+enum Damage {
+    Cut { at: Index },
+    Drop { from: Index, length: usize },
+    Flip { at: Index, bits: u8 },
+    Put { at: Index, word: Vec<u8>, times: usize },
+}
+
+impl Damage {
+    fn apply(self, bytes: &mut Vec<u8>) {
+        let place = |at: Index| at.index(bytes.len() + 1);
+        match self {
+            Self::Cut { at } => bytes.truncate(place(at)),
+            Self::Drop { from, length } => {
+                let from = place(from);
+                bytes.drain(from..(from + length).min(bytes.len()));
+            }
+            Self::Flip { at, bits } => {
+                let at = place(at);
+                bytes.get_mut(at).into_iter().for_each(|byte| *byte ^= bits);
+            }
+            Self::Put { at, word, times } => {
+                let at = place(at);
+                let times = times.min(LONGEST / word.len().max(1));
+                bytes.splice(at..at, word.repeat(times));
+            }
+        }
+    }
+}
+
+/// One of the samples, damaged, or whole at times. `words` are those of its format.
+pub(crate) fn damaged(
+    samples: &'static [&'static str],
+    words: &'static [&'static str],
+) -> impl Strategy<Value = Bytes> {
+    let damages = vec(damage(samples, words), 0..8);
+    (select(samples), damages).prop_map(|(sample, damages)| {
+        let mut bytes = sample.as_bytes().to_vec();
+        for damage in damages {
+            damage.apply(&mut bytes);
+        }
+        Bytes(bytes)
+    })
+}
+
+fn damage(
+    samples: &'static [&'static str],
+    words: &'static [&'static str],
+) -> impl Strategy<Value = Damage> {
+    let word = prop_oneof![
+        2 => select(WORDS).prop_map(<[u8]>::to_vec),
+        2 => select(words).prop_map(|word| word.as_bytes().to_vec()),
+        4 => piece(samples),
+        1 => vec(any::<u8>(), 1..8),
+    ];
+    let times = prop_oneof![8 => Just(1), 2 => 2..5_usize, 1 => 5..3000_usize];
+    let length = prop_oneof![4 => 1..20_usize, 1 => 20..2000_usize];
+    prop_oneof![
+        1 => any::<Index>().prop_map(|at| Damage::Cut { at }),
+        3 => (any::<Index>(), length).prop_map(|(from, length)| Damage::Drop { from, length }),
+        2 => (any::<Index>(), 1..=u8::MAX).prop_map(|(at, bits)| Damage::Flip { at, bits }),
+        4 => (any::<Index>(), word, times).prop_map(|(at, word, times)| Damage::Put { at, word, times }),
+    ]
+}
+
+/// A part of a sample: put elsewhere, it repeats a line, or splices two files.
+fn piece(samples: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    (select(samples), any::<Index>(), 1..200_usize).prop_map(|(sample, from, length)| {
+        let from = from.index(sample.len());
+        sample.as_bytes()[from..(from + length).min(sample.len())].to_vec()
+    })
+}
+
+/// So much of one word that whatever looks twice at each byte for each byte does not return.
+pub(crate) fn a_megabyte_of(word: &str) -> String {
+    word.repeat((1 << 20) / word.len())
+}

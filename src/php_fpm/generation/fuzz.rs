@@ -1,0 +1,122 @@
+//! The file that starts a generation, and the record in it.
+
+use proptest::option::of;
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Hooks, Php, Rollout, Settings};
+use crate::fuzz::{Bytes, a_megabyte_of, damaged};
+use crate::root::Root;
+
+const RECORDED: &str = r#"{"replica":1,"number":7,"public":"/srv/sockets/php-fpm-www1.sock","bound":"/srv/sockets/php-fpm-www1.g7.sock","socket":"/srv/sockets/php-fpm-www1.g7.sock","pid_file":"/srv/pid/www.1.g7.pid","public_pid":"/srv/pid/php-fpm-www1.pid","ping_path":"/ping-php-fpm","ping_response":"pong","status_path":"/status-php-fpm","release":{"path":"/srv/www/release1","dev":65024,"ino":262157}}"#;
+
+const SAMPLES: &[&str] = &[
+    concat!(
+        "; Generation 7 of replica 1 of the pool \"www\", written by pools-manager.\n; record: ",
+        r#"{"replica":1,"number":7,"public":"/srv/php-fpm-www1.sock","bound":"/srv/php-fpm-www1.g7.sock","socket":"/srv/php-fpm-www1.g7.sock","pid_file":"/srv/pid/www.1.g7.pid","public_pid":null,"ping_path":"/ping","ping_response":"pong","status_path":"/status","release":null}"#,
+        "\ninclude=\"/srv/etc/php/fpm/redundant-pools/www/1.conf\"\n[global]\npid = \"/srv/pid/www.1.g7.pid\"\n",
+    ),
+    concat!("; record: ", "{}", "\n"),
+];
+
+const WORDS: &[&str] =
+    &["{", "}", "[", "]", "{\"a\":", ",", ":", "null", "; record: ", "\\ud800", "\"number\":8,"];
+
+/// What a path or a setting can be: php-fpm tells them line by line.
+fn line() -> impl Strategy<Value = String> {
+    prop_oneof!["/[a-z]{1,8}", "\\PC{0,20}"]
+}
+
+fn release() -> impl Strategy<Value = Release> {
+    (any::<String>(), any::<u64>(), any::<u64>()).prop_map(|(path, dev, ino)| Release {
+        path: path.into(),
+        dev,
+        ino,
+    })
+}
+
+fn children() -> impl Strategy<Value = Children> {
+    (any::<u32>(), any::<bool>()).prop_map(|(max, fixed)| Children { max, fixed })
+}
+
+prop_compose! {
+    fn generation()(
+        replica: u32,
+        number in 1..u32::MAX,
+        names in [line(), line(), line(), line()],
+        public_pid in of(line()),
+        ping in [line(), line()],
+        status_path in of(line()),
+        release in of(release()),
+        children in of(children()),
+    ) -> Generation {
+        let [public, bound, socket, pid_file] = names.map(PathBuf::from);
+        let [ping_path, ping_response] = ping;
+        let public_pid = public_pid.map(PathBuf::from);
+        Generation {
+            replica, number, public, bound, socket, pid_file, public_pid, ping_path, ping_response,
+            status_path, release, children,
+        }
+    }
+}
+
+fn pool() -> Pool {
+    let php = Php { pinning: None, command: Vec::new(), monitor_url: None };
+    let (rollout, hooks) = (Rollout::default(), Hooks::default());
+    let settings = Settings { php, apache: None, gateway: None, rollout, hooks };
+    Pool { name: "www".to_owned(), root: Root::new("/srv".into()), replica_count: 2, settings }
+}
+
+fn resolved() -> Resolved {
+    Resolved {
+        section: "www1".to_owned(),
+        listen: "/srv/php-fpm-www1.sock".into(),
+        pid: None,
+        ping_path: None,
+        ping_response: "pong".to_owned(),
+        status_path: None,
+        start_servers: 1,
+        children: None,
+        stops_gently: true,
+        user: None,
+        group: None,
+        file_cache: None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_recorded_is_read_and_is_one_line(generation in generation()) {
+        let Ok(text) = generation.file_text(&pool(), &resolved(), Some(60)) else { return Ok(()) };
+        let read = record(&text).map(|read| format!("{read:?}"));
+        prop_assert_eq!(read, Some(format!("{generation:?}"))); // with the release's path
+        prop_assert_eq!(text.lines().count(), 12, "{}", text);
+    }
+
+    #[test]
+    fn a_record_that_is_cut_is_none(cut in 0..RECORDED.len()) {
+        let whole = record(&format!("{RECORD}{RECORDED}"));
+        prop_assert!(whole.is_some());
+        prop_assert_eq!(record(&format!("{RECORD}{}", &RECORDED[..cut])), None);
+    }
+
+    #[test]
+    fn a_damaged_record_is_none_or_says_what_it_says(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+        let Ok(text) = String::from_utf8(bytes) else { return Ok(()) };
+        let Some(read) = record(&text) else { return Ok(()) };
+        for number in [read.replica, read.number] {
+            prop_assert!(text.contains(&number.to_string()), "{read:?}");
+        }
+        let again = format!("{RECORD}{}", serde_json::to_string(&read).unwrap());
+        prop_assert_eq!(record(&again), Some(read));
+    }
+}
+
+#[test]
+fn a_megabyte_of_anything_is_read_at_once() {
+    for word in WORDS {
+        let much = a_megabyte_of(word);
+        assert_eq!(record(&format!("{RECORD}{much}")), None);
+        assert_eq!(record(&format!("{RECORD}{}", RECORDED.replace("\"pong\"", &much))), None);
+    }
+}

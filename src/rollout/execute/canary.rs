@@ -1,0 +1,88 @@
+//! A canary that has not proved itself: its replica gets the release back that it had.
+
+use super::Execution;
+use crate::config::{OnFailure, Strategy};
+use crate::error::Result;
+use crate::php_fpm;
+use crate::rollout::observe::{Ask, observe};
+use crate::rollout::{Goal, Wanted, plan};
+use crate::socket;
+use crate::step::{Id, Title};
+
+impl Execution<'_> {
+    /// Undoes what was renewed to be watched, where that was not watched to the end.
+    pub(super) async fn undo_canary(&mut self) {
+        let Some(Title::Watching(replica)) = self.done.under_way else { return };
+        let canary = self.fresh(replica);
+        if let Err(error) = self.take_back(replica).await {
+            self.warn(format!("replica {replica} could not be rolled back: {error}"));
+            self.discard_unpublished().await;
+        }
+        // What has been stopped last is the canary, which is nothing to go back to.
+        self.done.stopped.remove(&replica);
+        if self.fresh(replica) == canary
+            && !self.is_listening(replica)
+            && let Some(ended) = self.done.fresh.remove(&replica)
+            && let Err(error) = php_fpm::discard(&ended).await
+        {
+            self.warn(error.to_string());
+        }
+    }
+
+    async fn take_back(&mut self, replica: u32) -> Result<()> {
+        if let Some(old) = self.still_running(replica) {
+            self.tell_rolling_back(replica, self.release_of(self.running(old)?));
+            self.publish(old)?;
+            return self.start_again(replica, None, Wanted::Running).await;
+        }
+        // Whoever tells us to stop has nothing to look at.
+        let is_told = self.interrupt.check().is_err();
+        let stays_out = self.pool.settings.rollout.on_failure == OnFailure::Stop && !is_told;
+        match self.done.stopped.remove(&replica) {
+            Some(release) if !stays_out && self.is_there(replica, release.as_ref()) => {
+                self.tell_rolling_back(replica, release.clone());
+                self.start_again(replica, release, Wanted::Renewed).await
+            }
+            _ => self.take_out(replica).await,
+        }
+    }
+
+    /// The generation that the canary was started beside.
+    fn still_running(&self, replica: u32) -> Option<Id> {
+        let old = self.observation.replica(replica)?.current()?;
+        let id = Id { replica, generation: old.generation.number };
+        socket::is_listening(&old.generation.socket).then_some(id)
+    }
+
+    fn fresh(&self, replica: u32) -> Option<Id> {
+        let running = self.done.fresh.get(&replica)?;
+        Some(Id { replica, generation: running.generation.number })
+    }
+
+    fn is_listening(&self, replica: u32) -> bool {
+        let fresh = self.done.fresh.get(&replica);
+        fresh.is_some_and(|running| socket::is_listening(&running.generation.socket))
+    }
+
+    /// Its name is lent to another replica, and it is stopped.
+    async fn take_out(&mut self, replica: u32) -> Result<()> {
+        self.observation = observe(self.pool, self.balancer.members(), Ask::default()).await?;
+        let goal = Goal {
+            state: Wanted::Renewed,
+            replicas: vec![replica],
+            strategy: Strategy::Rolling,
+            canary: None,
+        };
+        let mut stages = plan(&self.observation.seen(), &goal);
+        let leaves = |title| matches!(title, Title::Deactivating(_) | Title::Stopping(_));
+        let kept = stages.iter().take_while(|stage| leaves(stage.title)).count();
+        stages.truncate(kept);
+        if stages.is_empty() {
+            self.warn(format!("replica {replica} stays as it is: no other one serves"));
+        }
+        for stage in stages {
+            self.stage(&stage).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! What a repair, or a start after a crash, has to know beyond what is seen: what the operator
+//! wants, and on which release.
+//!
+//! A repair's aim is that all replicas serve one release, as `status` wants it. That is the one that
+//! they serve; it is not the symlink's as long as nobody serves that, for a repair is no rollout.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::observe::{Ask, Observation, Observed, observe};
+use super::plan::Seen;
+use crate::error::Result;
+use crate::event::{Event, Report};
+use crate::pool::Pool;
+use crate::release::Release;
+use crate::state::{Outcome, State, Trouble};
+
+/// The release that the replicas serve. Where they differ, a rollout did not get to its end: then
+/// the one that the symlink names, if one of them has proved it, else the one that most serve.
+/// Where none serves, the symlink's.
+pub(super) async fn kept(pool: &Arc<Pool>, symlink: &Path, current_dir: &Path) -> Result<Release> {
+    let seen = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+    let published = seen.replicas.iter().filter(|replica| replica.published.is_some());
+    let served: Vec<Release> = published.filter_map(|it| it.release(current_dir)).collect();
+    let named = Release::resolve(symlink);
+    let rank = |release: &&Release| {
+        let same = served.iter().filter(|other| other == release).count();
+        let is_proven = same > 1 || !is_canary(pool, release);
+        (is_proven && named.as_ref().is_ok_and(|named| named == *release), is_proven, same)
+    };
+    // Of two that are as many, the lower replica's.
+    served.iter().rev().max_by_key(rank).cloned().map_or(named, Ok)
+}
+
+/// Whether the manager was killed while one replica went ahead to this release.
+fn is_canary(pool: &Pool, release: &Release) -> bool {
+    let history = State::read(&pool.state_file()).map(|state| state.history).unwrap_or_default();
+    history.last().is_some_and(|last| {
+        let is_unfinished = last.canary && last.result == Outcome::Unfinished;
+        is_unfinished && last.to.as_ref() == Some(&release.path)
+    })
+}
+
+/// Marks the replicas that the operator has stopped, and those that cannot stay as they are.
+pub(super) fn judge(
+    pool: &Pool,
+    observation: &Observation,
+    release: Option<&Release>,
+    seen: &mut Seen,
+) -> Result<()> {
+    let path = pool.state_file();
+    let state = match State::read(&path) {
+        Ok(state) => state,
+        Err(Trouble::Bad(_)) => State::default(), // it will be set aside
+        Err(trouble) => return Err(trouble.into_error(&path)),
+    };
+    for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
+        replica.stopped = state.stopped.contains(&replica.number);
+        replica.stale = !can_stay(pool, observed, release);
+    }
+    Ok(())
+}
+
+fn can_stay(pool: &Pool, observed: &Observed, release: Option<&Release>) -> bool {
+    let Some(current) = observed.current() else { return false };
+    let has_master = current.master.as_ref().is_some_and(|master| !master.is_stopped());
+    has_master && has(pool, observed, release)
+}
+
+fn has(pool: &Pool, observed: &Observed, release: Option<&Release>) -> bool {
+    match &pool.settings.php.pinning {
+        Some((_, current_dir)) => observed.release(current_dir).as_ref() == release,
+        None => true,
+    }
+}
+
+/// Marks those that a `start` must not publish: a rollout that was killed has left them before they
+/// were published, and their release is not the one to start on.
+pub(super) fn judge_unproven(
+    pool: &Pool,
+    observation: &Observation,
+    release: Option<&Release>,
+    seen: &mut Seen,
+) {
+    for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
+        replica.stale = !replica.proven && !has(pool, observed, release);
+    }
+}
+
+/// Says so where the symlink names something else than what the pool has.
+pub(super) fn mention_symlink(pool: &Pool, has: Option<&Release>, report: &mut dyn Report) {
+    let (Some((symlink, _)), Some(has)) = (&pool.settings.php.pinning, has) else { return };
+    let link = symlink.display();
+    let leads = match Release::resolve(symlink) {
+        Ok(named) if named == *has => return,
+        Ok(named) => format!("{link} leads to {}", named.path.display()),
+        Err(error) => error.message,
+    };
+    let text = format!(
+        "{leads}; the pool stays on {}, which it serves: `restart` takes it to what the symlink names",
+        has.path.display()
+    );
+    report.event(&Event::Warning { text });
+}

@@ -1,0 +1,147 @@
+//! Releases whose directory is no release, or goes away in the middle of a rollout.
+
+use std::fs;
+
+use super::super::site::{Load, Site};
+use super::left;
+
+const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+const STRATEGIES: [&str; 2] = ["rolling", "swap"];
+
+fn running_under_load() -> (Site, Load) {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    (site, load)
+}
+
+fn refuses_all(site: &Site, commands: &[&[&str]], stderr: &str) {
+    for command in commands {
+        site.refuses(command, stderr);
+    }
+}
+
+/// A deploy that makes the directory, and moves the link before it has copied anything.
+#[test]
+fn an_empty_release_is_refused() {
+    let (site, load) = running_under_load();
+    fs::create_dir(site.path("www/release3")).unwrap();
+    let stderr =
+        "error: the release ROOT/www/release3 is empty\n  help: put the code there first\n";
+    let switch = ["switch", "www", "release3"];
+    refuses_all(&site, &[&switch, &["switch", "www", "release3", "--dry-run"]], stderr);
+    site.switch("release3");
+    let commands: [&[&str]; 3] = [&["restart"], &["restart", "--strategy", "swap"], &["start"]];
+    refuses_all(&site, &commands, stderr);
+    site.run(&["check", "-q"]).status(2).stderr("error: pool \"www\" is not in order: Release\n");
+    load.finish();
+}
+
+/// `switch www ..` names a directory too.
+#[test]
+fn a_directory_that_holds_the_releases_is_refused() {
+    let (site, load) = running_under_load();
+    let holds = |dir: &str| {
+        format!(
+            "error: the release {dir} holds current_dir\n  \
+             help: name one release, not the directory of them all\n"
+        )
+    };
+    for (named, dir) in [("..", "/tmp"), (".", "ROOT"), ("www/.", "ROOT/www"), ("/", "/")] {
+        site.refuses(&["switch", "www", named], &holds(dir));
+    }
+    load.finish();
+}
+
+/// Both would answer 404, as a page may, and pass for warm.
+#[test]
+fn a_release_without_the_page_that_warms_it_up_is_refused() {
+    let (site, load) = running_under_load();
+    site.add_rollout(r#"warm_up = ["/login?warm=1"]"#);
+    site.switch("release2");
+    fs::remove_file(site.path("www/release2/index.php")).unwrap();
+    let stderr = format!(
+        "error: ROOT/{SETTINGS}: warm_up has \"/login?warm=1\", and the release ROOT/www/release2 has neither that nor an index.php\n  \
+         help: complete the release, or correct warm_up\n"
+    );
+    refuses_all(&site, &[&["restart"], &["restart", "--strategy", "swap"]], &stderr);
+    site.write("www/release2/login", "<?php echo 'warm';");
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}
+
+#[test]
+fn a_release_that_is_deleted_while_requests_are_waited_for_bounces() {
+    let (site, load) = running_under_load();
+    let requests = site.hold_both();
+    site.switch("release2");
+    let mut manager = site.spawn(&["restart", "--strategy", "rolling", "--json"]);
+    manager.await_event("that it waits", |event| event["event"] == "progress");
+    fs::remove_dir_all(site.path("www/release2")).unwrap();
+    for request in requests {
+        request.end(1);
+    }
+    let ran = manager.finish();
+    let (old, new) = (site.path("www/release1"), site.path("www/release2"));
+    let (old, new) = (old.display(), new.display());
+    assert!(ran.stdout.contains(&format!("the release {new} is not there any more")), "{ran}");
+    ran.status(1).stderr(&left(&site, &format!("replica 1 runs {old} (LB=\"Init Ok\")")));
+    site.switch("release1");
+    site.is_in_order_on("release1");
+    load.finish();
+}
+
+#[test]
+fn a_release_that_is_deleted_when_it_is_ready_bounces() {
+    for strategy in STRATEGIES {
+        let (site, load) = running_under_load();
+        let warm_up = site.hold_warm_up();
+        site.switch("release2");
+        let manager = site.spawn(&["restart", "--strategy", strategy]);
+        warm_up.reached();
+        fs::remove_dir_all(site.path("www/release2")).unwrap();
+        warm_up.open();
+        let ran = manager.finish();
+        let gone = site.path("www/release2").display().to_string();
+        let said = match strategy {
+            // The first request had opened its page already, and the others are told 404.
+            "rolling" => format!("the release {gone} has been deleted\n"),
+            _ => format!("the release {gone} is not there any more\n"),
+        };
+        assert!(ran.stdout.contains(&said), "{ran}");
+        let first =
+            format!("replica 1 runs {} (LB=\"Init Ok\")", site.path("www/release1").display());
+        ran.status(1).stderr(&left(&site, &first));
+        site.switch("release1");
+        site.serves("release1");
+        load.finish();
+    }
+}
+
+/// There is nothing to go back to: what serves is kept.
+#[test]
+fn an_old_release_that_is_deleted_meanwhile_cannot_be_gone_back_to() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let second = site.masters()[1];
+    let warm_up = site.hold_warm_up();
+    site.switch("release2");
+    let manager = site.spawn(&["restart", "--strategy", "rolling"]);
+    warm_up.reached();
+    fs::remove_dir_all(site.path("www/release1")).unwrap();
+    // The new generation dies of itself.
+    site.kill_generation("www.1.g2");
+    let ran = manager.finish();
+    let gone = site.path("www/release1");
+    let ending =
+        format!("  Warning: replica 1 stays out: its old release {} is gone\n", gone.display());
+    assert!(ran.stdout.ends_with(&ending), "{ran}");
+    ran.status(1).stderr(&left(&site, "replica 1 does not run (LB=\"Init Drn Ok\")"));
+    assert_eq!(site.masters_that_run(), [second]);
+    // The new release is a good one after all.
+    warm_up.open();
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+    assert_eq!(site.get("/ping.php").body, "pong2\n");
+}

@@ -1,0 +1,57 @@
+//! Releases whose pages fail: each in its own way, and each is told in its own words.
+
+use super::super::site::Site;
+use super::{WARM_UP, left};
+
+/// What stands in the page, and what is said of it.
+const MISTAKES: [(&str, &str); 6] = [
+    ("<?php http_response_code(500);", "status 500\n"),
+    (
+        "<?php http_response_code(503); error_log('no database');",
+        "status 503\n    PHP message: no database\n",
+    ),
+    ("<?php throw new Exception('no cache');", "Uncaught Exception: no cache in "),
+    ("<?php str_repeat('x', 1 << 30);", "Allowed memory size of 134217728 bytes exhausted "),
+    // The child is gone in the middle of it.
+    (
+        "<?php ob_start(); posix_kill(getmypid(), 9); sleep(60);",
+        "closed the connection before its answer was whole\n",
+    ),
+    ("<?php set_time_limit(0); sleep(60);", "no answer from "),
+];
+
+#[test]
+fn a_page_that_fails_bounces_a_rolling_restart() {
+    bounces("rolling");
+}
+
+#[test]
+fn a_page_that_fails_bounces_a_swap() {
+    bounces("swap");
+}
+
+fn bounces(strategy: &str) {
+    let site = Site::new();
+    site.add_rollout(&format!("{WARM_UP}\nready_timeout = \"2s\""));
+    site.add_page("warm.php", "<?php echo 'warm';");
+    site.run(&["start"]).succeeds();
+    site.switch("release2");
+    let load = site.pings(2);
+    let (old, new) = (site.path("www/release1"), site.path("www/release2"));
+    for (page, said) in MISTAKES {
+        site.write("www/release2/warm.php", page);
+        let ran = site.run(&["restart", "--strategy", strategy]);
+        let what = format!(" of replica 1 on {}: /warm.php: ", new.display());
+        let (before, reason) = ran.stdout.split_once(&what).unwrap_or_else(|| panic!("{ran}"));
+        let (_, warm_up) = before.split_once("  Starting replica 1  [FAILED]\n    ").unwrap();
+        assert!(warm_up.starts_with("warm-up of generation "), "{ran}");
+        assert!(reason.contains(said), "{page}: {ran}");
+        let serves_on = format!("replica 1 runs {} (LB=\"Init Ok\")", old.display());
+        ran.status(1).stderr(&left(&site, &serves_on));
+        site.serves("release1");
+    }
+    site.write("www/release2/warm.php", "<?php echo 'warm';");
+    site.run(&["restart", "--strategy", strategy]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}

@@ -1,0 +1,165 @@
+//! Releases on which php-fpm itself does not work: it ends, hangs, dies, or does not leave.
+
+use rustix::process::{Signal, kill_process};
+
+use super::super::site::{Site, php_fpm};
+use super::left;
+
+const STRATEGIES: [&str; 2] = ["rolling", "swap"];
+
+/// What is there in place of php-fpm on release 2, and what is said of it.
+const FAKES: [(&str, &[&str]); 6] = [
+    (
+        "echo 'ERROR: no license' >&2; exit 70",
+        &["generation 2 of replica 1 did not start: php-fpm ended with exit status: 70\n        \
+         ERROR: no license\n"],
+    ),
+    (
+        "kill -SEGV $$",
+        &["generation 2 of replica 1 did not start: php-fpm ended with signal: 11 (SIGSEGV)\n"],
+    ),
+    ("exit 0", &["no master listens on SOCKET\n"]),
+    ("exec sleep 60", &["generation 2 of replica 1 did not start: php-fpm was not up after 2s\n"]),
+    // A fake of a php-fpm that never answers: the real one, stopped before it can accept.
+    (
+        "\"$php\" \"$@\" || exit; pid=$(cat \"$pid_file\"); kill -STOP $pid; \
+         until grep -q 'State:.T' /proc/$pid/status; do :; done; \
+         kill -STOP $(cat /proc/$pid/task/$pid/children) || true",
+        &["generation 2 of replica 1 was not ready after 2s: no answer from SOCKET within "],
+    ),
+    // And of one that dies when it has said that it is up.
+    (
+        "\"$php\" \"$@\" || exit; pid=$(cat \"$pid_file\"); kill -STOP $pid; \
+         until grep -q 'State:.T' /proc/$pid/status; do :; done; \
+         kill -KILL $(cat /proc/$pid/task/$pid/children) $pid",
+        &[
+            "no master listens on SOCKET\n",
+            "generation 2 of replica 1 has died before it was ready\n",
+        ],
+    ),
+];
+
+#[test]
+fn a_php_fpm_that_does_not_work_bounces_a_rolling_restart() {
+    bounces("rolling");
+}
+
+#[test]
+fn a_php_fpm_that_does_not_work_bounces_a_swap() {
+    bounces("swap");
+}
+
+fn bounces(strategy: &str) {
+    for (fake, said) in FAKES {
+        let site = Site::new();
+        site.wrap_php_fpm(fake);
+        site.add_rollout("ready_timeout = \"2s\"");
+        site.run(&["start"]).succeeds();
+        site.switch("release2");
+        let load = site.pings(2);
+        let ran = site.run(&["restart", "--strategy", strategy]);
+        let socket = site.path("sockets/php-fpm-www1.g2.sock").display().to_string();
+        let is_told = |said: &&str| {
+            let said = said.replace("SOCKET", &socket);
+            ran.stdout.contains(&format!("  Starting replica 1  [FAILED]\n    {said}"))
+        };
+        assert!(said.iter().any(is_told), "{said:?}\n{ran}");
+        let old = site.path("www/release1");
+        ran.status(1)
+            .stderr(&left(&site, &format!("replica 1 runs {} (LB=\"Init Ok\")", old.display())));
+        site.serves("release1");
+        load.finish();
+    }
+}
+
+/// php-fpm loads it whenever it starts, also in order to test its configuration.
+#[test]
+fn a_preload_that_fails_is_found_before_anything_is_stopped() {
+    let site = Site::new();
+    let preload = site.path("www/current/preload.php");
+    let command = format!(
+        "[php]\nphp_fpm_cmd = [{:?}, \"-p\", \"%CURRENT_DIR%\", \"-d\", \"opcache.preload={}\", \"-d\", \"opcache.preload_user=www-data\"]\n",
+        php_fpm(),
+        preload.display()
+    );
+    site.replace("etc/php/fpm/redundant-pools/www/pools-manager.toml", "[php]\n", &command);
+    site.add_page("preload.php", "<?php");
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    site.write("www/release2/preload.php", "<?php throw new Exception('no such class');");
+    site.switch("release2");
+    for strategy in STRATEGIES {
+        let ran = site.unchanged_by(|| site.run(&["restart", "--strategy", strategy]));
+        assert!(ran.stderr.contains("Uncaught Exception: no such class"), "{ran}");
+        ran.status(2);
+    }
+    load.finish();
+}
+
+#[test]
+fn a_php_fpm_that_dies_while_it_gets_warm_bounces() {
+    for strategy in STRATEGIES {
+        let site = Site::new();
+        site.run(&["start"]).succeeds();
+        let load = site.pings(2);
+        let warm_up = site.hold_warm_up();
+        site.switch("release2");
+        let manager = site.spawn(&["restart", "--strategy", strategy]);
+        warm_up.reached();
+        site.kill_generation("www.1.g2");
+        let ran = manager.finish();
+        assert!(ran.stdout.contains("  Starting replica 1  [FAILED]\n    warm-up of "), "{ran}");
+        let old = site.path("www/release1");
+        ran.status(1)
+            .stderr(&left(&site, &format!("replica 1 runs {} (LB=\"Init Ok\")", old.display())));
+        site.serves("release1");
+        load.finish();
+    }
+}
+
+/// What it took with it when it died is lost; but the last one that serves is not stopped too.
+#[test]
+fn a_php_fpm_that_dies_after_it_was_ready_stops_the_rollout() {
+    let site = Site::new();
+    site.add_rollout("ready_timeout = \"2s\"");
+    site.run(&["start"]).succeeds();
+    let requests = site.hold_both();
+    site.switch("release2");
+    let mut manager = site.spawn(&["restart", "--strategy", "rolling", "--json"]);
+    manager.await_event("that it waits", |event| event["event"] == "progress");
+    let [first, second] = requests;
+    first.end(1);
+    manager.await_event("that it waits for replica 2", |event| {
+        event["event"] == "progress" && event["replica"] == 2
+    });
+    // The one to which the name of replica 2 is lent.
+    site.kill_generation("www.1.g2");
+    let ran = manager.finish();
+    let said = "generation 2 of replica 1, which was to serve meanwhile, has died";
+    assert!(ran.stdout.contains(said), "{ran}");
+    ran.status(1);
+    assert!(ran.stderr.contains("replica 2 runs"), "{ran}");
+    assert_eq!(site.members()[1], "Init Ok");
+    assert_eq!(site.get("/ping.php").body, "pong1\n");
+    second.end(1);
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+}
+
+/// It has nothing to do any more, and so nothing is lost when it is killed at the deadline.
+#[test]
+fn a_php_fpm_that_ignores_quit_is_killed_at_its_deadline() {
+    for strategy in STRATEGIES {
+        let site = Site::new();
+        site.run(&["start"]).succeeds();
+        let load = site.pings(2);
+        // A fake of one that hangs: stopped, it takes no signal but KILL. Its children serve on.
+        for master in site.masters() {
+            kill_process(master, Signal::STOP).unwrap();
+        }
+        site.switch("release2");
+        site.run(&["restart", "--strategy", strategy, "--timeout", "1"]).succeeds();
+        site.is_in_order_on("release2");
+        load.finish();
+    }
+}

@@ -1,0 +1,180 @@
+//! Releases that do not prove themselves while they are watched: the replica gets its old one back.
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+use super::super::site::{Program, Ran, Site, wait_for};
+use super::{BREAKS, LONG, SAME, link, site, watching};
+
+/// The watch ends by itself, for this reason, and all is as it was.
+fn bounces(site: &Site, manager: Program, reason: &str) -> Ran {
+    let ran = manager.finish();
+    ran.status(1);
+    let left = "error: pool \"www\" is left as follows: replica 1 runs ROOT/www/release1 \
+                (LB=\"Init Ok\"); replica 2 runs ROOT/www/release1 (LB=\"Init Ok\")\n";
+    assert!(site.shown(&ran.stderr).starts_with(left), "{ran}");
+    let failed = |event: &Value| event["event"] == "stage_failed" && event["stage"] == "watching";
+    let told = events(&ran).into_iter().find(failed).unwrap()["reason"].take();
+    let told = site.shown(told.as_str().unwrap());
+    assert!(told.starts_with(reason), "{told}");
+    site.is_well_on_release1();
+    ran
+}
+
+fn events(ran: &Ran) -> Vec<Value> {
+    ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+impl Site {
+    /// The record of a canary that was undone at once may be left: the numbers go on from it.
+    fn is_well_on_release1(&self) {
+        self.run(&["status", "-q"]).succeeds();
+        let release = self.path("www/release1");
+        assert_eq!(self.releases(), [release.clone(), release]);
+        let sockets = self.sockets();
+        let private = sockets.keys().filter(|path| path.display().to_string().contains(".g"));
+        assert_eq!(private.count(), 2, "{sockets:#?}");
+        assert_eq!(self.all_masters().len(), 2);
+    }
+
+    /// The children of a replica's master.
+    fn children(&self, master: Pid) -> Vec<Pid> {
+        let all = self.php_fpm();
+        let children = all.iter().filter(|process| process.parent == Some(master));
+        children.map(|process| process.pid).collect()
+    }
+}
+
+#[test]
+fn a_page_that_begins_to_fail() {
+    let (site, load) = site(BREAKS);
+    for (strategy, generation) in [("rolling", 2), ("swap", 4)] {
+        let second = site.masters()[1];
+        let manager = watching(&site, strategy);
+        site.write("scratch/broken", "");
+        let reason = format!(
+            "warm-up of generation {generation} of replica 1 on ROOT/www/release2: /warm.php: \
+             status 500"
+        );
+        let ran = bounces(&site, manager, &reason);
+        let back = events(&ran).into_iter().find(|event| event["event"] == "rolling_back");
+        assert_eq!(back.unwrap()["release"], site.path("www/release1").to_str().unwrap());
+        assert_eq!(site.masters()[1], second, "the rest is untouched");
+        std::fs::remove_file(site.path("scratch/broken")).unwrap();
+    }
+    let ran = site.run(&["history"]);
+    assert_eq!(ran.succeeds().stdout.matches("  failed: warm-up of ").count(), 2, "{ran}");
+    load.finish();
+    site.run(&["restart", "--canary", "1s"]).succeeds();
+    site.is_in_order_on("release2");
+}
+
+#[test]
+fn a_child_that_crashes() {
+    let (site, load) = site(SAME);
+    // Of the old release nothing is watched.
+    site.write("www/release1/crash.php", "<?php echo 'no';");
+    site.write("www/release2/crash.php", "<?php posix_kill(posix_getpid(), 11);");
+    let manager = watching(&site, "rolling");
+    // Asked by the balancer it is a visitor's request; which replica it gets to is not ours to say.
+    let client = site.client();
+    wait_for("the crash", || (client.get("/crash.php").body != "no").then_some(()));
+    bounces(&site, manager, "generation 2 of replica 1 is not sound: child ");
+    load.finish();
+
+    let manager = watching(&site, "swap");
+    let child = site.children(site.masters()[0])[0];
+    rustix::process::kill_process(child, Signal::KILL).unwrap();
+    let ran = bounces(&site, manager, "generation 4 of replica 1 is not sound: child ");
+    assert!(ran.stdout.contains("exited on signal 9 (SIGKILL)"), "{ran}");
+}
+
+#[test]
+fn a_master_that_ends() {
+    let (site, load) = site(SAME);
+    for (strategy, generation) in [("rolling", 2), ("swap", 4)] {
+        let manager = watching(&site, strategy);
+        site.kill(&[site.masters()[0]]);
+        let reason = format!("the master of generation {generation} of replica 1 has ended");
+        bounces(&site, manager, &reason);
+    }
+    load.finish();
+}
+
+#[test]
+fn a_generation_that_ends_with_all_its_children() {
+    let (site, load) = site(SAME);
+    load.finish();
+    for strategy in ["rolling", "swap"] {
+        let manager = watching(&site, strategy);
+        let master = site.masters()[0];
+        // The master first, which would replace the others.
+        site.kill(&[vec![master], site.children(master)].concat());
+        bounces(&site, manager, "");
+    }
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+}
+
+#[test]
+fn a_balancer_that_finds_it_broken() {
+    let (site, load) = site(SAME);
+    load.finish();
+    let manager = watching(&site, "rolling");
+    // The socket that Apache connects to; the ping goes to the generation's own.
+    let public = site.path("sockets/php-fpm-www1.sock");
+    std::fs::remove_file(&public).unwrap();
+    let client = site.client();
+    wait_for("that Apache notices", || {
+        client.get("/ping.php");
+        site.members_say("Err").then_some(())
+    });
+    let ran = manager.finish();
+    assert!(
+        ran.status(1).stdout.contains("the balancer finds generation 2 of replica 1 broken"),
+        "{ran}"
+    );
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+}
+
+impl Site {
+    fn members_say(&self, word: &str) -> bool {
+        self.status()["pools"][0]["replicas"][0]["lb"].as_str().unwrap().contains(word)
+    }
+}
+
+#[test]
+fn where_the_operator_wants_to_look_at_it_it_stays_out() {
+    let (site, load) = site(BREAKS);
+    site.add_rollout("on_failure = \"stop\"");
+    let manager = watching(&site, "rolling");
+    site.write("scratch/broken", "");
+    let ran = manager.finish();
+    let left = "error: pool \"www\" is left as follows: replica 1 does not run (LB=\"Init Drn Ok\"); \
+                replica 2 runs ROOT/www/release1 (LB=\"Init Ok\")\n";
+    assert!(site.shown(&ran.status(1).stderr).starts_with(left), "{ran}");
+    assert_eq!(site.get("/ping.php").body, "pong1\n");
+    std::fs::remove_file(site.path("scratch/broken")).unwrap();
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}
+
+#[test]
+fn a_switch_moves_the_link_back() {
+    let (site, load) = site(BREAKS);
+    for strategy in ["rolling", "swap"] {
+        let args =
+            ["switch", "www", "release2", "--canary", LONG, "--json", "--strategy", strategy];
+        let mut manager = site.spawn(&args);
+        manager.await_event("that it watches", |event| event["event"] == "watching");
+        assert_eq!(link(&site), "release2");
+        site.write("scratch/broken", "");
+        manager.finish().status(1);
+        assert_eq!(link(&site), "release1");
+        site.is_well_on_release1();
+        std::fs::remove_file(site.path("scratch/broken")).unwrap();
+    }
+    load.finish();
+}

@@ -1,0 +1,122 @@
+//! `before_rollout` may refuse: then nothing is changed.
+
+use rustix::process::{Pid, Signal};
+
+use super::super::site::{Ran, Site};
+use super::{WAIT, await_file, link, set, site};
+
+const HELP: &str = "  help: nothing was changed: the hook has refused it\n";
+
+/// A switch that is refused in these words: nothing is changed, nothing remembered.
+fn refused(site: &Site, why: &str) -> Ran {
+    let ran = site.unchanged_by(|| site.run(&["switch", "www", "release2"]));
+    ran.status(1).stderr(&format!("error: the hook before_rollout {why}\n{HELP}"));
+    let what = why.lines().next().unwrap();
+    ran.stdout(&format!(
+        "Redundant pool \"www\"...\n  Running the hook before_rollout  [FAILED]\n    {what}\n"
+    ));
+    assert_eq!(link(site).as_os_str(), "release1");
+    site.run(&["history"]).prints("Redundant pool \"www\"...\n  No rollout is on record\n");
+    ran
+}
+
+#[test]
+fn a_hook_that_fails_refuses_and_nothing_is_changed() {
+    let site = site(&[("before_rollout", "echo one; echo two >&2; exit 3")]);
+    let end = |lines: &str| format!("\n  the end of its output:\n{lines}");
+    let both = end("    one\n    two");
+    refused(&site, &format!("ended with exit status: 3{both}"));
+    site.write("hooks/before_rollout", "kill -9 $$");
+    refused(&site, "ended with signal: 9 (SIGKILL)");
+    // Far more than a pipe holds: it is read, and the end of it is shown.
+    site.write("hooks/before_rollout", "yes | head -c 1000000; seq 12; exit 1");
+    let last: Vec<String> = (3..=12).map(|number| format!("    {number}")).collect();
+    refused(&site, &format!("ended with exit status: 1{}", end(&last.join("\n"))));
+
+    site.replace(super::SETTINGS, "\"hooks/shell\"", "\"hooks/none\"");
+    let none = site.path("hooks/none");
+    let missing = "No such file or directory (os error 2)";
+    refused(&site, &format!("cannot be run: {}: {missing}", none.display()));
+    site.replace(super::SETTINGS, "\"hooks/none\"", "\"hooks/shell\"");
+    site.write("hooks/before_rollout", "exit 0");
+    site.run(&["switch", "www", "release2"]).succeeds();
+    site.is_in_order_on("release2");
+}
+
+/// It does not heed TERM, and neither does what it has started.
+const STUBBORN: &str = "trap '' TERM; sleep 1000 & echo waiting; wait; sleep 1000";
+
+#[test]
+fn a_hook_that_takes_too_long_is_ended_with_all_that_it_has_started() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    set(&site, &[("before_rollout", "echo waiting; sleep 1000")], "timeout = \"300ms\"");
+    let why = "was not done after 300ms\n  the end of its output:\n    waiting";
+    refused(&site, why);
+    site.has_no_hooks();
+    site.write("hooks/before_rollout", STUBBORN);
+    refused(&site, why);
+    site.has_no_hooks();
+}
+
+/// What it leaves behind prints without end.
+const CHATTERS: &str =
+    "while echo y; do touch printed; done & until [ -e printed ]; do sleep 0.01; done; exit 1";
+
+#[test]
+fn a_process_that_a_hook_leaves_behind_is_not_waited_for() {
+    let site = site(&[("before_rollout", "sleep 1000 & echo $! > left")]);
+    site.run(&["restart"]).succeeds();
+    let left = Pid::from_raw(site.read("left").trim().parse().unwrap()).unwrap();
+    assert!(site.processes().iter().any(|process| process.pid == left));
+    site.write("hooks/before_rollout", CHATTERS);
+    let ran = site.run(&["restart"]);
+    assert!(ran.status(1).stderr.ends_with(&format!("    y\n{HELP}")), "{ran}");
+}
+
+#[test]
+fn a_signal_ends_the_hook_and_nothing_is_changed() {
+    let site = site(&[("before_rollout", WAIT)]);
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let ran = site.unchanged_by(|| {
+            let manager = site.spawn(&["switch", "www", "release2"]);
+            await_file(&site, "begun");
+            std::fs::remove_file(site.path("begun")).unwrap();
+            manager.signal(signal);
+            manager.finish()
+        });
+        let name = ran.stderr.split("told to stop by ").nth(1).unwrap();
+        let rest = " while the hook before_rollout ran\n  help: nothing was changed\n";
+        assert!(name.starts_with("SIG") && name.ends_with(rest), "{ran}");
+        ran.status(status);
+        site.has_no_hooks();
+        assert_eq!(link(&site).as_os_str(), "release1");
+    }
+    site.run(&["history"]).prints("Redundant pool \"www\"...\n  No rollout is on record\n");
+}
+
+#[test]
+fn a_hook_that_outlives_its_manager_does_not_hold_the_lock() {
+    let site = site(&[("before_rollout", WAIT)]);
+    let manager = site.spawn(&["restart"]);
+    await_file(&site, "begun");
+    site.run(&["restart", "--no-wait"]).status(3);
+    manager.signal(Signal::KILL);
+    manager.finish().killed_by(Signal::KILL);
+    site.replace(super::SETTINGS, "before_rollout =", "on_failure =");
+    site.run(&["restart", "--no-wait"]).succeeds();
+    // It was there all the time.
+    assert!(!site.path("ended").exists());
+    site.write("end", "");
+    await_file(&site, "ended");
+    site.is_in_order_on("release1");
+}
+
+impl Site {
+    /// No hook, and nothing that one has started, is left.
+    fn has_no_hooks(&self) {
+        let mut left = self.processes();
+        left.retain(|it| it.title.contains("hooks/") || it.title.starts_with("sleep"));
+        assert!(left.is_empty(), "{left:#?}");
+    }
+}

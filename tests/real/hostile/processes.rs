@@ -1,0 +1,114 @@
+//! Processes that are not ours: named in a pid file, or listening where a generation of ours
+//! belongs. None of them is ever signalled.
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use super::super::site::{Site, Victim};
+
+const STRATEGIES: [&str; 2] = ["rolling", "swap"];
+
+#[test]
+fn whoever_a_pid_file_names_is_not_signalled() {
+    let mut victims = [Victim::new(), Victim::of_another_user()];
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    let own = std::process::id();
+    let mut lies: Vec<String> = victims.iter().map(|it| it.pid().to_string()).collect();
+    // init, this test, numbers that are none or too large, and one that takes long to read.
+    lies.extend(["1", "0", "-1", "2147483648", "4294967297", "garbage", ""].map(str::to_owned));
+    lies.extend([own.to_string(), "7".repeat(1 << 20)]);
+    for (lie, generation) in lies.iter().zip(1..) {
+        for replica in [1, 2] {
+            site.write(&format!("pid/www.{replica}.g{generation}.pid"), lie);
+            // The public name is a link to that, and may be anything too.
+            let public = site.path(&format!("pid/php-fpm-www{replica}.pid"));
+            fs::remove_file(&public).unwrap();
+            fs::write(public, lie).unwrap();
+        }
+        site.run(&["status", "-q"]).succeeds();
+        let strategy = STRATEGIES[generation % 2];
+        site.run(&["restart", "--strategy", strategy]).succeeds();
+        site.is_in_order_on("release1");
+    }
+    let last = lies.len() + 1;
+    for replica in [1, 2] {
+        site.write(&format!("pid/www.{replica}.g{last}.pid"), &lies[replica - 1]);
+    }
+    load.finish();
+    site.run(&["stop"]).succeeds();
+    assert!(site.php_fpm().is_empty());
+    victims.iter_mut().for_each(Victim::is_unharmed);
+}
+
+/// This test plays a program that has bound a generation's name: were it taken for a php-fpm
+/// without a master, it would be ended.
+#[test]
+fn whoever_listens_where_a_generation_is_to_listen_is_left_alone() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    let name = site.path("sockets/php-fpm-www1.g2.sock");
+    let stranger = UnixListener::bind(&name).unwrap();
+    let stderr = "error: ROOT/sockets/php-fpm-www1.g2.sock is a socket on which somebody listens\n  \
+                  help: generation 2 of replica 1 needs that name: move it away\n";
+    for strategy in STRATEGIES {
+        site.refuses(&["restart", "--strategy", strategy], stderr);
+    }
+    listens(&name);
+    drop(stranger);
+    // A socket on which nobody listens is only in php-fpm's way, which replaces it.
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release1");
+    load.finish();
+}
+
+/// It comes when the rollout has begun: php-fpm finds it, and the release bounces.
+#[test]
+fn whoever_takes_the_name_of_a_generation_meanwhile_is_left_alone() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let warm_up = site.hold_warm_up();
+    let load = site.pings(2);
+    let before = (site.masters(), site.members());
+    site.switch("release2");
+    let manager = site.spawn(&["restart", "--strategy", "swap"]);
+    warm_up.reached();
+    let name = site.path("sockets/php-fpm-www2.g2.sock");
+    let stranger = UnixListener::bind(&name).unwrap();
+    warm_up.open();
+    let ran = manager.finish();
+    assert!(ran.stdout.contains("  Starting replica 2  [FAILED]\n"), "{ran}");
+    assert!(ran.stdout.contains("Another FPM instance seems to already listen on "), "{ran}");
+    ran.status(1);
+    assert_eq!((site.masters(), site.members()), before);
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+    drop(stranger);
+    load.finish();
+}
+
+/// The name of a generation that has ended, and is on record: it is not taken for running.
+#[test]
+fn whoever_listens_where_a_generation_has_listened_is_left_alone() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    site.run(&["stop"]).succeeds();
+    let name = site.path("sockets/php-fpm-www1.g1.sock");
+    let stranger = UnixListener::bind(&name).unwrap();
+    assert_eq!(site.status()["pools"][0]["replicas"][0]["running"], 0);
+    let ran = site.run(&["stop"]);
+    assert!(ran.succeeds().stdout.contains("  Replica 1 is not running\n"), "{ran}");
+    listens(&name);
+    site.run(&["start"]).succeeds();
+    assert_eq!(site.generations(), [2, 2]);
+    site.is_in_order_on("release1");
+    drop(stranger);
+}
+
+/// Nothing has removed it, or put something in its place.
+fn listens(name: &Path) {
+    assert!(std::os::unix::net::UnixStream::connect(name).is_ok());
+}

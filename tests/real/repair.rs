@@ -1,0 +1,274 @@
+//! `repair`: what a crash has left is put right, on the release that the pool serves; and what the
+//! operator has stopped stays stopped.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use super::site::{Program, Site, php_fpm, wait_for};
+
+const POOL: &str = "Redundant pool \"www\"...\n";
+
+#[test]
+fn what_is_well_is_left_alone() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let ran = site.unchanged_by(|| site.run(&["repair"]));
+    ran.prints(&format!("{POOL}  Replica 1 needs no repair\n  Replica 2 needs no repair\n"));
+    site.unchanged_by(|| site.run(&["repair", "--dry-run"]))
+        .prints(&format!("{POOL}  Nothing to do\n"));
+}
+
+#[test]
+fn a_replica_that_died_gets_the_release_that_the_others_serve() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    site.kill_replica(1);
+    // A deploy has moved the link, and has not restarted the pool.
+    site.switch("release2");
+    let ran = site.run(&["repair"]);
+    let shown = site.shown(&ran.succeeds().stdout);
+    assert_eq!(
+        shown,
+        format!(
+            "{POOL}  \
+             Replica 2 needs no repair\n  \
+             Starting replica 1  [OK]\n  \
+             Warning: ROOT/www/current.release leads to ROOT/www/release2; the pool stays on \
+             ROOT/www/release1, which it serves: `restart` takes it to what the symlink names\n"
+        )
+    );
+    site.is_in_order_on("release1");
+}
+
+#[test]
+fn children_without_a_master_are_relieved() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let loads = [site.pings(2), site.sleepers(2, "0.3")];
+    site.kill(&site.masters());
+    site.run(&["repair"]).succeeds();
+    site.is_in_order_on("release1");
+    for load in loads {
+        load.finish();
+    }
+    site.apache_saw_no_error();
+}
+
+#[test]
+fn a_master_that_does_not_move_is_replaced() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    rustix::process::kill_process(site.masters()[0], Signal::STOP).unwrap();
+    site.run(&["repair", "single", "www", "1", "--timeout", "1"]).succeeds();
+    assert_eq!(site.generations(), [2, 1]);
+    site.is_in_order_on("release1");
+    load.finish();
+}
+
+#[test]
+fn what_the_operator_has_stopped_stays_stopped() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    site.run(&["stop", "single", "www", "2"]).succeeds();
+    site.kill_replica(1);
+    let ran = site.run(&["repair"]);
+    ran.prints(&format!("{POOL}  Replica 2 needs no repair\n  Starting replica 1  [OK]\n"));
+    site.run(&["start"]).succeeds();
+    site.kill_replica(2);
+    site.run(&["repair"]).succeeds();
+    site.is_in_order_on("release1");
+    site.run(&["stop"]).succeeds();
+    site.run(&["repair"]).succeeds();
+    assert!(site.php_fpm().is_empty());
+    site.run(&["restart"]).succeeds();
+    site.kill_replica(1);
+    site.run(&["repair"]).succeeds();
+    site.is_in_order_on("release1");
+}
+
+#[test]
+fn a_stop_that_was_killed_is_finished() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let requests = site.hold_both();
+    let mut manager = site.spawn(&["stop", "--json"]);
+    manager.await_event("that it waits", |event| event["event"] == "progress");
+    manager.signal(Signal::KILL);
+    manager.finish().killed_by(Signal::KILL);
+    for request in requests {
+        request.end(1);
+    }
+    site.run(&["repair"]).succeeds();
+    assert!(site.php_fpm().is_empty());
+    let left = site.file_names();
+    assert_eq!(left, ["pid/www.1.g1.conf", "pid/www.2.g1.conf"], "the newest records stay");
+    site.run(&["start"]).succeeds();
+    site.is_in_order_on("release1");
+}
+
+#[test]
+fn a_rollout_that_was_killed_is_finished_if_a_replica_has_proved_the_release() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let [first, second] = site.hold_both();
+    let load = site.pings(2);
+    site.switch("release2");
+    let mut manager = site.spawn(&["restart", "--json", "--strategy", "rolling"]);
+    manager.await_event("that it waits for replica 1", |event| event["event"] == "progress");
+    first.end(1);
+    manager.await_event("that it waits for replica 2", |event| {
+        event["event"] == "progress" && event["replica"] == 2
+    });
+    manager.signal(Signal::KILL);
+    manager.finish().killed_by(Signal::KILL);
+    second.end(1);
+    site.run(&["repair"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+    site.apache_saw_no_error();
+}
+
+#[test]
+fn a_rollout_that_was_killed_is_undone_if_nobody_has_proved_the_release() {
+    for strategy in ["rolling", "swap"] {
+        let site = Site::new();
+        site.run(&["start"]).succeeds();
+        let load = site.pings(2);
+        let warm_up = site.hold_warm_up();
+        site.switch("release2");
+        let manager = site.spawn(&["restart", "--strategy", strategy]);
+        warm_up.reached();
+        manager.signal(Signal::KILL);
+        manager.finish().killed_by(Signal::KILL);
+        warm_up.open();
+        site.run(&["repair"]).succeeds();
+        site.is_in_order_on("release1");
+        load.finish();
+        site.apache_saw_no_error();
+    }
+}
+
+#[test]
+fn leftovers_are_removed() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    site.run(&["restart"]).succeeds();
+    let record = site.read("pid/www.1.g2.conf");
+    for old in [1, 7] {
+        let text = record.replace("www.1.g2", &format!("www.1.g{old}"));
+        let text = text.replace("\"number\":2", &format!("\"number\":{old}"));
+        let text = text.replace("www1.g2", &format!("www1.g{old}"));
+        site.write(&format!("pid/www.1.g{old}.conf"), &text);
+        site.write(&format!("pid/www.1.g{old}.pid"), "1");
+        let socket = site.path(&format!("sockets/php-fpm-www1.g{old}.sock"));
+        drop(std::os::unix::net::UnixListener::bind(socket).unwrap());
+    }
+    symlink("php-fpm-www1.g7.sock", site.path("sockets/php-fpm-www1.sock.new")).unwrap();
+    symlink("www.1.g7.pid", site.path("pid/php-fpm-www1.pid.new")).unwrap();
+    let masters = site.masters();
+    site.run(&["repair"]).succeeds();
+    assert_eq!(site.masters(), masters);
+    site.is_in_order_on("release1");
+}
+
+#[test]
+fn names_and_members_are_put_back() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let masters = site.masters();
+    fs::remove_file(site.path("sockets/php-fpm-www1.sock")).unwrap();
+    let mut manager = site.command(env!("CARGO_BIN_EXE_balancer-manager"));
+    let url = format!("http://localhost:{}/balancer-manager", site.port());
+    manager.args([&url, "phpfpmlb", "set-drain", "on", "fcgi://pool-2"]);
+    Program::start(&mut manager).finish().succeeds();
+    site.run(&["status", "-q"]).status(1);
+    site.run(&["repair"]).prints(&format!(
+        "{POOL}  Starting replica 1  [OK]\n  Activating the load balancer for replica 2  [OK]\n"
+    ));
+    assert_eq!(site.masters(), masters);
+    site.is_in_order_on("release1");
+}
+
+/// php-fpm is slow to start, the manager is killed meanwhile, and the next one must not overlook
+/// what is still coming.
+#[test]
+fn a_master_that_was_on_its_way_is_waited_for() {
+    let site = Site::new();
+    let slow = SlowStart::of(&site);
+    site.run(&["start"]).succeeds();
+    for command in ["repair", "restart"] {
+        slow.holds();
+        let next = site.spawn(&[command]);
+        wait_for("that it has the lock", || {
+            site.read("pid/www.lock").contains(command).then_some(())
+        });
+        slow.goes_on();
+        next.finish().succeeds();
+        site.is_in_order_on("release1");
+    }
+}
+
+#[test]
+fn a_master_that_does_not_get_there_is_ended() {
+    let site = Site::new();
+    site.add_rollout("ready_timeout = \"1s\"");
+    let slow = SlowStart::of(&site);
+    site.run(&["start"]).succeeds();
+    slow.holds();
+    site.run(&["repair"]).succeeds();
+    assert!(!slow.is_running());
+    site.is_in_order_on("release1");
+}
+
+/// A php-fpm that can be held before it begins.
+struct SlowStart<'a> {
+    site: &'a Site,
+    waits: PathBuf,
+    go: PathBuf,
+}
+
+impl<'a> SlowStart<'a> {
+    fn of(site: &'a Site) -> Self {
+        let (waits, go) = (site.scratch().join("waits"), site.scratch().join("go"));
+        let slow = Self { site, waits, go };
+        slow.goes_on();
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *.conf)\n  : >{}\n  while [ ! -e {} ]; do sleep 0.01; done\nesac\nexec {} \"$@\"\n",
+            slow.waits.display(),
+            slow.go.display(),
+            php_fpm().display()
+        );
+        site.write("slow-php-fpm", &script);
+        let program = site.path("slow-php-fpm");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let command = format!(
+            "php_fpm_cmd = [\"{}\", \"-p\", \"%CURRENT_DIR%\"]\n\n[apache]",
+            program.display()
+        );
+        site.replace("etc/php/fpm/redundant-pools/www/pools-manager.toml", "\n[apache]", &command);
+        slow
+    }
+
+    /// A manager that waits for it is killed.
+    fn holds(&self) {
+        for file in [&self.waits, &self.go] {
+            fs::remove_file(file).unwrap();
+        }
+        let manager = self.site.spawn(&["restart", "--strategy", "swap"]);
+        wait_for("the slow php-fpm", || self.waits.exists().then_some(()));
+        manager.signal(Signal::KILL);
+        manager.finish().killed_by(Signal::KILL);
+    }
+
+    fn goes_on(&self) {
+        fs::write(&self.go, "").unwrap();
+    }
+
+    fn is_running(&self) -> bool {
+        self.site.processes().iter().any(|process| process.title.contains("slow-php-fpm"))
+    }
+}

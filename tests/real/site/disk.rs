@@ -1,0 +1,61 @@
+//! A filesystem of a site's own, small enough to be filled up.
+
+use std::ffi::CString;
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+
+use super::Site;
+
+/// A small filesystem on a directory of a site. It has to be declared after the site, and so be
+/// gone before it: a mount point cannot be removed.
+pub(crate) struct Disk(PathBuf);
+
+impl Disk {
+    /// Mounts it. None: only root can, and an ordinary user cannot have a disk fill up for a test
+    /// alone.
+    pub(crate) fn on(site: &Site, dir: &str, options: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let dir = site.path(dir);
+        fs::create_dir_all(&dir).unwrap();
+        let options = CString::new(format!("{options},mode=0755")).unwrap();
+        mount("tmpfs", &dir, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).unwrap();
+        Some(Self(dir))
+    }
+
+    /// Uses up all its bytes.
+    pub(crate) fn fill(&self) {
+        // Cut short where there is no more room.
+        let _ = fs::write(self.0.join("filled"), vec![0; 1 << 20]);
+    }
+
+    /// Uses up all its inodes.
+    pub(crate) fn fill_inodes(&self) {
+        fs::create_dir(self.0.join("filled")).unwrap();
+        let files = (0..).map(|n: u32| self.0.join(format!("filled/{n}")));
+        assert!(files.map(fs::File::create).any(|made| made.is_err()));
+    }
+
+    /// Undoes either.
+    pub(crate) fn make_room(&self) {
+        let filled = self.0.join("filled");
+        let gone =
+            if filled.is_dir() { fs::remove_dir_all(filled) } else { fs::remove_file(filled) };
+        gone.unwrap();
+    }
+
+    pub(crate) fn is_read_only(&self, read_only: bool) {
+        let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
+        mount_remount(&self.0, flags, "").unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Its servers may still have files open there.
+        unmount(&self.0, UnmountFlags::DETACH).unwrap();
+    }
+}

@@ -1,0 +1,88 @@
+//! Apache goes away in the middle of a rollout. Its visitors are lost then whatever anybody does;
+//! what is ours has to be in order when it is back.
+
+use super::super::site::{Gate, Program, Site};
+
+const FCGI_REQUEST: &str = env!("CARGO_BIN_EXE_fcgi-request");
+
+/// A rolling restart to release 2 that waits for a request on replica 1, which does not come by
+/// Apache and so survives it.
+fn waiting(site: &Site) -> (Program, Program, Gate) {
+    site.run(&["start"]).succeeds();
+    let (gate, page) = site.gate();
+    let mut request = site.command(FCGI_REQUEST);
+    request.arg("--document-root").arg(site.path("www/current"));
+    let request = Program::start(request.arg(page).arg("sockets/php-fpm-www1.sock"));
+    gate.reached();
+    site.switch("release2");
+    let mut manager = site.spawn(&["restart", "--strategy", "rolling", "--json"]);
+    manager.await_event("that it waits", |event| event["accepted"] == 1);
+    (manager, request, gate)
+}
+
+#[test]
+fn an_apache_that_is_stopped_during_a_drain_leaves_what_runs_running() {
+    let mut site = Site::new();
+    site.add_rollout("ready_timeout = \"1s\"");
+    let (manager, request, gate) = waiting(&site);
+    let port = site.stop_apache();
+    gate.open();
+    request.finish().succeeds();
+    let ran = manager.finish();
+    let (old, new) = (site.path("www/release1"), site.path("www/release2"));
+    let nobody = format!(
+        "cannot connect to http://localhost:{port}/balancer-manager: Connection refused (os error 111)"
+    );
+    ran.status(1).stderr(&format!(
+        "error: pool \"www\" is left as follows: replica 1 runs {}; replica 2 runs {}; {nobody}\n  \
+         help: remove the cause, and run the command again: it goes on from what is there\n",
+        new.display(),
+        old.display()
+    ));
+    // The next one changes nothing as long as it cannot see the balancer.
+    let masters = site.masters();
+    let ran = site.run(&["restart"]);
+    assert!(ran.status(2).stderr.starts_with(&format!("error: {nobody}\n")), "{ran}");
+    assert_eq!(site.masters(), masters);
+
+    site.start_apache(port);
+    let load = site.pings(2);
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}
+
+#[test]
+fn an_apache_that_is_restarted_during_a_drain_is_waited_for() {
+    let mut site = Site::new();
+    let (mut manager, request, gate) = waiting(&site);
+    let port = site.stop_apache();
+    gate.open();
+    request.finish().succeeds();
+    manager.await_event("that it enables replica 1", |event| event["step"] == "enable");
+    site.start_apache(port);
+    manager.finish().succeeds();
+    site.is_in_order_on("release2");
+    assert_eq!(site.get("/ping.php").body, "pong2\n");
+}
+
+/// The bad release is taken back although nobody can be told of it; Apache has forgotten the drain
+/// when it is back.
+#[test]
+fn a_release_that_bounces_while_apache_is_away_is_taken_back() {
+    let mut site = Site::new();
+    site.add_rollout("ready_timeout = \"1s\"");
+    let (manager, request, gate) = waiting(&site);
+    let port = site.stop_apache();
+    std::fs::remove_dir_all(site.path("www/release2")).unwrap();
+    gate.open();
+    request.finish().succeeds();
+    let ran = manager.finish();
+    let old = site.path("www/release1");
+    let left = format!("replica 1 runs {0}; replica 2 runs {0}; cannot connect to ", old.display());
+    assert!(ran.status(1).stderr.contains(&left), "{ran}");
+    site.start_apache(port);
+    site.switch("release1");
+    site.is_in_order_on("release1");
+    assert_eq!(site.get("/ping.php").body, "pong1\n");
+}

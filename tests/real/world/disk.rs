@@ -1,0 +1,237 @@
+//! A disk without room, or one that nothing can be written to: found before anything is stopped
+//! where that is possible, and undone where it is not.
+
+use super::super::site::{Disk, Held, Load, Program, Site};
+
+const STATE: &str = "pid/www.state.json";
+
+fn pool_error(dir: &str, what: &str, why: &str) -> String {
+    // A mistake in what the operator's file names is told with that file.
+    let file = match dir {
+        "pid" => String::new(),
+        _ => "ROOT/etc/php/fpm/redundant-pools/www/1.conf: ".to_owned(),
+    };
+    format!("error: {file}{what}\n  help: {why}\n")
+}
+
+fn full(dir: &str) -> String {
+    let why = if dir == "pid" { "what runs is recorded" } else { "`listen` puts the socket" };
+    let what = format!("the disk of ROOT/{dir} is full");
+    pool_error(dir, &what, &format!("{why} there: make room first"))
+}
+
+/// A site whose directory is on a small disk, and which serves release 1 under load.
+fn on_disk(dir: &str, options: &str) -> Option<(Site, Disk)> {
+    let site = Site::prepared();
+    let disk = Disk::on(&site, dir, options)?;
+    let site = site.serve();
+    site.run(&["start"]).succeeds();
+    Some((site, disk))
+}
+
+#[test]
+fn a_disk_that_is_full_is_found_before_anything_is_changed() {
+    for dir in ["pid", "sockets"] {
+        let Some((site, disk)) = on_disk(dir, "size=256k") else { return };
+        refuses_while_full(&site, dir, || disk.fill());
+        disk.make_room();
+        site.run(&["restart"]).succeeds();
+        site.run(&["status", "-q"]).succeeds();
+    }
+}
+
+#[test]
+fn a_disk_without_inodes_is_found_before_anything_is_changed() {
+    for dir in ["pid", "sockets"] {
+        let Some((site, disk)) = on_disk(dir, "nr_inodes=100") else { return };
+        refuses_while_full(&site, dir, || disk.fill_inodes());
+        disk.make_room();
+        site.run(&["restart"]).succeeds();
+        site.run(&["status", "-q"]).succeeds();
+    }
+}
+
+fn refuses_while_full(site: &Site, dir: &str, fill: impl FnOnce()) {
+    let load = site.pings(2);
+    fill();
+    for strategy in ["rolling", "swap"] {
+        let before = (site.masters(), site.sockets(), site.members());
+        let ran = site.run(&["restart", "--strategy", strategy]);
+        assert_eq!(site.shown(&ran.stderr), full(dir));
+        ran.status(2);
+        assert_eq!((site.masters(), site.sockets(), site.members()), before);
+    }
+    load.finish();
+}
+
+/// A rolling restart that has drained replica 1, and waits for a request.
+fn waiting(site: &Site) -> (Program, [Held; 2], Load) {
+    let requests = site.hold_both();
+    let load = site.pings(2);
+    site.switch("release2");
+    let mut manager = site.spawn(&["restart", "--strategy", "rolling", "--json"]);
+    manager.await_event("that it waits", |event| event["event"] == "progress");
+    (manager, requests, load)
+}
+
+#[test]
+fn a_disk_that_fills_up_while_requests_are_waited_for_stops_nothing() {
+    for dir in ["pid", "sockets"] {
+        let Some((site, disk)) = on_disk(dir, "size=256k") else { return };
+        let before = (site.masters(), site.sockets(), site.members());
+        let (manager, requests, load) = waiting(&site);
+        disk.fill();
+        for request in requests {
+            request.end(1);
+        }
+        let ran = manager.finish();
+        let said = format!("the disk of {} is full", site.path(dir).display());
+        assert!(ran.stdout.contains(&said), "{ran}");
+        let old = site.path("www/release1");
+        let left =
+            format!("replica 1 runs {0} (LB=\"Init Ok\"); replica 2 runs {0} ", old.display());
+        assert!(ran.status(1).stderr.contains(&left), "{ran}");
+        disk.make_room();
+        assert_eq!((site.masters(), site.sockets(), site.members()), before);
+        site.run(&["restart"]).succeeds();
+        site.is_in_order_on("release2");
+        load.finish();
+    }
+}
+
+/// Its name is lent, and a link to give it back is an inode too many: replica 2 serves alone, by
+/// either name, until there is room.
+#[test]
+fn a_disk_whose_inodes_are_used_up_meanwhile_keeps_one_replica_serving() {
+    let Some((site, disk)) = on_disk("sockets", "nr_inodes=100") else { return };
+    let masters = site.masters();
+    let (manager, requests, load) = waiting(&site);
+    disk.fill_inodes();
+    for request in requests {
+        request.end(1);
+    }
+    let ran = manager.finish();
+    let left = "replica 1 runs, but its public name does not lead to it (LB=\"Init Drn Ok\")";
+    assert!(ran.status(1).stderr.contains(left), "{ran}");
+    disk.make_room();
+    site.run(&["start"]).succeeds();
+    assert_eq!(site.masters(), masters);
+    site.is_in_order_on("release1");
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}
+
+/// A swap has no time in which nothing but it can happen: the new generations are there already
+/// when the disk fills up, and what is left needs a link for each name, or gives way.
+#[test]
+fn a_disk_that_fills_up_while_a_swap_gets_warm_loses_nothing() {
+    let Some((site, disk)) = on_disk("sockets", "nr_inodes=100") else { return };
+    let warm_up = site.hold_warm_up();
+    let load = site.pings(2);
+    let before = (site.masters(), site.sockets(), site.members());
+    site.switch("release2");
+    let manager = site.spawn(&["restart", "--strategy", "swap"]);
+    warm_up.reached();
+    disk.fill_inodes();
+    warm_up.open();
+    let ran = manager.finish();
+    assert!(ran.stdout.contains("Starting replica 2  [FAILED]"), "{ran}");
+    ran.status(1);
+    disk.make_room();
+    assert_eq!((site.masters(), site.sockets(), site.members()), before);
+    site.run(&["restart", "--strategy", "swap"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}
+
+#[test]
+fn a_history_for_which_there_is_no_room_stays_as_it_was() {
+    let Some((site, disk)) = on_disk("pid", "size=256k") else { return };
+    site.run(&["restart"]).succeeds();
+    // More than the record of a generation, which gives its room back.
+    let command = "x".repeat(20_000);
+    let history = site.read(STATE).replace("\"restart\"", &format!("{command:?}"));
+    site.write(STATE, &history);
+    let warm_up = site.hold_warm_up();
+    let load = site.pings(2);
+    site.switch("release2");
+    let manager = site.spawn(&["restart", "single", "www", "1"]);
+    warm_up.reached();
+    disk.fill();
+    warm_up.open();
+    let ran = manager.finish();
+    let warning = format!("  Warning: no history is written: {}: ", site.path(STATE).display());
+    let warned =
+        |line: &str| line.starts_with(&warning) && line.contains("No space left on device");
+    assert!(ran.succeeds().stdout.lines().any(warned), "{ran}");
+    assert_eq!(site.read(STATE), history);
+    disk.make_room();
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
+}
+
+#[test]
+fn a_log_for_which_there_is_no_room_is_in_nobodys_way() {
+    let mut site = Site::prepared();
+    let Some(disk) = Disk::on(&site, "logs", "size=64k") else { return };
+    for replica in [1, 2] {
+        let file = format!("etc/php/fpm/redundant-pools/www/{replica}.conf");
+        site.replace(&file, "error_log = pid/", "error_log = logs/");
+    }
+    site = site.serve();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    disk.fill();
+    for (strategy, release) in [("rolling", "release2"), ("swap", "release1")] {
+        site.switch(release);
+        site.run(&["restart", "--strategy", strategy]).succeeds();
+        site.is_in_order_on(release);
+    }
+    load.finish();
+}
+
+#[test]
+fn a_directory_of_sockets_that_cannot_be_written_to_is_found() {
+    let Some((site, disk)) = on_disk("sockets", "size=256k") else { return };
+    let load = site.pings(2);
+    disk.is_read_only(true);
+    let before = (site.masters(), site.sockets(), site.members());
+    let what = "cannot create files in ROOT/sockets: Read-only file system (os error 30)";
+    let why = "`listen` puts the socket there: the directory has to be there, and writable for you";
+    for strategy in ["rolling", "swap"] {
+        let ran = site.run(&["restart", "--strategy", strategy]);
+        assert_eq!(site.shown(&ran.stderr), pool_error("sockets", what, why));
+        ran.status(2);
+    }
+    // To stop one, its name would have to go: it is not stopped, and gets its requests again.
+    let ran = site.run(&["stop", "single", "www", "1"]);
+    assert!(ran.stdout.contains("Stopping replica 1  [FAILED]\n    cannot remove "), "{ran}");
+    ran.status(1);
+    assert_eq!((site.masters(), site.sockets(), site.members()), before);
+    disk.is_read_only(false);
+    site.run(&["restart"]).succeeds();
+    site.run(&["status", "-q"]).succeeds();
+    load.finish();
+}
+
+#[test]
+fn a_directory_of_sockets_that_becomes_read_only_meanwhile_keeps_one_replica_serving() {
+    let Some((site, disk)) = on_disk("sockets", "size=256k") else { return };
+    let masters = site.masters();
+    let (manager, requests, load) = waiting(&site);
+    disk.is_read_only(true);
+    for request in requests {
+        request.end(1);
+    }
+    let ran = manager.finish();
+    assert!(ran.stdout.contains("Read-only file system"), "{ran}");
+    let left = "replica 1 runs, but its public name does not lead to it (LB=\"Init Drn Ok\")";
+    assert!(ran.status(1).stderr.contains(left), "{ran}");
+    disk.is_read_only(false);
+    site.run(&["start"]).succeeds();
+    assert_eq!(site.masters(), masters);
+    site.is_in_order_on("release1");
+    load.finish();
+}
