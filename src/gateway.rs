@@ -36,6 +36,7 @@ mod lookup;
 mod params;
 mod path;
 mod pipe;
+mod proxy;
 mod refusal;
 mod route;
 mod script;

@@ -23,6 +23,8 @@ use crate::file;
 use crate::pool::Pool;
 use crate::root::Root;
 
+/// How often it is looked for connections that nobody uses.
+const STALE: Duration = Duration::from_secs(1);
 /// The least time between two looks at a pool whose replicas cannot be connected to.
 const DOUBT: Duration = Duration::from_millis(100);
 
@@ -51,6 +53,7 @@ pub async fn serve(
         sync(site).await.map_err(|error| error.within(format!("pool \"{}\"", site.pool.name)))?;
         tokio::spawn(look_again(Arc::clone(site)));
     }
+    tokio::spawn(close_stale(Arc::clone(&gateway)));
     let listeners: Vec<Listener> = global
         .front
         .listen()
@@ -150,6 +153,14 @@ async fn look_again(site: Arc<Site>) {
             eprintln!("pool \"{}\": {error}", site.pool.name);
         }
         sleep(DOUBT).await;
+    }
+}
+
+/// Kept connections hold children: where there is nothing to do, they are let go.
+async fn close_stale(gateway: Arc<Gateway>) {
+    loop {
+        sleep(STALE).await;
+        gateway.sites.all().iter().for_each(|site| site.upstream.close_stale());
     }
 }
 

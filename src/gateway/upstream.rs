@@ -139,6 +139,11 @@ impl Upstream {
         }
     }
 
+    /// Closes kept connections that nobody has used for a while: to be called now and then.
+    pub(super) fn close_stale(&self) {
+        self.lock().close_stale();
+    }
+
     /// What `status` shows of each replica, and how many requests wait.
     pub(super) fn show(&self) -> (Vec<control::Replica>, usize) {
         let state = self.lock();

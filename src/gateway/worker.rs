@@ -11,10 +11,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::client::Ends;
 use super::front::Gateway;
 use super::listen::Accepted;
+use super::proxy;
 use super::stream::{Socket, Stream};
 use crate::config::Front;
 use crate::error::{Error, Result};
@@ -106,12 +108,17 @@ async fn converse(
         Some(ends) => (tcp(socket)?, ends),
         None => (unix(socket)?, Ends::unix()),
     };
-    let stream = TokioIo::new(Stream::new(socket, gateway.front.send_timeout));
+    let mut stream = Stream::new(socket, gateway.front.send_timeout);
+    let ends = if gateway.front.proxy_protocol {
+        timeout(gateway.front.header_timeout, proxy::read(&mut stream, ends)).await??
+    } else {
+        ends
+    };
     let service = service_fn(|request| {
         let answer = Arc::clone(gateway).answer(ends, request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let mut connection = pin!(http.serve_connection(stream, service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),
         _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),

@@ -123,7 +123,8 @@ fn kept_connections_are_used_again_and_their_end_is_not_noticed() {
     let pids: Vec<String> = (0..200).map(|_| connection.get("/pid.php").unwrap().text()).collect();
     // They go to both replicas in turn.
     assert!(pids.windows(3).any(|three| three[0] == three[2]), "{pids:?}");
-    // A ping is answered though connections are kept.
+    // Nobody asks any more: the children are let go.
+    served.await_in_flight(0);
     served.site.run(&["status", "-q"]).succeeds();
     served.site.run(&["restart"]).succeeds();
     served.site.is_in_order_on("release1");

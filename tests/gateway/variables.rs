@@ -87,6 +87,19 @@ fn a_trusted_proxy_speaks_for_its_clients() {
 }
 
 #[test]
+fn a_proxy_header_says_who_connected() {
+    let served = Served::with("", "proxy_protocol = true");
+    served.page("vars.php", PAGE);
+    let request = b"GET /vars.php HTTP/1.1\r\nHost: a\r\n\r\n";
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x09\x09\x09\x09\x01\x02\x03\x04\x10\0\0\x50";
+    let answer = served.raw(&[&header[..], request].concat()).unwrap();
+    let vars: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((&vars["REMOTE_ADDR"], &vars["REMOTE_PORT"]), (&"9.9.9.9".into(), &"4096".into()));
+    assert_eq!(vars["SERVER_PORT"], "80");
+    served.raw(request).unwrap_err();
+}
+
+#[test]
 fn the_target_goes_before_the_host_header() {
     let served = Served::new();
     served.page("vars.php", PAGE);

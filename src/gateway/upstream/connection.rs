@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::net::UnixStream;
 
-/// How long a connection without a request is taken for open. php-fpm closes it after 5 seconds.
-const FRESH: Duration = Duration::from_secs(3);
+/// How long a connection is kept without a request. Its child serves nobody else meanwhile, and
+/// php-fpm waits for ever for the next request on it (8.2, `fcgi_accept_request`).
+const FRESH: Duration = Duration::from_secs(2);
 
 /// A connection that is registered with the event loop of one thread.
 #[derive(Debug)]

@@ -101,9 +101,13 @@ impl Replica {
         self.in_flight -= 1;
         self.in_flight_kept -= u32::from(keep);
         if self.serves && self.kept() < self.keep_max {
-            self.idle.retain(Connection::is_fresh);
             self.idle.extend(open);
         }
+    }
+
+    /// Gives the children of connections back that nobody has used for a while.
+    pub(super) fn close_stale(&mut self) {
+        self.idle.retain(Connection::is_fresh);
     }
 
     pub(super) fn show(&self) -> control::Replica {

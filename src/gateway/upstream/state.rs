@@ -168,6 +168,10 @@ impl State {
         std::mem::replace(&mut replica.aside, aside) != aside
     }
 
+    pub(super) fn close_stale(&mut self) {
+        self.replicas.iter_mut().for_each(Replica::close_stale);
+    }
+
     pub(super) fn is_aside(&self, id: u64) -> bool {
         self.replicas.iter().any(|replica| replica.id == id && replica.serves && replica.aside)
     }
