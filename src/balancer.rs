@@ -3,10 +3,16 @@
 //! Members are counted from 0 in the order of the configuration: replica N is member N-1.
 
 pub mod apache;
+pub mod gateway;
+
+use std::path::Path;
 
 use crate::error::Result;
+use crate::gateway::control::Shown;
 use crate::pool::Pool;
+use crate::release::Release;
 use apache::Apache;
+use gateway::Gateway;
 
 /// A pool's balancer.
 #[derive(Debug, Clone)]
@@ -15,6 +21,8 @@ pub enum Balancer {
     None,
     /// Apache's `mod_proxy_balancer`.
     Apache(Apache),
+    /// Our own.
+    Gateway(Gateway),
 }
 
 /// One member as its balancer sees it.
@@ -57,6 +65,9 @@ pub enum Enabled {
 impl Balancer {
     /// The balancer that a pool's configuration names. Asks it nothing yet.
     pub fn of(pool: &Pool) -> Result<Self> {
+        if let Some(gateway) = &pool.settings.gateway {
+            return Gateway::new(pool, gateway.document_root.get_ref()).map(Self::Gateway);
+        }
         let Some(apache) = &pool.settings.apache else { return Ok(Self::None) };
         let driver = Apache::new(&apache.manager_url, &apache.balancer_name, apache.member_urls())?;
         match &pool.settings.php.monitor_url {
@@ -65,20 +76,22 @@ impl Balancer {
         }
     }
 
-    /// The name that `list` shows: `none` or `apache`.
+    /// The name that `list` shows: `none`, `apache` or `gateway`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Apache(_) => "apache",
+            Self::Gateway(_) => "gateway",
         }
     }
 
-    /// Reads all members, in the order of the configuration; none at all without a balancer.
+    /// Reads all members, in the order of the configuration; none at all without a balancer, and
+    /// of the gateway, which goes by the public names alone.
     ///
     /// An error's exit status is that of a wrong configuration: a read changes nothing.
     pub async fn members(&self) -> Result<Vec<Member>> {
         match self {
-            Self::None => Ok(Vec::new()),
+            Self::None | Self::Gateway(_) => Ok(Vec::new()),
             Self::Apache(apache) => apache.members().await,
         }
     }
@@ -86,7 +99,7 @@ impl Balancer {
     /// Whether somebody listens where it is asked. Where nobody does, it sends no requests either.
     pub async fn is_running(&self) -> bool {
         match self {
-            Self::None => true,
+            Self::None | Self::Gateway(_) => true,
             Self::Apache(apache) => apache.is_running().await,
         }
     }
@@ -94,7 +107,7 @@ impl Balancer {
     /// Whether members can be enabled, and drained if that is needed too; changes nothing.
     pub async fn check_changeable(&self, drains: bool) -> Result<()> {
         match self {
-            Self::None => Ok(()),
+            Self::None | Self::Gateway(_) => Ok(()),
             Self::Apache(apache) => apache.check_changeable(drains).await,
         }
     }
@@ -103,7 +116,7 @@ impl Balancer {
     /// wait for those in flight, and does not ask whether others serve.
     pub async fn drain(&self, index: usize) -> Result<()> {
         match self {
-            Self::None => Ok(()),
+            Self::None | Self::Gateway(_) => Ok(()),
             Self::Apache(apache) => apache.drain(index).await,
         }
     }
@@ -112,8 +125,42 @@ impl Balancer {
     /// made to forget that it was broken.
     pub async fn enable(&self, index: usize) -> Result<Enabled> {
         match self {
-            Self::None => Ok(Enabled::Serving),
+            Self::None | Self::Gateway(_) => Ok(Enabled::Serving),
             Self::Apache(apache) => apache.enable(index).await,
+        }
+    }
+    /// Tells a balancer that goes by the public names that they have moved. All that have moved
+    /// since it was last told do so at the same moment for its clients.
+    pub async fn names_moved(&self) -> Result<()> {
+        match self {
+            Self::None | Self::Apache(_) => Ok(()),
+            Self::Gateway(gateway) => gateway.names_moved().await,
+        }
+    }
+
+    /// Whether it has nothing for the generation behind this socket that the kernel does not see:
+    /// true where it connects at once. Only to be asked after [`Balancer::names_moved`].
+    pub async fn is_idle(&self, socket: &Path) -> Result<bool> {
+        match self {
+            Self::None | Self::Apache(_) => Ok(true),
+            Self::Gateway(gateway) => gateway.is_idle(socket).await,
+        }
+    }
+
+    /// Whether a release has what the balancer needs of it.
+    pub fn check_release(&self, release: &Release) -> Result<()> {
+        match self {
+            Self::None | Self::Apache(_) => Ok(()),
+            Self::Gateway(gateway) => gateway.check_release(release),
+        }
+    }
+
+    /// What the gateway does with a pool, for display. None: it is not the gateway's, or no gateway
+    /// runs.
+    pub async fn show(&self) -> Result<Option<Shown>> {
+        match self {
+            Self::None | Self::Apache(_) => Ok(None),
+            Self::Gateway(gateway) => gateway.show().await,
         }
     }
 }

@@ -7,6 +7,7 @@ mod list;
 mod ps_list;
 mod releases;
 mod scope;
+mod serve;
 mod status;
 mod switch;
 
@@ -61,6 +62,8 @@ enum Command {
     List(list::Args),
     /// Show the release directories of a pool, and who uses them
     Releases(releases::Args),
+    /// Be the web server and balancer of all pools that have a [gateway], until told to stop
+    Serve(serve::Args),
     /// Show the rollouts that have been, the newest last
     History(history::Args),
 }
@@ -111,6 +114,7 @@ impl Cli {
             Command::Check(args) => args.run(&root, self.json).await,
             Command::List(args) => args.run(&root, self.json),
             Command::Releases(args) => args.run(&root, self.json).await,
+            Command::Serve(args) => args.run(&root, self.json).await,
             Command::History(args) => args.run(&root, self.json),
         }
     }

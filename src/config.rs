@@ -3,9 +3,13 @@
 mod file;
 #[cfg(test)]
 mod fuzz;
+mod gateway;
+mod global;
 mod hooks;
 mod settings;
 mod values;
 
+pub use gateway::{Gateway, KeepAlive};
+pub use global::{Front, Global, Listen, LogFormat, Network};
 pub use hooks::{Hook, Hooks};
 pub use settings::{Apache, OnFailure, Php, Rollout, Settings, Strategy};

@@ -10,6 +10,7 @@
 //! | [`status`], [`check`], [`releases`], [`tree`] | what `status`, `check`, `releases` and `ps-list` show |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`balancer`] | what spreads requests over replicas: Apache, or nothing that we talk to |
+//! | [`gateway`] | the embedded web server and balancer |
 //! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
 //! | [`fastcgi`] | one request at a time: ping, status, warm-up |
 //! | [`hook`] | the operator's own programs, which a rollout calls |
@@ -35,6 +36,7 @@ pub mod fastcgi;
 pub mod file;
 #[cfg(test)]
 mod fuzz;
+pub mod gateway;
 pub mod hook;
 pub mod http;
 pub mod interrupt;

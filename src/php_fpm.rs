@@ -23,7 +23,7 @@ pub use generation::{Generation, discover, remove_record};
 pub use installed::Installed;
 pub use launch::start;
 pub use log::Log;
-pub use resolved::Resolved;
+pub use resolved::{Children, Resolved};
 pub use running::{Running, look};
 pub use settle::settle;
 pub use stop::{discard, stop};

@@ -4,7 +4,8 @@
 //! release is known by both, and two are the same when the latter are.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,12 @@ impl Release {
                 .hint("a release is a directory: link to one"));
         }
         Ok(Self { path: path.to_owned(), dev: metadata.dev(), ino: metadata.ino() })
+    }
+
+    /// The release that a directory is which has been opened as `path`.
+    pub fn of(dir: impl AsFd, path: &Path) -> io::Result<Self> {
+        let stat = rustix::fs::fstat(dir)?;
+        Ok(Self { path: path.to_owned(), dev: stat.st_dev, ino: stat.st_ino })
     }
 
     /// The two keys of the configuration are alike: whoever mixes up their

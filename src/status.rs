@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::balancer::{self, Balancer};
 use crate::error::{Error, Result};
 use crate::fastcgi;
+use crate::gateway::control::Shown;
 use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::Pinned;
@@ -56,16 +57,21 @@ pub struct ReplicaStatus {
 /// Looks at a pool, and pings those of its replicas that are in `wanted`.
 pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     let mut problems = Vec::new();
-    let (members, unread) = match Balancer::of(pool)?.members().await {
+    let balancer = Balancer::of(pool)?;
+    let (members, mut unread) = match balancer.members().await {
         Ok(members) => (members, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
+    let shown = balancer.show().await.unwrap_or_else(|error| {
+        unread = Some(error.to_string());
+        None
+    });
     let seen = observe(pool, async { Ok(members) }, Ask::default()).await?;
     let stopped = State::read(&pool.state_file()).map(|state| state.stopped).unwrap_or_default();
     let mut replicas = Vec::new();
     for observed in seen.replicas.iter().filter(|observed| wanted.contains(&observed.number)) {
         let stopped = stopped.contains(&observed.number);
-        replicas.push(replica_status(pool, observed, stopped).await);
+        replicas.push(replica_status(pool, observed, shown.as_ref(), stopped).await);
     }
     let releases: Vec<&str> =
         replicas.iter().filter(|it| it.running > 0).map(|it| it.current.as_str()).collect();
@@ -77,7 +83,12 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems })
 }
 
-async fn replica_status(pool: &Pool, observed: &Observed, stopped: bool) -> ReplicaStatus {
+async fn replica_status(
+    pool: &Pool,
+    observed: &Observed,
+    shown: Option<&Shown>,
+    stopped: bool,
+) -> ReplicaStatus {
     let published = observed.current().filter(|_| observed.published.is_some());
     let ping = match published {
         Some(running) => ping(running).await,
@@ -90,7 +101,10 @@ async fn replica_status(pool: &Pool, observed: &Observed, stopped: bool) -> Repl
         Some(running) => current(pool, running),
         None => (false, String::new()),
     };
-    let (serves, lb) = standing(pool, observed.member.as_ref());
+    let (serves, lb) = match &pool.settings.gateway {
+        Some(_) => in_gateway(published, shown),
+        None => standing(pool, observed.member.as_ref()),
+    };
     ReplicaStatus {
         replica: observed.number,
         ok: serves && ping.is_ok() && pinned && published.is_some_and(|it| it.master.is_some()),
@@ -110,6 +124,19 @@ fn standing(pool: &Pool, member: Option<&balancer::Member>) -> (bool, String) {
         None if pool.settings.apache.is_some() => (false, "unknown".to_owned()),
         None => (true, "none".to_owned()),
     }
+}
+
+/// What the gateway does with a generation, in its own words.
+fn in_gateway(published: Option<&Running>, shown: Option<&Shown>) -> (bool, String) {
+    let Some(shown) = shown else { return (false, "no gateway".to_owned()) };
+    let socket = published.map(|running| running.generation.socket.as_path());
+    let known = shown.replicas.iter().find(|it| it.serves && Some(&*it.socket) == socket);
+    let (serves, word) = match known {
+        None => (false, "out"),
+        Some(replica) if replica.aside => (false, "error"),
+        Some(_) => (true, "ok"),
+    };
+    (serves, word.to_owned())
 }
 
 async fn ping(running: &Running) -> std::result::Result<String, String> {

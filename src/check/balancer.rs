@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::finding::{Checked, Finding, Topic};
 use super::replicas::Seen;
 use crate::balancer::apache::{Apache, Snapshot, Worker};
-use crate::config::Strategy;
+use crate::config::{Global, Strategy};
 use crate::error::Result;
 use crate::pool::Pool;
 
@@ -39,6 +39,10 @@ pub(super) fn check(
     snapshot: Option<Result<Snapshot>>,
     behind: &[Behind<'_>],
 ) -> Checked {
+    if pool.settings.gateway.is_some() {
+        let trouble = Global::read(&pool.root).err().map(Finding::from);
+        return Checked::new(Topic::Balancer, ["gateway".to_owned()], trouble);
+    }
     let Some(apache) = &pool.settings.apache else {
         return Checked::new(Topic::Balancer, ["none".to_owned()], []);
     };

@@ -145,6 +145,7 @@ mod tests {
             ping_response: "pong".to_owned(),
             status_path: Some("/status".to_owned()),
             start_servers: 1,
+            children: None,
             stops_gently: true,
             user: None,
             group: None,

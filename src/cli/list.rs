@@ -48,7 +48,11 @@ fn value(pool: &Pool) -> serde_json::Value {
 }
 
 fn backend(pool: &Pool) -> &'static str {
-    if pool.settings.apache.is_some() { "apache" } else { "none" }
+    match &pool.settings {
+        settings if settings.gateway.is_some() => "gateway",
+        settings if settings.apache.is_some() => "apache",
+        _ => "none",
+    }
 }
 
 /// The original's line; a list is written as Python would.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::file::File;
+use super::gateway::Gateway;
 use super::{Hooks, values};
 use crate::error::Result;
 use crate::root::Root;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub php: Php,
     /// The Apache balancer, where there is one.
     pub apache: Option<Apache>,
+    /// What the gateway serves of it, where it does.
+    pub gateway: Option<Gateway>,
     /// How a rollout goes.
     pub rollout: Rollout,
     /// What it calls.
@@ -128,6 +131,7 @@ pub enum OnFailure {
 struct RawFile {
     php: Option<Spanned<RawPhp>>,
     apache: Option<Apache>,
+    gateway: Option<Spanned<Gateway>>,
     #[serde(default)]
     rollout: Rollout,
     #[serde(default)]
@@ -176,6 +180,14 @@ impl Settings {
         if let Some(apache) = &raw.apache {
             apache.check(file)?;
         }
+        if let Some(gateway) = &raw.gateway {
+            if raw.apache.is_some() {
+                return Err(file
+                    .error(&gateway.span(), "there are both [apache] and [gateway]")
+                    .hint("leave out the one that does not balance this pool's requests"));
+            }
+            gateway.get_ref().check(&file)?;
+        }
         if let Some(path) = raw.rollout.warm_up.get_ref().iter().find(|path| !path.starts_with('/'))
         {
             let message = format!("the warm-up path \"{path}\" does not begin with /");
@@ -184,7 +196,9 @@ impl Settings {
                 .hint("write what follows the host in the page's URL, like /index.php"));
         }
         let php = Php { pinning, command: php.php_fpm_cmd, monitor_url };
-        Ok(Self { php, apache: raw.apache, rollout: raw.rollout, hooks: raw.hooks })
+        let gateway = raw.gateway.map(Spanned::into_inner);
+        let RawFile { apache, rollout, hooks, .. } = raw;
+        Ok(Self { php, apache, gateway, rollout, hooks })
     }
 
     /// A member for each replica, and a replica for each member.

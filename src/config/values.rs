@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
 
+use super::global::Network;
 use crate::http;
 
 /// The longest time that a setting may name; beyond it the clock could overflow.
@@ -62,4 +63,33 @@ pub(super) fn page_url_or_empty<'de, D: Deserializer<'de>>(from: D) -> Result<St
 pub(super) fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     if text.is_empty() { Err(Error::custom("it is empty")) } else { Ok(text) }
+}
+
+/// Bytes, with a unit of 1,024 or none.
+pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(from)?;
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let shift = match text[digits.len()..].trim_start() {
+        "" => Some(0),
+        "KiB" => Some(10),
+        "MiB" => Some(20),
+        "GiB" => Some(30),
+        "TiB" => Some(40),
+        _ => None,
+    };
+    let number: Option<u64> = digits.parse().ok();
+    let size = number.zip(shift).and_then(|(number, shift)| number.checked_mul(1 << shift));
+    size.ok_or_else(|| Error::invalid_value(Unexpected::Str(&text), &"a size like \"64MiB\""))
+}
+
+/// Addresses, each with the number of its bits that count or as it is.
+pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Network>, D::Error> {
+    let wrong = |text: &str| {
+        Error::invalid_value(
+            Unexpected::Str(text),
+            &"an address like \"127.0.0.1\" or \"10.0.0.0/8\"",
+        )
+    };
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| text.parse().map_err(|()| wrong(text))).collect()
 }

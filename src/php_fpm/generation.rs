@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Resolved;
+use super::{Children, Resolved};
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::file;
@@ -51,6 +51,9 @@ pub struct Generation {
     pub status_path: Option<String>,
     /// The release that it was started on, unless releases are not pinned.
     pub release: Option<Release>,
+    /// How many children it may have; None: that is not on record.
+    #[serde(default)]
+    pub children: Option<Children>,
 }
 
 impl Generation {
@@ -78,6 +81,7 @@ impl Generation {
             ping_response: resolved.ping_response.clone(),
             status_path: Some(or(&resolved.status_path, "/pools-manager-status")),
             release: release.cloned(),
+            children: resolved.children,
         })
     }
 
@@ -99,6 +103,7 @@ impl Generation {
             ping_response: resolved.ping_response.clone(),
             status_path: resolved.status_path.clone(),
             release: None,
+            children: resolved.children,
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::MemfdFlags;
 use rustix::io::FdFlags;
+use serde::{Deserialize, Serialize};
 
 use super::Command;
 use super::complaints::{FAILED, complaints};
@@ -21,6 +22,15 @@ use crate::release::Release;
 
 /// How long `php-fpm -tt` may take. It takes about 30 ms.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many children a replica may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Children {
+    /// `pm.max_children`.
+    pub max: u32,
+    /// Whether it always has that many (`pm = static`).
+    pub fixed: bool,
+}
 
 /// The settings of one replica's pool section that we need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +49,8 @@ pub struct Resolved {
     pub status_path: Option<String>,
     /// How many children it begins with; at least 1.
     pub start_servers: u32,
+    /// How many it may have.
+    pub children: Option<Children>,
     /// Whether QUIT lets requests finish (`process_control_timeout` is not 0).
     pub stops_gently: bool,
     /// `user`, which counts where root starts php-fpm.
@@ -244,6 +256,9 @@ fn parse(text: &str) -> Result<Resolved> {
         ping_response: own("ping.response").unwrap_or_else(|| "pong".to_owned()),
         status_path: own("pm.status_path"),
         start_servers: start_servers(&find, section),
+        children: find(section, "pm.max_children")
+            .and_then(|max| max.parse().ok())
+            .map(|max| Children { max, fixed: find(section, "pm") == Some("static") }),
         stops_gently: !["0", "0s"].contains(&timeout),
         user: own("user"),
         group: own("group"),
@@ -302,6 +317,9 @@ mod tests {
         let dynamic = SAMPLE
             .replace("ping.response = pong", "pm = dynamic\n[t] NOTICE: \tpm.start_servers = 3");
         assert_eq!(parse(&dynamic).unwrap().start_servers, 3);
+        let fixed = SAMPLE
+            .replace("ping.response = pong", "pm = static\n[t] NOTICE: \tpm.max_children = 8");
+        assert_eq!(parse(&fixed).unwrap().children, Some(Children { max: 8, fixed: true }));
         assert_eq!((resolved.user.as_deref(), resolved.group), (Some("www-data"), None));
         assert_eq!(resolved.file_cache, Some(PathBuf::from("/tmp/cache")));
     }

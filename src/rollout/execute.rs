@@ -62,6 +62,8 @@ pub(super) struct Done {
     lent_to: Option<Id>,
     /// Generations that were still at work at their drain deadline.
     busy: Vec<Id>,
+    /// The balancer knows where the public names lead. A killed manager may not have told it.
+    balancer_knows: bool,
     /// Replicas that have been drained and not enabled again.
     drained: Vec<u32>,
     /// A replica that is between its first and its last stage, or all of them, after a switch.
@@ -103,7 +105,7 @@ impl Execution<'_> {
             self.check_boundary(stage.title)?;
             self.stage(stage).await?;
         }
-        Ok(())
+        self.tell_balancer().await
     }
 
     /// Between two replicas is a good place to stop; so is any place before a
@@ -132,7 +134,20 @@ impl Execution<'_> {
                 return Err(error);
             }
         }
+        if let Err(error) = self.tell_balancer().await {
+            self.report.event(&Event::StageFailed { title, reason: error.to_string() });
+            return Err(error);
+        }
         self.report.event(&Event::StageDone { title, ms: millis(started) });
+        Ok(())
+    }
+
+    /// The names that a stage moves, move for the balancer's clients all at once.
+    pub(super) async fn tell_balancer(&mut self) -> Result<()> {
+        if !self.done.balancer_knows {
+            self.balancer.names_moved().await?;
+            self.done.balancer_knows = true;
+        }
         Ok(())
     }
 

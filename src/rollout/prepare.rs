@@ -80,6 +80,9 @@ pub(super) async fn prepare(
             stages = Vec::new();
         }
     }
+    if let Some(release) = &release {
+        balancer.check_release(release)?;
+    }
     check::check_plan(pool, balancer, &observation, release.as_ref(), &stages).await?;
     // Of a pool that is stopped as a whole, the last replica may go too.
     let keep_floor = match goal.state {

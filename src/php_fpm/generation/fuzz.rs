@@ -35,6 +35,10 @@ fn release() -> impl Strategy<Value = Release> {
     })
 }
 
+fn children() -> impl Strategy<Value = Children> {
+    (any::<u32>(), any::<bool>()).prop_map(|(max, fixed)| Children { max, fixed })
+}
+
 prop_compose! {
     fn generation()(
         replica: u32,
@@ -44,13 +48,14 @@ prop_compose! {
         ping in [line(), line()],
         status_path in of(line()),
         release in of(release()),
+        children in of(children()),
     ) -> Generation {
         let [public, bound, socket, pid_file] = names.map(PathBuf::from);
         let [ping_path, ping_response] = ping;
         let public_pid = public_pid.map(PathBuf::from);
         Generation {
             replica, number, public, bound, socket, pid_file, public_pid, ping_path, ping_response,
-            status_path, release,
+            status_path, release, children,
         }
     }
 }
@@ -58,7 +63,7 @@ prop_compose! {
 fn pool() -> Pool {
     let php = Php { pinning: None, command: Vec::new(), monitor_url: None };
     let (rollout, hooks) = (Rollout::default(), Hooks::default());
-    let settings = Settings { php, apache: None, rollout, hooks };
+    let settings = Settings { php, apache: None, gateway: None, rollout, hooks };
     Pool { name: "www".to_owned(), root: Root::new("/srv".into()), replica_count: 2, settings }
 }
 
@@ -71,6 +76,7 @@ fn resolved() -> Resolved {
         ping_response: "pong".to_owned(),
         status_path: None,
         start_servers: 1,
+        children: None,
         stops_gently: true,
         user: None,
         group: None,

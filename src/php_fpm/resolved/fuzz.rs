@@ -54,12 +54,14 @@ prop_compose! {
         start_servers in 1..1000_u32,
         stops_gently: bool,
         file_cache in of(value()),
+        max_children in of(any::<u32>()),
     ) -> Resolved {
         let [pid, ping_path, status_path, user, group] = values;
+        let children = max_children.map(|max| Children { max, fixed: false });
         let (listen, pid, file_cache) = (listen.into(), pid.map(Into::into), file_cache.map(Into::into));
         Resolved {
             section, listen, pid, ping_path, ping_response, status_path, start_servers, stops_gently,
-            user, group, file_cache,
+            user, group, file_cache, children,
         }
     }
 }
@@ -80,6 +82,7 @@ fn printed(settings: &Resolved) -> String {
         format!("\tgroup = {}", or(settings.group.clone())),
         format!("\tlisten = {}", settings.listen.display()),
         "\tpm = dynamic".to_owned(),
+        format!("\tpm.max_children = {}", or(settings.children.map(|it| it.max.to_string()))),
         format!("\tpm.start_servers = {}", settings.start_servers),
         format!("\tpm.status_path = {}", or(settings.status_path.clone())),
         format!("\tping.path = {}", or(settings.ping_path.clone())),

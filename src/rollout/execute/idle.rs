@@ -26,6 +26,7 @@ impl Execution<'_> {
     /// and none of its children works on after an early answer
     /// (`fastcgi_finish_request`). At the deadline it says what will be cut.
     pub(super) async fn await_idle(&mut self, id: Id) -> Result<()> {
+        self.tell_balancer().await?;
         let generation = self.running(id)?.generation.clone();
         let started = Instant::now();
         let deadline = started + self.drain_timeout;
@@ -35,7 +36,9 @@ impl Execution<'_> {
             let table = Table::read()
                 .map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))?;
             let bound = table.bound(&generation.bound);
-            looks = if bound.in_flight() == 0 { looks + 1 } else { 0 };
+            let is_idle = bound.in_flight() == 0
+                && (looks > 0 || self.balancer.is_idle(&generation.socket).await?);
+            looks = if is_idle { looks + 1 } else { 0 };
             if looks >= LOOKS {
                 if children_are_idle(&generation, deadline).await {
                     return Ok(());

@@ -19,6 +19,9 @@ impl Execution<'_> {
     pub(super) async fn recover(&mut self, cause: &Error) -> Error {
         self.discard_unpublished().await;
         self.put_back().await;
+        if let Err(error) = self.tell_balancer().await {
+            self.warn(error.to_string());
+        }
         self.undo_canary().await;
         self.roll_back().await;
         if let Err(error) = self.tidy() {

@@ -38,6 +38,7 @@ fn is_passed_over(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
     ["log", "lock", "json"].iter().any(|passed| extension == *passed)
         || path.ends_with("apache2.pid")
+        || path.ends_with("pools-manager.sock")
 }
 
 fn of(path: &Path) -> String {

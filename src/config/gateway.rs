@@ -1,0 +1,121 @@
+//! `[gateway]` of a pool: what of it the gateway serves, and to whom.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::file::File;
+use super::values;
+use crate::error::Result;
+
+/// `[gateway]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// The hosts that are the pool's: `example.com`, `*.example.com`. None: all that are no other's.
+    pub hosts: Spanned<Vec<String>>,
+    /// The directory below the release that visitors see. Empty: the release itself.
+    pub document_root: Spanned<String>,
+    /// What answers for a directory: the first that is there.
+    pub index: Spanned<Vec<String>>,
+    /// What answers a path that is no file. Empty: nothing does.
+    pub front_controller: Spanned<String>,
+    /// The only scripts that are run. Empty: all below the document root.
+    pub scripts: Spanned<Vec<String>>,
+    /// Whether a symlink may lead out of the document root.
+    pub follow_symlinks: bool,
+    /// Whether connections to php-fpm are kept open.
+    pub fastcgi_keep_alive: KeepAlive,
+    /// How many requests may wait for a child.
+    pub queue: usize,
+    /// How long one may wait there.
+    #[serde(deserialize_with = "values::some_duration")]
+    pub queue_timeout: Duration,
+    /// How long a script may be silent.
+    #[serde(deserialize_with = "values::some_duration")]
+    pub request_timeout: Duration,
+    /// `Cache-Control` of static files, by the beginning of their path: the longest one counts.
+    pub cache: BTreeMap<String, String>,
+}
+
+/// Whether connections to php-fpm are kept open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepAlive {
+    /// Where the number of children is fixed: to others, a kept connection looks busy.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        fn none<T>(value: T) -> Spanned<T> {
+            Spanned::new(0..0, value)
+        }
+        Self {
+            hosts: none(Vec::new()),
+            document_root: none(String::new()),
+            index: none(vec!["index.php".to_owned(), "index.html".to_owned()]),
+            front_controller: none("index.php".to_owned()),
+            scripts: none(Vec::new()),
+            follow_symlinks: false,
+            fastcgi_keep_alive: KeepAlive::Auto,
+            queue: 1024,
+            queue_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+            cache: BTreeMap::new(),
+        }
+    }
+}
+
+impl Gateway {
+    pub(super) fn check(&self, file: &File<'_>) -> Result<()> {
+        for host in self.hosts.get_ref() {
+            if !is_host(host.strip_prefix("*.").unwrap_or(host)) {
+                let message = format!("\"{host}\" is no host");
+                return Err(file.error(&self.hosts.span(), &message).hint(
+                    "write its name in small letters, without a port: example.com or *.example.com",
+                ));
+            }
+        }
+        let lists = [&self.index, &self.scripts];
+        let listed = lists.iter().flat_map(|it| it.get_ref().iter().map(|path| (path, it.span())));
+        let single =
+            [&self.document_root, &self.front_controller].map(|it| (it.get_ref(), it.span()));
+        let single = single.into_iter().filter(|(path, _)| !path.is_empty());
+        for (path, span) in listed.chain(single) {
+            if !is_below(path) {
+                let message = format!("\"{path}\" is no path below the release");
+                return Err(file.error(&span, &message).hint(
+                    "write it without a / at its ends, and without . and .. in it: public/index.php",
+                ));
+            }
+        }
+        let front = self.front_controller.get_ref();
+        if !front.is_empty() && !self.scripts.get_ref().is_empty() && !self.allows(front) {
+            let message = format!("scripts does not name the front_controller \"{front}\"");
+            return Err(file.error(&self.scripts.span(), &message).hint("add it to the list"));
+        }
+        Ok(())
+    }
+
+    /// Whether a script may be run: its path below the document root.
+    pub fn allows(&self, script: &str) -> bool {
+        let scripts = self.scripts.get_ref();
+        scripts.is_empty() || scripts.iter().any(|allowed| allowed == script)
+    }
+}
+
+fn is_host(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    !name.is_empty() && name.bytes().all(|byte| is_letter(byte) || b"-._".contains(&byte))
+}
+
+fn is_below(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
+}

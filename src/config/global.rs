@@ -1,0 +1,248 @@
+//! `etc/pools-manager.toml`: what all pools share. All of it is optional, and so is the file.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::file::File;
+use super::values;
+use crate::error::{Error, Result};
+use crate::root::Root;
+
+/// What `etc/pools-manager.toml` says, all paths absolute.
+#[derive(Debug, Clone)]
+pub struct Global {
+    /// The file itself, for messages.
+    pub path: PathBuf,
+    /// How the gateway listens, and its limits.
+    pub front: Front,
+    /// Where a running `serve` takes requests of other commands.
+    pub control: PathBuf,
+}
+
+/// `[gateway]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Front {
+    listen: Spanned<Vec<String>>,
+    /// How many threads serve. 0: half of the cores, since PHP needs the others.
+    pub threads: usize,
+    /// The file to which each request is written, or `-` for standard output. Empty: none.
+    pub access_log: String,
+    /// How.
+    pub access_log_format: LogFormat,
+    /// Who may say for whom he asks, by `X-Forwarded-For` and `-Proto`.
+    #[serde(deserialize_with = "values::networks")]
+    pub trusted_proxies: Vec<Network>,
+    /// Whether each connection begins with a PROXY protocol header (version 2).
+    pub proxy_protocol: bool,
+    /// The most connections at a time; more wait in the kernel.
+    pub max_connections: usize,
+    /// The most bytes in a request's body.
+    #[serde(deserialize_with = "values::size")]
+    pub max_body: u64,
+    /// The most bytes in a request's line and headers.
+    #[serde(deserialize_with = "values::size")]
+    pub max_header: u64,
+    /// The most bytes of bodies and answers in temporary files, of all requests together.
+    #[serde(deserialize_with = "values::size")]
+    pub max_temp: u64,
+    /// Where those are.
+    pub temp_dir: PathBuf,
+    /// How long a client may take for the whole head of its next request.
+    #[serde(deserialize_with = "values::some_duration")]
+    pub header_timeout: Duration,
+    /// How long it may send nothing in the middle of a body.
+    #[serde(deserialize_with = "values::some_duration")]
+    pub body_timeout: Duration,
+    /// How long it may take nothing of an answer.
+    #[serde(deserialize_with = "values::some_duration")]
+    pub send_timeout: Duration,
+    /// How long requests may take to finish once the gateway was told to stop.
+    #[serde(deserialize_with = "values::duration")]
+    pub shutdown_timeout: Duration,
+    #[serde(skip)]
+    resolved: Vec<Listen>,
+}
+
+/// Where the gateway listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How a line of the access log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// As Apache's `combined`, and the time that it took in microseconds.
+    Combined,
+    /// One JSON document.
+    Json,
+}
+
+/// An address and how many of its bits count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Its first address.
+    pub address: IpAddr,
+    /// How many bits of it have to agree.
+    pub bits: u8,
+}
+
+impl Default for Front {
+    fn default() -> Self {
+        Self {
+            listen: Spanned::new(0..0, Vec::new()),
+            threads: 0,
+            access_log: String::new(),
+            access_log_format: LogFormat::Combined,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            max_connections: 16_384,
+            max_body: 64 << 20,
+            max_header: 32 << 10,
+            max_temp: 8 << 30,
+            temp_dir: PathBuf::from("/var/tmp"),
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(60),
+            shutdown_timeout: Duration::from_secs(30),
+            resolved: Vec::new(),
+        }
+    }
+}
+
+impl Front {
+    /// Where it listens.
+    pub fn listen(&self) -> &[Listen] {
+        &self.resolved
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    #[serde(default)]
+    gateway: Front,
+    #[serde(default)]
+    control: RawControl,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawControl {
+    socket: String,
+}
+
+impl Default for RawControl {
+    fn default() -> Self {
+        Self { socket: "sockets/pools-manager.sock".to_owned() }
+    }
+}
+
+impl Global {
+    /// Reads the root's file; one that is absent says nothing.
+    pub fn read(root: &Root) -> Result<Self> {
+        let path = root.resolve("etc/pools-manager.toml");
+        let raw = if path.exists() {
+            let file = File::read(&path)?;
+            let mut raw: RawFile = file.parse()?;
+            raw.gateway.resolve(&file, root)?;
+            raw
+        } else {
+            RawFile { gateway: Front::default(), control: RawControl::default() }
+        };
+        Ok(Self { path, front: raw.gateway, control: root.resolve(raw.control.socket) })
+    }
+}
+
+impl Front {
+    fn resolve(&mut self, file: &File<'_>, root: &Root) -> Result<()> {
+        let at = self.listen.span();
+        for text in self.listen.get_ref() {
+            let listen = listen(text, root).map_err(|error| {
+                let message = format!("cannot listen on \"{text}\": {}", error.message);
+                file.error(&at, &message)
+                    .hint("write an address and a port, \"127.0.0.1:8080\" or \"[::]:80\", or \"unix:PATH\"")
+            })?;
+            self.resolved.push(listen);
+        }
+        self.temp_dir = root.resolve(&self.temp_dir);
+        Ok(())
+    }
+}
+
+fn listen(text: &str, root: &Root) -> Result<Listen> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            "" => Err(Error::config("it names no path")),
+            path => Ok(Listen::Unix(root.resolve(Path::new(path)))),
+        };
+    }
+    text.parse().map(Listen::Tcp).map_err(|error| Error::config(format!("{error}")))
+}
+
+impl Network {
+    /// Whether an address is in it. An IPv4 address may come as IPv6 (`::ffff:127.0.0.1`).
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(mine), IpAddr::V4(other)) => {
+                let shift = 32_u32.saturating_sub(self.bits.into());
+                u64::from(u32::from(mine)) >> shift == u64::from(u32::from(other)) >> shift
+            }
+            (IpAddr::V6(mine), IpAddr::V6(other)) => {
+                let shift = 128_u32.saturating_sub(self.bits.into());
+                let agree =
+                    |mine: u128, other: u128| mine.checked_shr(shift) == other.checked_shr(shift);
+                agree(mine.into(), other.into())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let (address, bits) = text.split_once('/').unwrap_or((text, ""));
+        let address: IpAddr = address.parse().map_err(drop)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = if bits.is_empty() { most } else { bits.parse().map_err(drop)? };
+        if bits <= most { Ok(Self { address, bits }) } else { Err(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_knows_its_addresses() {
+        let is_in = |network: &str, address: &str| {
+            network.parse::<Network>().unwrap().contains(address.parse().unwrap())
+        };
+        assert!(is_in("10.0.0.0/8", "10.9.8.7") && !is_in("10.0.0.0/8", "11.0.0.0"));
+        assert!(is_in("127.0.0.1", "::ffff:127.0.0.1") && !is_in("127.0.0.1", "127.0.0.2"));
+        assert!(is_in("0.0.0.0/0", "1.2.3.4") && !is_in("0.0.0.0/0", "::1"));
+        assert!(is_in("fd00::/8", "fd12::1") && !is_in("fd00::/8", "fe80::1"));
+        assert!(is_in("::/0", "fe80::1"));
+        assert!("10.0.0.0/33".parse::<Network>().is_err() && "x".parse::<Network>().is_err());
+    }
+}

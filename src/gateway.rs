@@ -1,0 +1,56 @@
+//! The gateway: the embedded balancer and web server, `pools-manager serve`.
+//!
+//! A request is routed by the *table* of its pool: the releases that its replicas serve, each held
+//! open as a directory. The table is exchanged whole, together with who serves: whoever asks after
+//! that gets the new one, for files and scripts alike. So once a client has seen a new release,
+//! nobody gets an older one from a request that begins later.
+//!
+//! The way of a request, each with a file of its own:
+//!
+//! | step | where |
+//! |---|---|
+//! | accept a connection, give it to a thread | `listen`, `worker` |
+//! | HTTP (by hyper), deadlines on what a stranger controls | `worker`, `stream` |
+//! | who asks, for which host; what the path names | `client`, `path` |
+//! | the pool, and its table | `site`, `table` |
+//! | a file, a script, or the front controller | `route`, `lookup` |
+//! | a file: conditions, ranges, compressed copies | `static_file` |
+//! | a script: take in the body, wait for a child | `spool`, `upstream` |
+//! | the request as CGI variables, and back | `params`, `fastcgi`, `exchange` |
+//! | its answer, however slowly the client takes it | `script`, `pipe` |
+//!
+//! What serves is read from the kernel and from the public names (`sync`), when it starts and when
+//! a command says that it has moved names (`control`). Nothing is remembered.
+
+mod access_log;
+mod body;
+mod client;
+pub mod control;
+mod exchange;
+pub mod fastcgi;
+mod file;
+mod front;
+mod handoff;
+mod listen;
+mod lookup;
+mod params;
+mod path;
+mod pipe;
+mod proxy;
+mod refusal;
+mod route;
+mod script;
+mod serve;
+mod site;
+mod spool;
+mod static_file;
+mod stderr;
+mod stream;
+mod sync;
+mod table;
+mod temp;
+mod upstream;
+mod worker;
+
+pub use serve::serve;
+pub(crate) use sync::check_release;

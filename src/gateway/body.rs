@@ -1,0 +1,117 @@
+//! The body of an answer, and what is known of it when it ends.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+
+use super::access_log::Entry;
+use super::file::FileReader;
+use super::pipe;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct Body {
+    kind: Kind,
+    /// Written to the access log when the body goes.
+    entry: Option<Box<Entry>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Chunks {
+        chunks: VecDeque<Bytes>,
+        length: u64,
+    },
+    File(FileReader),
+    Script(pipe::Reader),
+    /// Of the answer to HEAD: it would have had one, of a length that is not known.
+    Omitted,
+}
+
+impl Body {
+    fn new(kind: Kind) -> Self {
+        Self { kind, entry: None }
+    }
+
+    /// No body.
+    pub(super) fn empty() -> Self {
+        Self::chunks(VecDeque::new())
+    }
+
+    /// A body that is there as a whole.
+    pub(super) fn chunks(chunks: VecDeque<Bytes>) -> Self {
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        Self::new(Kind::Chunks { chunks, length })
+    }
+
+    /// A part of a file.
+    pub(super) fn file(file: FileReader) -> Self {
+        Self::new(Kind::File(file))
+    }
+
+    /// What a script is about to print.
+    pub(super) fn script(reader: pipe::Reader) -> Self {
+        Self::new(Kind::Script(reader))
+    }
+
+    /// What is not sent to HEAD.
+    pub(super) fn omitted() -> Self {
+        Self::new(Kind::Omitted)
+    }
+
+    /// Has it noted in the access log.
+    #[must_use]
+    pub(super) fn logged(mut self, entry: Option<Box<Entry>>) -> Self {
+        self.entry = entry;
+        self
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        match &mut self.kind {
+            Kind::Chunks { chunks, length } => {
+                let chunk = chunks.pop_front();
+                *length -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+                Poll::Ready(Ok(chunk))
+            }
+            Kind::File(file) => file.poll_chunk(cx),
+            Kind::Script(reader) => reader.poll_chunk(cx),
+            Kind::Omitted => Poll::Ready(Ok(None)),
+        }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let chunk = ready!(self.poll_chunk(cx)).transpose();
+        if let Some(entry) = &mut self.entry {
+            match &chunk {
+                Some(Ok(chunk)) => entry.sent += chunk.len() as u64,
+                Some(Err(_)) => entry.broken = true,
+                None => {}
+            }
+        }
+        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.kind, Kind::Chunks { length: 0, .. })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Chunks { length, .. } => SizeHint::with_exact(*length),
+            Kind::File(file) => SizeHint::with_exact(file.left()),
+            Kind::Script(_) | Kind::Omitted => SizeHint::default(),
+        }
+    }
+}

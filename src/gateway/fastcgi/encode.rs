@@ -1,0 +1,118 @@
+//! The request: `BEGIN_REQUEST`, `PARAMS` and `STDIN`, appended to one buffer.
+
+use super::{CONTENT_MAX, HEADER, REQUEST_ID, VERSION, kind};
+
+/// The role of a server that runs a script and answers.
+const RESPONDER: u8 = 1;
+/// The flag of a connection that is to stay open after the answer.
+const KEEP_CONN: u8 = 1;
+
+/// A parameter that no record can hold: its name and value have too many bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// The beginning of a request, to which parameters are added one by one.
+#[derive(Debug)]
+pub struct Params {
+    out: Vec<u8>,
+    /// Where the record that is being filled begins.
+    record: usize,
+}
+
+impl Params {
+    /// Begins a request in `out`, whose former content is dropped.
+    pub fn begin(mut out: Vec<u8>) -> Self {
+        out.clear();
+        header(&mut out, kind::BEGIN_REQUEST, 8);
+        out.extend([0, RESPONDER, 0, 0, 0, 0, 0, 0]);
+        let record = out.len();
+        header(&mut out, kind::PARAMS, 0);
+        Self { out, record }
+    }
+
+    /// Adds a parameter.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), TooLarge> {
+        self.push_parts(name, &[value])
+    }
+
+    /// Adds a parameter whose value is these parts, one behind the other.
+    pub fn push_parts(&mut self, name: &[u8], value: &[&[u8]]) -> Result<(), TooLarge> {
+        let value_len = value.iter().map(|part| part.len()).sum();
+        let size = length_size(name.len()) + length_size(value_len) + name.len() + value_len;
+        if size > CONTENT_MAX {
+            return Err(TooLarge);
+        }
+        if self.content() + size > CONTENT_MAX {
+            self.end_record();
+            self.record = self.out.len();
+            header(&mut self.out, kind::PARAMS, 0);
+        }
+        length(&mut self.out, name.len());
+        length(&mut self.out, value_len);
+        self.out.extend_from_slice(name);
+        value.iter().for_each(|part| self.out.extend_from_slice(part));
+        Ok(())
+    }
+
+    /// Ends the parameters: the request without its body.
+    pub fn end(mut self) -> Request {
+        self.end_record();
+        if self.content() > 0 {
+            header(&mut self.out, kind::PARAMS, 0);
+        }
+        Request(self.out)
+    }
+
+    fn content(&self) -> usize {
+        self.out.len() - self.record - HEADER
+    }
+
+    fn end_record(&mut self) {
+        let length = u16::try_from(self.content()).unwrap_or(u16::MAX);
+        self.out[self.record + 4..self.record + 6].copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// A request without its body.
+#[derive(Debug, Clone)]
+pub struct Request(Vec<u8>);
+
+impl Request {
+    /// Its bytes. Whether the connection is to stay open can be told for each attempt anew.
+    pub fn bytes(&mut self, keep: bool) -> &mut Vec<u8> {
+        self.0[HEADER + 2] = if keep { KEEP_CONN } else { 0 };
+        &mut self.0
+    }
+}
+
+/// Appends a part of the body as records; an empty part is the body's end.
+pub fn stdin(out: &mut Vec<u8>, body: &[u8]) {
+    for part in body.chunks(CONTENT_MAX) {
+        header(out, kind::STDIN, part.len());
+        out.extend_from_slice(part);
+    }
+    if body.is_empty() {
+        header(out, kind::STDIN, 0);
+    }
+}
+
+fn header(out: &mut Vec<u8>, kind: u8, content: usize) {
+    let [id_high, id_low] = REQUEST_ID.to_be_bytes();
+    let [high, low] = u16::try_from(content).unwrap_or(u16::MAX).to_be_bytes();
+    out.extend([VERSION, kind, id_high, id_low, high, low, 0, 0]);
+}
+
+/// One byte below 128, else four with the highest bit set.
+fn length(out: &mut Vec<u8>, length: usize) {
+    match u8::try_from(length) {
+        Ok(short) if short < 0x80 => out.push(short),
+        _ => {
+            let long = u32::try_from(length).unwrap_or(u32::MAX) | 0x8000_0000;
+            out.extend(long.to_be_bytes());
+        }
+    }
+}
+
+fn length_size(length: usize) -> usize {
+    if length < 0x80 { 1 } else { 4 }
+}

@@ -1,0 +1,128 @@
+//! Listening sockets, and one loop for each that hands its connections to the threads.
+
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+
+use super::client::Ends;
+use super::worker::Workers;
+use crate::config::{Global, Listen};
+use crate::error::{Error, Result};
+use crate::file;
+use crate::socket::{self, Name};
+
+/// How many connections may wait in the kernel; it takes `net.core.somaxconn` at most.
+const BACKLOG: u32 = 4096;
+/// How long to wait where the process has no file descriptor left, or the system no memory.
+const NO_RESOURCES: Duration = Duration::from_millis(20);
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(super) enum Listener {
+    /// For anybody.
+    Tcp(TcpListener),
+    /// For this machine.
+    Unix(UnixListener),
+}
+
+/// A connection that has come in, and its place among all of them.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// Not blocking.
+    pub socket: OwnedFd,
+    /// None: a unix socket.
+    pub ends: Option<Ends>,
+    /// Given back when it has ended.
+    pub permit: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    /// Listens there. An error names the file that says so.
+    pub(super) fn bind(listen: &Listen, global: &Global) -> Result<Self> {
+        let bound = match listen {
+            Listen::Tcp(address) => tcp(*address).map(Self::Tcp),
+            Listen::Unix(path) => unix(path, 0o666).map(Self::Unix),
+        };
+        bound.map_err(|error| {
+            let file = global.path.display();
+            let error_text = format!("cannot listen on {listen}: {error}");
+            Error::config(error_text).hint(match error.kind() {
+                ErrorKind::AddrInUse => format!("another program has it: end that, or change listen in {file}"),
+                ErrorKind::PermissionDenied => format!("a port below 1024 needs root, or CAP_NET_BIND_SERVICE; else change listen in {file}"),
+                _ => format!("correct listen in {file}"),
+            })
+        })
+    }
+
+    /// The address that it has got: the port that was free, where 0 was asked for.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Hands all connections on, for ever.
+    pub(super) async fn accept(self, workers: Arc<Workers>, places: Arc<Semaphore>) {
+        loop {
+            let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
+            match self.next().await {
+                Ok((socket, ends)) => workers.hand_over(Accepted { socket, ends, permit }),
+                Err(error) if is_out_of_resources(&error) => sleep(NO_RESOURCES).await,
+                // The client has gone away, or the like.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// A connection: off this loop's list, to be put on that of a thread.
+    async fn next(&self) -> io::Result<(OwnedFd, Option<Ends>)> {
+        match self {
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((stream.into_std()?.into(), None))
+            }
+            Self::Tcp(listener) => {
+                let (stream, remote) = listener.accept().await?;
+                let local = stream.local_addr()?;
+                stream.set_nodelay(true)?;
+                Ok((stream.into_std()?.into(), Some(Ends { remote, local })))
+            }
+        }
+    }
+}
+
+fn is_out_of_resources(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Listens on a path, where nobody else does. A socket that a process has left behind is replaced.
+pub(super) fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    match socket::read_name(path)? {
+        Name::Absent => {}
+        Name::Socket if !socket::is_listening(path) => file::remove(path)?,
+        Name::Socket => return Err(Errno::ADDRINUSE.into()),
+        Name::Link(_) | Name::Stranger => return Err(Errno::EXIST.into()),
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    Ok(listener)
+}

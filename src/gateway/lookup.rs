@@ -1,0 +1,122 @@
+//! Finding a file below a directory that is held open. The kernel sees to it that no path leaves
+//! it (`openat2`, Linux 5.6): not by `..`, nor by a symlink, nor by one that is moved meanwhile.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use hyper::StatusCode;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
+use rustix::io::Errno;
+
+use super::refusal::Refusal;
+
+/// What a path leads to.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A regular file, open for reading.
+    File(File, Box<Stat>),
+    /// A directory.
+    Directory,
+    /// Nothing, or what is neither.
+    Nothing,
+}
+
+/// How files are found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lookup {
+    /// A symlink may lead out of the directory.
+    pub follow_symlinks: bool,
+}
+
+impl Lookup {
+    /// Opens what a path leads to.
+    pub(super) fn open(self, dir: impl AsFd, path: &str) -> Result<Found, Refusal> {
+        // A FIFO is not waited for, nor does a terminal become ours.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Some((file, stat)) = self.find(dir, path, flags)? else { return Ok(Found::Nothing) };
+        Ok(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Found::File(file.into(), Box::new(stat)),
+            FileType::Directory => Found::Directory,
+            _ => Found::Nothing,
+        })
+    }
+
+    /// Whether a path leads to a regular file, which need not be readable for us.
+    pub(super) fn is_file(self, dir: impl AsFd, path: &str) -> Result<bool, Refusal> {
+        let found = self.find(dir, path, OFlags::PATH)?;
+        Ok(found
+            .is_some_and(|(_, it)| FileType::from_raw_mode(it.st_mode) == FileType::RegularFile))
+    }
+
+    fn find(
+        self,
+        dir: impl AsFd,
+        path: &str,
+        flags: OFlags,
+    ) -> Result<Option<(OwnedFd, Stat)>, Refusal> {
+        let path = if path.is_empty() { "." } else { path };
+        let beneath =
+            if self.follow_symlinks { ResolveFlags::empty() } else { ResolveFlags::BENEATH };
+        let resolve = beneath | ResolveFlags::NO_MAGICLINKS;
+        let opened = openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+        match opened.and_then(|file| fstat(&file).map(|stat| (file, stat))) {
+            Ok(found) => Ok(Some(found)),
+            // XDEV: it leads out of the directory. NXIO: a socket.
+            Err(
+                Errno::NOENT
+                | Errno::NOTDIR
+                | Errno::NAMETOOLONG
+                | Errno::LOOP
+                | Errno::XDEV
+                | Errno::NXIO
+                | Errno::INVAL,
+            ) => Ok(None),
+            Err(Errno::ACCESS | Errno::PERM) => Err(Refusal::plain(StatusCode::FORBIDDEN)),
+            Err(error) => {
+                let why = format!("cannot open {path:?}: {error}");
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn no_path_leaves_the_directory_unless_that_is_allowed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("root/sub")).unwrap();
+        for file in ["root/a", "root/sub/b", "secret"] {
+            fs::write(at(file), "").unwrap();
+        }
+        symlink("sub/b", at("root/inside")).unwrap();
+        symlink("../secret", at("root/outside")).unwrap();
+        symlink(at("secret"), at("root/absolute")).unwrap();
+        symlink("..", at("root/up")).unwrap();
+        symlink("/proc/self/root", at("root/magic")).unwrap();
+        symlink("loop", at("root/loop")).unwrap();
+        let root = fs::File::open(at("root")).unwrap();
+        let is_file = |follow_symlinks, path: &str| {
+            let opened = Lookup { follow_symlinks }.open(&root, path).unwrap();
+            let is_file = matches!(opened, Found::File(..));
+            assert_eq!(Lookup { follow_symlinks }.is_file(&root, path).unwrap(), is_file);
+            is_file
+        };
+        for inside in ["a", "sub/b", "inside"] {
+            assert!(is_file(false, inside) && is_file(true, inside), "{inside}");
+        }
+        for outside in ["outside", "absolute", "up/secret"] {
+            assert!(!is_file(false, outside) && is_file(true, outside), "{outside}");
+        }
+        for nothing in ["", "sub", "c", "a/b", "loop", "magic", "../secret", "/etc/passwd"] {
+            assert!(!is_file(false, nothing), "{nothing}");
+        }
+        let root = Lookup { follow_symlinks: false }.open(&root, "");
+        assert!(matches!(root, Ok(Found::Directory)));
+    }
+}

@@ -1,0 +1,134 @@
+//! The CGI variables of a request.
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+
+use super::client::{Client, Ends, Host};
+use super::fastcgi::{Params, Request, TooLarge};
+use super::refusal::Refusal;
+use super::route::Script;
+
+const SOFTWARE: &str = concat!("pools-manager/", env!("CARGO_PKG_VERSION"));
+
+/// All that the variables are made of.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    /// The request's line and headers.
+    pub request: &'a Parts,
+    /// The connection.
+    pub ends: &'a Ends,
+    /// Who asks.
+    pub client: &'a Client,
+    /// For which host.
+    pub host: &'a Host,
+    /// What the request is known by in all logs.
+    pub id: &'a str,
+    /// The document root as PHP sees it.
+    pub document_root: &'a str,
+    /// What answers.
+    pub script: &'a Script,
+    /// The length of the body, in bytes.
+    pub length: u64,
+}
+
+impl Asked<'_> {
+    /// Encodes the request, into a buffer that may have been used before.
+    pub(super) fn encode(&self, buffer: Vec<u8>) -> Result<Request, Refusal> {
+        let mut params = Params::begin(buffer);
+        self.variables(&mut params).and_then(|()| self.headers(&mut params)).map_err(
+            |TooLarge| {
+                let why = "a header is larger than php-fpm accepts";
+                Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, why)
+            },
+        )?;
+        Ok(params.end())
+    }
+
+    fn variables(&self, params: &mut Params) -> Result<(), TooLarge> {
+        let Self { request, ends, client, host, script, .. } = self;
+        let uri = &request.uri;
+        let target = uri.path_and_query().map_or("/", |it| it.as_str());
+        let (root, path) = (self.document_root.as_bytes(), script.path.as_bytes());
+        let mut number = itoa::Buffer::new();
+        let mut set = |name: &str, value: &str| params.push(name.as_bytes(), value.as_bytes());
+        set("GATEWAY_INTERFACE", "CGI/1.1")?;
+        set("SERVER_SOFTWARE", SOFTWARE)?;
+        set("REDIRECT_STATUS", "200")?;
+        set("REQUEST_METHOD", request.method.as_str())?;
+        set("REQUEST_URI", target)?;
+        set("QUERY_STRING", uri.query().unwrap_or_default())?;
+        set("DOCUMENT_ROOT", self.document_root)?;
+        set("SERVER_PROTOCOL", protocol(request))?;
+        set("REQUEST_SCHEME", if client.https { "https" } else { "http" })?;
+        set("SERVER_ADDR", &ends.local.ip().to_string())?;
+        set("REMOTE_ADDR", &client.address.to_string())?;
+        set("REMOTE_PORT", number.format(client.port))?;
+        set("SERVER_NAME", &host.name)?;
+        let port = if client.https { 443 } else { ends.local.port() };
+        set("SERVER_PORT", number.format(port))?;
+        set("HTTP_X_REQUEST_ID", self.id)?;
+        if client.https {
+            set("HTTPS", "on")?;
+        }
+        if self.length > 0 || request.headers.contains_key(CONTENT_LENGTH) {
+            set("CONTENT_LENGTH", number.format(self.length))?;
+        }
+        if !host.raw.is_empty() {
+            set("HTTP_HOST", &host.raw)?;
+        }
+        params.push_parts(b"SCRIPT_FILENAME", &[root, b"/", path])?;
+        params.push_parts(b"SCRIPT_NAME", &[b"/", path])?;
+        params.push_parts(b"DOCUMENT_URI", &[b"/", path, script.info.as_bytes()])?;
+        if !script.info.is_empty() {
+            params.push(b"PATH_INFO", script.info.as_bytes())?;
+            params.push_parts(b"PATH_TRANSLATED", &[root, script.info.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    fn headers(&self, params: &mut Params) -> Result<(), TooLarge> {
+        let headers = &self.request.headers;
+        let mut variable = Vec::with_capacity(64);
+        let mut joined = Vec::new();
+        for name in headers.keys().filter(|name| self.is_passed(name)) {
+            variable.clear();
+            if *name != CONTENT_TYPE {
+                variable.extend_from_slice(b"HTTP_");
+            }
+            let upper = name.as_str().bytes().map(|it| if it == b'-' { b'_' } else { it });
+            variable.extend(upper.map(|byte| byte.to_ascii_uppercase()));
+            let mut values = headers.get_all(name).iter();
+            let first = values.next().map(|value| value.as_bytes()).unwrap_or_default();
+            let Some(second) = values.next() else {
+                params.push(&variable, first)?;
+                continue;
+            };
+            let between: &[u8] = if name == "cookie" { b"; " } else { b", " };
+            joined.clear();
+            joined.extend_from_slice(first);
+            for value in std::iter::once(second).chain(values) {
+                joined.extend_from_slice(between);
+                joined.extend_from_slice(value.as_bytes());
+            }
+            params.push(&variable, &joined)?;
+        }
+        Ok(())
+    }
+
+    /// A header that is not told by other variables, and that PHP may believe. `Proxy` would be
+    /// taken for the variable that names a proxy (httpoxy), and `a_b` for `a-b`.
+    fn is_passed(&self, name: &HeaderName) -> bool {
+        let told = *name == HOST || *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
+        let name = name.as_str();
+        let speaks_for_others = name.starts_with("x-forwarded-") || name == "forwarded";
+        !told
+            && !matches!(name, "proxy" | "x-request-id")
+            && !name.contains('_')
+            && (self.client.is_forwarded || !speaks_for_others)
+    }
+}
+
+fn protocol(request: &Parts) -> &'static str {
+    if request.version == hyper::Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" }
+}

@@ -1,0 +1,115 @@
+//! The PROXY protocol, version 2: a proxy in front says, ahead of the first request, who connected.
+//! (haproxy.org, doc/proxy-protocol.txt, section 2.2)
+
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::client::Ends;
+
+const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+/// The most that may follow the first 16 bytes: the largest addresses, and some extensions.
+const MOST: u16 = 4096;
+
+/// Reads the header. `ends` are those of the connection itself, which count where the proxy speaks
+/// for nobody.
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), ends: Ends) -> io::Result<Ends> {
+    let mut start = [0; 16];
+    stream.read_exact(&mut start).await?;
+    let [.., command, family, high, low] = start;
+    let length = u16::from_be_bytes([high, low]);
+    if start[..12] != SIGNATURE || length > MOST {
+        return Err(bad());
+    }
+    let mut rest = vec![0; length.into()];
+    stream.read_exact(&mut rest).await?;
+    match (command, family) {
+        (0x20, _) => Ok(ends), // a health check of the proxy's own
+        (0x21, 0x11) => tcp4(&rest).ok_or_else(bad),
+        (0x21, 0x21) => tcp6(&rest).ok_or_else(bad),
+        (0x21, _) => Ok(ends), // a unix socket, or the like
+        _ => Err(bad()),
+    }
+}
+
+fn bad() -> io::Error {
+    ErrorKind::InvalidData.into()
+}
+
+fn tcp4(rest: &[u8]) -> Option<Ends> {
+    let (remote, rest) = rest.split_first_chunk::<4>()?;
+    let (local, rest) = rest.split_first_chunk::<4>()?;
+    let (remote_port, local_port) = ports(rest)?;
+    Some(Ends {
+        remote: SocketAddr::from((Ipv4Addr::from(*remote), remote_port)),
+        local: SocketAddr::from((Ipv4Addr::from(*local), local_port)),
+    })
+}
+
+fn tcp6(rest: &[u8]) -> Option<Ends> {
+    let (remote, rest) = rest.split_first_chunk::<16>()?;
+    let (local, rest) = rest.split_first_chunk::<16>()?;
+    let (remote_port, local_port) = ports(rest)?;
+    Some(Ends {
+        remote: SocketAddr::from((Ipv6Addr::from(*remote), remote_port)),
+        local: SocketAddr::from((Ipv6Addr::from(*local), local_port)),
+    })
+}
+
+fn ports(rest: &[u8]) -> Option<(u16, u16)> {
+    let (ports, _) = rest.split_first_chunk::<4>()?;
+    let [a, b, c, d] = *ports;
+    Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read_now(bytes: &[u8]) -> io::Result<Ends> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(read(&mut &bytes[..], Ends::unix()))
+    }
+
+    fn header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+        [&SIGNATURE[..], &[command, family], &length, rest].concat()
+    }
+
+    #[test]
+    fn it_tells_who_connected() {
+        let four = header(0x21, 0x11, &[1, 2, 3, 4, 5, 6, 7, 8, 0, 80, 1, 187]);
+        let ends = read_now(&four).unwrap();
+        assert_eq!(
+            (ends.remote.to_string(), ends.local.to_string()),
+            ("1.2.3.4:80".into(), "5.6.7.8:443".into())
+        );
+        let six = header(
+            0x21,
+            0x21,
+            &[&[0; 15][..], &[1], &[0; 15], &[2], &[0, 80, 1, 187], b"more"].concat(),
+        );
+        assert_eq!(read_now(&six).unwrap().remote.to_string(), "[::1]:80");
+        for nobody in [header(0x20, 0, b""), header(0x21, 0, b""), header(0x21, 0x31, b"x")] {
+            assert_eq!(read_now(&nobody).unwrap().remote, Ends::unix().remote);
+        }
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused() {
+        assert!(read_now(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_err());
+        assert!(read_now(&header(0x21, 0x11, &[1, 2, 3])).is_err());
+        assert!(read_now(&header(0x31, 0x11, &[0; 12])).is_err());
+        assert!(read_now(&header(0x21, 0x11, &[0; 5000])).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(rest: Vec<u8>, command: u8, family: u8) {
+            let _ = read_now(&rest);
+            let _ = read_now(&header(command, family, &rest));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What answers a path: a file of the release, or a script.
+
+use std::fs::File;
+
+use hyper::StatusCode;
+use rustix::fs::Stat;
+
+use super::lookup::{Found, Lookup};
+use super::path::Path;
+use super::refusal::Refusal;
+use super::table::Served;
+use crate::config::Gateway;
+
+/// What answers a path.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// A file, as it is.
+    File(StaticFile),
+    /// PHP.
+    Script(Script),
+    /// It is a directory: its name ends with a slash.
+    AddSlash,
+}
+
+/// A file that is sent as it is.
+#[derive(Debug)]
+pub(super) struct StaticFile {
+    /// Its path below the document root.
+    pub path: String,
+    /// Open for reading.
+    pub file: File,
+    /// What the kernel knows of it.
+    pub stat: Box<Stat>,
+}
+
+/// A script of the release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Script {
+    /// Its path below the document root.
+    pub path: String,
+    /// What follows it in the URL, with its slash; empty for nothing.
+    pub info: String,
+}
+
+/// Finds what answers a path, in a release.
+pub(super) fn route(served: &Served, settings: &Gateway, path: &Path) -> Result<Target, Refusal> {
+    if path.is_hidden {
+        return Err(not_found());
+    }
+    let router =
+        Router { served, settings, lookup: Lookup { follow_symlinks: settings.follow_symlinks } };
+    if !path.is_no_file
+        && let Some(target) = router.file_or_script(path)?
+    {
+        return Ok(target);
+    }
+    let front = settings.front_controller.get_ref();
+    if front.is_empty() || !router.lookup.is_file(&served.document_root, front)? {
+        return Err(not_found());
+    }
+    Ok(Target::Script(Script { path: front.clone(), info: String::new() }))
+}
+
+struct Router<'a> {
+    served: &'a Served,
+    settings: &'a Gateway,
+    lookup: Lookup,
+}
+
+impl Router<'_> {
+    fn file_or_script(&self, path: &Path) -> Result<Option<Target>, Refusal> {
+        if let Some(script) = self.script(path)? {
+            return Ok(Some(script));
+        }
+        let relative = path.relative();
+        if path.is_directory {
+            return self.index(&relative);
+        }
+        match self.lookup.open(&self.served.document_root, &relative)? {
+            Found::Nothing => Ok(None),
+            Found::Directory => Ok(self.index(&relative)?.is_some().then_some(Target::AddSlash)),
+            Found::File(..) if is_code(&relative) => Err(not_found()),
+            Found::File(file, stat) => {
+                Ok(Some(Target::File(StaticFile { path: relative, file, stat })))
+            }
+        }
+    }
+
+    /// A script, named by the path or by its beginning. One that is there and may not be run is
+    /// not passed on to another.
+    fn script(&self, path: &Path) -> Result<Option<Target>, Refusal> {
+        for (script, info) in path.scripts() {
+            if self.lookup.is_file(&self.served.document_root, &script)? {
+                return self.run(script, info).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn run(&self, path: String, info: String) -> Result<Target, Refusal> {
+        if self.settings.allows(&path) {
+            Ok(Target::Script(Script { path, info }))
+        } else {
+            Err(not_found())
+        }
+    }
+
+    /// What answers for a directory.
+    fn index(&self, directory: &str) -> Result<Option<Target>, Refusal> {
+        for name in self.settings.index.get_ref() {
+            let path =
+                if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
+            let root = &self.served.document_root;
+            if path.ends_with(".php") {
+                if self.lookup.is_file(root, &path)? {
+                    return self.run(path, String::new()).map(Some);
+                }
+            } else if let Found::File(file, stat) = self.lookup.open(root, &path)? {
+                return Ok(Some(Target::File(StaticFile { path, file, stat })));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn not_found() -> Refusal {
+    Refusal::plain(StatusCode::NOT_FOUND)
+}
+
+/// Whether a file is code, or a copy of some (`index.php.bak`), which nobody is to read.
+pub(super) fn is_code(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    name.contains(".php") || [".phtml", ".phar", ".phps"].iter().any(|end| name.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::Release;
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn release(files: &[&str]) -> (TempDir, Served) {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        let served = Served::open(&Release::at(dir.path()).unwrap(), "").unwrap();
+        (dir, served)
+    }
+
+    fn settings(toml: &str) -> Gateway {
+        toml::from_str(toml).unwrap()
+    }
+
+    fn routed(served: &Served, settings: &Gateway, path: &str) -> String {
+        match route(served, settings, &Path::parse(path).unwrap()) {
+            Ok(Target::File(file)) => format!("file {}", file.path),
+            Ok(Target::Script(script)) => format!("script {} {}", script.path, script.info),
+            Ok(Target::AddSlash) => "slash".to_owned(),
+            Err(refusal) => refusal.status.as_u16().to_string(),
+        }
+    }
+
+    #[test]
+    fn a_file_then_a_script_then_an_index_then_the_front_controller() {
+        let (_dir, served) = release(&[
+            "index.php",
+            "app.php",
+            "a.css",
+            "x.jpg",
+            "docs/index.html",
+            "empty/.keep",
+            "b.php~",
+            "c.PHP",
+            "d.phtml",
+            ".env",
+            ".well-known/acme",
+            "sub/index.php",
+        ]);
+        let settings = settings("");
+        let routed = |path| routed(&served, &settings, path);
+        assert_eq!(routed("/"), "script index.php ");
+        assert_eq!(routed("/a.css"), "file a.css");
+        assert_eq!(routed("/app.php"), "script app.php ");
+        assert_eq!(routed("/app.php/x/y"), "script app.php /x/y");
+        assert_eq!(routed("/docs/"), "file docs/index.html");
+        assert_eq!(routed("/docs"), "slash");
+        assert_eq!(routed("/sub/"), "script sub/index.php ");
+        assert_eq!(routed("/pretty/url"), "script index.php ");
+        assert_eq!(routed("/empty/"), "script index.php ");
+        assert_eq!(routed("/empty"), "script index.php ");
+        assert_eq!(routed("/missing.php"), "script index.php ");
+        assert_eq!(routed("/a%2fb"), "script index.php ");
+        assert_eq!(routed("/.well-known/acme"), "file .well-known/acme");
+        // Nobody runs a picture, and nobody reads code.
+        assert_eq!(routed("/x.jpg/y.php"), "script index.php ");
+        for hidden in ["/.env", "/empty/.keep", "/b.php~", "/c.PHP", "/d.phtml"] {
+            assert_eq!(routed(hidden), "404", "{hidden}");
+        }
+    }
+
+    #[test]
+    fn only_listed_scripts_are_run() {
+        let (_dir, served) = release(&["index.php", "up/evil.php", "ok/a.php"]);
+        let settings = settings("scripts = ['index.php', 'ok/a.php']");
+        let routed = |path| routed(&served, &settings, path);
+        assert_eq!(routed("/ok/a.php/x"), "script ok/a.php /x");
+        assert_eq!(routed("/up/evil.php"), "404");
+        assert_eq!(routed("/up/evil.php/x.css"), "404");
+        assert_eq!(routed("/x"), "script index.php ");
+    }
+
+    #[test]
+    fn without_a_front_controller_what_is_not_there_is_not_found() {
+        let (_dir, served) = release(&["a.html"]);
+        assert_eq!(routed(&served, &settings(""), "/b"), "404");
+        assert_eq!(routed(&served, &settings("front_controller = ''"), "/"), "404");
+    }
+}

@@ -1,0 +1,84 @@
+//! The right to send one request to a replica.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Connection, Upstream, probe};
+
+/// Which replica, and on which connection.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) replica: u64,
+    pub(super) socket: Arc<Path>,
+    /// The connection is to be kept.
+    pub(super) keep: bool,
+    /// One that is open already.
+    pub(super) kept: Option<Connection>,
+}
+
+/// The right to send one request to a replica, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    upstream: Arc<Upstream>,
+    /// None once it has been given back.
+    lease: Option<Lease>,
+}
+
+impl Slot {
+    pub(super) fn new(upstream: &Arc<Upstream>, lease: Lease) -> Self {
+        Self { upstream: Arc::clone(upstream), lease: Some(lease) }
+    }
+
+    /// The replica's socket.
+    pub(crate) fn socket(&self) -> Arc<Path> {
+        self.lease.as_ref().map_or_else(|| Path::new("").into(), |lease| Arc::clone(&lease.socket))
+    }
+
+    /// Whether php-fpm is to leave the connection open.
+    pub(crate) fn keeps(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.keep)
+    }
+
+    /// A connection that is open already; it may have been closed by php-fpm since.
+    pub(in crate::gateway) fn take_kept(&mut self) -> Option<Connection> {
+        self.lease.as_mut()?.kept.take().filter(Connection::is_fresh)
+    }
+
+    /// Gives it back, with a connection that can take another request.
+    pub(in crate::gateway) fn finish(mut self, open: Connection) {
+        if let Some(lease) = self.lease.take() {
+            self.give_back(&lease, Some(open));
+        }
+    }
+
+    /// The replica cannot be connected to: it gets no requests until it can.
+    pub(crate) fn set_aside(mut self) {
+        let Some(lease) = self.lease.take() else { return };
+        let is_new = self.upstream.lock().set_aside(lease.replica, true);
+        self.give_back(&lease, None);
+        if is_new {
+            probe::start(&self.upstream, lease.replica, &lease.socket);
+        }
+    }
+
+    /// Without giving anything back.
+    pub(super) fn into_lease(mut self) -> Lease {
+        let nothing =
+            || Lease { replica: 0, socket: Path::new("").into(), keep: false, kept: None };
+        self.lease.take().unwrap_or_else(nothing)
+    }
+
+    fn give_back(&self, lease: &Lease, open: Option<Connection>) {
+        let mut state = self.upstream.lock();
+        state.end(lease.replica, lease.keep, open);
+        state.hand_out();
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.give_back(&lease, None);
+        }
+    }
+}

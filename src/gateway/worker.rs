@@ -1,0 +1,135 @@
+//! The threads that serve: each has an event loop of its own, and the connections that it was given.
+
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use super::client::Ends;
+use super::front::Gateway;
+use super::listen::Accepted;
+use super::proxy;
+use super::stream::{Socket, Stream};
+use crate::config::Front;
+use crate::error::{Error, Result};
+
+/// All threads that serve.
+#[derive(Debug)]
+pub(super) struct Workers(Vec<Worker>);
+
+#[derive(Debug)]
+struct Worker {
+    connections: mpsc::UnboundedSender<Accepted>,
+    /// How many connections it has.
+    busy: Arc<AtomicUsize>,
+}
+
+impl Workers {
+    /// Starts them. When `stop` becomes true, each connection ends after the request that it has.
+    pub(super) fn start(gateway: &Arc<Gateway>, stop: &watch::Receiver<bool>) -> Result<Arc<Self>> {
+        let workers = (0..threads(&gateway.front)).map(|number| {
+            let (connections, given) = mpsc::unbounded_channel();
+            let busy = Arc::new(AtomicUsize::new(0));
+            let work = work(Arc::clone(gateway), given, Arc::clone(&busy), stop.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let cannot = |error| Error::failed(format!("cannot start a thread: {error}"));
+            let runtime = runtime.map_err(cannot)?;
+            std::thread::Builder::new()
+                .name(format!("gateway-{number}"))
+                .spawn(move || runtime.block_on(work))
+                .map_err(cannot)?;
+            Ok(Worker { connections, busy })
+        });
+        workers.collect::<Result<_>>().map(|workers| Arc::new(Self(workers)))
+    }
+
+    /// Gives a connection to the thread that has the fewest.
+    pub(super) fn hand_over(&self, accepted: Accepted) {
+        let fewest = self.0.iter().min_by_key(|worker| worker.busy.load(Ordering::Relaxed));
+        if let Some(worker) = fewest {
+            worker.busy.fetch_add(1, Ordering::Relaxed);
+            // It ends with the process only.
+            let _ = worker.connections.send(accepted);
+        }
+    }
+}
+
+/// PHP needs the other cores.
+fn threads(front: &Front) -> usize {
+    match front.threads {
+        0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
+        threads => threads,
+    }
+}
+
+async fn work(
+    gateway: Arc<Gateway>,
+    mut given: mpsc::UnboundedReceiver<Accepted>,
+    busy: Arc<AtomicUsize>,
+    stop: watch::Receiver<bool>,
+) {
+    let http = http(&gateway.front);
+    while let Some(accepted) = given.recv().await {
+        let (gateway, busy) = (Arc::clone(&gateway), Arc::clone(&busy));
+        let (http, stop) = (http.clone(), stop.clone());
+        tokio::spawn(async move {
+            // A client that breaks off, or the protocol, is no event.
+            let _ = converse(&gateway, &http, accepted, stop).await;
+            busy.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+fn http(front: &Front) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(front.header_timeout)
+        .max_header_size(usize::try_from(front.max_header).unwrap_or(usize::MAX));
+    http
+}
+
+/// Serves a connection until it ends.
+async fn converse(
+    gateway: &Arc<Gateway>,
+    http: &http1::Builder,
+    accepted: Accepted,
+    mut stop: watch::Receiver<bool>,
+) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let Accepted { socket, ends, permit: _permit } = accepted;
+    let (socket, ends) = match ends {
+        Some(ends) => (tcp(socket)?, ends),
+        None => (unix(socket)?, Ends::unix()),
+    };
+    let mut stream = Stream::new(socket, gateway.front.send_timeout);
+    let ends = if gateway.front.proxy_protocol {
+        timeout(gateway.front.header_timeout, proxy::read(&mut stream, ends)).await??
+    } else {
+        ends
+    };
+    let service = service_fn(|request| {
+        let answer = Arc::clone(gateway).answer(ends, request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        ended = connection.as_mut() => return Ok(ended?),
+        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    }
+    Ok(connection.await?)
+}
+
+fn tcp(socket: OwnedFd) -> std::io::Result<Socket> {
+    tokio::net::TcpStream::from_std(socket.into()).map(Socket::Tcp)
+}
+
+fn unix(socket: OwnedFd) -> std::io::Result<Socket> {
+    tokio::net::UnixStream::from_std(UnixStream::from(socket)).map(Socket::Unix)
+}

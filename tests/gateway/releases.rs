@@ -1,0 +1,231 @@
+//! What clients see while the release changes.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crate::real::site::Site;
+use crate::served::{Connection, Served};
+
+/// One answer: when it was asked for, when it was whole, and from which release.
+struct Seen {
+    begun: Instant,
+    ended: Instant,
+    release: u32,
+}
+
+/// Clients that ask for scripts and files in turn, on connections that stay open, until told to
+/// stop. Every answer is a whole one.
+struct Followers {
+    enough: Arc<AtomicBool>,
+    count: Arc<AtomicU32>,
+    threads: Vec<thread::JoinHandle<Vec<Seen>>>,
+}
+
+impl Followers {
+    fn start(served: &Served, clients: usize) -> Self {
+        let (enough, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let port = served.port();
+        let client = |_| {
+            let (enough, count) = (Arc::clone(&enough), Arc::clone(&count));
+            thread::spawn(move || follow(port, &enough, &count))
+        };
+        let threads = (0..clients).map(client).collect();
+        Self { enough, count, threads }
+    }
+
+    /// Waits until they have been answered so many times more.
+    fn await_answers(&self, more: u32) {
+        let until = self.count.load(Ordering::Relaxed) + more;
+        crate::real::site::wait_for("answers", || {
+            (self.count.load(Ordering::Relaxed) >= until).then_some(())
+        });
+    }
+
+    fn finish(self) -> Vec<Seen> {
+        self.enough.store(true, Ordering::Relaxed);
+        self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    }
+}
+
+fn follow(port: u16, enough: &AtomicBool, count: &AtomicU32) -> Vec<Seen> {
+    let mut connection = Connection::to(port);
+    let mut seen = Vec::new();
+    for page in ["/version.php", "/version.txt"].iter().cycle() {
+        if enough.load(Ordering::Relaxed) {
+            break;
+        }
+        let begun = Instant::now();
+        let answer = connection.get(page).unwrap_or_else(|cut| panic!("{page}: {cut:?}"));
+        let ended = Instant::now();
+        assert_eq!(answer.status, 200, "{page}: {}", answer.text());
+        let text = answer.text();
+        let (one, other) = text.trim().split_once(' ').unwrap();
+        assert_eq!(one, other, "mixed: {text}");
+        seen.push(Seen { begun, ended, release: one.parse().unwrap() });
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    seen
+}
+
+/// A release that says which one it is, in its code and in its files.
+fn add_release(site: &Site, number: u32) {
+    let release = format!("www/r{number}");
+    site.write(&format!("{release}/version.txt"), &format!("{number} {number}\n"));
+    let page = format!(
+        "<?php echo '{number} ', strtok(file_get_contents(__DIR__ . '/version.txt'), ' ');"
+    );
+    site.write(&format!("{release}/version.php"), &page);
+}
+
+fn site_on_release_0(strategy: &str) -> Served {
+    let site = Served::site("", "");
+    site.add_rollout(&format!("strategy = \"{strategy}\""));
+    add_release(&site, 0);
+    site.switch("r0");
+    site.run(&["start"]).succeeds();
+    Served::serve(site)
+}
+
+/// Once any client has seen a release as a whole, no request that begins later gets an older one:
+/// neither from a script nor from a file.
+#[test]
+fn time_never_goes_back_through_fifty_swaps() {
+    let served = site_on_release_0("swap");
+    let followers = Followers::start(&served, 16);
+    for number in 1..=50 {
+        add_release(&served.site, number);
+        served.site.switch(format!("r{number}"));
+        served.site.run(&["restart"]).succeeds();
+        followers.await_answers(32);
+    }
+    let mut seen = followers.finish();
+    // The newest release that had been seen as a whole before each request began.
+    let mut ends: Vec<_> = seen.iter().map(|it| (it.ended, it.release)).collect();
+    ends.sort();
+    seen.sort_by_key(|it| it.begun);
+    let (mut newest, mut ended) = (0, ends.iter().peekable());
+    for it in &seen {
+        while let Some((_, release)) = ended.next_if(|(at, _)| *at < it.begun) {
+            newest = newest.max(*release);
+        }
+        assert!(it.release >= newest, "release {} after {newest}", it.release);
+    }
+    let releases: std::collections::BTreeSet<u32> = seen.iter().map(|it| it.release).collect();
+    assert_eq!(releases.len(), 51, "{releases:?}");
+}
+
+/// Rolling, two releases answer for a moment; but each request has one, and none is lost.
+#[test]
+fn nothing_is_lost_or_mixed_through_rolling_restarts() {
+    let served = site_on_release_0("rolling");
+    let followers = Followers::start(&served, 8);
+    for number in 1..=25 {
+        add_release(&served.site, number);
+        served.site.switch(format!("r{number}"));
+        served.site.run(&["restart"]).succeeds();
+        followers.await_answers(16);
+    }
+    let seen = followers.finish();
+    assert_eq!(seen.iter().map(|it| it.release).max(), Some(25));
+}
+
+/// What is under way keeps the release that it began with; what comes after has the new one.
+#[test]
+fn a_request_that_is_under_way_ends_on_its_release() {
+    let served = Served::new();
+    let page = include_str!("../real/pages/hold.php");
+    served.page("hold.php", page);
+    let mark = served.site.scratch().join("mark");
+    let mut held = served.connect();
+    held.send(&format!("GET /hold.php?mark={} HTTP/1.1\r\nHost: a\r\n\r\n", mark.display()));
+    crate::real::site::wait_for("the script", || fs::read(mark.with_extension("begun")).ok());
+    served.site.switch("release2");
+    let mut manager = served.site.spawn(&["restart", "--json"]);
+    manager.await_event("that it waits", |event| event["event"] == "progress");
+    assert_eq!(served.get("/ping.php").text(), "pong2\n");
+    assert_eq!(served.get("/release.txt").text(), "2\n");
+    fs::write(mark.with_extension("end"), "").unwrap();
+    let text = held.answer().unwrap().text();
+    assert!(text.starts_with("begun on release 1\n") && text.ends_with("ended on release 1\n"));
+    manager.finish().succeeds();
+    served.site.is_in_order_on("release2");
+}
+
+/// Who waits for a child when the release changes is answered by the new one: nobody has begun
+/// with his request.
+#[test]
+fn a_request_that_waits_goes_to_the_new_release() {
+    let served = Served::with_children(1, "", "");
+    served.page("hold.php", include_str!("../real/pages/hold.php"));
+    let mark = served.site.scratch().join("mark");
+    let hold = || {
+        let mut held = served.connect();
+        held.send(&format!("GET /hold.php?mark={} HTTP/1.1\r\nHost: a\r\n\r\n", mark.display()));
+        held
+    };
+    let mut held = [hold(), hold()];
+    served.await_in_flight(2);
+    let mut waits = served.connect();
+    waits.send("GET /ping.php HTTP/1.1\r\nHost: a\r\n\r\n");
+    crate::real::site::wait_for("one that waits", || (waiting(&served) == 1).then_some(()));
+    served.site.switch("release2");
+    let manager = served.site.spawn(&["restart"]);
+    assert_eq!(waits.answer().unwrap().text(), "pong2\n");
+    fs::write(mark.with_extension("end"), "").unwrap();
+    for held in &mut held {
+        assert!(held.answer().unwrap().text().ends_with("ended on release 1\n"));
+    }
+    manager.finish().succeeds();
+}
+
+/// How many requests wait for a child, as the gateway tells it over its control socket.
+pub(crate) fn waiting(served: &Served) -> u64 {
+    use std::io::{BufRead, BufReader, Write};
+    let socket = served.site.path("sockets/pools-manager.sock");
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    stream.write_all(b"{\"show\":\"www\"}\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&line).unwrap();
+    shown["shown"]["waiting"].as_u64().unwrap()
+}
+
+#[test]
+fn a_gateway_that_starts_again_serves_what_it_finds() {
+    let mut served = Served::with("queue_timeout = \"100ms\"", "");
+    served.kill_gateway();
+    // It tells nobody, since there is nobody.
+    served.site.switch("release2");
+    served.site.run(&["restart"]).succeeds();
+    served.start_gateway();
+    assert_eq!(served.get("/ping.php").text(), "pong2\n");
+    served.site.run(&["stop", "single", "www", "1"]).succeeds();
+    served.kill_gateway();
+    served.start_gateway();
+    assert_eq!(served.get("/release.txt").text(), "2\n");
+    served.site.run(&["stop"]).succeeds();
+    let answer = served.get("/release.txt");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    served.site.run(&["start"]).succeeds();
+    assert_eq!(served.get("/ping.php").text(), "pong2\n");
+}
+
+/// A release that the gateway could not serve is found before anything is changed.
+#[test]
+fn a_release_without_the_document_root_is_refused() {
+    let site = Served::site("document_root = \"public\"", "");
+    site.write("www/release1/public/index.php", "<?php echo 'public';");
+    site.run(&["start"]).succeeds();
+    let served = Served::serve(site);
+    served.site.switch("release2");
+    let ran = served.site.run(&["restart"]);
+    let path = served.site.path("www/release2/public").display().to_string();
+    assert!(
+        ran.status(2).stderr.starts_with(&format!("error: the gateway cannot serve {path}: ")),
+        "{ran}"
+    );
+    assert_eq!(served.get("/").text(), "public");
+}

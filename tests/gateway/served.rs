@@ -1,0 +1,167 @@
+//! A site and a gateway in front of it, both of a test's own.
+
+mod answer;
+mod connection;
+
+use std::fs;
+
+use rustix::process::Signal;
+
+pub(crate) use answer::Answer;
+pub(crate) use connection::{Connection, Cut};
+
+use crate::real::site::{Program, Ran, Site, wait_for};
+
+const POOL: &str = "etc/php/fpm/redundant-pools/www";
+const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+const GLOBAL: &str = "etc/pools-manager.toml";
+
+/// A site, and a gateway in front of it.
+pub(crate) struct Served {
+    pub(crate) site: Site,
+    gateway: Option<Program>,
+    port: u16,
+}
+
+impl Served {
+    /// The sample's site, started, on a gateway that is left as it comes.
+    pub(crate) fn new() -> Self {
+        Self::with("", "")
+    }
+
+    /// With more lines in the `[gateway]` of the pool, and in the global one.
+    pub(crate) fn with(pool: &str, global: &str) -> Self {
+        let site = Self::site(pool, global);
+        site.run(&["start"]).succeeds();
+        Self::serve(site)
+    }
+
+    /// With this many children for each replica, always.
+    pub(crate) fn with_children(children: u32, pool: &str, global: &str) -> Self {
+        let site = Self::site(pool, global);
+        fix_children(&site, children);
+        site.run(&["start"]).succeeds();
+        Self::serve(site)
+    }
+
+    /// The site alone, configured for a gateway; nothing runs.
+    pub(crate) fn site(pool: &str, global: &str) -> Site {
+        let site = Site::prepared();
+        let text = format!(
+            "[php]\ncurrent_release_symlink = \"www/current.release\"\ncurrent_dir = \"www/current\"\n\n[gateway]\n{pool}\n"
+        );
+        site.write(SETTINGS, &text);
+        site.write(
+            GLOBAL,
+            &format!("[gateway]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{global}\n"),
+        );
+        site
+    }
+
+    /// Starts a gateway in front of a site.
+    pub(crate) fn serve(site: Site) -> Self {
+        let mut served = Self { site, gateway: None, port: 0 };
+        served.start_gateway();
+        served
+    }
+
+    pub(crate) fn start_gateway(&mut self) {
+        let mut gateway = self.site.spawn(&["serve", "--json"]);
+        let line = gateway.await_line("that it serves", |line| line.contains("\"ready\""));
+        let port = line.split(':').next_back().unwrap();
+        let port = port.split('"').next().unwrap();
+        self.port = port.parse().unwrap();
+        self.gateway = Some(gateway);
+    }
+
+    /// Asks the gateway to end, and waits for that.
+    pub(crate) fn stop_gateway(&mut self) -> Ran {
+        self.gateway().signal(Signal::TERM);
+        self.gateway.take().unwrap().finish()
+    }
+
+    /// Waits for the end of a gateway that was asked to.
+    pub(crate) fn finish_gateway(&mut self) -> Ran {
+        self.gateway.take().unwrap().finish()
+    }
+
+    /// Ends the gateway at once.
+    pub(crate) fn kill_gateway(&mut self) {
+        self.gateway().signal(Signal::KILL);
+        self.gateway.take().unwrap().finish().killed_by(Signal::KILL);
+    }
+
+    pub(crate) fn gateway(&self) -> &Program {
+        self.gateway.as_ref().unwrap()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A connection to the gateway.
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::to(self.port)
+    }
+
+    /// Asks for a page on a connection of its own.
+    pub(crate) fn get(&self, page: &str) -> Answer {
+        self.get_with(page, "")
+    }
+
+    /// With more header lines, each with its end.
+    pub(crate) fn get_with(&self, page: &str, headers: &str) -> Answer {
+        let mut connection = self.connect();
+        connection.send(&format!("GET {page} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
+        connection.answer().unwrap_or_else(|cut| panic!("GET {page}: {cut:?}"))
+    }
+
+    /// What comes of these bytes.
+    pub(crate) fn raw(&self, request: &[u8]) -> Result<Answer, Cut> {
+        let mut connection = self.connect();
+        connection.send_bytes(request);
+        connection.answer()
+    }
+
+    /// Puts a page into both releases.
+    pub(crate) fn page(&self, name: &str, text: &str) {
+        self.site.add_page(name, text);
+    }
+
+    /// Waits until php-fpm has so many requests in hand.
+    pub(crate) fn await_in_flight(&self, count: usize) {
+        wait_for(&format!("{count} requests in flight"), || {
+            (self.site.in_flight() == count).then_some(())
+        });
+    }
+
+    /// The resident memory of the gateway, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let pid = self.gateway().pid().as_raw_nonzero();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+}
+
+/// Gives each replica this many children, always.
+pub(crate) fn fix_children(site: &Site, children: u32) {
+    let conf = format!("{POOL}/pool.conf");
+    let lines = site.read(&conf);
+    let kept =
+        lines.lines().filter(|line| !line.starts_with("pm.m") && !line.starts_with("pm.start"));
+    let text: String = kept.flat_map(|line| [line, "\n"]).collect();
+    let text = text.replace("pm = dynamic", &format!("pm = static\npm.max_children = {children}"));
+    site.write(&conf, &text);
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if self.gateway.is_some() {
+            let ran = self.stop_gateway();
+            if std::thread::panicking() {
+                eprintln!("{ran}");
+            }
+        }
+    }
+}

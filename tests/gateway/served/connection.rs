@@ -1,0 +1,162 @@
+//! A client's connection, byte by byte: what it gets is taken for whole only if HTTP says so.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::Answer;
+
+/// Far beyond what anything takes: so that a hang fails.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A connection to the gateway.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    /// What has been read, and not been taken for an answer.
+    read: Vec<u8>,
+}
+
+/// An answer that did not come, or not whole: what there was of it.
+#[derive(Debug)]
+#[allow(dead_code, reason = "shown where a test fails")]
+pub(crate) struct Cut(pub(crate) String);
+
+impl Connection {
+    pub(crate) fn to(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, read: Vec::new() }
+    }
+
+    pub(crate) fn send(&mut self, text: &str) {
+        self.send_bytes(text.as_bytes());
+    }
+
+    /// A server that has heard enough may close meanwhile.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        match self.stream.write_all(bytes) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            sent => sent.unwrap(),
+        }
+    }
+
+    /// GET, on a connection that stays open.
+    pub(crate) fn get(&mut self, page: &str) -> Result<Answer, Cut> {
+        self.send(&format!("GET {page} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        self.answer()
+    }
+
+    /// The next answer.
+    pub(crate) fn answer(&mut self) -> Result<Answer, Cut> {
+        self.answer_to("GET")
+    }
+
+    pub(crate) fn answer_to(&mut self, method: &str) -> Result<Answer, Cut> {
+        let head = self.head()?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers: Vec<(String, String)> = lines
+            .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{head}")))
+            .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+            .collect();
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        let has_none = method == "HEAD" || matches!(status, 100..=199 | 204 | 304);
+        let length = answer.header("content-length").map(|it| it.parse::<usize>().unwrap());
+        let is_chunked = answer.header("transfer-encoding") == Some("chunked");
+        assert!(!(length.is_some() && is_chunked), "{head}");
+        if has_none {
+        } else if is_chunked {
+            self.chunks(&mut answer.body)?;
+        } else if let Some(length) = length {
+            answer.body = self.take(length)?;
+        } else {
+            while self.more()? {}
+            answer.body = std::mem::take(&mut self.read);
+        }
+        Ok(answer)
+    }
+
+    /// Reads up to the empty line, which it takes away.
+    pub(crate) fn head(&mut self) -> Result<String, Cut> {
+        loop {
+            if let Some(end) = find(&self.read, b"\r\n\r\n") {
+                let head = self.take(end + 4)?;
+                return Ok(String::from_utf8(head[..end].to_vec()).unwrap());
+            }
+            self.need()?;
+        }
+    }
+
+    fn chunks(&mut self, body: &mut Vec<u8>) -> Result<(), Cut> {
+        while let Some(chunk) = self.next_chunk()? {
+            body.extend_from_slice(&chunk);
+        }
+        Ok(())
+    }
+
+    /// The length of the next chunk, which is thrown away.
+    pub(crate) fn chunk(&mut self) -> Result<usize, Cut> {
+        Ok(self.next_chunk()?.map_or(0, |chunk| chunk.len()))
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, Cut> {
+        let end = loop {
+            if let Some(end) = find(&self.read, b"\r\n") {
+                break end;
+            }
+            self.need()?;
+        };
+        let line = self.take(end + 2)?;
+        let size = usize::from_str_radix(std::str::from_utf8(&line[..end]).unwrap(), 16).unwrap();
+        let mut chunk = self.take(size + 2)?;
+        assert_eq!(chunk.split_off(size), b"\r\n");
+        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
+    }
+
+    /// The client's own port.
+    pub(crate) fn port(&self) -> u16 {
+        self.stream.local_addr().unwrap().port()
+    }
+
+    /// The next bytes, however long they take.
+    pub(crate) fn take(&mut self, count: usize) -> Result<Vec<u8>, Cut> {
+        while self.read.len() < count {
+            self.need()?;
+        }
+        let rest = self.read.split_off(count);
+        Ok(std::mem::replace(&mut self.read, rest))
+    }
+
+    fn need(&mut self) -> Result<(), Cut> {
+        if self.more()? {
+            return Ok(());
+        }
+        let read = String::from_utf8_lossy(&self.read[..self.read.len().min(300)]);
+        Err(Cut(format!("{} bytes: {read}", self.read.len())))
+    }
+
+    /// Reads what there is; false: the other side has closed.
+    fn more(&mut self) -> Result<bool, Cut> {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(read) => {
+                self.read.extend_from_slice(&buffer[..read]);
+                Ok(read > 0)
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(false),
+            Err(error) => panic!("the gateway does not answer: {error}"),
+        }
+    }
+
+    /// Waits until the gateway has closed the connection, and fails if it says anything more.
+    pub(crate) fn is_closed(&mut self) {
+        let more = self.more().unwrap();
+        assert!(!more, "{:?}", String::from_utf8_lossy(&self.read));
+    }
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|part| part == what)
+}

@@ -1,0 +1,180 @@
+//! How a gateway starts, what it refuses, and what it logs.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use crate::real::site::wait_for;
+use crate::served::Served;
+
+const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+const GLOBAL: &str = "etc/pools-manager.toml";
+
+/// What is wrong is told with file and line, before anything is served.
+#[test]
+fn what_is_configured_wrong_is_refused() {
+    let site = Served::site("", "");
+    let refused = |global: &str, error: &str| {
+        site.write(GLOBAL, global);
+        let ran = site.run(&["serve"]);
+        let error = format!(
+            "error: {}\n",
+            error.replace("GLOBAL", &site.path(GLOBAL).display().to_string())
+        );
+        ran.status(2).stdout("").stderr(&error);
+    };
+    refused(
+        "",
+        "the gateway is not told where to listen\n  help: write into GLOBAL: [gateway] and below it listen = [\"127.0.0.1:8080\"]",
+    );
+    refused(
+        "[gateway]\nlisten = [\"localhost\"]\n",
+        "GLOBAL:2: cannot listen on \"localhost\": invalid socket address syntax\n  help: write an address and a port, \"127.0.0.1:8080\" or \"[::]:80\", or \"unix:PATH\"",
+    );
+    refused(
+        "[gateway]\nlsten = []\n",
+        "GLOBAL:2: unknown key `lsten`\n  help: did you mean `listen`?",
+    );
+    refused(
+        "[gateway]\nmax_body = \"1 elephant\"\n",
+        "GLOBAL:2: invalid value: string \"1 elephant\", expected a size like \"64MiB\"\n  help: correct this line: max_body = \"1 elephant\"",
+    );
+    refused(
+        "[gateway]\ntrusted_proxies = [\"10.0.0.0/99\"]\n",
+        "GLOBAL:2: invalid value: string \"10.0.0.0/99\", expected an address like \"127.0.0.1\" or \"10.0.0.0/8\"\n  help: correct this line: trusted_proxies = [\"10.0.0.0/99\"]",
+    );
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    refused(
+        &format!("[gateway]\nlisten = [\"{address}\"]\n"),
+        &format!(
+            "cannot listen on {address}: Address already in use (os error 98)\n  help: another program has it: end that, or change listen in GLOBAL"
+        ),
+    );
+}
+
+#[test]
+fn what_a_pool_has_wrong_is_refused() {
+    let site = Served::site("", "");
+    let text = site.read(SETTINGS);
+    let refused = |gateway: &str, error: &str| {
+        site.write(SETTINGS, &text.replace("[gateway]\n", gateway));
+        let ran = site.run(&["serve"]);
+        let error = format!(
+            "error: {}\n",
+            error.replace("FILE", &site.path(SETTINGS).display().to_string())
+        );
+        ran.status(2).stdout("").stderr(&error);
+    };
+    refused(
+        "",
+        "no pool has a [gateway], so there is nothing to serve\n  help: write [gateway] into the pools-manager.toml of a pool; it needs no keys",
+    );
+    refused(
+        "[gateway]\nhosts = [\"http://a\"]\n",
+        "FILE:6: \"http://a\" is no host\n  help: write its name in small letters, without a port: example.com or *.example.com",
+    );
+    refused(
+        "[gateway]\ndocument_root = \"../x\"\n",
+        "FILE:6: \"../x\" is no path below the release\n  help: write it without a / at its ends, and without . and .. in it: public/index.php",
+    );
+    refused(
+        "[gateway]\nscripts = [\"a.php\"]\n",
+        "FILE:6: scripts does not name the front_controller \"index.php\"\n  help: add it to the list",
+    );
+    refused(
+        "[gateway]\nfastcgi_keep_alive = \"yes\"\n",
+        "FILE:6: unknown value `yes`\n  help: what can stand here: `auto`, `on`, `off`",
+    );
+    let apache = "[apache]\nmanager_url = \"http://a/b\"\nbalancer_name = \"b\"\nmember_urls = [\"a\", \"b\"]\n[gateway]\n";
+    refused(
+        apache,
+        "FILE:9: there are both [apache] and [gateway]\n  help: leave out the one that does not balance this pool's requests",
+    );
+}
+
+#[test]
+fn two_pools_cannot_have_the_same_host() {
+    let site = Served::site("", "");
+    for file in ["1.conf", "2.conf", "php-fpm.conf", "pool.conf", "pools-manager.toml"] {
+        let text = site.read(&format!("etc/php/fpm/redundant-pools/www/{file}"));
+        site.write(&format!("etc/php/fpm/redundant-pools/other/{file}"), &text);
+    }
+    let ran = site.run(&["serve"]);
+    ran.status(2).stderr("error: the pools \"other\" and \"www\" both want every host\n  help: write the hosts of each into its [gateway]: hosts = [\"example.com\"]\n");
+}
+
+#[test]
+fn there_is_one_gateway_for_a_root() {
+    let served = Served::new();
+    let ran = served.site.run(&["serve"]);
+    let socket = served.site.path("sockets/pools-manager.sock");
+    ran.status(2).stderr(&format!(
+        "error: cannot listen on {}: Address already in use (os error 98)\n  help: another `pools-manager serve` runs here: end that first\n",
+        socket.display()
+    ));
+    assert_eq!(served.get("/ping.php").status, 200);
+}
+
+#[test]
+fn it_listens_on_a_unix_socket_too() {
+    let site = Served::site("", "");
+    site.replace(GLOBAL, "\"127.0.0.1:0\"", "\"unix:sockets/gateway.sock\", \"127.0.0.1:0\"");
+    site.run(&["start"]).succeeds();
+    let mut served = Served::serve(site);
+    let path = served.site.path("sockets/gateway.sock");
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET /ping.php HTTP/1.0\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("\r\n\r\npong1\n"), "{text}");
+    // What a gateway that was killed has left is in nobody's way.
+    served.kill_gateway();
+    assert!(path.exists());
+    served.start_gateway();
+    served.stop_gateway().succeeds();
+    assert!(!path.exists());
+}
+
+#[test]
+fn each_request_is_one_line_in_the_access_log() {
+    for format in ["combined", "json"] {
+        let log = format!("access_log = \"pid/access.log\"\naccess_log_format = \"{format}\"");
+        let mut served = Served::with("", &log);
+        let id = served
+            .get_with("/ping.php?a=%22b", "User-Agent: me\"\r\n")
+            .header("x-request-id")
+            .unwrap()
+            .to_owned();
+        served.get("/missing/../x");
+        wait_for("two lines", || {
+            (served.site.read("pid/access.log").lines().count() == 2).then_some(())
+        });
+        let text = served.site.read("pid/access.log");
+        let first = text.lines().next().unwrap();
+        assert!(first.contains(&id), "{text}");
+        if format == "json" {
+            let line: serde_json::Value = serde_json::from_str(first).unwrap();
+            assert_eq!(
+                (&line["status"], &line["sent"], &line["pool"]),
+                (&200.into(), &6.into(), &"www".into())
+            );
+        } else {
+            assert!(
+                first.starts_with("127.0.0.1 - - [")
+                    && first.contains("\" 200 6 \"-\" \"me\\\"\" \"localhost\" "),
+                "{text}"
+            );
+        }
+        served.stop_gateway();
+    }
+}
+
+#[test]
+fn status_tells_whether_the_gateway_serves() {
+    let mut served = Served::new();
+    assert_eq!(served.site.members(), ["ok", "ok"]);
+    served.stop_gateway().succeeds();
+    assert_eq!(served.site.members(), ["no gateway", "no gateway"]);
+    served.site.run(&["status", "-q"]).status(1);
+    served.site.run(&["list"]).prints("www -> (replica_count=\"2\" backend=\"gateway\")\n");
+}

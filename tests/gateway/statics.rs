@@ -1,0 +1,102 @@
+//! Files: conditions, ranges, compressed copies, and what caches are told.
+
+use crate::served::Served;
+
+#[test]
+fn a_file_that_the_client_has_is_not_sent_again() {
+    let served = Served::new();
+    let answer = served.get("/release.txt");
+    let etag = answer.header("etag").unwrap().to_owned();
+    assert_eq!(answer.header("accept-ranges"), Some("bytes"));
+    let again = |headers: &str| served.get_with("/release.txt", headers);
+    let same = again(&format!("If-None-Match: {etag}\r\n"));
+    assert_eq!((same.status, same.header("etag")), (304, Some(etag.as_str())));
+    assert_eq!(again("If-None-Match: \"other\"\r\n").status, 200);
+    assert_eq!(again("If-Match: \"other\"\r\n").status, 412);
+    // By time nothing is decided.
+    assert_eq!(again("If-Modified-Since: Fri, 31 Dec 2100 00:00:00 GMT\r\n").status, 200);
+}
+
+/// Two releases whose file has the same size and the same time, as builds often make them.
+#[test]
+fn the_same_file_of_another_release_is_another_one() {
+    let served = Served::new();
+    for release in ["release1", "release2"] {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(served.site.path(&format!("www/{release}/release.txt")))
+            .unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+    let old = served.get("/release.txt").header("etag").unwrap().to_owned();
+    let condition = format!("If-None-Match: {old}\r\n");
+    assert_eq!(served.get_with("/release.txt", &condition).status, 304);
+    served.site.switch("release2");
+    served.site.run(&["restart"]).succeeds();
+    let new = served.get_with("/release.txt", &condition);
+    assert_eq!((new.status, new.text().as_str()), (200, "2\n"));
+    let back = format!("If-None-Match: {}\r\n", new.header("etag").unwrap());
+    served.site.switch("release1");
+    served.site.run(&["restart"]).succeeds();
+    assert_eq!(served.get_with("/release.txt", &back).text(), "1\n");
+    assert_eq!(served.get_with("/release.txt", &condition).status, 304);
+}
+
+#[test]
+fn a_download_goes_on_where_it_was_broken_off() {
+    let served = Served::new();
+    let text: String = (0..100_000).map(|n| format!("{n},")).collect();
+    served.page("large.txt", &text);
+    let whole = served.get("/large.txt");
+    assert!(whole.text() == text);
+    let etag = whole.header("etag").unwrap();
+    let part = |headers: &str| served.get_with("/large.txt", headers);
+    let rest = part(&format!("Range: bytes=1000-\r\nIf-Range: {etag}\r\n"));
+    assert_eq!(rest.status, 206);
+    let range = format!("bytes 1000-{}/{}", text.len() - 1, text.len());
+    assert_eq!(rest.header("content-range"), Some(range.as_str()));
+    assert!(rest.text() == text[1000..]);
+    assert_eq!(part("Range: bytes=0-4\r\n").text(), text[..5]);
+    assert_eq!(part("Range: bytes=-5\r\n").text(), text[text.len() - 5..]);
+    // Another file by now: the whole of it.
+    assert_eq!(part("Range: bytes=1000-\r\nIf-Range: \"other\"\r\n").status, 200);
+    assert_eq!(part("Range: bytes=99999999-\r\n").status, 416);
+    assert_eq!(part("Range: bytes=0-1,5-6\r\n").status, 200);
+}
+
+#[test]
+fn a_compressed_copy_is_sent_to_who_takes_it() {
+    let served = Served::new();
+    served.page("app.js", "plain");
+    served.page("app.js.br", "as br");
+    served.page("app.js.gz", "as gzip");
+    served.page("only.css", "plain");
+    let get = |page: &str, accept: &str| {
+        let answer = served.get_with(page, &format!("Accept-Encoding: {accept}\r\n"));
+        assert_eq!(answer.header("vary"), Some("accept-encoding"));
+        let encoding = answer.header("content-encoding").unwrap_or("none").to_owned();
+        (answer.text(), encoding, answer.header("etag").unwrap().to_owned())
+    };
+    let is = |text: &str, encoding: &str| (text.to_owned(), encoding.to_owned());
+    let of = |(text, encoding, _): (String, String, String)| (text, encoding);
+    assert_eq!(of(get("/app.js", "gzip, br, zstd")), is("as br", "br"));
+    assert_eq!(of(get("/app.js", "gzip")), is("as gzip", "gzip"));
+    assert_eq!(of(get("/app.js", "identity")), is("plain", "none"));
+    assert_eq!(of(get("/only.css", "br")), is("plain", "none"));
+    assert_ne!(get("/app.js", "br").2, get("/app.js", "gzip").2);
+    assert_eq!(
+        served.get_with("/app.js", "Accept-Encoding: br\r\n").header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
+}
+
+#[test]
+fn caches_are_told_by_the_longest_path_that_fits() {
+    let pool = "[gateway.cache]\n\"/\" = \"no-cache\"\n\"/assets/\" = \"public, max-age=31536000, immutable\"";
+    let served = Served::with(pool, "");
+    served.page("assets/a.css", "a");
+    let cache = |page: &str| served.get(page).header("cache-control").map(str::to_owned);
+    assert_eq!(cache("/assets/a.css").as_deref(), Some("public, max-age=31536000, immutable"));
+    assert_eq!(cache("/release.txt").as_deref(), Some("no-cache"));
+    assert_eq!(cache("/ping.php"), None);
+}
