@@ -186,7 +186,7 @@ impl Settings {
                     .error(&gateway.span(), "there are both [apache] and [gateway]")
                     .hint("leave out the one that does not balance this pool's requests"));
             }
-            gateway.get_ref().check(&file)?;
+            gateway.get_ref().check(file)?;
         }
         if let Some(path) = raw.rollout.warm_up.get_ref().iter().find(|path| !path.starts_with('/'))
         {

@@ -228,12 +228,10 @@ impl Ids {
             (1..=ID_MAX).contains(&id.len())
                 && id.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
         };
-        match given.filter(is_plain).filter(|_| client.is_forwarded) {
-            Some(given) => given.to_owned(),
-            None => {
-                let number = self.last.fetch_add(1, Ordering::Relaxed);
-                format!("{:016x}-{number:x}", self.process)
-            }
+        if let Some(given) = given.filter(is_plain).filter(|_| client.is_forwarded) {
+            return given.to_owned();
         }
+        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}-{number:x}", self.process)
     }
 }

@@ -1,7 +1,9 @@
 //! The CGI variables of a request.
 
 use hyper::StatusCode;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING};
+use hyper::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use hyper::http::request::Parts;
 
 use super::client::{Client, Ends, Host};
@@ -99,7 +101,7 @@ impl Asked<'_> {
             let upper = name.as_str().bytes().map(|it| if it == b'-' { b'_' } else { it });
             variable.extend(upper.map(|byte| byte.to_ascii_uppercase()));
             let mut values = headers.get_all(name).iter();
-            let first = values.next().map(|value| value.as_bytes()).unwrap_or_default();
+            let first = values.next().map(HeaderValue::as_bytes).unwrap_or_default();
             let Some(second) = values.next() else {
                 params.push(&variable, first)?;
                 continue;

@@ -54,13 +54,18 @@ impl Path {
     /// with its slash.
     pub(super) fn scripts(&self) -> impl Iterator<Item = (String, String)> {
         let parts = &self.parts;
-        let ends = (1..=parts.len()).filter(|end| parts[end - 1].ends_with(".php"));
+        let ends = (1..=parts.len()).filter(|end| is_script(&parts[end - 1]));
         ends.map(|end| {
             let rest: String = parts[end..].iter().flat_map(|part| ["/", part]).collect();
             let last = if self.is_directory { "/" } else { "" };
             (parts[..end].join("/"), rest + last)
         })
     }
+}
+
+/// Whether a name is a script's. `X.PHP` is none, and is not shown either.
+pub(super) fn is_script(name: &str) -> bool {
+    name.as_bytes().ends_with(b".php")
 }
 
 fn decode(raw: &str) -> Result<Vec<u8>, BadPath> {

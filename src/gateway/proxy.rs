@@ -25,10 +25,10 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), ends: Ends) -> i
     let mut rest = vec![0; length.into()];
     stream.read_exact(&mut rest).await?;
     match (command, family) {
-        (0x20, _) => Ok(ends), // a health check of the proxy's own
         (0x21, 0x11) => tcp4(&rest).ok_or_else(bad),
         (0x21, 0x21) => tcp6(&rest).ok_or_else(bad),
-        (0x21, _) => Ok(ends), // a unix socket, or the like
+        // A health check of the proxy's own; a unix socket, or the like.
+        (0x20 | 0x21, _) => Ok(ends),
         _ => Err(bad()),
     }
 }

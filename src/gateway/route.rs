@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use rustix::fs::Stat;
 
 use super::lookup::{Found, Lookup};
-use super::path::Path;
+use super::path::{Path, is_script};
 use super::refusal::Refusal;
 use super::table::Served;
 use crate::config::Gateway;
@@ -55,7 +55,7 @@ pub(super) fn route(served: &Served, settings: &Gateway, path: &Path) -> Result<
         return Ok(target);
     }
     let front = settings.front_controller.get_ref();
-    if front.is_empty() || !router.lookup.is_file(&served.document_root, front)? {
+    if front.is_empty() || !served.has_script(router.lookup, front)? {
         return Err(not_found());
     }
     Ok(Target::Script(Script { path: front.clone(), info: String::new() }))
@@ -90,7 +90,7 @@ impl Router<'_> {
     /// not passed on to another.
     fn script(&self, path: &Path) -> Result<Option<Target>, Refusal> {
         for (script, info) in path.scripts() {
-            if self.lookup.is_file(&self.served.document_root, &script)? {
+            if self.served.has_script(self.lookup, &script)? {
                 return self.run(script, info).map(Some);
             }
         }
@@ -111,8 +111,8 @@ impl Router<'_> {
             let path =
                 if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
             let root = &self.served.document_root;
-            if path.ends_with(".php") {
-                if self.lookup.is_file(root, &path)? {
+            if is_script(&path) {
+                if self.served.has_script(self.lookup, &path)? {
                     return self.run(path, String::new()).map(Some);
                 }
             } else if let Found::File(file, stat) = self.lookup.open(root, &path)? {

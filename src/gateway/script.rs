@@ -138,25 +138,23 @@ impl Call<'_> {
         loop {
             match self.part(exchange).await? {
                 Part::Stdout(output) => {
-                    if let Some(head) = parser.push(output).map_err(|it| bad_head(&it))? {
+                    if let Some(head) = parser.push(&output).map_err(bad_head)? {
                         return Ok(head);
                     }
                 }
                 Part::Stderr(said) => stderr.push(&said),
-                Part::End => return Err(bad_head(&BadHead::Missing)),
+                Part::End => return Err(bad_head(BadHead::Missing)),
             }
         }
     }
 
     async fn part(&self, exchange: &mut Exchange) -> Result<Part, Refusal> {
         let limit = self.site.settings.request_timeout;
-        match timeout(limit, poll_fn(|cx| exchange.poll_part(cx))).await {
-            Ok(part) => part.map_err(|failure| Refusal::bad_gateway(failure.to_string())),
-            Err(_) => {
-                let why = format!("the script was silent for {limit:?} (request_timeout)");
-                Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, why))
-            }
-        }
+        let part = timeout(limit, poll_fn(|cx| exchange.poll_part(cx))).await.map_err(|_| {
+            let why = format!("the script was silent for {limit:?} (request_timeout)");
+            Refusal::new(StatusCode::GATEWAY_TIMEOUT, why)
+        })?;
+        part.map_err(|failure| Refusal::bad_gateway(failure.to_string()))
     }
 
     /// Collects what is there already, and passes it on.
@@ -263,7 +261,7 @@ fn check_length(head: &mut Head, length: usize) -> Result<(), Refusal> {
     Err(Refusal::bad_gateway(format!("its Content-Length is {said:?}, but it has {length} bytes")))
 }
 
-fn bad_head(bad: &BadHead) -> Refusal {
+fn bad_head(bad: BadHead) -> Refusal {
     Refusal::bad_gateway(format!("the script's answer makes no sense: {bad}"))
 }
 

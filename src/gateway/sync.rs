@@ -33,13 +33,12 @@ fn published(observed: &Observed) -> Option<&Running> {
 fn member(site: &Site, running: &Running, served: &mut Vec<Arc<Served>>) -> Result<Member> {
     let release = release(site, running)?;
     let known = served.iter().find(|known| known.release == release).cloned();
-    let known = match known {
-        Some(known) => known,
-        None => {
-            let opened = Arc::new(open(&release, site.settings.document_root.get_ref())?);
-            served.push(Arc::clone(&opened));
-            opened
-        }
+    let known = if let Some(known) = known {
+        known
+    } else {
+        let opened = Arc::new(open(&release, site.settings.document_root.get_ref())?);
+        served.push(Arc::clone(&opened));
+        opened
     };
     let generation = &running.generation;
     let socket = generation.socket.as_path().into();

@@ -1,6 +1,7 @@
 //! The threads that serve: each has an event loop of its own, and the connections that it was given.
 
 use std::convert::Infallible;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
@@ -62,10 +63,9 @@ impl Workers {
     }
 }
 
-/// PHP needs the other cores.
 fn threads(front: &Front) -> usize {
     match front.threads {
-        0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
         threads => threads,
     }
 }

@@ -161,12 +161,11 @@ fn a_request_that_waits_goes_to_the_new_release() {
     let served = Served::with_children(1, "", "");
     served.page("hold.php", include_str!("../real/pages/hold.php"));
     let mark = served.site.scratch().join("mark");
-    let hold = || {
-        let mut held = served.connect();
-        held.send(&format!("GET /hold.php?mark={} HTTP/1.1\r\nHost: a\r\n\r\n", mark.display()));
-        held
-    };
-    let mut held = [hold(), hold()];
+    let mut held = [served.connect(), served.connect()];
+    for connection in &mut held {
+        let page = format!("/hold.php?mark={}", mark.display());
+        connection.send(&format!("GET {page} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
     served.await_in_flight(2);
     let mut waits = served.connect();
     waits.send("GET /ping.php HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -45,7 +45,7 @@ fn the_same_file_of_another_release_is_another_one() {
 #[test]
 fn a_download_goes_on_where_it_was_broken_off() {
     let served = Served::new();
-    let text: String = (0..100_000).map(|n| format!("{n},")).collect();
+    let text = (0..100_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     served.page("large.txt", &text);
     let whole = served.get("/large.txt");
     assert!(whole.text() == text);

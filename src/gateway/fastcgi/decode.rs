@@ -79,7 +79,7 @@ impl Decoder {
                     input.advance(HEADER);
                 }
                 State::Stdout(0) | State::Stderr(0) => self.state = State::Padding,
-                State::Stdout(_) | State::Stderr(_) if input.is_empty() => return Ok(None),
+                _ if input.is_empty() => return Ok(None),
                 State::Stdout(left) => {
                     let (part, left) = take(input, left);
                     self.state = State::Stdout(left);
@@ -110,7 +110,6 @@ impl Decoder {
                     self.state = State::Done;
                     return Ok(Some(Part::End));
                 }
-                State::Done if input.is_empty() => return Ok(None),
                 State::Done => return Err(Broken::GoesOn),
             }
         }

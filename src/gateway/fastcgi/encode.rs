@@ -50,7 +50,9 @@ impl Params {
         length(&mut self.out, name.len());
         length(&mut self.out, value_len);
         self.out.extend_from_slice(name);
-        value.iter().for_each(|part| self.out.extend_from_slice(part));
+        for part in value {
+            self.out.extend_from_slice(part);
+        }
         Ok(())
     }
 

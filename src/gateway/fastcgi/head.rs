@@ -53,13 +53,13 @@ pub struct HeadParser {
 
 impl HeadParser {
     /// Takes more output; once the head is whole, it and what follows it.
-    pub fn push(&mut self, output: Bytes) -> Result<Option<(Head, Bytes)>, BadHead> {
+    pub fn push(&mut self, output: &Bytes) -> Result<Option<(Head, Bytes)>, BadHead> {
         if self.collected.is_empty()
-            && let Some(end) = end_of_head(&output, 0)
+            && let Some(end) = end_of_head(output, 0)
         {
             return Ok(Some((parse(&output[..end])?, output.slice(end..))));
         }
-        self.collected.extend_from_slice(&output);
+        self.collected.extend_from_slice(output);
         let Some(end) = end_of_head(&self.collected, self.searched) else {
             self.searched = self.collected.len().saturating_sub(2);
             let fits = self.collected.len() <= HEAD_MAX;

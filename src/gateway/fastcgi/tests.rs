@@ -112,7 +112,7 @@ proptest! {
             for piece in pieces {
                 match &mut found {
                     Some((_, body)) => body.extend_from_slice(&piece),
-                    None => found = parser.push(Bytes::from(piece))?.map(|(head, body)| (head, body.to_vec())),
+                    None => found = parser.push(&Bytes::from(piece))?.map(|(head, body)| (head, body.to_vec())),
                 }
             }
             Ok::<_, BadHead>(found)
@@ -123,7 +123,7 @@ proptest! {
 
     #[test]
     fn no_head_makes_the_parser_panic(text in vec(any::<u8>(), 0..300)) {
-        let _ = HeadParser::default().push([&text[..], b"\n\n"].concat().into());
+        let _ = HeadParser::default().push(&[&text[..], b"\n\n"].concat().into());
     }
 }
 
@@ -199,7 +199,7 @@ fn what_is_no_answer_is_told() {
 
 fn head(text: &str) -> Result<Head, BadHead> {
     HeadParser::default()
-        .push(Bytes::from(text.to_owned()))?
+        .push(&Bytes::from(text.to_owned()))?
         .map(|(head, _)| head)
         .ok_or(BadHead::Missing)
 }

@@ -59,15 +59,12 @@ impl State {
             if served.iter().all(|other| other.release != member.served.release) {
                 served.push(Arc::clone(&member.served));
             }
-            match self.replicas.iter_mut().find(|replica| replica.is(&member)) {
-                Some(replica) => {
-                    replica.serves = true;
-                    replica.member = member;
-                }
-                None => {
-                    let id = self.number();
-                    self.replicas.push(Replica::new(id, member, keep));
-                }
+            if let Some(replica) = self.replicas.iter_mut().find(|replica| replica.is(&member)) {
+                replica.serves = true;
+                replica.member = member;
+            } else {
+                let id = self.number();
+                self.replicas.push(Replica::new(id, member, keep));
             }
         }
         for replica in self.replicas.iter_mut().filter(|replica| !replica.serves) {

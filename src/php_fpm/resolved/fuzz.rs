@@ -60,8 +60,8 @@ prop_compose! {
         let children = max_children.map(|max| Children { max, fixed: false });
         let (listen, pid, file_cache) = (listen.into(), pid.map(Into::into), file_cache.map(Into::into));
         Resolved {
-            section, listen, pid, ping_path, ping_response, status_path, start_servers, stops_gently,
-            user, group, file_cache, children,
+            section, listen, pid, ping_path, ping_response, status_path, start_servers, children,
+            stops_gently, user, group, file_cache,
         }
     }
 }

@@ -72,7 +72,7 @@ impl Connection {
         } else if let Some(length) = length {
             answer.body = self.take(length)?;
         } else {
-            while self.more()? {}
+            while self.more() {}
             answer.body = std::mem::take(&mut self.read);
         }
         Ok(answer)
@@ -130,7 +130,7 @@ impl Connection {
     }
 
     fn need(&mut self) -> Result<(), Cut> {
-        if self.more()? {
+        if self.more() {
             return Ok(());
         }
         let read = String::from_utf8_lossy(&self.read[..self.read.len().min(300)]);
@@ -138,21 +138,21 @@ impl Connection {
     }
 
     /// Reads what there is; false: the other side has closed.
-    fn more(&mut self) -> Result<bool, Cut> {
+    fn more(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {
             Ok(read) => {
                 self.read.extend_from_slice(&buffer[..read]);
-                Ok(read > 0)
+                read > 0
             }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(false),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
             Err(error) => panic!("the gateway does not answer: {error}"),
         }
     }
 
     /// Waits until the gateway has closed the connection, and fails if it says anything more.
     pub(crate) fn is_closed(&mut self) {
-        let more = self.more().unwrap();
+        let more = self.more();
         assert!(!more, "{:?}", String::from_utf8_lossy(&self.read));
     }
 }
