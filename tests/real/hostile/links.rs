@@ -202,6 +202,8 @@ fn directories_in_the_place_of_files_are_refused() {
     for name in ["pid/www.1.g1.pid", "pid/www.2.g1.pid"] {
         fs::remove_dir(site.path(name)).unwrap();
     }
+    // What could not be removed is still on record.
+    site.run(&["repair"]).succeeds();
     site.is_in_order_on("release1");
     load.finish();
 }
