@@ -1,9 +1,9 @@
 //! The replicas of a pool as the gateway uses them: who serves, who has how much to do, who waits.
 //!
 //! A request gets a [`Slot`] on the replica that has the least in flight, among those that serve
-//! the release it was routed by; at most as many as that replica has children, so that nothing
-//! ever waits behind a connection that somebody else holds. Where there is none left, it waits in
-//! a queue, first come, first served. The slot is given back by being dropped.
+//! the release it was routed by; as many as that replica has children, and a quarter more, so that
+//! no child waits for its next one. Where there is none left, it waits in a queue, first come,
+//! first served. The slot is given back by being dropped.
 //!
 //! What serves is exchanged whole ([`Upstream::exchange`]), and under the same lock as slots are
 //! given: once that has returned, no slot on what does not serve any more is given to anybody.

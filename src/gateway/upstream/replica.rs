@@ -74,8 +74,16 @@ impl Replica {
             && self.member.served.release == *release
     }
 
-    fn limit(&self) -> u32 {
+    fn children(&self) -> u32 {
         self.member.children.map_or(u32::MAX, |children| children.max)
+    }
+
+    /// As many as it has children; and where those come back for each request, some more, which
+    /// wait at its socket: a child that found nobody there would go to sleep, and has to be woken.
+    /// (8 children, 32 clients: 0.8 times the requests a second without them.)
+    fn limit(&self) -> u32 {
+        let children = self.children();
+        if self.keep_max > 0 { children } else { children.saturating_add(children / 4) }
     }
 
     fn kept(&self) -> u32 {
@@ -89,7 +97,7 @@ impl Replica {
         let keep = kept.is_some() || (keepable && self.kept() < self.keep_max);
         if keep {
             self.in_flight_kept += 1;
-        } else if self.in_flight - self.in_flight_kept + self.kept() > self.limit() {
+        } else if self.in_flight - self.in_flight_kept + self.kept() > self.children() {
             // The child behind it is needed.
             self.idle.pop();
         }

@@ -125,6 +125,19 @@ async fn the_queue_is_bounded_and_patience_ends() {
 }
 
 #[tokio::test]
+async fn no_more_than_a_quarter_waits_at_a_socket() {
+    let settings = Gateway { fastcgi_keep_alive: KeepAlive::Off, ..Gateway::default() };
+    let world = World::new(&settings);
+    world.upstream.exchange(vec![world.member("a", "1", 8)]);
+    let served = world.upstream.served().unwrap();
+    let mut slots = Vec::new();
+    for _ in 0..10 {
+        slots.push(world.upstream.acquire(&served, true).await.unwrap());
+    }
+    assert!(is_ready!(Box::pin(world.upstream.acquire(&served, true))).is_err());
+}
+
+#[tokio::test]
 async fn one_child_is_never_kept_by_a_connection() {
     let world = World::new(&Gateway::default());
     world.upstream.exchange(vec![world.member("a", "1", 3)]);
