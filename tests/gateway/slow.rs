@@ -220,6 +220,6 @@ fn ten_thousand_idle_connections() {
         .collect();
     assert_eq!(served.get("/ping.php").text(), "pong1\n");
     let memory = served.memory();
-    assert!(memory <= 100 << 20, "{} KiB for {count} connections", memory >> 10);
+    assert!(memory <= 200 << 20, "{} KiB for {count} connections", memory >> 10);
     drop(idle);
 }
