@@ -20,7 +20,6 @@ pub(super) struct Body {
     /// Written to the access log when the body goes.
     entry: Option<Box<Entry>>,
     /// The connection is busy until the body goes.
-    #[expect(dead_code, reason = "it is dropped with the body, which is all that it is for")]
     busy: Option<Busy>,
 }
 

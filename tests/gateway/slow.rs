@@ -51,7 +51,10 @@ fn a_slow_sender_does_not_hold_a_child() {
 #[test]
 fn a_client_that_goes_away_frees_its_child_and_its_place_in_the_queue() {
     let served = Served::with_children(1, "", "");
-    served.page("endless.php", "<?php while (true) { echo str_repeat('x', 100000); flush(); }");
+    served.page(
+        "endless.php",
+        "<?php set_time_limit(0); while (true) { echo str_repeat('x', 100000); flush(); }",
+    );
     let mut endless: Vec<_> = (0..2).map(|_| served.connect()).collect();
     for connection in &mut endless {
         connection.send("GET /endless.php HTTP/1.1\r\nHost: a\r\n\r\n");
