@@ -10,7 +10,7 @@
 //! | step | where |
 //! |---|---|
 //! | accept a connection, give it to a thread | `listen`, `worker` |
-//! | HTTP (by hyper), deadlines on what a stranger controls | `worker`, `stream` |
+//! | HTTP (by hyper), deadlines on what a stranger controls | `worker`, `stream`, `rest` |
 //! | who asks, for which host; what the path names | `client`, `path` |
 //! | the pool, and its table | `site`, `table` |
 //! | a file, a script, or the front controller | `route`, `lookup` |
@@ -38,6 +38,7 @@ mod path;
 mod pipe;
 mod proxy;
 mod refusal;
+mod rest;
 mod route;
 mod script;
 mod serve;

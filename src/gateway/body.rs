@@ -11,6 +11,7 @@ use hyper::body::{Frame, SizeHint};
 use super::access_log::Entry;
 use super::file::FileReader;
 use super::pipe;
+use super::rest::Busy;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Body {
     kind: Kind,
     /// Written to the access log when the body goes.
     entry: Option<Box<Entry>>,
+    /// The connection is busy until the body goes.
+    busy: Option<Busy>,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,7 @@ enum Kind {
 
 impl Body {
     fn new(kind: Kind) -> Self {
-        Self { kind, entry: None }
+        Self { kind, entry: None, busy: None }
     }
 
     /// No body.
@@ -67,6 +70,13 @@ impl Body {
     #[must_use]
     pub(super) fn logged(mut self, entry: Option<Box<Entry>>) -> Self {
         self.entry = entry;
+        self
+    }
+
+    /// Keeps the connection from resting until it has been sent.
+    #[must_use]
+    pub(super) fn busy(mut self, busy: Busy) -> Self {
+        self.busy = Some(busy);
         self
     }
 

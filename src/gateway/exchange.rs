@@ -31,8 +31,9 @@ pub(super) struct Exchange {
     decoder: Decoder,
     /// Something of the answer has come.
     begun: bool,
-    /// The connection has served a request before.
-    reused: bool,
+    /// The connection has served a request before, or was closed before the request was read: it
+    /// waited at the socket of a php-fpm that has died.
+    is_doubtful: bool,
     slot: Slot,
 }
 
@@ -109,7 +110,7 @@ impl Exchange {
             input: BytesMut::with_capacity(READ),
             decoder: Decoder::default(),
             begun: false,
-            reused,
+            is_doubtful: reused,
             slot,
         })
     }
@@ -131,7 +132,10 @@ impl Exchange {
             match read {
                 Ok(0) => return Poll::Ready(Err(Failure::Closed)),
                 Ok(_) => self.begun = true,
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Err(error) => {
+                    self.is_doubtful |= error.kind() == ErrorKind::ConnectionReset;
+                    return Poll::Ready(Err(error.into()));
+                }
             }
         }
     }
@@ -147,7 +151,6 @@ impl Exchange {
                     Poll::Ready(Ok(written)) => self.output.at += written,
                     Poll::Ready(Err(_)) => {
                         self.output.body = None;
-                        self.reused = false;
                         return Ok(());
                     }
                 }
@@ -163,10 +166,10 @@ impl Exchange {
         }
     }
 
-    /// Whether it failed on a connection that php-fpm was about to close, before any answer: the
-    /// same request can be sent again, if it may be.
+    /// Whether it failed before any answer, on a connection that php-fpm was about to close or had
+    /// not read: the same request can be sent again, if it may be.
     pub(super) fn was_stale(&self) -> bool {
-        self.reused && !self.begun
+        self.is_doubtful && !self.begun
     }
 
     /// Ends it, after [`Part::End`]. The connection is kept, where it can be.

@@ -134,3 +134,115 @@ impl Asked<'_> {
 fn protocol(request: &Parts) -> &'static str {
     if request.version == hyper::Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The variables that a request becomes.
+    fn variables(request: &Parts, is_forwarded: bool) -> HashMap<String, Vec<u8>> {
+        let ends = Ends::unix();
+        let address = ends.remote.ip();
+        let client = Client { address, port: 1, https: false, is_forwarded };
+        let host = Host { name: "a".to_owned(), raw: "a".to_owned() };
+        let script = Script { path: "x.php".to_owned(), info: String::new() };
+        let asked = Asked {
+            request,
+            ends: &ends,
+            client: &client,
+            host: &host,
+            id: "id",
+            document_root: "/srv/www",
+            script: &script,
+            length: 0,
+        };
+        let mut encoded = asked.encode(Vec::new()).unwrap();
+        decode(&encoded.bytes(false)[16..])
+    }
+
+    /// Takes one `PARAMS` record apart.
+    fn decode(record: &[u8]) -> HashMap<String, Vec<u8>> {
+        let length = usize::from(u16::from_be_bytes([record[4], record[5]]));
+        let mut rest = &record[8..8 + length];
+        let mut all = HashMap::new();
+        while !rest.is_empty() {
+            let mut lengths = [0, 0];
+            for length in &mut lengths {
+                if rest[0] < 0x80 {
+                    *length = rest[0].into();
+                    rest = &rest[1..];
+                } else {
+                    let four = [rest[0] & 0x7f, rest[1], rest[2], rest[3]];
+                    *length = u32::from_be_bytes(four) as usize;
+                    rest = &rest[4..];
+                }
+            }
+            let (name, behind) = rest.split_at(lengths[0]);
+            let (value, behind) = behind.split_at(lengths[1]);
+            let name = String::from_utf8(name.to_vec()).unwrap();
+            assert!(all.insert(name, value.to_vec()).is_none(), "a variable comes twice");
+            rest = behind;
+        }
+        all
+    }
+
+    fn request(headers: &[(String, Vec<u8>)]) -> Option<Parts> {
+        let mut request = hyper::Request::builder().uri("/x?y");
+        for (name, value) in headers {
+            request = request.header(name, value.as_slice());
+        }
+        Some(request.body(()).ok()?.into_parts().0)
+    }
+
+    #[test]
+    fn a_header_becomes_the_variable_that_it_is_and_no_other() {
+        let header = |name: &str| (name.to_owned(), b"v".to_vec());
+        let names = [
+            "Proxy",
+            "A_B",
+            "X-Forwarded-For",
+            "Forwarded",
+            "X-Request-Id",
+            "Host",
+            "Transfer-Encoding",
+            "X-Own",
+        ];
+        let request = request(&names.map(header)).unwrap();
+        let names = |is_forwarded| {
+            let mut names: Vec<String> = variables(&request, is_forwarded).into_keys().collect();
+            names.retain(|name| name.starts_with("HTTP_"));
+            names.sort();
+            names
+        };
+        assert_eq!(names(false), ["HTTP_HOST", "HTTP_X_OWN", "HTTP_X_REQUEST_ID"]);
+        let forwarded = [
+            "HTTP_FORWARDED",
+            "HTTP_HOST",
+            "HTTP_X_FORWARDED_FOR",
+            "HTTP_X_OWN",
+            "HTTP_X_REQUEST_ID",
+        ];
+        assert_eq!(names(true), forwarded);
+        assert_eq!(variables(&request, true)["HTTP_X_REQUEST_ID"], b"id");
+    }
+
+    proptest! {
+        /// Whatever the headers are: what the gateway says itself is not overruled by them.
+        #[test]
+        fn no_header_overrules_what_the_gateway_says(
+            headers in vec(("[A-Za-z_-]{1,12}|Script-Filename|Content-Length|Proxy", vec(any::<u8>(), 0..200)), 0..9),
+        ) {
+            let Some(request) = request(&headers) else { return Ok(()) };
+            let variables = variables(&request, false);
+            prop_assert_eq!(&variables["SCRIPT_FILENAME"], b"/srv/www/x.php");
+            prop_assert_eq!(&variables["REMOTE_ADDR"], b"127.0.0.1");
+            prop_assert_eq!(&variables["HTTP_HOST"], b"a");
+            prop_assert!(!variables.contains_key("HTTP_PROXY"));
+        }
+    }
+}

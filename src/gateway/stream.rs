@@ -2,12 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
+
+use super::rest::Activity;
 
 /// A connection of either kind.
 #[derive(Debug)]
@@ -25,12 +29,37 @@ pub(super) struct Stream {
     patience: Duration,
     /// Runs while there is something that the client does not take.
     stall: Option<Pin<Box<Sleep>>>,
+    activity: Arc<Activity>,
+    /// What was read before, and comes first.
+    ahead: Bytes,
 }
 
 impl Stream {
     /// `patience`: how long it may take nothing.
     pub(super) fn new(socket: Socket, patience: Duration) -> Self {
-        Self { socket, patience, stall: None }
+        let activity = Arc::default();
+        Self { socket, patience, stall: None, activity, ahead: Bytes::new() }
+    }
+
+    /// What happens on it.
+    pub(super) fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
+    }
+
+    /// Has this read first.
+    pub(super) fn put_back(&mut self, ahead: Bytes) {
+        self.ahead = ahead;
+    }
+
+    /// Waits until there is something to read, or the client has gone.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        if !self.ahead.is_empty() {
+            return Ok(());
+        }
+        match &self.socket {
+            Socket::Tcp(socket) => socket.readable().await,
+            Socket::Unix(socket) => socket.readable().await,
+        }
     }
 
     fn watch<T>(
@@ -38,6 +67,7 @@ impl Stream {
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        self.activity.stall(written.is_pending());
         if written.is_ready() {
             self.stall = None;
             return written;
@@ -67,7 +97,18 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        on_socket!(self, poll_read, cx, buffer)
+        let before = buffer.filled().len();
+        let read = if self.ahead.is_empty() {
+            on_socket!(self, poll_read, cx, buffer)
+        } else {
+            let length = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead.split_to(length));
+            Poll::Ready(Ok(()))
+        };
+        if buffer.filled().len() > before {
+            self.activity.hear();
+        }
+        read
     }
 }
 

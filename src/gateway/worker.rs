@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hyper::Request;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -114,16 +116,36 @@ async fn converse(
     } else {
         ends
     };
-    let service = service_fn(|request| {
-        let answer = Arc::clone(gateway).answer(ends, request);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        ended = connection.as_mut() => return Ok(ended?),
-        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    loop {
+        tokio::select! {
+            ready = timeout(gateway.front.header_timeout, stream.readable()) => ready??,
+            () = told(&mut stop) => return Ok(()),
+        }
+        let activity = stream.activity();
+        let service = service_fn(|request: Request<Incoming>| {
+            let busy = activity.request(request.body().is_end_stream());
+            let answer = Arc::clone(gateway).answer(ends, request);
+            async move { Ok::<_, Infallible>(answer.await.map(|body| body.busy(busy))) }
+        });
+        let mut connection = http.serve_connection(TokioIo::new(stream), service);
+        let is_told = tokio::select! {
+            ended = &mut connection => return Ok(ended?),
+            () = activity.rest() => false,
+            () = told(&mut stop) => true,
+        };
+        if is_told {
+            Pin::new(&mut connection).graceful_shutdown();
+            return Ok(connection.await?);
+        }
+        let parts = connection.into_parts();
+        stream = parts.io.into_inner();
+        stream.put_back(parts.read_buf);
     }
-    Ok(connection.await?)
+}
+
+/// Waits until connections are to end.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn tcp(socket: OwnedFd) -> std::io::Result<Socket> {
