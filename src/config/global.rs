@@ -28,7 +28,7 @@ pub struct Global {
 #[serde(deny_unknown_fields, default)]
 pub struct Front {
     listen: Spanned<Vec<String>>,
-    /// How many threads serve. 0: one for each core.
+    /// How many threads serve. 0: half of the cores.
     pub threads: usize,
     /// The file to which each request is written, or `-` for standard output. Empty: none.
     pub access_log: String,

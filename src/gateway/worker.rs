@@ -1,7 +1,6 @@
 //! The threads that serve: each has an event loop of its own, and the connections that it was given.
 
 use std::convert::Infallible;
-use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
@@ -65,9 +64,10 @@ impl Workers {
     }
 }
 
+/// PHP needs the other cores; and a slot that one thread gives back to the other is dear.
 fn threads(front: &Front) -> usize {
     match front.threads {
-        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
         threads => threads,
     }
 }
