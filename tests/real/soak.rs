@@ -15,7 +15,6 @@ const ALL: usize = 200;
 const MARGIN: u64 = 1 << 20;
 
 #[test]
-#[ignore = "takes a minute or more: .ci/run runs it"]
 fn two_hundred_rollouts_leave_nothing_behind() {
     let site = Site::new();
     // A number of children that does not depend on the load.
