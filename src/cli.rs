@@ -45,7 +45,7 @@ enum Command {
     /// Start what does not run: all pools, one pool, or one replica
     Start(change::Args),
     /// Stop all pools, one pool, or one replica; requests in flight are finished
-    Stop(change::StopArgs),
+    Stop(change::PatientArgs),
     /// Move all pools, one pool, or one replica to the current release, losing no request
     Restart(change::RestartArgs),
     /// Point the symlink at a release, and move the pool to it; back if it bounces
@@ -53,7 +53,7 @@ enum Command {
     /// Go back to the release before
     Rollback(switch::RollbackArgs),
     /// Put right what a crash has left: in all pools, one pool, or one replica
-    Repair(change::RepairArgs),
+    Repair(change::PatientArgs),
     /// Show how all pools, one pool, or one replica are
     Status(status::Args),
     /// Verify all that can be verified without changing anything, and say what to do
@@ -105,11 +105,11 @@ impl Cli {
         let root = root(self.root)?;
         match self.command {
             Command::Start(args) => args.run(&root, self.json).await,
-            Command::Stop(args) => args.run(&root, self.json).await,
+            Command::Stop(args) => args.stop(&root, self.json).await,
             Command::Restart(args) => args.run(&root, self.json).await,
             Command::Switch(args) => args.run(&root, self.json).await,
             Command::Rollback(args) => args.run(&root, self.json).await,
-            Command::Repair(args) => args.run(&root, self.json).await,
+            Command::Repair(args) => args.repair(&root, self.json).await,
             Command::Status(args) => args.run(&root, self.json).await,
             Command::Check(args) => args.run(&root, self.json).await,
             Command::List(args) => args.run(&root, self.json),

@@ -26,9 +26,10 @@ pub(super) struct Args {
     care: Care,
 }
 
+/// Of those that may have to wait for requests, and roll nothing out: `stop`, `repair`.
 #[derive(Debug, clap::Args)]
 #[command(subcommand_value_name = SCOPE)]
-pub(super) struct StopArgs {
+pub(super) struct PatientArgs {
     #[command(subcommand)]
     scope: Option<Scope>,
     #[command(flatten)]
@@ -44,17 +45,6 @@ pub(super) struct RestartArgs {
     scope: Option<Scope>,
     #[command(flatten)]
     options: Options,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE)]
-pub(super) struct RepairArgs {
-    #[command(subcommand)]
-    scope: Option<Scope>,
-    #[command(flatten)]
-    care: Care,
-    #[command(flatten)]
-    patience: Patience,
 }
 
 /// The options of every command that changes a pool.
@@ -110,23 +100,24 @@ impl Args {
     }
 }
 
-impl StopArgs {
-    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+impl PatientArgs {
+    pub(super) async fn stop(self, root: &Root, json: bool) -> Result<()> {
+        self.run(Wanted::Stopped, Target::Current, root, json).await
+    }
+
+    pub(super) async fn repair(self, root: &Root, json: bool) -> Result<()> {
+        self.run(Wanted::Repaired, Target::Kept, root, json).await
+    }
+
+    async fn run(self, state: Wanted, target: Target, root: &Root, json: bool) -> Result<()> {
         let options = Options { care: self.care, patience: self.patience, ..Options::default() };
-        change(self.scope, &options, Wanted::Stopped, Target::Current, root, json).await
+        change(self.scope, &options, state, target, root, json).await
     }
 }
 
 impl RestartArgs {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
         change(self.scope, &self.options, Wanted::Renewed, Target::Current, root, json).await
-    }
-}
-
-impl RepairArgs {
-    pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let options = Options { care: self.care, patience: self.patience, ..Options::default() };
-        change(self.scope, &options, Wanted::Repaired, Target::Kept, root, json).await
     }
 }
 
