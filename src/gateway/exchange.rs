@@ -3,29 +3,35 @@
 //! It writes and reads at the same time: php-fpm may answer before it has read the body, and would
 //! wait for its answer to be read. All is driven by reading the answer, part by part.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind};
-use std::pin::{Pin, pin};
+use std::path::Path;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::net::UnixStream;
+use tokio::io::AsyncWrite;
+use tokio::net::unix::pipe::Sender;
 
 use super::fastcgi::{Broken, Decoder, Part, Request, stdin};
-use super::spool::{Reader, Spooled};
-use super::upstream::{Connection, Slot};
+use super::spool::Reader;
+use super::upstream::{Connection, Kept, Slot};
 
-/// How much is read at a time: at first, and once an answer has turned out to be long.
-const READ: usize = 16 * 1024;
-const READ_LONG: usize = 64 * 1024;
-/// The most of a body that is sent together with the request.
-const TOGETHER: usize = 32 * 1024;
+/// How much is read at a time, in bytes: at first, and once there is more.
+const FIRST: usize = 16 * 1024;
+const MORE: usize = 64 * 1024;
+
+thread_local! {
+    /// Where the beginning of each answer is read to. Most have no more, and are short: to copy
+    /// them costs less than to have so much memory allocated for each.
+    static BEGINNING: RefCell<Vec<u8>> = RefCell::new(vec![0; FIRST]);
+}
 
 /// A request that is under way.
 #[derive(Debug)]
 pub(super) struct Exchange {
     // Dropped in this order: the connection is closed by the time the slot is free.
-    stream: UnixStream,
+    connection: Connection,
     output: Output,
     input: BytesMut,
     decoder: Decoder,
@@ -44,6 +50,8 @@ struct Output {
     at: usize,
     /// None: its end has been sent, or is pending.
     body: Option<Reader>,
+    /// None: all has been sent.
+    sender: Option<Sender>,
 }
 
 /// Why there is no answer, or no whole one.
@@ -64,55 +72,47 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub(super) struct NotBegun {
     /// The right to try again on that replica.
-    pub slot: Slot,
+    pub slot: Box<Slot>,
     /// Why.
     pub error: io::Error,
 }
 
 impl Exchange {
-    /// Sends a request, on a connection that is open already, or else on a new one.
+    /// Sends a request, on a connection that is open already, or else on a new one; and then the
+    /// body, if that was not part of it.
     pub(super) fn begin(
         mut slot: Slot,
         request: &mut Request,
-        body: &Spooled,
+        body: Option<Reader>,
     ) -> Result<Self, NotBegun> {
-        let mut bytes = request.bytes(slot.keeps()).clone();
-        let body = match body {
-            Spooled::Empty => None,
-            Spooled::Memory(body) if body.len() <= TOGETHER => {
-                stdin(&mut bytes, body);
-                None
-            }
-            body => Some(body.reader()),
-        };
-        if body.is_none() {
-            stdin(&mut bytes, b"");
-        }
-        let kept = slot.take_kept().and_then(|kept| kept.take().ok());
-        // Written to none: php-fpm had closed it.
-        let kept = kept.and_then(|stream| {
-            let written = stream.try_write(&bytes).or_else(nothing).ok()?;
-            Some((stream, written, true))
+        let bytes = request.bytes(slot.keeps());
+        // Sent to none: php-fpm had closed it.
+        let kept = slot.take_kept().and_then(|Kept { connection, sent }| {
+            let connection = connection.again().ok()?;
+            let sent = sent.map_or_else(|| connection.send(bytes), Ok).ok()?;
+            Some((connection, sent))
         });
-        let opened = match kept {
-            Some(kept) => Ok(kept),
-            None => {
-                Connection::open(&slot.socket(), &bytes).map(|(stream, at)| (stream, at, false))
-            }
+        let is_doubtful = kept.is_some();
+        let begun = match kept {
+            Some((connection, sent)) => Ok((connection, sent, None)),
+            None => open(&slot.socket(), bytes, body.is_some()),
         };
-        let (stream, at, reused) = match opened {
-            Ok(opened) => opened,
-            Err(error) => return Err(NotBegun { slot, error }),
-        };
-        Ok(Self {
-            stream,
-            output: Output { pending: bytes, at, body },
-            input: BytesMut::with_capacity(READ),
-            decoder: Decoder::default(),
-            begun: false,
-            is_doubtful: reused,
-            slot,
-        })
+        let begun = begun.and_then(|(connection, sent, sender)| {
+            let output = Output::new(&connection, &bytes[sent..], body, sender)?;
+            Ok((connection, output))
+        });
+        match begun {
+            Ok((connection, output)) => Ok(Self {
+                connection,
+                output,
+                input: BytesMut::new(),
+                decoder: Decoder::default(),
+                begun: false,
+                is_doubtful,
+                slot,
+            }),
+            Err(error) => Err(NotBegun { slot: Box::new(slot), error }),
+        }
     }
 
     /// The next part of the answer.
@@ -122,14 +122,7 @@ impl Exchange {
                 return Poll::Ready(Ok(part));
             }
             self.poll_write(cx)?;
-            if self.input.capacity() - self.input.len() < READ / 4 {
-                self.input.reserve(if self.begun { READ_LONG } else { READ });
-            }
-            let read = {
-                let read = pin!(self.stream.read_buf(&mut self.input));
-                ready!(read.poll(cx))
-            };
-            match read {
+            match ready!(self.poll_read(cx)) {
                 Ok(0) => return Poll::Ready(Err(Failure::Closed)),
                 Ok(_) => self.begun = true,
                 Err(error) => {
@@ -140,29 +133,47 @@ impl Exchange {
         }
     }
 
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.begun {
+            if self.input.capacity() - self.input.len() < FIRST / 4 {
+                self.input.reserve(MORE);
+            }
+            return self.connection.poll_read_buf(cx, &mut self.input);
+        }
+        BEGINNING.with_borrow_mut(|beginning| {
+            let read = ready!(self.connection.poll_read(cx, beginning))?;
+            self.input.extend_from_slice(&beginning[..read]);
+            Poll::Ready(Ok(read))
+        })
+    }
+
     /// Sends as much as can be sent now. That php-fpm has stopped to read is no failure: it has
     /// answered then. Only a body that cannot be read is one.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Output { pending, at, body, sender } = &mut self.output;
+        let Some(to) = sender else { return Ok(()) };
         loop {
-            while self.output.at < self.output.pending.len() {
-                let rest = &self.output.pending[self.output.at..];
-                match Pin::new(&mut self.stream).poll_write(cx, rest) {
+            while *at < pending.len() {
+                match Pin::new(&mut *to).poll_write(cx, &pending[*at..]) {
                     Poll::Pending => return Ok(()),
-                    Poll::Ready(Ok(written)) => self.output.at += written,
+                    Poll::Ready(Ok(written)) => *at += written,
                     Poll::Ready(Err(_)) => {
-                        self.output.body = None;
+                        *body = None;
                         return Ok(());
                     }
                 }
             }
-            let Some(body) = &mut self.output.body else { return Ok(()) };
-            let Poll::Ready(chunk) = body.poll_chunk(cx)? else { return Ok(()) };
-            self.output.pending.clear();
-            self.output.at = 0;
+            let Some(reader) = body else {
+                *sender = None;
+                return Ok(());
+            };
+            let Poll::Ready(chunk) = reader.poll_chunk(cx)? else { return Ok(()) };
+            pending.clear();
+            *at = 0;
             if chunk.is_none() {
-                self.output.body = None;
+                *body = None;
             }
-            stdin(&mut self.output.pending, &chunk.unwrap_or_default());
+            stdin(pending, &chunk.unwrap_or_default());
         }
     }
 
@@ -174,14 +185,36 @@ impl Exchange {
 
     /// Ends it, after [`Part::End`]. The connection is kept, where it can be.
     pub(super) fn finish(self) {
-        let sent = self.output.at == self.output.pending.len() && self.output.body.is_none();
-        if self.slot.keeps() && sent && self.input.is_empty() {
-            self.slot.finish(Connection::kept(self.stream));
+        if self.slot.keeps() && self.output.sender.is_none() && self.input.is_empty() {
+            self.slot.finish(self.connection);
         }
     }
 }
 
-/// Nothing could be written now.
-fn nothing(error: io::Error) -> io::Result<usize> {
-    if error.kind() == ErrorKind::WouldBlock { Ok(0) } else { Err(error) }
+/// Connects, and sends the beginning. Where a body is to follow, it is certain before that it can:
+/// php-fpm would run the script without it.
+fn open(
+    socket: &Path,
+    bytes: &[u8],
+    has_body: bool,
+) -> io::Result<(Connection, usize, Option<Sender>)> {
+    let connection = Connection::open(socket)?;
+    let sender = if has_body { Some(connection.sender()?) } else { None };
+    let sent = connection.send(bytes)?;
+    Ok((connection, sent, sender))
+}
+
+impl Output {
+    fn new(
+        connection: &Connection,
+        rest: &[u8],
+        body: Option<Reader>,
+        sender: Option<Sender>,
+    ) -> io::Result<Self> {
+        let sender = match sender {
+            None if !rest.is_empty() => Some(connection.sender()?),
+            sender => sender,
+        };
+        Ok(Self { pending: rest.to_vec(), at: 0, body, sender })
+    }
 }

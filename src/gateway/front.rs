@@ -1,5 +1,6 @@
 //! From a request to its answer.
 
+use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -130,7 +131,7 @@ impl Visit<'_> {
         let mut spooled = Spooled::Empty;
         let mut deadline = None;
         let mut is_stale = false;
-        let mut buffer = Vec::with_capacity(2048);
+        let mut buffer = Vec::with_capacity(1024);
         loop {
             let Some(served) = site.upstream.await_served().await else {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool does not run"));
@@ -156,6 +157,9 @@ impl Visit<'_> {
                 length: spooled.length(),
             };
             let mut encoded = asked.encode(std::mem::take(&mut buffer))?;
+            if let Some(body) = spooled.short() {
+                encoded.push_body(body);
+            }
             let patience = site.settings.queue_timeout;
             let call = Call {
                 site,
@@ -211,14 +215,16 @@ fn add_slash(request: &Parts) -> Result<Response<Body>, Refusal> {
 /// What requests are known by: a number of this process and one of the request.
 #[derive(Debug)]
 struct Ids {
-    process: u64,
+    /// With a `-` at its end.
+    process: String,
     last: AtomicU64,
 }
 
 impl Ids {
     fn new() -> Self {
         use std::hash::{BuildHasher, RandomState};
-        Self { process: RandomState::new().hash_one(()), last: AtomicU64::new(0) }
+        let process = format!("{:016x}-", RandomState::new().hash_one(()));
+        Self { process, last: AtomicU64::new(0) }
     }
 
     /// A new one, or the one that a trusted proxy has given it.
@@ -232,6 +238,9 @@ impl Ids {
             return given.to_owned();
         }
         let number = self.last.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}-{number:x}", self.process)
+        let mut id = String::with_capacity(self.process.len() + 16);
+        id.push_str(&self.process);
+        let _ = write!(id, "{number:x}"); // a String takes everything
+        id
     }
 }

@@ -102,20 +102,25 @@ impl Call<'_> {
 
     async fn begin(&self, encoded: &mut Request, keepable: bool) -> Result<Exchange, Missed> {
         let unavailable = |why: &str| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why);
-        let mut slot = match self.site.upstream.acquire(self.served, keepable).await {
+        let mut slot = match self
+            .site
+            .upstream
+            .acquire(self.served, keepable.then_some(&mut *encoded))
+            .await
+        {
             Ok(slot) => slot,
             Err(NoSlot::Moved) => return Err(Missed::NotBegun),
             Err(NoSlot::Full) => return Err(unavailable("the queue is full").into()),
             Err(NoSlot::TimedOut) => return Err(unavailable("no child was free in time").into()),
         };
         loop {
-            match Exchange::begin(slot, encoded, self.body) {
+            match Exchange::begin(slot, encoded, self.body.long()) {
                 Ok(exchange) => return Ok(exchange),
                 Err(NotBegun { error, .. }) if Instant::now() >= self.deadline => {
                     return Err(unavailable(&format!("no replica can be reached: {error}")).into());
                 }
                 Err(NotBegun { slot: again, error }) if error.kind() == ErrorKind::WouldBlock => {
-                    slot = again;
+                    slot = *again;
                     sleep(BACKLOG_RETRY).await;
                 }
                 Err(NotBegun { slot, error }) => {

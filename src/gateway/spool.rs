@@ -21,6 +21,8 @@ use super::temp::{Temp, TempFile};
 
 /// The most that stays in memory; and what is written to a file at a time.
 const MEMORY: usize = 64 * 1024;
+/// The most of a body that is sent together with the request, in bytes.
+const SHORT: usize = 32 * 1024;
 
 /// A body that is whole.
 #[derive(Debug, Default)]
@@ -90,12 +92,21 @@ impl Spooled {
         }
     }
 
-    /// Reads it, as often as it is needed.
-    pub(super) fn reader(&self) -> Reader {
+    /// It, where it is short enough to be sent together with the request.
+    pub(super) fn short(&self) -> Option<&[u8]> {
         match self {
-            Self::Empty => Reader::Memory(Bytes::new()),
-            Self::Memory(bytes) => Reader::Memory(bytes.clone()),
-            Self::File(file) => Reader::File(FileReader::new(file.file(), 0, file.length())),
+            Self::Empty => Some(&[]),
+            Self::Memory(bytes) if bytes.len() <= SHORT => Some(bytes),
+            Self::Memory(_) | Self::File(_) => None,
+        }
+    }
+
+    /// Reads one that is not short, as often as it is needed.
+    pub(super) fn long(&self) -> Option<Reader> {
+        match self {
+            Self::Memory(bytes) if bytes.len() > SHORT => Some(Reader::Memory(bytes.clone())),
+            Self::File(file) => Some(Reader::File(FileReader::new(file.file(), 0, file.length()))),
+            Self::Empty | Self::Memory(_) => None,
         }
     }
 }
@@ -136,7 +147,7 @@ fn full(error: &std::io::Error) -> Refusal {
 /// Reads a body in pieces.
 #[derive(Debug)]
 pub(super) enum Reader {
-    /// What is left of a short one.
+    /// What is left of one in memory.
     Memory(Bytes),
     /// One in a file.
     File(FileReader),

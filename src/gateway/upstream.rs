@@ -27,9 +27,10 @@ use tokio::time::timeout;
 pub(super) use replica::Member;
 pub(super) use slot::Slot;
 
-pub(super) use connection::Connection;
+pub(super) use connection::{Connection, Kept};
 
 use super::control;
+use super::fastcgi::Request;
 use super::table::{Served, Table};
 use crate::config::{Gateway, KeepAlive};
 use state::{State, Taken, Ticket};
@@ -115,20 +116,23 @@ impl Upstream {
         timeout(self.queue_timeout, something).await.ok()
     }
 
-    /// Waits for a slot on a replica that serves this release. `keepable`: whether the request may
-    /// travel on a connection that was used before.
+    /// Waits for a slot on a replica that serves this release. `request`: one that may travel on a
+    /// connection that was used before.
     pub(super) async fn acquire(
         self: &Arc<Self>,
         served: &Served,
-        keepable: bool,
+        request: Option<&mut Request>,
     ) -> Result<Slot, NoSlot> {
         let (ticket, turn) = {
             let mut state = self.lock();
-            match state.take(&served.release, keepable) {
+            match state.take(&served.release, request.is_some()) {
                 Taken::Lease(lease) => return Ok(Slot::new(self, lease)),
                 Taken::Moved => return Err(NoSlot::Moved),
                 Taken::Wait if state.waiting() >= self.queue_max => return Err(NoSlot::Full),
-                Taken::Wait => state.join(self, &served.release, keepable),
+                Taken::Wait => {
+                    let request = request.map(|request| request.bytes(true).to_vec());
+                    state.join(self, &served.release, request)
+                }
             }
         };
         let _place = Place { upstream: self, ticket };

@@ -1,8 +1,11 @@
 //! Scripts and replicas that break: a client never takes half an answer for a whole one.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
 use rustix::process::Signal;
 
-use crate::real::site::wait_for;
+use crate::real::site::{Ran, wait_for};
 use crate::served::{Connection, Served, fix_children};
 
 fn begin(served: &Served, page: &str) -> Connection {
@@ -128,6 +131,31 @@ fn kept_connections_are_used_again_and_their_end_is_not_noticed() {
     served.site.run(&["status", "-q"]).succeeds();
     served.site.run(&["restart"]).succeeds();
     served.site.is_in_order_on("release1");
+}
+
+/// While more requests wait than there are children, connections pass from one to the next. A ping
+/// comes by a connection of its own.
+#[test]
+fn a_ping_gets_a_child_though_all_have_more_to_do_than_they_can() {
+    let served = Served::with_children(2, "", "");
+    served.page("busy.php", "<?php usleep(5000);");
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..12 {
+            let (mut connection, enough) = (served.connect(), &enough);
+            scope.spawn(move || {
+                while !enough.load(Relaxed) {
+                    assert_eq!(connection.get("/busy.php").unwrap().status, 200);
+                }
+            });
+        }
+        let pings = (0..20).map(|_| served.site.run(&["status", "-q"]));
+        let pings: Vec<Ran> = pings.collect();
+        enough.store(true, Relaxed);
+        for ping in &pings {
+            ping.succeeds();
+        }
+    });
 }
 
 #[test]

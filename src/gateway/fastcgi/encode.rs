@@ -56,7 +56,7 @@ impl Params {
         Ok(())
     }
 
-    /// Ends the parameters: the request without its body.
+    /// Ends the parameters: a request, to which its body may be added.
     pub fn end(mut self) -> Request {
         self.end_record();
         if self.content() > 0 {
@@ -75,15 +75,23 @@ impl Params {
     }
 }
 
-/// A request without its body.
+/// A request, as far as it is to be sent at once.
 #[derive(Debug, Clone)]
 pub struct Request(Vec<u8>);
 
 impl Request {
+    /// Adds the whole body. Without this it has to be sent separately, and ended, by [`stdin`].
+    pub fn push_body(&mut self, body: &[u8]) {
+        if !body.is_empty() {
+            stdin(&mut self.0, body);
+        }
+        stdin(&mut self.0, b"");
+    }
+
     /// Its bytes. Whether the connection is to stay open can be told for each attempt anew.
-    pub fn bytes(&mut self, keep: bool) -> &mut Vec<u8> {
+    pub fn bytes(&mut self, keep: bool) -> &[u8] {
         self.0[HEADER + 2] = if keep { KEEP_CONN } else { 0 };
-        &mut self.0
+        &self.0
     }
 }
 

@@ -89,8 +89,15 @@ fn parse(text: &[u8]) -> Result<Head, BadHead> {
     if text.len() > HEAD_MAX {
         return Err(BadHead::TooLong);
     }
-    let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let lines = match httparse::parse_headers(text, &mut lines) {
+    // Nearly all have few; to make room for all that there may be takes as long as to read those.
+    match parse_into(text, &mut [httparse::EMPTY_HEADER; 24]) {
+        Err(BadHead::TooMany) => parse_into(text, &mut [httparse::EMPTY_HEADER; HEADERS_MAX]),
+        parsed => parsed,
+    }
+}
+
+fn parse_into<'a>(text: &'a [u8], lines: &mut [httparse::Header<'a>]) -> Result<Head, BadHead> {
+    let lines = match httparse::parse_headers(text, lines) {
         Ok(httparse::Status::Complete((length, lines))) if length == text.len() => lines,
         Err(httparse::Error::TooManyHeaders) => return Err(BadHead::TooMany),
         _ => return Err(BadHead::NoHeader),

@@ -96,7 +96,7 @@ proptest! {
             let (front, back) = value.split_at(value.len() / 2);
             params.push_parts(name, &[front, back]).unwrap();
         }
-        let request = params.end().bytes(true).clone();
+        let request = params.end().bytes(true).to_vec();
         let (begin, rest) = request.split_at(16);
         prop_assert_eq!(begin, [1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]);
         prop_assert_eq!(read_params(rest), pairs);

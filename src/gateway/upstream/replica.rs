@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Connection;
+use super::connection::{Connection, Idle};
 use crate::config::KeepAlive;
 use crate::gateway::control;
 use crate::gateway::table::Served;
@@ -30,35 +30,30 @@ pub(super) struct Replica {
     /// It could not be connected to.
     pub(super) aside: bool,
     pub(super) in_flight: u32,
-    /// How many of those are on connections that are to be kept.
-    pub(super) in_flight_kept: u32,
     /// Connections without a request.
-    pub(super) idle: Vec<Connection>,
-    /// The most connections that may be kept.
-    pub(super) keep_max: u32,
+    pub(super) idle: Vec<Idle>,
+    /// Connections are kept.
+    pub(super) keeps: bool,
     /// When it was last given a request, counted in requests.
     pub(super) last: u64,
 }
 
 impl Replica {
     pub(super) fn new(id: u64, member: Member, keep: KeepAlive) -> Self {
-        let keeps = match keep {
+        // Never where it is not known how many children there are: all might be held.
+        let keeps = member.children.is_some_and(|children| match keep {
             KeepAlive::On => true,
             KeepAlive::Off => false,
-            KeepAlive::Auto => member.children.is_some_and(|children| children.fixed),
-        };
-        // A child that serves a kept connection accepts no other one. One of them is left to do
-        // so: a ping would wait for ever otherwise.
-        let spare = member.children.map_or(0, |children| children.max.saturating_sub(1));
+            KeepAlive::Auto => children.fixed,
+        });
         Self {
             id,
             member,
             serves: true,
             aside: false,
             in_flight: 0,
-            in_flight_kept: 0,
             idle: Vec::new(),
-            keep_max: if keeps { spare } else { 0 },
+            keeps,
             last: 0,
         }
     }
@@ -83,39 +78,45 @@ impl Replica {
     /// (8 children, 32 clients: 0.8 times the requests a second without them.)
     fn limit(&self) -> u32 {
         let children = self.children();
-        if self.keep_max > 0 { children } else { children.saturating_add(children / 4) }
+        if self.keeps { children } else { children.saturating_add(children / 4) }
     }
 
-    fn kept(&self) -> u32 {
-        self.in_flight_kept + u32::try_from(self.idle.len()).unwrap_or(u32::MAX)
+    /// Children that serve nobody else.
+    fn held(&self) -> u32 {
+        self.in_flight.saturating_add(u32::try_from(self.idle.len()).unwrap_or(u32::MAX))
     }
 
     /// Takes a connection for one more request: whether it is to be kept, and one that is open.
     pub(super) fn begin(&mut self, keepable: bool) -> (bool, Option<Connection>) {
+        let kept = if keepable { self.idle.pop().and_then(Idle::wake) } else { None };
         self.in_flight += 1;
-        let kept = if keepable { self.idle.pop() } else { None };
-        let keep = kept.is_some() || (keepable && self.kept() < self.keep_max);
-        if keep {
-            self.in_flight_kept += 1;
-        } else if self.in_flight - self.in_flight_kept + self.kept() > self.children() {
-            // The child behind it is needed.
+        if self.held() > self.children() {
             self.idle.pop();
         }
-        (keep, kept)
+        (keepable && self.keeps, kept)
     }
 
-    /// A request has ended, on a connection that was to be kept or not, and that may be open still.
-    pub(super) fn end(&mut self, keep: bool, open: Option<Connection>) {
+    /// A request has ended, on a connection that may be open still.
+    pub(super) fn end(&mut self, open: Option<Connection>) {
         self.in_flight -= 1;
-        self.in_flight_kept -= u32::from(keep);
-        if self.serves && self.kept() < self.keep_max {
-            self.idle.extend(open);
+        if self.serves && self.keeps {
+            let is_last = self.held() + 1 >= self.children();
+            let kept = open.filter(|it| !is_last || it.is_young());
+            self.idle.extend(kept.map(Idle::new));
+        }
+    }
+
+    /// A child that serves a kept connection accepts no other one. While no request waits, one of
+    /// them is left to do so: a ping would wait for ever otherwise.
+    pub(super) fn spare_a_child(&mut self) {
+        if self.keeps && self.held() >= self.children() {
+            self.idle.pop();
         }
     }
 
     /// Gives the children of connections back that nobody has used for a while.
     pub(super) fn close_stale(&mut self) {
-        self.idle.retain(Connection::is_fresh);
+        self.idle.retain(Idle::is_fresh);
     }
 
     pub(super) fn show(&self) -> control::Replica {

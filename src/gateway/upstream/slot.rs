@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Connection, Upstream, probe};
+use super::{Connection, Kept, Upstream, probe};
 
 /// Which replica, and on which connection.
 #[derive(Debug)]
@@ -13,7 +13,18 @@ pub(super) struct Lease {
     /// The connection is to be kept.
     pub(super) keep: bool,
     /// One that is open already.
-    pub(super) kept: Option<Connection>,
+    pub(super) kept: Option<Kept>,
+}
+
+impl Lease {
+    /// Sends the request at once, where there is an open connection: its child has just become
+    /// free, and would go to sleep before whoever has waited for it is awake.
+    pub(super) fn send(&mut self, request: &[u8]) {
+        self.kept = self.kept.take().and_then(|kept| {
+            let sent = kept.connection.send(request).ok()?;
+            Some(Kept { sent: Some(sent), ..kept })
+        });
+    }
 }
 
 /// The right to send one request to a replica, until it is dropped.
@@ -39,9 +50,9 @@ impl Slot {
         self.lease.as_ref().is_some_and(|lease| lease.keep)
     }
 
-    /// A connection that is open already; it may have been closed by php-fpm since.
-    pub(in crate::gateway) fn take_kept(&mut self) -> Option<Connection> {
-        self.lease.as_mut()?.kept.take().filter(Connection::is_fresh)
+    /// A connection that is open already.
+    pub(in crate::gateway) fn take_kept(&mut self) -> Option<Kept> {
+        self.lease.as_mut()?.kept.take()
     }
 
     /// Gives it back, with a connection that can take another request.
@@ -69,9 +80,7 @@ impl Slot {
     }
 
     fn give_back(&self, lease: &Lease, open: Option<Connection>) {
-        let mut state = self.upstream.lock();
-        state.end(lease.replica, lease.keep, open);
-        state.hand_out();
+        self.upstream.lock().give_back(lease.replica, open);
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::replica::{Member, Replica};
 use super::slot::{Lease, Slot};
-use super::{Connection, Upstream};
+use super::{Connection, Kept, Upstream};
 use crate::config::KeepAlive;
 use crate::gateway::control;
 use crate::gateway::table::Served;
@@ -29,7 +29,8 @@ struct Waiting {
     ticket: Ticket,
     upstream: Arc<Upstream>,
     release: Release,
-    keepable: bool,
+    /// What may be sent on a connection that is open already; None: nothing may.
+    request: Option<Vec<u8>>,
     /// Dropped when what it waits for has gone.
     turn: oneshot::Sender<Slot>,
 }
@@ -100,6 +101,7 @@ impl State {
         let replica = able.min_by_key(|it| (it.in_flight, it.last))?;
         replica.last = now;
         let (keep, kept) = replica.begin(keepable);
+        let kept = kept.map(|connection| Kept { connection, sent: None });
         Some(Lease { replica: replica.id, socket: Arc::clone(&replica.member.socket), keep, kept })
     }
 
@@ -112,12 +114,12 @@ impl State {
         &mut self,
         upstream: &Arc<Upstream>,
         release: &Release,
-        keepable: bool,
+        request: Option<Vec<u8>>,
     ) -> (Ticket, oneshot::Receiver<Slot>) {
         let ticket = self.number();
         let (turn, receiver) = oneshot::channel();
         let (upstream, release) = (Arc::clone(upstream), release.clone());
-        self.queue.push_back(Waiting { ticket, upstream, release, keepable, turn });
+        self.queue.push_back(Waiting { ticket, upstream, release, request, turn });
         (ticket, receiver)
     }
 
@@ -131,26 +133,34 @@ impl State {
     pub(super) fn hand_out(&mut self) {
         let mut at = 0;
         while let Some(waiting) = self.queue.get(at) {
-            let (release, keepable) = (waiting.release.clone(), waiting.keepable);
-            let Some(lease) = self.lease(&release, keepable) else {
+            let (release, keepable) = (waiting.release.clone(), waiting.request.is_some());
+            let Some(mut lease) = self.lease(&release, keepable) else {
                 at += 1; // somebody behind him may wait for another release
                 continue;
             };
             let Some(waiting) = self.queue.remove(at) else { return };
+            if let Some(request) = &waiting.request {
+                lease.send(request);
+            }
             let slot = Slot::new(&waiting.upstream, lease);
             if let Err(slot) = waiting.turn.send(slot) {
                 // He has gone away. Dropped here, the slot would wait for the lock that we hold.
-                let Lease { replica, keep, kept, .. } = slot.into_lease();
-                self.end(replica, keep, kept);
+                self.end(slot.into_lease().replica, None);
             }
         }
     }
 
-    /// A request has ended.
-    pub(super) fn end(&mut self, id: u64, keep: bool, open: Option<Connection>) {
+    /// A request has ended; its connection may be open still.
+    pub(super) fn give_back(&mut self, id: u64, open: Option<Connection>) {
+        self.end(id, open);
+        self.hand_out();
+        self.replicas.iter_mut().for_each(Replica::spare_a_child);
+    }
+
+    fn end(&mut self, id: u64, open: Option<Connection>) {
         let Some(at) = self.replicas.iter().position(|replica| replica.id == id) else { return };
         let replica = &mut self.replicas[at];
-        replica.end(keep, open);
+        replica.end(open);
         if !replica.serves && replica.in_flight == 0 {
             self.replicas.swap_remove(at);
         }
