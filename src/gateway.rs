@@ -14,7 +14,7 @@
 //! | who asks, for which host; what the path names | `client`, `path` |
 //! | the pool, and its table | `site`, `table` |
 //! | a file, a script, or the front controller | `route`, `lookup` |
-//! | a file: conditions, ranges, compressed copies | `static_file` |
+//! | a file: conditions, ranges, compression | `static_file` |
 //! | a script: take in the body, wait for a child | `spool`, `upstream` |
 //! | the request as CGI variables, and back | `params`, `fastcgi`, `exchange` |
 //! | its answer, however slowly the client takes it | `script`, `pipe` |

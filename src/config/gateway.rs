@@ -38,6 +38,8 @@ pub struct Gateway {
     pub request_timeout: Duration,
     /// `Cache-Control` of static files, by the beginning of their path: the longest one counts.
     pub cache: BTreeMap<String, String>,
+    /// Whether files are compressed on the fly.
+    pub compress: bool,
 }
 
 /// Whether connections to php-fpm are kept open.
@@ -69,6 +71,7 @@ impl Default for Gateway {
             queue_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
             cache: BTreeMap::new(),
+            compress: true,
         }
     }
 }

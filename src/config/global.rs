@@ -52,6 +52,9 @@ pub struct Front {
     pub max_temp: u64,
     /// Where those are.
     pub temp_dir: PathBuf,
+    /// The most bytes of files that were compressed on the fly, in memory. 0: none is compressed.
+    #[serde(deserialize_with = "values::size")]
+    pub max_compressed: u64,
     /// How long a client may take for the whole head of its next request.
     #[serde(deserialize_with = "values::some_duration")]
     pub header_timeout: Duration,
@@ -119,6 +122,7 @@ impl Default for Front {
             max_header: 32 << 10,
             max_temp: 8 << 30,
             temp_dir: PathBuf::from("/var/tmp"),
+            max_compressed: 32 << 20,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(60),

@@ -23,7 +23,7 @@ use super::route::{Target, route};
 use super::script::{Call, Missed, is_repeatable};
 use super::site::{Site, Sites};
 use super::spool::{self, Spooled};
-use super::static_file;
+use super::static_file::{self, Compressor};
 use super::temp::Temp;
 use crate::config::Front;
 
@@ -40,6 +40,7 @@ pub(super) struct Gateway {
     pub front: Front,
     body_limits: spool::Limits,
     temp: Arc<Temp>,
+    compressor: Arc<Compressor>,
     log: Option<Arc<AccessLog>>,
     ids: Ids,
 }
@@ -53,7 +54,8 @@ impl Gateway {
             timeout: front.body_timeout,
             temp: Arc::clone(&temp),
         };
-        Self { sites, front, body_limits, temp, log, ids: Ids::new() }
+        let compressor = Compressor::new(front.max_compressed);
+        Self { sites, front, body_limits, temp, compressor, log, ids: Ids::new() }
     }
 
     /// Answers a request, whatever it is.
@@ -138,7 +140,14 @@ impl Visit<'_> {
             };
             let script = match route(&served, &site.settings, path)? {
                 Target::File(file) => {
-                    return static_file::respond(request, &served, &site.settings, file);
+                    let compressor = &self.gateway.compressor;
+                    return static_file::respond(
+                        request,
+                        &served,
+                        &site.settings,
+                        compressor,
+                        file,
+                    );
                 }
                 Target::AddSlash => return add_slash(request),
                 Target::Script(script) => script,

@@ -59,7 +59,7 @@ pub(super) fn send(
     if !headers.contains_key(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     }
-    let mut response = static_file::send(request, headers, None, file, "")?;
+    let mut response = static_file::send(request, headers, file.into())?;
     if response.status().is_success() && status != hyper::StatusCode::OK {
         *response.status_mut() = status;
     }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use hyper::StatusCode;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
@@ -14,7 +15,7 @@ use super::refusal::Refusal;
 #[derive(Debug)]
 pub(super) enum Found {
     /// A regular file, open for reading.
-    File(File, Box<Stat>),
+    File(Arc<File>, Box<Stat>),
     /// A directory.
     Directory,
     /// Nothing, or what is neither.
@@ -35,7 +36,7 @@ impl Lookup {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let Some((file, stat)) = self.find(dir, path, flags)? else { return Ok(Found::Nothing) };
         Ok(match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Found::File(file.into(), Box::new(stat)),
+            FileType::RegularFile => Found::File(Arc::new(file.into()), Box::new(stat)),
             FileType::Directory => Found::Directory,
             _ => Found::Nothing,
         })

@@ -1,6 +1,7 @@
 //! What answers a path: a file of the release, or a script.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use hyper::StatusCode;
 use rustix::fs::Stat;
@@ -28,7 +29,7 @@ pub(super) struct StaticFile {
     /// Its path below the document root.
     pub path: String,
     /// Open for reading.
-    pub file: File,
+    pub file: Arc<File>,
     /// What the kernel knows of it.
     pub stat: Box<Stat>,
 }

@@ -1,10 +1,13 @@
-//! A file, as it is: conditions, ranges, and a compressed copy beside it where the client takes one.
+//! A file: conditions, ranges, and in its place what is smaller, where the client takes that: a
+//! compressed copy beside it, or itself, compressed in memory.
 //!
 //! An `ETag` has the release in it: after a rollback a file may be older than what a client has,
 //! and its time and size the same as another's. For the same reason nothing is decided by time:
 //! `If-Modified-Since` is not looked at.
 
+mod compressor;
 mod condition;
+mod content;
 mod content_type;
 mod encoding;
 mod range;
@@ -17,15 +20,18 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
+use rustix::fs::Stat;
 
 use super::body::Body;
-use super::file::FileReader;
 use super::lookup::Lookup;
 use super::refusal::Refusal;
 use super::route::StaticFile;
 use super::table::Served;
 use crate::config::Gateway;
+pub(super) use compressor::Compressor;
 use condition::{Verdict, judge};
+use content::Content;
+use encoding::{Accepted, GZIP};
 use range::Range;
 
 /// Answers with a file of the release.
@@ -33,6 +39,7 @@ pub(super) fn respond(
     request: &Parts,
     served: &Served,
     settings: &Gateway,
+    compressor: &Arc<Compressor>,
     file: StaticFile,
 ) -> Result<Response<Body>, Refusal> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
@@ -47,34 +54,79 @@ pub(super) fn respond(
     if let Some(cache) = cache_control(settings, &file.path) {
         headers.insert(CACHE_CONTROL, cache);
     }
-    let lookup = Lookup { follow_symlinks: settings.follow_symlinks };
-    let mut chosen = file;
-    let mut suffix = "";
-    if kind.compresses {
+    let chosen = if kind.compresses {
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        if let Some((copy, encoding)) = encoding::copy(request, served, lookup, &chosen.path)? {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name));
-            (chosen, suffix) = (copy, encoding.extension);
-        }
+        choose(request, served, settings, compressor, file)?
+    } else {
+        Chosen::plain(file)
+    };
+    if let Some(encoding) = chosen.encoding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
-    send(request, headers, Some(&served.tag), chosen, suffix)
+    headers.insert(ETAG, header(&chosen.etag(&served.tag))?);
+    send(request, headers, chosen.content)
 }
 
-/// Sends a file that has been chosen, with these headers. `tag` makes its `ETag`, unless the
-/// headers have one.
+/// What is sent for a file.
+struct Chosen {
+    content: Content,
+    /// Of the file that it comes from.
+    stat: Box<Stat>,
+    encoding: Option<&'static str>,
+    /// What the `ETag` has at its end.
+    suffix: String,
+}
+
+impl Chosen {
+    fn plain(file: StaticFile) -> Self {
+        let StaticFile { file, stat, .. } = file;
+        let content = Content::file(file, &stat);
+        Self { content, stat, encoding: None, suffix: String::new() }
+    }
+
+    /// What tells it from all others, and from what it was before.
+    fn etag(&self, release: &str) -> String {
+        let Self { stat, suffix, .. } = self;
+        let (seconds, nanos, size) = (stat.st_mtime, stat.st_mtime_nsec, stat.st_size);
+        format!("\"{release}-{seconds:x}.{nanos:x}-{size:x}{suffix}\"")
+    }
+}
+
+/// Chooses the smallest that the client takes.
+fn choose(
+    request: &Parts,
+    served: &Served,
+    settings: &Gateway,
+    compressor: &Arc<Compressor>,
+    file: StaticFile,
+) -> Result<Chosen, Refusal> {
+    let accepted = Accepted::by(request);
+    let lookup = Lookup { follow_symlinks: settings.follow_symlinks };
+    if let Some((copy, encoding)) = accepted.copy(served, lookup, &file.path)? {
+        let suffix = encoding.extension.to_owned();
+        return Ok(Chosen { encoding: Some(encoding.name), suffix, ..Chosen::plain(copy) });
+    }
+    let takes = settings.compress && accepted.has(&GZIP);
+    let Some(gzip) = takes.then(|| compressor.find(&file)).flatten() else {
+        return Ok(Chosen::plain(file));
+    };
+    Ok(Chosen {
+        content: Content::Memory(gzip.bytes),
+        stat: file.stat,
+        encoding: Some(GZIP.name),
+        // By the checksum it is another one where a newer gateway compresses in another way.
+        suffix: format!("-{:x}-gz", gzip.sum),
+    })
+}
+
+/// Sends what has been chosen, with these headers; an `ETag` among them is what conditions are
+/// about.
 pub(super) fn send(
     request: &Parts,
     mut headers: HeaderMap,
-    tag: Option<&str>,
-    file: StaticFile,
-    suffix: &str,
+    content: Content,
 ) -> Result<Response<Body>, Refusal> {
-    let size = u64::try_from(file.stat.st_size).unwrap_or_default();
-    if let Some(tag) = tag {
-        let (seconds, nanos) = (file.stat.st_mtime, file.stat.st_mtime_nsec);
-        let etag = format!("\"{tag}-{seconds:x}.{nanos:x}-{size:x}{suffix}\"");
-        headers.insert(ETAG, header(&etag)?);
-    }
+    let size = content.size();
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let etag = headers.get(ETAG).cloned();
     let status = match judge(request, etag.as_ref()) {
@@ -97,15 +149,13 @@ pub(super) fn send(
         }
         Range::Unsatisfiable => {
             headers.insert(CONTENT_RANGE, header(&format!("bytes */{size}"))?);
+            headers.remove(CONTENT_ENCODING);
             return Ok(response(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty()));
         }
     };
     headers.insert(CONTENT_LENGTH, HeaderValue::from(to - from));
-    let body = if request.method == Method::HEAD {
-        Body::omitted()
-    } else {
-        Body::file(FileReader::new(Arc::new(file.file), from, to))
-    };
+    let body =
+        if request.method == Method::HEAD { Body::omitted() } else { content.body(from, to) };
     Ok(response(status, headers, body))
 }
 

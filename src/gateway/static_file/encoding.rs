@@ -17,32 +17,43 @@ pub(super) struct Encoding {
     pub(super) extension: &'static str,
 }
 
-/// The best first.
-const ENCODINGS: [Encoding; 3] = [
-    Encoding { name: "br", extension: ".br" },
-    Encoding { name: "zstd", extension: ".zst" },
-    Encoding { name: "gzip", extension: ".gz" },
-];
+/// The one that files are compressed by on the fly.
+pub(super) const GZIP: Encoding = Encoding { name: "gzip", extension: ".gz" };
 
-/// The best copy of a file that the client takes.
-pub(super) fn copy(
-    request: &Parts,
-    served: &Served,
-    lookup: Lookup,
-    path: &str,
-) -> Result<Option<(StaticFile, &'static Encoding)>, Refusal> {
-    let accepted = request.headers.get_all(ACCEPT_ENCODING).into_iter();
-    let accepted: Vec<&str> = accepted.filter_map(|value| value.to_str().ok()).collect();
-    if accepted.is_empty() {
-        return Ok(None);
+/// The best first.
+const ENCODINGS: [Encoding; 3] =
+    [Encoding { name: "br", extension: ".br" }, Encoding { name: "zstd", extension: ".zst" }, GZIP];
+
+/// What a client takes: the lists that it has sent.
+#[derive(Debug)]
+pub(super) struct Accepted<'a>(Vec<&'a str>);
+
+impl<'a> Accepted<'a> {
+    pub(super) fn by(request: &'a Parts) -> Self {
+        let lists = request.headers.get_all(ACCEPT_ENCODING).into_iter();
+        Self(lists.filter_map(|value| value.to_str().ok()).collect())
     }
-    for encoding in ENCODINGS.iter().filter(|it| accepts(&accepted, it.name)) {
-        let path = format!("{path}{}", encoding.extension);
-        if let Found::File(file, stat) = lookup.open(&served.document_root, &path)? {
-            return Ok(Some((StaticFile { path, file, stat }, encoding)));
+
+    /// Whether it takes this encoding.
+    pub(super) fn has(&self, encoding: &Encoding) -> bool {
+        accepts(&self.0, encoding.name)
+    }
+
+    /// The best copy of a file that it takes.
+    pub(super) fn copy(
+        &self,
+        served: &Served,
+        lookup: Lookup,
+        path: &str,
+    ) -> Result<Option<(StaticFile, &'static Encoding)>, Refusal> {
+        for encoding in ENCODINGS.iter().filter(|it| self.has(it)) {
+            let path = format!("{path}{}", encoding.extension);
+            if let Found::File(file, stat) = lookup.open(&served.document_root, &path)? {
+                return Ok(Some((StaticFile { path, file, stat }, encoding)));
+            }
         }
+        Ok(None)
     }
-    Ok(None)
 }
 
 /// Whether one of the lists has it, other than with a weight of 0. (`*` is not taken up: whoever
