@@ -39,6 +39,10 @@ fn what_is_configured_wrong_is_refused() {
         "GLOBAL:2: invalid value: string \"1 elephant\", expected a size like \"64MiB\"\n  help: correct this line: max_body = \"1 elephant\"",
     );
     refused(
+        "[gateway]\nmax_compressed = \"all\"\n",
+        "GLOBAL:2: invalid value: string \"all\", expected a size like \"64MiB\"\n  help: correct this line: max_compressed = \"all\"",
+    );
+    refused(
         "[gateway]\ntrusted_proxies = [\"10.0.0.0/99\"]\n",
         "GLOBAL:2: invalid value: string \"10.0.0.0/99\", expected an address like \"127.0.0.1\" or \"10.0.0.0/8\"\n  help: correct this line: trusted_proxies = [\"10.0.0.0/99\"]",
     );
@@ -80,6 +84,10 @@ fn what_a_pool_has_wrong_is_refused() {
     refused(
         "[gateway]\nscripts = [\"a.php\"]\n",
         "FILE:6: scripts does not name the front_controller \"index.php\"\n  help: add it to the list",
+    );
+    refused(
+        "[gateway]\ncompress = \"gzip\"\n",
+        "FILE:6: invalid type: string \"gzip\", expected a boolean\n  help: correct this line: compress = \"gzip\"",
     );
     refused(
         "[gateway]\nfastcgi_keep_alive = \"yes\"\n",
