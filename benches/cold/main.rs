@@ -1,9 +1,10 @@
 //! What a rollout costs the visitors of a site whose code has to be compiled anew: each master has
 //! an opcache of its own, which is empty at first. `cargo bench --bench cold [-- SECONDS]`.
 //!
-//! An application of 500 classes gets 500 requests a second from Apache and two replicas, while its
-//! release changes every second. Each way to go about it takes its turn for some seconds, and then
-//! again, so that whatever else the machine does falls on all of them.
+//! An application of 500 classes gets 500 requests a second, from Apache and two replicas and from
+//! the gateway and two replicas, while its release changes every second. Each way to go about it
+//! takes its turn for some seconds, and then again, so that whatever else the machine does falls on
+//! all of them.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark ends where it fails")]
 
@@ -16,13 +17,24 @@ mod real {
     pub(crate) mod site;
 }
 
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the tests' gateway, of which a benchmark needs little"
+)]
+#[path = "../../tests/gateway"]
+mod gateway {
+    pub(crate) mod served;
+}
+
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use gateway::served::Served;
 use load::Answers;
-use real::site::{Site, php_fpm};
+use real::site::{Client, Site, php_fpm};
 
 const SECONDS: u64 = 10;
 const ROUNDS: usize = 2;
@@ -37,7 +49,31 @@ enum Compiled {
     Preloaded,
 }
 
+/// Who asks php-fpm for the visitors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Front {
+    Apache,
+    Gateway,
+}
+
+/// A site, and where it is asked.
+struct Asked<'a> {
+    site: &'a Site,
+    client: Client,
+    settings: String,
+    good: [String; 2],
+}
+
+impl<'a> Asked<'a> {
+    fn new(site: &'a Site, client: Client) -> Self {
+        let settings = site.read(SETTINGS);
+        let good = first_requests(site, client);
+        Self { site, client, settings, good }
+    }
+}
+
 struct Mode {
+    front: Front,
     name: &'static str,
     /// None: no rollouts.
     strategy: Option<&'static str>,
@@ -53,15 +89,23 @@ fn main() {
     let seconds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(SECONDS);
     let site = Site::new();
     application::write(&site);
-    let settings = site.read(SETTINGS);
     site.run(&["start"]).succeeds();
     show_machine(&site);
-    let good = first_requests(&site);
+    let behind_gateway = Served::site("", "");
+    application::write(&behind_gateway);
+    behind_gateway.run(&["start"]).succeeds();
+    let served = Served::serve(behind_gateway);
+    let apache = Asked::new(&site, site.client());
+    let gateway = Asked::new(&served.site, Client::to(served.port()));
     let mut modes = modes();
     for _ in 0..ROUNDS {
         for mode in &mut modes {
-            mode.set_up(&site, &settings);
-            mode.run(&site, Duration::from_secs(seconds), &good);
+            let asked = match mode.front {
+                Front::Apache => &apache,
+                Front::Gateway => &gateway,
+            };
+            mode.set_up(asked);
+            mode.run(asked, Duration::from_secs(seconds));
         }
     }
     println!("\n{} seconds each, load average {}\n", seconds * ROUNDS as u64, load_average());
@@ -69,27 +113,33 @@ fn main() {
 }
 
 fn modes() -> Vec<Mode> {
-    let mode = |name, strategy, compiled| {
+    let mode = |front, name, strategy, compiled| {
         let (answers, rollouts) = (Mutex::new(Answers::new()), Vec::new());
-        Mode { name, strategy, compiled, answers, rollouts }
+        Mode { front, name, strategy, compiled, answers, rollouts }
     };
+    let (rolling, swap) = (Some("rolling"), Some("swap"));
     vec![
-        mode("no rollouts", None, Compiled::WarmUp),
-        mode("rolling, warm_up", Some("rolling"), Compiled::WarmUp),
-        mode("rolling, opcache.preload", Some("rolling"), Compiled::Preloaded),
-        mode("rolling, neither", Some("rolling"), Compiled::ByVisitors),
-        mode("swap, warm_up", Some("swap"), Compiled::WarmUp),
-        mode("swap, opcache.preload", Some("swap"), Compiled::Preloaded),
-        mode("swap, neither", Some("swap"), Compiled::ByVisitors),
+        mode(Front::Apache, "Apache, no rollouts", None, Compiled::WarmUp),
+        mode(Front::Apache, "rolling, warm_up", rolling, Compiled::WarmUp),
+        mode(Front::Apache, "rolling, opcache.preload", rolling, Compiled::Preloaded),
+        mode(Front::Apache, "rolling, neither", rolling, Compiled::ByVisitors),
+        mode(Front::Apache, "swap, warm_up", swap, Compiled::WarmUp),
+        mode(Front::Apache, "swap, opcache.preload", swap, Compiled::Preloaded),
+        mode(Front::Apache, "swap, neither", swap, Compiled::ByVisitors),
+        mode(Front::Gateway, "gateway, no rollouts", None, Compiled::WarmUp),
+        mode(Front::Gateway, "rolling, warm_up", rolling, Compiled::WarmUp),
+        mode(Front::Gateway, "swap, warm_up", swap, Compiled::WarmUp),
+        mode(Front::Gateway, "swap, opcache.preload", swap, Compiled::Preloaded),
+        mode(Front::Gateway, "swap, neither", swap, Compiled::ByVisitors),
     ]
 }
 
 impl Mode {
     /// Has both replicas run with its settings.
-    fn set_up(&self, site: &Site, settings: &str) {
+    fn set_up(&self, Asked { site, settings, .. }: &Asked<'_>) {
         let text = match self.compiled {
             Compiled::WarmUp => format!("{settings}\n[rollout]\nwarm_up = [\"/index.php\"]\n"),
-            Compiled::ByVisitors => settings.to_owned(),
+            Compiled::ByVisitors => settings.clone(),
             Compiled::Preloaded => {
                 let (php_fpm, preload) = (php_fpm(), site.path("www/current/preload.php"));
                 // In N.conf it would come too late: php-fpm preloads before it reads that.
@@ -106,12 +156,13 @@ impl Mode {
         site.run(&["restart"]).succeeds();
     }
 
-    fn run(&mut self, site: &Site, lasts: Duration, good: &[String]) {
+    fn run(&mut self, asked: &Asked<'_>, lasts: Duration) {
+        let Asked { site, client, good, .. } = asked;
         // Whatever was asked before is none of its business: nobody is cold when it begins.
-        load::put_on(site.client(), EVERY, good, &Mutex::new(Answers::new()));
+        load::put_on(*client, EVERY, good, &Mutex::new(Answers::new()));
         let answers = &self.answers;
         thread::scope(|scope| {
-            let load = scope.spawn(|| load::put_on(site.client(), lasts, good, answers));
+            let load = scope.spawn(|| load::put_on(*client, lasts, good, answers));
             let Some(strategy) = self.strategy else { return };
             let started = Instant::now();
             for turn in 1.. {
@@ -133,13 +184,13 @@ impl Mode {
 }
 
 /// What both releases answer, and how long they take at first and then.
-fn first_requests(site: &Site) -> [String; 2] {
+fn first_requests(site: &Site, client: Client) -> [String; 2] {
     ["release1", "release2"].map(|release| {
         site.run(&["switch", "www", release]).succeeds();
         site.run(&["restart"]).succeeds();
         let timed = || {
             let began = Instant::now();
-            let answer = site.get("/index.php");
+            let answer = client.get("/index.php");
             assert_eq!(answer.status, 200, "{answer:?}");
             (began.elapsed(), answer.body)
         };
@@ -170,13 +221,14 @@ fn load_average() -> String {
 
 fn show(modes: &[Mode]) {
     let quantile = |mode: &Mode, q| mode.answers.lock().unwrap().latency.value_at_quantile(q);
-    let steady = quantile(&modes[0], 0.99);
     println!(
         "{:<26} {:>10} {:>10} {:>10} {:>10} {:>8} {:>9} {:>10}",
         "", "p50", "p99", "to steady", "max", "failed", "rollouts", "median"
     );
     for mode in modes {
         let time = |q| ms(Duration::from_micros(quantile(mode, q)));
+        let steady = modes.iter().find(|other| other.front == mode.front);
+        let steady = steady.map(|steady| quantile(steady, 0.99)).unwrap();
         let ratio = f64::from(u32::try_from(quantile(mode, 0.99)).unwrap())
             / f64::from(u32::try_from(steady).unwrap());
         let mut rollouts = mode.rollouts.clone();

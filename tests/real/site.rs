@@ -170,7 +170,7 @@ impl Site {
 
     /// Somebody who asks Apache for pages, from another thread perhaps.
     pub(crate) fn client(&self) -> Client {
-        Client { port: self.port() }
+        Client::to(self.port())
     }
 
     /// Puts a page of the tests into both releases.

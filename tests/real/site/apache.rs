@@ -84,7 +84,7 @@ impl Drop for Apache {
 }
 
 fn answers(port: u16) -> bool {
-    Client { port }.ask("GET", "/release.txt", "", "").is_ok()
+    Client::to(port).ask("GET", "/release.txt", "", "").is_ok()
 }
 
 /// A port of the loopback interface that nobody has at this moment.

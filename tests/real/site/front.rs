@@ -76,7 +76,7 @@ fn answer(stream: TcpStream, own: u16, apache: u16, mode: &Mutex<Mode>) -> io::R
     let text = match now {
         Mode::Well => pass_on()?,
         Mode::Late => {
-            let others = Client { port: apache };
+            let others = Client::to(apache);
             (0..OTHERS).for_each(|_| drop(others.get("/ping.php")));
             pass_on()?
         }

@@ -15,10 +15,14 @@ pub(crate) struct Answer {
 /// Somebody who asks for pages. An answer that does not come, or not whole, is a failure.
 #[derive(Clone, Copy)]
 pub(crate) struct Client {
-    pub(super) port: u16,
+    port: u16,
 }
 
 impl Client {
+    pub(crate) fn to(port: u16) -> Self {
+        Self { port }
+    }
+
     pub(crate) fn get(self, page: &str) -> Answer {
         self.get_as("", page)
     }
