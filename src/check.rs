@@ -82,8 +82,7 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     };
     // Where nothing could be mounted, php-fpm is asked all the same.
     let pinnable = wanted.clone().filter(|_| matches!(current, Some((_, Ok(())))));
-    let (answers, snapshot) =
-        tokio::join!(php_fpm::ask(pool, pinnable, turns), balancer::read(pool));
+    let (answers, told) = tokio::join!(php_fpm::ask(pool, pinnable, turns), balancer::read(pool));
     let resolved = answers.as_ref().map(php_fpm::Answers::resolved).unwrap_or_default();
     let account = answers.as_ref().ok().and_then(php_fpm::Answers::account);
     let looked = look(pool, resolved.clone(), Vec::new());
@@ -105,7 +104,7 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
         php_fpm::check(pool, answers),
         release::check(pool, current, account.as_ref()),
         sockets::check(pool, &resolved, observation.as_ref(), trouble),
-        balancer::check(pool, snapshot, &behind),
+        balancer::check(pool, told, &behind),
         monitor::check(pool, seen.iter().any(replicas::Seen::is_published)).await,
     ];
     topics.extend(hooks::check(pool));

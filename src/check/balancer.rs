@@ -1,23 +1,37 @@
 //! The balancer and its members.
 
+mod gateway;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Checked, Finding, Topic};
 use super::replicas::Seen;
 use crate::balancer::apache::{Apache, Snapshot, Worker};
-use crate::config::{Global, Strategy};
+use crate::config::{self, Strategy};
 use crate::error::Result;
 use crate::pool::Pool;
 
 /// How many links are followed from a member's socket to a public name.
 const MAX_LINKS: usize = 8;
 
-/// Reads the balancer; None where there is none.
-pub(super) async fn read(pool: &Pool) -> Option<Result<Snapshot>> {
-    let apache = pool.settings.apache.as_ref()?;
+/// What the balancer tells.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// There is none.
+    Nothing,
+    Apache(Result<Snapshot>),
+    Gateway(Result<gateway::Asked>),
+}
+
+/// Reads the balancer.
+pub(super) async fn read(pool: &Pool) -> Told {
+    if pool.settings.gateway.is_some() {
+        return Told::Gateway(gateway::ask(pool).await);
+    }
+    let Some(apache) = &pool.settings.apache else { return Told::Nothing };
     let driver = Apache::new(&apache.manager_url, &apache.balancer_name, apache.member_urls());
-    Some(match driver {
+    Told::Apache(match driver {
         Ok(driver) => driver.read().await,
         Err(error) => Err(error),
     })
@@ -34,28 +48,22 @@ pub(super) struct Behind<'a> {
 }
 
 /// `behind` has one entry for each replica, ascending.
-pub(super) fn check(
-    pool: &Pool,
-    snapshot: Option<Result<Snapshot>>,
-    behind: &[Behind<'_>],
-) -> Checked {
-    if pool.settings.gateway.is_some() {
-        let trouble = Global::read(&pool.root).err().map(Finding::from);
-        return Checked::new(Topic::Balancer, ["gateway".to_owned()], trouble);
+pub(super) fn check(pool: &Pool, told: Told, behind: &[Behind<'_>]) -> Checked {
+    match told {
+        Told::Nothing => Checked::new(Topic::Balancer, ["none".to_owned()], []),
+        Told::Gateway(asked) => gateway::check(asked, behind),
+        Told::Apache(Err(error)) => Checked::new(Topic::Balancer, [], [error.into()]),
+        Told::Apache(Ok(snapshot)) => check_apache(pool, &snapshot, behind),
     }
-    let Some(apache) = &pool.settings.apache else {
-        return Checked::new(Topic::Balancer, ["none".to_owned()], []);
-    };
-    let snapshot = match snapshot {
-        Some(Ok(snapshot)) => snapshot,
-        Some(Err(error)) => return Checked::new(Topic::Balancer, [], [error.into()]),
-        None => return Checked::new(Topic::Balancer, [], []),
-    };
-    let members = apache.member_urls().iter().zip(behind);
+}
+
+fn check_apache(pool: &Pool, snapshot: &Snapshot, behind: &[Behind<'_>]) -> Checked {
+    let apache = pool.settings.apache.iter().flat_map(config::Apache::member_urls);
+    let members = apache.zip(behind);
     let members = members.filter_map(|(url, behind)| Some((snapshot.worker(url)?, behind)));
     let members: Vec<_> = members.collect();
     let mut notes = vec!["apache".to_owned()];
-    let mut findings: Vec<Finding> = as_a_whole(&snapshot, pool.settings.strategy());
+    let mut findings: Vec<Finding> = as_a_whole(snapshot, pool.settings.strategy());
     for (worker, behind) in &members {
         findings.extend(retries(worker));
         findings.extend(behind.public.and_then(|public| elsewhere(worker, behind.replica, public)));

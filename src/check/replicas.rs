@@ -21,6 +21,8 @@ pub(super) struct Seen {
     running: Vec<u32>,
     /// The one that its public name leads to.
     published: Option<u32>,
+    /// Where that one listens.
+    socket: Option<PathBuf>,
     name: Leads,
     /// Whether the master of the one that serves is alive.
     has_master: bool,
@@ -47,9 +49,30 @@ impl Seen {
         self.published.is_some()
     }
 
+    /// Whether that process listens on this socket.
+    pub(super) fn serves_by(&self, socket: &Path) -> bool {
+        self.socket.as_deref() == Some(socket)
+    }
+
     /// The one that serves, or would.
     fn current(&self) -> Option<u32> {
         self.published.or(self.running.last().copied())
+    }
+}
+
+#[cfg(test)]
+impl Seen {
+    /// One that runs as it should, and listens there.
+    pub(super) fn published_on(replica: u32, socket: &str) -> Self {
+        Self {
+            replica,
+            running: vec![4],
+            published: Some(4),
+            socket: Some(socket.into()),
+            name: Leads::Home,
+            has_master: true,
+            pinned: None,
+        }
     }
 }
 
@@ -66,6 +89,7 @@ fn seen(observed: &Observed, all: &[Observed], current_dir: Option<&Path>) -> Se
         replica: observed.number,
         running: observed.running.iter().map(|running| running.generation.number).collect(),
         published: observed.published,
+        socket: observed.published.and(current).map(|running| running.generation.socket.clone()),
         name: leads(observed, all),
         has_master: current.is_some_and(|running| running.master.is_some()),
         pinned: current.zip(current_dir).and_then(|(running, dir)| running.pinned(dir)),
@@ -209,14 +233,7 @@ mod tests {
     }
 
     fn well(replica: u32) -> Seen {
-        Seen {
-            replica,
-            running: vec![4],
-            published: Some(4),
-            name: Leads::Home,
-            has_master: true,
-            pinned: Some(Pinned::Release(release(1))),
-        }
+        Seen { pinned: Some(Pinned::Release(release(1))), ..Seen::published_on(replica, "/1") }
     }
 
     fn gone(replica: u32, name: Leads) -> Seen {

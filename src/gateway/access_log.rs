@@ -3,6 +3,7 @@
 //! A thread of its own writes, so that no request waits for a disk. Where it does not keep up,
 //! lines are lost rather than requests delayed, and how many is said.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderValue, REFERER, USER_AGENT};
@@ -23,10 +24,21 @@ use crate::config::LogFormat;
 /// How many lines may wait to be written.
 const WAITING: usize = 16_384;
 
+/// How long it may take to write those that wait when the gateway ends.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the thread that writes is told.
+#[derive(Debug)]
+enum Message {
+    Line(String),
+    /// To be dropped once all lines before it have been written.
+    Flush(SyncSender<Infallible>),
+}
+
 /// Where the lines go.
 #[derive(Debug)]
 pub(super) struct AccessLog {
-    lines: SyncSender<String>,
+    messages: SyncSender<Message>,
     format: LogFormat,
     lost: Arc<AtomicU64>,
 }
@@ -63,12 +75,12 @@ impl AccessLog {
     pub(super) fn open(path: &Path, format: LogFormat) -> io::Result<Arc<Self>> {
         let output: Box<dyn Write + Send> =
             if path == Path::new("-") { Box::new(io::stdout()) } else { Box::new(append(path)?) };
-        let (lines, waiting) = sync_channel(WAITING);
+        let (messages, waiting) = sync_channel(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
         let of_writer = Arc::clone(&lost);
         let writer = std::thread::Builder::new().name("access-log".to_owned());
         writer.spawn(move || write(BufWriter::new(output), &waiting, &of_writer))?;
-        Ok(Arc::new(Self { lines, format, lost }))
+        Ok(Arc::new(Self { messages, format, lost }))
     }
 
     /// An entry for a request that comes in now.
@@ -88,6 +100,14 @@ impl AccessLog {
             broken: false,
         })
     }
+
+    /// Waits until all lines have been written, for a while.
+    pub(super) fn flush(&self) {
+        let (pending, done) = sync_channel(0);
+        if self.messages.send(Message::Flush(pending)).is_ok() {
+            let _ = done.recv_timeout(PATIENCE);
+        }
+    }
 }
 
 impl Drop for Entry {
@@ -96,7 +116,7 @@ impl Drop for Entry {
             LogFormat::Combined => self.combined(),
             LogFormat::Json => self.json(),
         };
-        if let Err(TrySendError::Full(_)) = self.log.lines.try_send(line) {
+        if let Err(TrySendError::Full(_)) = self.log.messages.try_send(Message::Line(line)) {
             self.log.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -123,7 +143,7 @@ impl Entry {
 
     /// Apache's `combined`, in UTC, then the host, the time in microseconds, and the id.
     fn combined(&self) -> String {
-        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let now = clock_time(SystemTime::now());
         format!(
             "{} - - [{now}] \"{}\" {} {} \"{}\" \"{}\" \"{}\" {} {}{}\n",
             self.remote,
@@ -159,6 +179,14 @@ impl Entry {
     }
 }
 
+/// `20/Nov/2026:14:39:45 +0000`, as all that read such logs expect it.
+fn clock_time(time: SystemTime) -> String {
+    // Fri, 20 Nov 2026 14:39:45 GMT
+    let date = httpdate::fmt_http_date(time);
+    let [day, month, year, clock] = [5..7, 8..11, 12..16, 17..25].map(|part| &date[part]);
+    format!("{day}/{month}/{year}:{clock} +0000")
+}
+
 /// Nothing in it can end the quotes, or do something to a terminal.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -179,13 +207,14 @@ fn append(path: &Path) -> io::Result<File> {
 }
 
 /// Writes until there is nobody left who could have something to say.
-fn write(mut output: impl Write, waiting: &Receiver<String>, lost: &AtomicU64) {
+fn write(mut output: impl Write, waiting: &Receiver<Message>, lost: &AtomicU64) {
     while let Ok(first) = waiting.recv() {
-        let rest = std::iter::from_fn(|| waiting.try_recv().ok());
-        let mut write = |line: &str| output.write_all(line.as_bytes());
-        let mut written = write(&first);
-        for line in rest {
-            written = written.and(write(&line));
+        let (mut written, mut flushed) = (Ok(()), Vec::new());
+        for message in std::iter::once(first).chain(waiting.try_iter()) {
+            match message {
+                Message::Line(line) => written = written.and(output.write_all(line.as_bytes())),
+                Message::Flush(pending) => flushed.push(pending),
+            }
         }
         // A disk that is full now may have room later.
         if let Err(error) = written.and(output.flush()) {
@@ -206,5 +235,11 @@ mod tests {
     fn a_line_cannot_be_forged() {
         assert_eq!(escaped("GET /\" 200 \\x\n\x1b[2J"), "GET /\\\" 200 \\\\x\\x0a\\x1b[2J");
         assert_eq!(escaped(""), "-");
+    }
+
+    #[test]
+    fn the_time_is_written_as_in_all_such_logs() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(clock_time(time), "06/Nov/1994:08:49:37 +0000");
     }
 }

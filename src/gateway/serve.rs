@@ -44,6 +44,7 @@ pub async fn serve(
     }
     let sites = Sites::of(pools)?;
     let log = open_log(root, &global)?;
+    let _flush = log.clone().map(Flush);
     let mut signals = Signals::listen()?;
     raise_limit();
     // Before anything is looked at: who finds nobody here has moved his names by then.
@@ -91,6 +92,15 @@ pub async fn serve(
     match told.exit {
         Exit::Terminated => Ok(()),
         _ => Err(told),
+    }
+}
+
+/// Has the access log written to its end, however the gateway ends.
+struct Flush(Arc<AccessLog>);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        self.0.flush();
     }
 }
 

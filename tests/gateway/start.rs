@@ -1,9 +1,11 @@
 //! How a gateway starts, what it refuses, and what it logs.
 
+use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
-use crate::real::site::wait_for;
 use crate::served::Served;
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
@@ -154,10 +156,9 @@ fn each_request_is_one_line_in_the_access_log() {
             .unwrap()
             .to_owned();
         served.get("/missing/../x");
-        wait_for("two lines", || {
-            (served.site.read("pid/access.log").lines().count() == 2).then_some(())
-        });
+        served.stop_gateway().succeeds();
         let text = served.site.read("pid/access.log");
+        assert_eq!(text.lines().count(), 2, "{text}");
         let first = text.lines().next().unwrap();
         assert!(first.contains(&id), "{text}");
         if format == "json" {
@@ -173,8 +174,35 @@ fn each_request_is_one_line_in_the_access_log() {
                 "{text}"
             );
         }
-        served.stop_gateway();
     }
+}
+
+#[test]
+fn check_asks_the_gateway() {
+    let mut served = Served::new();
+    let told = |served: &Served| {
+        let ran = served.site.run(&["check"]);
+        ran.succeeds();
+        ran.stdout
+    };
+    let drained = "the gateway does not serve replica 2, though that runs";
+    assert!(!told(&served).contains(drained));
+    // Its name leads elsewhere while the gateway looks, and nobody tells it that it is back.
+    let name = served.site.path("sockets/php-fpm-www2.sock");
+    let point_to = |socket: &Path| {
+        fs::remove_file(&name).unwrap();
+        symlink(socket, &name).unwrap();
+    };
+    let own = fs::read_link(&name).unwrap();
+    served.stop_gateway().succeeds();
+    assert!(told(&served).contains("no gateway runs"));
+    point_to(Path::new("php-fpm-www1.g1.sock"));
+    served.start_gateway();
+    point_to(&own);
+    assert!(told(&served).contains(drained));
+    // As it says.
+    served.site.run(&["start"]).succeeds();
+    assert!(!told(&served).contains(drained));
 }
 
 #[test]
