@@ -7,8 +7,8 @@ pub mod gateway;
 
 use std::path::Path;
 
+use crate::control::Shown;
 use crate::error::Result;
-use crate::gateway::control::Shown;
 use crate::pool::Pool;
 use crate::release::Release;
 use apache::Apache;

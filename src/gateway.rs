@@ -25,7 +25,7 @@
 mod access_log;
 mod body;
 mod client;
-pub mod control;
+mod control;
 mod exchange;
 pub mod fastcgi;
 mod file;
@@ -54,4 +54,3 @@ mod upstream;
 mod worker;
 
 pub use serve::serve;
-pub(crate) use sync::check_release;

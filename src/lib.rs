@@ -17,9 +17,10 @@
 //! | [`release`], [`socket`], [`process`] | what the kernel knows: mounts, sockets, pidfds |
 //! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
 //! | [`state`] | what is remembered of a pool: the history of its rollouts |
+//! | [`control`] | what commands and a running gateway say to each other |
 //! | [`lock`], [`interrupt`] | one hand at a time; Ctrl-C |
 //! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
-//! | [`file`] | files that somebody else may have put something in the place of |
+//! | [`mod@file`] | files that somebody else may have put something in the place of |
 //! | [`http`] | requests to the operator's own web server |
 //! | [`error`] | what can go wrong, with exit status and advice |
 //! | `crash` | where a test can kill the manager |
@@ -29,6 +30,7 @@ pub mod balancer;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod control;
 mod crash;
 pub mod error;
 pub mod event;

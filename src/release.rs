@@ -5,10 +5,11 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -60,6 +61,16 @@ impl Release {
     pub fn of(dir: impl AsFd, path: &Path) -> io::Result<Self> {
         let stat = rustix::fs::fstat(dir)?;
         Ok(Self { path: path.to_owned(), dev: stat.st_dev, ino: stat.st_ino })
+    }
+
+    /// Opens its directory, not for reading; an error where another one has its path now.
+    pub fn open(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(&self.path, flags, Mode::empty())?;
+        if Self::of(&dir, &self.path)? != *self {
+            return Err(io::Error::other("another directory has its name now"));
+        }
+        Ok(dir)
     }
 
     /// The two keys of the configuration are alike: whoever mixes up their

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::balancer::{self, Balancer};
+use crate::control::Shown;
 use crate::error::{Error, Result};
 use crate::fastcgi;
-use crate::gateway::control::Shown;
 use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::Pinned;

@@ -7,10 +7,11 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, openat};
+
 use crate::config::Global;
+use crate::control::{self, Answer, Ask, Shown};
 use crate::error::{Error, Result};
-use crate::gateway::check_release;
-use crate::gateway::control::{self, Answer, Ask, Shown};
 use crate::pool::Pool;
 use crate::release::Release;
 
@@ -56,8 +57,16 @@ impl Gateway {
         }
     }
 
-    /// Whether it could serve a release.
+    /// Whether it could serve a release: that is there, and the document root in it.
     pub(super) fn check_release(&self, release: &Release) -> Result<()> {
-        check_release(release, &self.document_root)
+        let root = if self.document_root.is_empty() { "." } else { &self.document_root };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = release.open().and_then(|dir| Ok(openat(dir, root, flags, Mode::empty())?));
+        opened.map(drop).map_err(|error| {
+            let path = release.path.join(&self.document_root);
+            Error::config(format!("the gateway cannot serve {}: {error}", path.display())).hint(
+                "document_root names a directory below the release, which the gateway may enter",
+            )
+        })
     }
 }

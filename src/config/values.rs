@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
 
-use super::global::Network;
+use super::network::Network;
 use crate::http;
 
 /// The longest time that a setting may name; beyond it the clock could overflow.

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::client::Ends;
-use super::worker::Workers;
+use super::worker::{Accepted, Workers};
 use crate::config::{Global, Listen};
 use crate::error::{Error, Result};
 use crate::file;
@@ -33,17 +33,6 @@ pub(super) enum Listener {
     Tcp(TcpListener),
     /// For this machine.
     Unix(UnixListener),
-}
-
-/// A connection that has come in, and its place among all of them.
-#[derive(Debug)]
-pub(super) struct Accepted {
-    /// Not blocking.
-    pub socket: OwnedFd,
-    /// None: a unix socket.
-    pub ends: Option<Ends>,
-    /// Given back when it has ended.
-    pub permit: OwnedSemaphorePermit,
 }
 
 impl Listener {

@@ -58,15 +58,9 @@ fn release(site: &Site, running: &Running) -> Result<Release> {
     }
 }
 
-/// Whether the gateway could serve a release: it is there, and the document root in it.
-pub(crate) fn check_release(release: &Release, document_root: &str) -> Result<()> {
-    open(release, document_root).map(drop)
-}
-
 fn open(release: &Release, document_root: &str) -> Result<Served> {
     Served::open(release, document_root).map_err(|error| {
         let path = release.path.join(document_root);
-        Error::config(format!("the gateway cannot serve {}: {error}", path.display()))
-            .hint("document_root names a directory below the release, which the gateway may enter")
+        Error::failed(format!("cannot serve {}: {error}", path.display()))
     })
 }

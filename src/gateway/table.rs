@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::lookup::Lookup;
 use super::refusal::Refusal;
@@ -47,11 +47,7 @@ impl Served {
     /// Opens a release.
     pub(super) fn open(release: &Release, document_root: &str) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = open(&release.path, flags, Mode::empty())?;
-        let found = Release::of(&dir, &release.path)?;
-        if found != *release {
-            return Err(io::Error::other("another directory has its name now"));
-        }
+        let dir = release.open()?;
         let root = if document_root.is_empty() { "." } else { document_root };
         let document_root = openat(&dir, root, flags, Mode::empty())?;
         let mut hasher = DefaultHasher::new();

@@ -29,10 +29,10 @@ pub(super) use slot::Slot;
 
 pub(super) use connection::{Connection, Kept};
 
-use super::control;
 use super::fastcgi::Request;
 use super::table::{Served, Table};
 use crate::config::{Gateway, KeepAlive};
+use crate::control;
 use state::{State, Taken, Ticket};
 
 /// The replicas of one pool.

@@ -12,12 +12,11 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::timeout;
 
 use super::client::Ends;
 use super::front::Gateway;
-use super::listen::Accepted;
 use super::proxy;
 use super::stream::{Socket, Stream};
 use crate::config::Front;
@@ -32,6 +31,17 @@ struct Worker {
     connections: mpsc::UnboundedSender<Accepted>,
     /// How many connections it has.
     busy: Arc<AtomicUsize>,
+}
+
+/// A connection that has come in, and its place among all of them.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// Not blocking.
+    pub socket: OwnedFd,
+    /// None: a unix socket.
+    pub ends: Option<Ends>,
+    /// Given back when it has ended.
+    pub permit: OwnedSemaphorePermit,
 }
 
 impl Workers {

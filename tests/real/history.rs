@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::site::{Ran, Site};
@@ -91,12 +90,7 @@ fn who_ran_it_is_told_also_behind_sudo() {
 fn a_rollout_that_was_told_to_stop_is_on_record_as_interrupted() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let request = site.hold();
-    let mut manager = site.spawn(&["restart", "--json"]);
-    manager.await_event("that it waits", |event| event["event"] == "progress");
-    manager.signal(Signal::INT);
-    manager.finish().status(130);
-    request.end(1);
+    site.restart_is_interrupted();
     assert_eq!(results(&site), ["interrupted"]);
 }
 

@@ -65,10 +65,7 @@ fn while_a_rollout_is_at_work_both_releases_are_in_use() {
     for strategy in ["rolling", "swap"] {
         let site = Site::new();
         site.run(&["start"]).succeeds();
-        let warm_up = site.hold_warm_up();
-        site.switch("release2");
-        let manager = site.spawn(&["restart", "--strategy", strategy]);
-        warm_up.reached();
+        let (manager, warm_up) = site.restart_until_warm_up(strategy);
         site.switch("release1");
         assert_eq!(in_use(&site), ["release1", "release2"]);
         warm_up.open();

@@ -138,10 +138,7 @@ fn a_rollout_that_was_killed_is_undone_if_nobody_has_proved_the_release() {
         let site = Site::new();
         site.run(&["start"]).succeeds();
         let load = site.pings(2);
-        let warm_up = site.hold_warm_up();
-        site.switch("release2");
-        let manager = site.spawn(&["restart", "--strategy", strategy]);
-        warm_up.reached();
+        let (manager, warm_up) = site.restart_until_warm_up(strategy);
         manager.signal(Signal::KILL);
         manager.finish().killed_by(Signal::KILL);
         warm_up.open();

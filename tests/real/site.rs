@@ -18,6 +18,7 @@ mod processes;
 mod program;
 mod ran;
 mod refusal;
+mod rollouts;
 mod status;
 mod victim;
 mod visitors;

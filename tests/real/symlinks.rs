@@ -65,10 +65,7 @@ fn a_link_that_never_rests_is_looked_at_once() {
         let site = Site::new();
         site.run(&["start"]).succeeds();
         let load = site.sleepers(2, "0.005");
-        let warm_up = site.hold_warm_up();
-        site.switch("release2");
-        let manager = site.spawn(&["restart", "--strategy", strategy]);
-        warm_up.reached();
+        let (manager, warm_up) = site.restart_until_warm_up(strategy);
         let mut releases = ["release1", "release2"].into_iter().cycle();
         releases.by_ref().take(50).for_each(|release| site.switch(release));
         warm_up.open();

@@ -7,8 +7,8 @@ use crate::balancer::Balancer;
 use crate::check::finding::{Checked, Finding, Topic};
 use crate::check::replicas::Seen;
 use crate::config::Global;
+use crate::control::{Replica, Shown};
 use crate::error::{Error, Result};
-use crate::gateway::control::{Replica, Shown};
 use crate::pool::Pool;
 
 const SERVE: &str = "run pools-manager serve";

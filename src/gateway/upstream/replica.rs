@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::connection::{Connection, Idle};
 use crate::config::KeepAlive;
-use crate::gateway::control;
+use crate::control;
 use crate::gateway::table::Served;
 use crate::php_fpm::Children;
 use crate::release::Release;

@@ -9,7 +9,7 @@ use super::replica::{Member, Replica};
 use super::slot::{Lease, Slot};
 use super::{Connection, Kept, Upstream};
 use crate::config::KeepAlive;
-use crate::gateway::control;
+use crate::control;
 use crate::gateway::table::Served;
 use crate::release::Release;
 

@@ -96,10 +96,7 @@ fn a_release_that_is_deleted_while_requests_are_waited_for_bounces() {
 fn a_release_that_is_deleted_when_it_is_ready_bounces() {
     for strategy in STRATEGIES {
         let (site, load) = running_under_load();
-        let warm_up = site.hold_warm_up();
-        site.switch("release2");
-        let manager = site.spawn(&["restart", "--strategy", strategy]);
-        warm_up.reached();
+        let (manager, warm_up) = site.restart_until_warm_up(strategy);
         fs::remove_dir_all(site.path("www/release2")).unwrap();
         warm_up.open();
         let ran = manager.finish();

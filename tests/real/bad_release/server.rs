@@ -102,10 +102,7 @@ fn a_php_fpm_that_dies_while_it_gets_warm_bounces() {
         let site = Site::new();
         site.run(&["start"]).succeeds();
         let load = site.pings(2);
-        let warm_up = site.hold_warm_up();
-        site.switch("release2");
-        let manager = site.spawn(&["restart", "--strategy", strategy]);
-        warm_up.reached();
+        let (manager, _warm_up) = site.restart_until_warm_up(strategy);
         site.kill_generation("www.1.g2");
         let ran = manager.finish();
         assert!(ran.stdout.contains("  Starting replica 1  [FAILED]\n    warm-up of "), "{ran}");

@@ -58,12 +58,7 @@ fn a_link_that_cannot_be_moved_calls_the_one_for_failures() {
 #[test]
 fn a_rollout_that_is_told_to_stop_calls_the_one_for_failures() {
     let site = site(&ALL_NOTE);
-    let request = site.hold();
-    let mut manager = site.spawn(&["restart", "--json"]);
-    manager.await_event("that it waits", |event| event["event"] == "progress");
-    manager.signal(Signal::INT);
-    manager.finish().status(130);
-    request.end(1);
+    site.restart_is_interrupted();
     let told = noted(&site, "on_failure");
     assert!(told.contains("\nPOOLS_MANAGER_RESULT=interrupted\n"), "{told}");
     assert!(told.contains("\nPOOLS_MANAGER_REASON=told to stop by SIGINT\n"), "{told}");
