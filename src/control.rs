@@ -48,6 +48,13 @@ pub struct Shown {
     pub waiting: usize,
 }
 
+impl Shown {
+    /// The replica behind a socket, if it gets requests.
+    pub fn serving(&self, socket: &Path) -> Option<&Replica> {
+        self.replicas.iter().find(|replica| replica.serves && replica.socket == socket)
+    }
+}
+
 /// How a replica is in the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {

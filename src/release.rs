@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// A directory, to find files from.
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 /// The real directory of a release.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Release {
@@ -65,12 +68,17 @@ impl Release {
 
     /// Opens its directory, not for reading; an error where another one has its path now.
     pub fn open(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(&self.path, flags, Mode::empty())?;
+        let dir = rustix::fs::open(&self.path, DIRECTORY, Mode::empty())?;
         if Self::of(&dir, &self.path)? != *self {
             return Err(io::Error::other("another directory has its name now"));
         }
         Ok(dir)
+    }
+
+    /// Opens a directory below it, which has been opened as `dir`, not for reading. Empty: itself.
+    pub fn open_below(dir: impl AsFd, path: &str) -> io::Result<OwnedFd> {
+        let path = if path.is_empty() { "." } else { path };
+        Ok(rustix::fs::openat(dir, path, DIRECTORY, Mode::empty())?)
     }
 
     /// The two keys of the configuration are alike: whoever mixes up their

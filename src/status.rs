@@ -129,8 +129,7 @@ fn standing(pool: &Pool, member: Option<&balancer::Member>) -> (bool, String) {
 /// What the gateway does with a generation, in its own words.
 fn in_gateway(published: Option<&Running>, shown: Option<&Shown>) -> (bool, String) {
     let Some(shown) = shown else { return (false, "no gateway".to_owned()) };
-    let socket = published.map(|running| running.generation.socket.as_path());
-    let known = shown.replicas.iter().find(|it| it.serves && Some(&*it.socket) == socket);
+    let known = published.and_then(|running| shown.serving(&running.generation.socket));
     let (serves, word) = match known {
         None => (false, "out"),
         Some(replica) if replica.aside => (false, "error"),

@@ -7,8 +7,6 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, openat};
-
 use crate::config::Global;
 use crate::control::{self, Answer, Ask, Shown};
 use crate::error::{Error, Result};
@@ -59,9 +57,7 @@ impl Gateway {
 
     /// Whether it could serve a release: that is there, and the document root in it.
     pub(super) fn check_release(&self, release: &Release) -> Result<()> {
-        let root = if self.document_root.is_empty() { "." } else { &self.document_root };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = release.open().and_then(|dir| Ok(openat(dir, root, flags, Mode::empty())?));
+        let opened = release.open().and_then(|dir| Release::open_below(dir, &self.document_root));
         opened.map(drop).map_err(|error| {
             let path = release.path.join(&self.document_root);
             Error::config(format!("the gateway cannot serve {}: {error}", path.display())).hint(

@@ -49,9 +49,9 @@ impl Seen {
         self.published.is_some()
     }
 
-    /// Whether that process listens on this socket.
-    pub(super) fn serves_by(&self, socket: &Path) -> bool {
-        self.socket.as_deref() == Some(socket)
+    /// Where that process listens.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
     }
 
     /// The one that serves, or would.

@@ -153,6 +153,17 @@ impl Default for RawControl {
 }
 
 impl Global {
+    /// Where the gateway listens; an error where it is not told.
+    pub fn listens(&self) -> Result<&[Listen]> {
+        if self.front.listen().is_empty() {
+            let file = self.path.display();
+            return Err(Error::config("the gateway is not told where to listen").hint(format!(
+                "write into {file}: [gateway] and below it listen = [\"127.0.0.1:8080\"]"
+            )));
+        }
+        Ok(self.front.listen())
+    }
+
     /// Reads the root's file; one that is absent says nothing.
     pub fn read(root: &Root) -> Result<Self> {
         let path = root.resolve("etc/pools-manager.toml");

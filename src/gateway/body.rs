@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use hyper::header::HeaderMap;
+use hyper::{Response, StatusCode};
 
 use super::access_log::Entry;
 use super::file::FileReader;
@@ -73,6 +75,14 @@ impl Body {
     /// What is not sent to HEAD.
     pub(super) fn omitted() -> Self {
         Self::new(Kind::Omitted)
+    }
+
+    /// The answer whose body it is.
+    pub(super) fn answer(self, status: StatusCode, headers: HeaderMap) -> Response<Self> {
+        let mut response = Response::new(self);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
     }
 
     /// Has it noted in the access log.

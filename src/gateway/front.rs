@@ -133,7 +133,6 @@ impl Visit<'_> {
         let mut spooled = Spooled::Empty;
         let mut deadline = None;
         let mut is_stale = false;
-        let mut buffer = Vec::with_capacity(1024);
         loop {
             let Some(served) = site.upstream.await_served().await else {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool does not run"));
@@ -165,7 +164,7 @@ impl Visit<'_> {
                 script: &script,
                 length: spooled.length(),
             };
-            let mut encoded = asked.encode(std::mem::take(&mut buffer))?;
+            let mut encoded = asked.encode()?;
             if let Some(body) = spooled.short() {
                 encoded.push_body(body);
             }

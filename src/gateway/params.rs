@@ -37,9 +37,9 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Encodes the request, into a buffer that may have been used before.
-    pub(super) fn encode(&self, buffer: Vec<u8>) -> Result<Request, Refusal> {
-        let mut params = Params::begin(buffer);
+    /// Encodes the request.
+    pub(super) fn encode(&self) -> Result<Request, Refusal> {
+        let mut params = Params::begin();
         self.variables(&mut params).and_then(|()| self.headers(&mut params)).map_err(
             |TooLarge| {
                 let why = "a header is larger than php-fpm accepts";
@@ -175,7 +175,7 @@ mod tests {
             script: &script,
             length: 0,
         };
-        let mut encoded = asked.encode(Vec::new()).unwrap();
+        let mut encoded = asked.encode().unwrap();
         decode(&encoded.bytes(false)[16..])
     }
 

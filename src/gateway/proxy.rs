@@ -2,7 +2,7 @@
 //! (haproxy.org, doc/proxy-protocol.txt, section 2.2)
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -25,8 +25,8 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), ends: Ends) -> i
     let mut rest = vec![0; length.into()];
     stream.read_exact(&mut rest).await?;
     match (command, family) {
-        (0x21, 0x11) => tcp4(&rest).ok_or_else(bad),
-        (0x21, 0x21) => tcp6(&rest).ok_or_else(bad),
+        (0x21, 0x11) => tcp::<4>(&rest).ok_or_else(bad),
+        (0x21, 0x21) => tcp::<16>(&rest).ok_or_else(bad),
         // A health check of the proxy's own; a unix socket, or the like.
         (0x20 | 0x21, _) => Ok(ends),
         _ => Err(bad()),
@@ -37,23 +37,16 @@ fn bad() -> io::Error {
     ErrorKind::InvalidData.into()
 }
 
-fn tcp4(rest: &[u8]) -> Option<Ends> {
-    let (remote, rest) = rest.split_first_chunk::<4>()?;
-    let (local, rest) = rest.split_first_chunk::<4>()?;
+fn tcp<const N: usize>(rest: &[u8]) -> Option<Ends>
+where
+    IpAddr: From<[u8; N]>,
+{
+    let (remote, rest) = rest.split_first_chunk::<N>()?;
+    let (local, rest) = rest.split_first_chunk::<N>()?;
     let (remote_port, local_port) = ports(rest)?;
     Some(Ends {
-        remote: SocketAddr::from((Ipv4Addr::from(*remote), remote_port)),
-        local: SocketAddr::from((Ipv4Addr::from(*local), local_port)),
-    })
-}
-
-fn tcp6(rest: &[u8]) -> Option<Ends> {
-    let (remote, rest) = rest.split_first_chunk::<16>()?;
-    let (local, rest) = rest.split_first_chunk::<16>()?;
-    let (remote_port, local_port) = ports(rest)?;
-    Some(Ends {
-        remote: SocketAddr::from((Ipv6Addr::from(*remote), remote_port)),
-        local: SocketAddr::from((Ipv6Addr::from(*local), local_port)),
+        remote: SocketAddr::new(IpAddr::from(*remote), remote_port),
+        local: SocketAddr::new(IpAddr::from(*local), local_port),
     })
 }
 

@@ -95,7 +95,7 @@ impl Call<'_> {
         }
         if self.request.method == Method::HEAD {
             self.rest_is_dropped(exchange, stderr);
-            return Ok(response(head, Body::omitted()));
+            return Ok(Body::omitted().answer(head.status, head.headers));
         }
         Ok(self.body(head, rest, exchange, stderr).await?)
     }
@@ -185,7 +185,7 @@ impl Call<'_> {
                 Poll::Ready(Ok(Part::End)) => {
                     exchange.finish();
                     check_length(&mut head, length)?;
-                    return Ok(response(head, Body::chunks(chunks)));
+                    return Ok(Body::chunks(chunks).answer(head.status, head.headers));
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Call<'_> {
             }
             pump(exchange, writer, limit, stderr).await;
         });
-        Ok(response(head, Body::script(reader)))
+        Ok(Body::script(reader).answer(head.status, head.headers))
     }
 
     /// The script runs to its end; what it prints is of no use.
@@ -268,11 +268,4 @@ fn check_length(head: &mut Head, length: usize) -> Result<(), Refusal> {
 
 fn bad_head(bad: BadHead) -> Refusal {
     Refusal::bad_gateway(format!("the script's answer makes no sense: {bad}"))
-}
-
-fn response(head: Head, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    response
 }

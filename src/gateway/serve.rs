@@ -36,12 +36,7 @@ pub async fn serve(
     pools: &[Arc<Pool>],
     ready: impl FnOnce(&[String]),
 ) -> Result<()> {
-    if global.front.listen().is_empty() {
-        let file = global.path.display();
-        return Err(Error::config("the gateway is not told where to listen").hint(format!(
-            "write into {file}: [gateway] and below it listen = [\"127.0.0.1:8080\"]"
-        )));
-    }
+    global.listens()?;
     let sites = Sites::of(pools)?;
     let log = open_log(root, &global)?;
     let _flush = log.clone().map(Flush);

@@ -137,7 +137,7 @@ pub(super) fn send(
     if let Some(status) = status {
         headers.remove(CONTENT_TYPE);
         headers.remove(CONTENT_ENCODING);
-        return Ok(response(status, headers, Body::empty()));
+        return Ok(Body::empty().answer(status, headers));
     }
     let is_same = request.headers.get(IF_RANGE).is_none_or(|it| Some(it) == etag.as_ref());
     let range = if is_same { range::of(request, size) } else { Range::Whole };
@@ -150,20 +150,13 @@ pub(super) fn send(
         Range::Unsatisfiable => {
             headers.insert(CONTENT_RANGE, header(&format!("bytes */{size}"))?);
             headers.remove(CONTENT_ENCODING);
-            return Ok(response(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty()));
+            return Ok(Body::empty().answer(StatusCode::RANGE_NOT_SATISFIABLE, headers));
         }
     };
     headers.insert(CONTENT_LENGTH, HeaderValue::from(to - from));
     let body =
         if request.method == Method::HEAD { Body::omitted() } else { content.body(from, to) };
-    Ok(response(status, headers, body))
-}
-
-fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+    Ok(body.answer(status, headers))
 }
 
 fn header(text: &str) -> Result<HeaderValue, Refusal> {

@@ -8,8 +8,6 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, openat};
-
 use super::lookup::Lookup;
 use super::refusal::Refusal;
 use crate::release::Release;
@@ -46,10 +44,8 @@ pub(super) struct Served {
 impl Served {
     /// Opens a release.
     pub(super) fn open(release: &Release, document_root: &str) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = release.open()?;
-        let root = if document_root.is_empty() { "." } else { document_root };
-        let document_root = openat(&dir, root, flags, Mode::empty())?;
+        let document_root = Release::open_below(&dir, document_root)?;
         let mut hasher = DefaultHasher::new();
         (&release.path, release.dev, release.ino).hash(&mut hasher);
         let tag = format!("{:x}", hasher.finish());

@@ -130,6 +130,7 @@ impl Upstream {
                 Taken::Moved => return Err(NoSlot::Moved),
                 Taken::Wait if state.waiting() >= self.queue_max => return Err(NoSlot::Full),
                 Taken::Wait => {
+                    let request = request.filter(|_| state.keeps());
                     let request = request.map(|request| request.bytes(true).to_vec());
                     state.join(self, &served.release, request)
                 }

@@ -1,13 +1,11 @@
 //! The gateway, where that is the balancer: whether it runs, and serves what runs.
 
-use std::path::PathBuf;
-
 use super::Behind;
 use crate::balancer::Balancer;
 use crate::check::finding::{Checked, Finding, Topic};
 use crate::check::replicas::Seen;
 use crate::config::Global;
-use crate::control::{Replica, Shown};
+use crate::control::Shown;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 
@@ -17,8 +15,8 @@ const START: &str = "run pools-manager start";
 /// What the gateway is told, and what it tells.
 #[derive(Debug)]
 pub(in crate::check) struct Asked {
-    global: PathBuf,
-    listens: bool,
+    /// An error where it is not told where to listen.
+    listens: Result<()>,
     /// Ok(None): no gateway runs.
     shown: Result<Option<Shown>>,
 }
@@ -27,7 +25,7 @@ pub(in crate::check) struct Asked {
 pub(super) async fn ask(pool: &Pool) -> Result<Asked> {
     let global = Global::read(&pool.root)?;
     let shown = Balancer::of(pool)?.show().await;
-    Ok(Asked { listens: !global.front.listen().is_empty(), global: global.path, shown })
+    Ok(Asked { listens: global.listens().map(drop), shown })
 }
 
 /// `behind` has one entry for each replica, ascending.
@@ -37,37 +35,32 @@ pub(super) fn check(asked: Result<Asked>, behind: &[Behind<'_>]) -> Checked {
     Checked::new(Topic::Balancer, ["gateway".to_owned()], findings)
 }
 
-fn findings(asked: Asked, behind: &[Behind<'_>]) -> std::result::Result<Vec<Finding>, Error> {
-    if !asked.listens {
-        let file = asked.global.display();
-        return Ok(vec![Finding::warning(
-            "the gateway is not told where to listen",
-            format!("write into {file}: [gateway] and below it listen = [\"127.0.0.1:8080\"]"),
-        )]);
+fn findings(asked: Asked, behind: &[Behind<'_>]) -> Result<Vec<Finding>> {
+    if let Err(Error { message, hint, .. }) = asked.listens {
+        return Ok(vec![Finding::warning(message, hint.unwrap_or_default())]);
     }
+    Ok(served(asked.shown?.as_ref(), behind))
+}
+
+/// What of that which runs is served.
+fn served(shown: Option<&Shown>, behind: &[Behind<'_>]) -> Vec<Finding> {
     let published: Vec<&Seen> =
         behind.iter().filter_map(|it| it.seen.filter(|seen| seen.is_published())).collect();
-    let Some(shown) = asked.shown? else {
+    let Some(shown) = shown else {
         let is_missed = !published.is_empty();
-        return Ok(is_missed
-            .then(|| Finding::warning("no gateway runs", SERVE))
-            .into_iter()
-            .collect());
+        return Vec::from_iter(is_missed.then(|| Finding::warning("no gateway runs", SERVE)));
     };
-    let out: Vec<Finding> = published.iter().filter_map(|seen| out_of_use(seen, &shown)).collect();
+    let out: Vec<Finding> = published.iter().filter_map(|seen| out_of_use(seen, shown)).collect();
     if !out.is_empty() && out.len() == published.len() {
-        return Ok(vec![Finding::error(
-            "the gateway serves no replica that runs: visitors get 503",
-            START,
-        )]);
+        let nobody = "the gateway serves no replica that runs: visitors get 503";
+        return vec![Finding::error(nobody, START)];
     }
-    Ok(out)
+    out
 }
 
 fn out_of_use(seen: &Seen, shown: &Shown) -> Option<Finding> {
     let number = seen.replica;
-    let is_it = |replica: &&Replica| replica.serves && seen.serves_by(&replica.socket);
-    match shown.replicas.iter().find(is_it) {
+    match seen.socket().and_then(|socket| shown.serving(socket)) {
         Some(replica) if replica.aside => Some(Finding::warning(
             format!("the gateway cannot connect to replica {number}"),
             format!(
@@ -87,8 +80,9 @@ fn out_of_use(seen: &Seen, shown: &Shown) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::check::finding::Level;
+    use crate::control::Replica;
 
-    fn served(socket: &str) -> Replica {
+    fn replica(socket: &str) -> Replica {
         Replica {
             socket: socket.into(),
             release: "/srv/1".into(),
@@ -104,25 +98,23 @@ mod tests {
         let seen = [1, 2].map(|number| Seen::published_on(number, &format!("/{number}")));
         let behind = |seen| Behind { replica: 0, public: None, seen: Some(seen) };
         let behind: Vec<_> = seen.iter().map(behind).collect();
-        let shown = Ok(shown.map(|replicas| Shown { replicas, waiting: 0 }));
-        let asked = Asked { global: PathBuf::new(), listens: true, shown };
-        let findings = check(Ok(asked), &behind).findings;
-        findings.into_iter().map(|it| (it.level, it.message)).collect()
+        let shown = shown.map(|replicas| Shown { replicas, waiting: 0 });
+        served(shown.as_ref(), &behind).into_iter().map(|it| (it.level, it.message)).collect()
     }
 
     #[test]
     fn what_runs_and_is_not_served_is_told() {
-        assert_eq!(found(Some(vec![served("/1"), served("/2")])), []);
+        assert_eq!(found(Some(vec![replica("/1"), replica("/2")])), []);
         let warning = |text: &str| (Level::Warning, text.to_owned());
         assert_eq!(found(None), [warning("no gateway runs")]);
-        let drained = Replica { serves: false, ..served("/2") };
+        let drained = Replica { serves: false, ..replica("/2") };
         assert_eq!(
-            found(Some(vec![served("/1"), drained])),
+            found(Some(vec![replica("/1"), drained])),
             [warning("the gateway does not serve replica 2, though that runs")]
         );
-        let aside = Replica { aside: true, ..served("/1") };
+        let aside = Replica { aside: true, ..replica("/1") };
         assert_eq!(
-            found(Some(vec![aside, served("/2")])),
+            found(Some(vec![aside, replica("/2")])),
             [warning("the gateway cannot connect to replica 1")]
         );
         let nobody = "the gateway serves no replica that runs: visitors get 503";

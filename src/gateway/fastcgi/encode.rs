@@ -7,6 +7,9 @@ const RESPONDER: u8 = 1;
 /// The flag of a connection that is to stay open after the answer.
 const KEEP_CONN: u8 = 1;
 
+/// What most requests have room in, in bytes.
+const ROOM: usize = 1024;
+
 /// A parameter that no record can hold: its name and value have too many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge;
@@ -20,9 +23,9 @@ pub struct Params {
 }
 
 impl Params {
-    /// Begins a request in `out`, whose former content is dropped.
-    pub fn begin(mut out: Vec<u8>) -> Self {
-        out.clear();
+    /// Begins a request.
+    pub fn begin() -> Self {
+        let mut out = Vec::with_capacity(ROOM);
         header(&mut out, kind::BEGIN_REQUEST, 8);
         out.extend([0, RESPONDER, 0, 0, 0, 0, 0, 0]);
         let record = out.len();

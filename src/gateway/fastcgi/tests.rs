@@ -91,7 +91,7 @@ proptest! {
     fn parameters_come_back_as_they_were(
         pairs in vec((vec(any::<u8>(), 0..300), vec(any::<u8>(), 0..40_000)), 0..3),
     ) {
-        let mut params = Params::begin(b"left over".to_vec());
+        let mut params = Params::begin();
         for (name, value) in &pairs {
             let (front, back) = value.split_at(value.len() / 2);
             params.push_parts(name, &[front, back]).unwrap();
@@ -160,7 +160,7 @@ fn read_length(content: &mut &[u8]) -> usize {
 
 #[test]
 fn a_parameter_that_fits_into_no_record_is_refused() {
-    let mut params = Params::begin(Vec::new());
+    let mut params = Params::begin();
     assert_eq!(params.push(b"A", &vec![0; CONTENT_MAX]), Err(TooLarge));
     assert_eq!(params.push(b"A", &vec![0; CONTENT_MAX - 6]), Ok(()));
     assert_eq!(params.push(b"A", b"b"), Ok(()));

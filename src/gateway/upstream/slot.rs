@@ -73,10 +73,8 @@ impl Slot {
     }
 
     /// Without giving anything back.
-    pub(super) fn into_lease(mut self) -> Lease {
-        let nothing =
-            || Lease { replica: 0, socket: Path::new("").into(), keep: false, kept: None };
-        self.lease.take().unwrap_or_else(nothing)
+    pub(super) fn into_lease(mut self) -> Option<Lease> {
+        self.lease.take()
     }
 
     fn give_back(&self, lease: &Lease, open: Option<Connection>) {

@@ -105,6 +105,11 @@ impl State {
         Some(Lease { replica: replica.id, socket: Arc::clone(&replica.member.socket), keep, kept })
     }
 
+    /// Whether any of its connections is kept: who waits may get one.
+    pub(super) fn keeps(&self) -> bool {
+        self.replicas.iter().any(|replica| replica.keeps)
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()
     }
@@ -143,9 +148,11 @@ impl State {
                 lease.send(request);
             }
             let slot = Slot::new(&waiting.upstream, lease);
-            if let Err(slot) = waiting.turn.send(slot) {
-                // He has gone away. Dropped here, the slot would wait for the lock that we hold.
-                self.end(slot.into_lease().replica, None);
+            // He has gone away. Dropped here, the slot would wait for the lock that we hold.
+            if let Err(slot) = waiting.turn.send(slot)
+                && let Some(lease) = slot.into_lease()
+            {
+                self.end(lease.replica, None);
             }
         }
     }

@@ -44,7 +44,7 @@ impl World {
 
 /// One that is short enough to be sent at once.
 fn request() -> Request {
-    Params::begin(Vec::new()).end()
+    Params::begin().end()
 }
 
 /// A connection, and its other end.
