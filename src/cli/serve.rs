@@ -8,6 +8,7 @@ use super::scope::Scope;
 use crate::config::Global;
 use crate::error::Result;
 use crate::gateway;
+use crate::log;
 use crate::pool::Pool;
 use crate::render::print;
 use crate::root::Root;
@@ -17,15 +18,18 @@ pub(super) struct Args {}
 
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
+        log::start(json)?;
         let global = Global::read(root)?;
         let selected = Scope::All.select_all(root)?;
         let pools: Vec<Arc<Pool>> = selected.into_iter().map(|it| it.pool).collect();
         gateway::serve(root, global, &pools, |addresses| {
-            if json {
-                print(&format!("{}\n", json!({ "event": "ready", "listen": addresses })));
+            let ready = if json {
+                format!("{}\n", json!({ "event": "ready", "listen": addresses }))
             } else {
-                print(&format!("Serving on {}\n", addresses.join(", ")));
-            }
+                format!("Serving on {}\n", addresses.join(", "))
+            };
+            // Standard output may be a pipe that nobody reads: it is for information only.
+            let _ = std::thread::Builder::new().spawn(move || print(&ready));
         })
         .await
     }

@@ -193,7 +193,7 @@ impl Visit<'_> {
         let Refusal { status, why } = refusal;
         if !why.is_empty() {
             let why = why.replace(char::is_control, "?");
-            eprintln!("request {}: {}: {why}", self.id, status.as_u16());
+            tracing::warn!("request {}: {}: {why}", self.id, status.as_u16());
         }
         let text = Bytes::from(format!("{status}\n"));
         let mut response = Response::new(Body::chunks([text].into()));

@@ -155,7 +155,7 @@ async fn look_again(site: Arc<Site>) {
     loop {
         site.doubted().await;
         if let Err(error) = sync(&site).await {
-            eprintln!("pool \"{}\": {error}", site.pool.name);
+            tracing::error!("pool \"{}\": {error}", site.pool.name);
         }
         sleep(DOUBT).await;
     }

@@ -15,6 +15,7 @@ mod answers;
 mod breaks;
 mod compression;
 mod hostile;
+mod logs;
 mod releases;
 mod served;
 mod slow;
