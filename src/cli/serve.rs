@@ -1,15 +1,10 @@
 //! `serve`
 
-use std::sync::Arc;
-
 use serde_json::json;
 
-use super::scope::Scope;
-use crate::config::Global;
 use crate::error::Result;
 use crate::gateway;
 use crate::log;
-use crate::pool::Pool;
 use crate::render::print;
 use crate::root::Root;
 
@@ -19,10 +14,7 @@ pub(super) struct Args {}
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
         log::start(json)?;
-        let global = Global::read(root)?;
-        let selected = Scope::All.select_all(root)?;
-        let pools: Vec<Arc<Pool>> = selected.into_iter().map(|it| it.pool).collect();
-        gateway::serve(root, global, &pools, |addresses| {
+        gateway::serve(root, |addresses| {
             let ready = if json {
                 format!("{}\n", json!({ "event": "ready", "listen": addresses }))
             } else {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,8 +17,10 @@ use hyper::http::request::Parts;
 use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
-use crate::config::LogFormat;
+use crate::config::{Global, LogFormat};
+use crate::error::{Error, Result};
 use crate::log::Lines;
+use crate::root::Root;
 
 /// How long it may take to write those that wait when the gateway ends.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -58,17 +60,32 @@ pub(super) struct Entry {
 }
 
 impl AccessLog {
-    /// Opens the log: a file that is appended to, or `-` for standard output.
-    pub(super) fn open(path: &Path, format: LogFormat) -> io::Result<Arc<Self>> {
-        let lines = Arc::new(Lines::start("the access log", open(path)?)?);
-        Ok(Arc::new(Self { lines, format }))
-    }
-
-    /// The same log with its file opened again, since that may have been renamed; or with another
-    /// file, or in another format.
-    pub(super) fn reopen(&self, path: &Path, format: LogFormat) -> io::Result<Arc<Self>> {
-        self.lines.redirect(open(path)?);
-        Ok(Arc::new(Self { lines: Arc::clone(&self.lines), format }))
+    /// Opens the log that the settings name: a file that is appended to, or standard output. With
+    /// the log of the settings from `before`, its file is opened again, since it may have been
+    /// renamed, or exchanged for another one.
+    pub(super) fn open(
+        root: &Root,
+        global: &Global,
+        before: Option<&Self>,
+    ) -> Result<Option<Arc<Self>>> {
+        let (name, format) = (&global.front.access_log, global.front.access_log_format);
+        let path = match name.as_str() {
+            "" => return Ok(None),
+            "-" => PathBuf::from("-"),
+            path => root.resolve(path),
+        };
+        let lines = open(&path).and_then(|file| match before {
+            None => Lines::start("the access log", file).map(Arc::new),
+            Some(before) => {
+                before.lines.redirect(file);
+                Ok(Arc::clone(&before.lines))
+            }
+        });
+        let lines = lines.map_err(|error| {
+            Error::config(format!("cannot write the access log {}: {error}", path.display()))
+                .hint(format!("correct access_log in {}", global.path.display()))
+        })?;
+        Ok(Some(Arc::new(Self { lines, format })))
     }
 
     /// An entry for a request that comes in now.

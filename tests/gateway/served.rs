@@ -121,6 +121,35 @@ impl Served {
         Connection::to(self.port)
     }
 
+    /// Waits until the gateway logs such a line.
+    pub(crate) fn await_log(&self, part: &str) -> String {
+        loop {
+            let line = self.gateway().await_complaint();
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Has the gateway read its configuration again, and waits until it has.
+    pub(crate) fn reload(&self) -> String {
+        self.gateway().signal(Signal::HUP);
+        let mut said = String::new();
+        while !said.contains("the configuration has been read")
+            && !said.contains("the configuration from before is kept")
+        {
+            said += &self.gateway().await_complaint();
+        }
+        said
+    }
+
+    /// Asks for a page of a host.
+    pub(crate) fn get_from(&self, host: &str, page: &str) -> Answer {
+        let mut connection = self.connect();
+        connection.send(&format!("GET {page} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        connection.answer().unwrap_or_else(|cut| panic!("GET {page}: {cut:?}"))
+    }
+
     /// Asks for a page on a connection of its own.
     pub(crate) fn get(&self, page: &str) -> Answer {
         self.get_with(page, "")
