@@ -7,6 +7,7 @@ mod gateway;
 mod global;
 mod hooks;
 mod network;
+mod salvage;
 mod settings;
 mod values;
 
@@ -14,4 +15,5 @@ pub use gateway::{Gateway, KeepAlive};
 pub use global::{Front, Global, Listen, LogFormat};
 pub use hooks::{Hook, Hooks};
 pub use network::Network;
+pub use salvage::{EVERY_HOST, salvaged_hosts};
 pub use settings::{Apache, OnFailure, Php, Rollout, Settings, Strategy};

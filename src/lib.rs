@@ -22,6 +22,7 @@
 //! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
 //! | [`mod@file`] | files that somebody else may have put something in the place of |
 //! | [`http`] | requests to the operator's own web server |
+//! | [`log`] | the log of a program that serves |
 //! | [`error`] | what can go wrong, with exit status and advice |
 //! | `crash` | where a test can kill the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
@@ -43,6 +44,7 @@ pub mod hook;
 pub mod http;
 pub mod interrupt;
 pub mod lock;
+pub mod log;
 pub mod php_fpm;
 pub mod pool;
 pub mod process;

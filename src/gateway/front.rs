@@ -21,7 +21,8 @@ use super::path::Path;
 use super::refusal::Refusal;
 use super::route::{Target, route};
 use super::script::{Call, Missed, is_repeatable};
-use super::site::{Site, Sites};
+use super::site::Site;
+use super::sites::{Owner, Sites};
 use super::spool::{self, Spooled};
 use super::static_file::{self, Compressor};
 use super::temp::Temp;
@@ -37,25 +38,54 @@ pub(super) struct Gateway {
     /// The pools.
     pub sites: Sites,
     /// How it listens, and its limits.
-    pub front: Front,
+    pub front: Arc<Front>,
     body_limits: spool::Limits,
     temp: Arc<Temp>,
     compressor: Arc<Compressor>,
-    log: Option<Arc<AccessLog>>,
-    ids: Ids,
+    /// The access log.
+    pub log: Option<Arc<AccessLog>>,
+    ids: Arc<Ids>,
 }
 
 impl Gateway {
     /// Begins with nothing that serves.
     pub(super) fn new(sites: Sites, front: Front, log: Option<Arc<AccessLog>>) -> Self {
         let temp = Temp::new(front.temp_dir.clone(), front.max_temp);
+        let compressor = Compressor::new(front.max_compressed);
+        Self::with(sites, front, log, temp, compressor, Arc::new(Ids::new()))
+    }
+
+    /// The same with other settings. What is in temporary files, or compressed in memory, stays
+    /// there, unless its limit changes.
+    pub(super) fn changed(&self, sites: Sites, front: Front, log: Option<Arc<AccessLog>>) -> Self {
+        let same_temp = (&self.front.temp_dir, self.front.max_temp);
+        let temp = if same_temp == (&front.temp_dir, front.max_temp) {
+            Arc::clone(&self.temp)
+        } else {
+            Temp::new(front.temp_dir.clone(), front.max_temp)
+        };
+        let compressor = if self.front.max_compressed == front.max_compressed {
+            Arc::clone(&self.compressor)
+        } else {
+            Compressor::new(front.max_compressed)
+        };
+        Self::with(sites, front, log, temp, compressor, Arc::clone(&self.ids))
+    }
+
+    fn with(
+        sites: Sites,
+        front: Front,
+        log: Option<Arc<AccessLog>>,
+        temp: Arc<Temp>,
+        compressor: Arc<Compressor>,
+        ids: Arc<Ids>,
+    ) -> Self {
         let body_limits = spool::Limits {
             max: front.max_body,
             timeout: front.body_timeout,
             temp: Arc::clone(&temp),
         };
-        let compressor = Compressor::new(front.max_compressed);
-        Self { sites, front, body_limits, temp, compressor, log, ids: Ids::new() }
+        Self { sites, front: Arc::new(front), body_limits, temp, compressor, log, ids }
     }
 
     /// Answers a request, whatever it is.
@@ -107,8 +137,12 @@ impl Visit<'_> {
         if matches!(request.method, Method::CONNECT | Method::TRACE) {
             return Err(Refusal::plain(StatusCode::METHOD_NOT_ALLOWED));
         }
-        let Some(site) = self.gateway.sites.find(&host.name) else {
-            return Err(Refusal::plain(StatusCode::MISDIRECTED_REQUEST));
+        let site = match self.gateway.sites.find(&host.name) {
+            Some(Owner::Site(site)) => site,
+            Some(Owner::Broken(why)) => {
+                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why.as_ref()));
+            }
+            None => return Err(Refusal::plain(StatusCode::MISDIRECTED_REQUEST)),
         };
         if let Some(entry) = entry {
             entry.pool.clone_from(&site.pool.name);
@@ -134,6 +168,9 @@ impl Visit<'_> {
         let mut deadline = None;
         let mut is_stale = false;
         loop {
+            if site.is_broken() {
+                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool is broken"));
+            }
             let Some(served) = site.upstream.await_served().await else {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool does not run"));
             };
@@ -193,7 +230,7 @@ impl Visit<'_> {
         let Refusal { status, why } = refusal;
         if !why.is_empty() {
             let why = why.replace(char::is_control, "?");
-            eprintln!("request {}: {}: {why}", self.id, status.as_u16());
+            tracing::warn!("request {}: {}: {why}", self.id, status.as_u16());
         }
         let text = Bytes::from(format!("{status}\n"));
         let mut response = Response::new(Body::chunks([text].into()));

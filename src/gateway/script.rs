@@ -125,7 +125,10 @@ impl Call<'_> {
                 }
                 Err(NotBegun { slot, error }) => {
                     let (pool, socket) = (&self.site.pool.name, slot.socket());
-                    eprintln!("pool \"{pool}\": cannot connect to {}: {error}", socket.display());
+                    tracing::warn!(
+                        "pool \"{pool}\": cannot connect to {}: {error}",
+                        socket.display()
+                    );
                     slot.set_aside();
                     self.site.doubt();
                     return Err(Missed::NotBegun);

@@ -35,6 +35,8 @@ pub(super) struct Served {
     pub dir: OwnedFd,
     /// What visitors see of it.
     pub document_root: OwnedFd,
+    /// The path of that below the release.
+    pub below: String,
     /// What tells it from all others in an `ETag`.
     pub tag: String,
     /// Scripts that were there when they were last looked for.
@@ -43,14 +45,14 @@ pub(super) struct Served {
 
 impl Served {
     /// Opens a release.
-    pub(super) fn open(release: &Release, document_root: &str) -> io::Result<Self> {
+    pub(super) fn open(release: &Release, below: &str) -> io::Result<Self> {
         let dir = release.open()?;
-        let document_root = Release::open_below(&dir, document_root)?;
+        let document_root = Release::open_below(&dir, below)?;
         let mut hasher = DefaultHasher::new();
         (&release.path, release.dev, release.ino).hash(&mut hasher);
         let tag = format!("{:x}", hasher.finish());
-        let (release, scripts) = (release.clone(), RwLock::default());
-        Ok(Self { release, dir, document_root, tag, scripts })
+        let (release, below) = (release.clone(), below.to_owned());
+        Ok(Self { release, dir, document_root, below, tag, scripts: RwLock::default() })
     }
 
     /// Whether a script is there, or was a moment ago: a release does not lose its scripts, and
