@@ -10,7 +10,7 @@ mod network;
 mod settings;
 mod values;
 
-pub use gateway::{Gateway, KeepAlive};
+pub use gateway::{Gateway, KeepAlive, Redirect};
 pub use global::{Front, Global, Listen, LogFormat};
 pub use hooks::{Hook, Hooks};
 pub use network::Network;

@@ -4,15 +4,17 @@
 //! that was lent leads to another's, one that was taken away to nothing. So draining is lending,
 //! and enabling is publishing, and all that is needed after a restart is to look.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use super::since;
 use super::site::Site;
 use super::table::Served;
 use super::upstream::Member;
 use crate::error::{Error, Result};
 use crate::php_fpm::Running;
 use crate::release::{Pinned, Release};
-use crate::rollout::{Ask, Observed, observe};
+use crate::rollout::{Ask, Observation, Observed, observe};
 
 /// Looks at a pool, and serves what it finds from then on.
 pub(super) async fn sync(site: &Site) -> Result<()> {
@@ -22,8 +24,20 @@ pub(super) async fn sync(site: &Site) -> Result<()> {
     let mut served: Vec<Arc<Served>> = site.upstream.table().served.clone();
     let published = seen.replicas.iter().filter_map(published);
     let members = published.map(|running| member(site, running, &mut served));
-    site.upstream.exchange(members.collect::<Result<_>>()?);
+    let members = members.collect::<Result<Vec<_>>>()?;
+    let next: Vec<&Arc<Served>> = members.iter().map(|member| &member.served).collect();
+    since::note(&site.upstream.table().served, &next, names(&seen));
+    site.upstream.exchange(members);
     Ok(())
+}
+
+/// The public names of a pool.
+fn names(seen: &Observation) -> impl Iterator<Item = &Path> {
+    let generations = seen
+        .replicas
+        .iter()
+        .flat_map(|it| it.running.iter().map(|running| &running.generation).chain(&it.ended));
+    generations.map(|generation| generation.public.as_path())
 }
 
 fn published(observed: &Observed) -> Option<&Running> {

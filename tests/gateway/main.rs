@@ -14,8 +14,10 @@ mod real {
 mod answers;
 mod breaks;
 mod compression;
+mod dates;
 mod hostile;
 mod releases;
+mod rules;
 mod served;
 mod slow;
 mod start;
