@@ -11,7 +11,7 @@ mod salvage;
 mod settings;
 mod values;
 
-pub use gateway::{Gateway, KeepAlive};
+pub use gateway::{Gateway, KeepAlive, Redirect};
 pub use global::{Front, Global, Listen, LogFormat};
 pub use hooks::{Hook, Hooks};
 pub use network::Network;

@@ -13,6 +13,7 @@
 //! | HTTP (by hyper), deadlines on what a stranger controls | `worker`, `stream`, `rest` |
 //! | who asks, for which host; what the path names | `client`, `path` |
 //! | the pool, and its table | `sites`, `site`, `table` |
+//! | a path that the pool's settings redirect | `redirect` |
 //! | a file, a script, or the front controller | `route`, `lookup` |
 //! | a file: conditions, ranges, compression | `static_file` |
 //! | a script: take in the body, wait for a child | `spool`, `upstream` |
@@ -42,6 +43,7 @@ mod params;
 mod path;
 mod pipe;
 mod proxy;
+mod redirect;
 mod refusal;
 mod reload;
 mod rest;
@@ -50,6 +52,7 @@ mod script;
 mod serve;
 mod settings;
 mod signals;
+mod since;
 mod site;
 mod sites;
 mod spool;

@@ -18,6 +18,7 @@ use super::body::Body;
 use super::client::{Client, Ends, Host};
 use super::params::Asked;
 use super::path::Path;
+use super::redirect;
 use super::refusal::Refusal;
 use super::route::{Target, route};
 use super::script::{Call, Missed, is_repeatable};
@@ -102,10 +103,7 @@ impl Gateway {
             let mut entry = self.log.as_ref().map(|log| log.entry(client.address));
             let visit =
                 Visit { gateway: &self, ends: &ends, client: &client, request: &request, id: &id };
-            let mut response = match visit.answer(body, entry.as_deref_mut()).await {
-                Ok(response) => response,
-                Err(refusal) => visit.refuse(&refusal),
-            };
+            let mut response = visit.answer(body, entry.as_deref_mut()).await;
             if let Ok(id) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, id);
             }
@@ -127,30 +125,49 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    async fn answer(
-        &self,
-        body: Incoming,
-        entry: Option<&mut Entry>,
-    ) -> Result<Response<Body>, Refusal> {
-        let request = self.request;
-        let host = Host::of(request)?;
-        if matches!(request.method, Method::CONNECT | Method::TRACE) {
-            return Err(Refusal::plain(StatusCode::METHOD_NOT_ALLOWED));
-        }
-        let site = match self.gateway.sites.find(&host.name) {
-            Some(Owner::Site(site)) => site,
-            Some(Owner::Broken(why)) => {
-                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why.as_ref()));
-            }
-            None => return Err(Refusal::plain(StatusCode::MISDIRECTED_REQUEST)),
+    /// Finds the pool that the request is for, and has it answered. All answers of a pool have its
+    /// headers, the refusals too.
+    async fn answer(&self, body: Incoming, entry: Option<&mut Entry>) -> Response<Body> {
+        let (site, host) = match self.site() {
+            Ok(found) => found,
+            Err(refusal) => return self.refuse(&refusal),
         };
         if let Some(entry) = entry {
             entry.pool.clone_from(&site.pool.name);
         }
-        let Ok(path) = Path::parse(request.uri.path()) else {
+        let answered = self.answer_of(site, &host, body).await;
+        let mut response = answered.unwrap_or_else(|refusal| self.refuse(&refusal));
+        site.settings.headers.apply(response.headers_mut());
+        response
+    }
+
+    fn site(&self) -> Result<(&Arc<Site>, Host), Refusal> {
+        let host = Host::of(self.request)?;
+        if matches!(self.request.method, Method::CONNECT | Method::TRACE) {
+            return Err(Refusal::plain(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        match self.gateway.sites.find(&host.name) {
+            Some(Owner::Site(site)) => Ok((site, host)),
+            Some(Owner::Broken(why)) => {
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why.as_ref()))
+            }
+            None => Err(Refusal::plain(StatusCode::MISDIRECTED_REQUEST)),
+        }
+    }
+
+    async fn answer_of(
+        &self,
+        site: &Arc<Site>,
+        host: &Host,
+        body: Incoming,
+    ) -> Result<Response<Body>, Refusal> {
+        let Ok(path) = Path::parse(self.request.uri.path()) else {
             return Err(Refusal::plain(StatusCode::BAD_REQUEST));
         };
-        self.serve(site, &host, &path, body).await
+        if let Some(response) = redirect::answer(&site.settings, &path, self.request) {
+            return Ok(response);
+        }
+        self.serve(site, host, &path, body).await
     }
 
     /// Routes it, and has it answered; once more where what it was routed by has gone before
@@ -198,6 +215,7 @@ impl Visit<'_> {
                 host,
                 id: self.id,
                 document_root: &site.document_root,
+                software: &site.settings.server_software,
                 script: &script,
                 length: spooled.length(),
             };

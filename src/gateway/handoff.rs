@@ -4,9 +4,9 @@
 //! The file may be outside of the document root: that is what it is for. It is below the release,
 //! and no code. `X-Sendfile` names it as PHP sees it, `X-Accel-Redirect` from the release on.
 
-use hyper::Response;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
 
 use super::body::Body;
 use super::fastcgi::Head;
@@ -45,9 +45,11 @@ pub(super) fn of(head: &Head, site: &Site, served: &Served) -> Result<Option<Sta
     }
 }
 
-/// Sends it, with the script's headers.
+/// Sends it, with the script's headers. Conditions and ranges are about what answers 200 (RFC 9110,
+/// section 13.2.1), and about what is read.
 pub(super) fn send(
     request: &Parts,
+    served: &Served,
     head: Head,
     file: StaticFile,
 ) -> Result<Response<Body>, Refusal> {
@@ -59,9 +61,11 @@ pub(super) fn send(
     if !headers.contains_key(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     }
-    let mut response = static_file::send(request, headers, file.into())?;
-    if response.status().is_success() && status != hyper::StatusCode::OK {
-        *response.status_mut() = status;
+    let is_read = matches!(request.method, Method::GET | Method::HEAD);
+    if status == StatusCode::OK && is_read {
+        return static_file::hand_off(request, served, headers, file);
     }
+    let mut response = static_file::send_whole(request, headers, file.into());
+    *response.status_mut() = status;
     Ok(response)
 }

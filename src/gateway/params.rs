@@ -13,8 +13,6 @@ use super::fastcgi::{Params, Request, TooLarge};
 use super::refusal::Refusal;
 use super::route::Script;
 
-const SOFTWARE: &str = concat!("pools-manager/", env!("CARGO_PKG_VERSION"));
-
 /// All that the variables are made of.
 #[derive(Debug)]
 pub(super) struct Asked<'a> {
@@ -30,6 +28,8 @@ pub(super) struct Asked<'a> {
     pub id: &'a str,
     /// The document root as PHP sees it.
     pub document_root: &'a str,
+    /// What serves.
+    pub software: &'a str,
     /// What answers.
     pub script: &'a Script,
     /// The length of the body, in bytes.
@@ -57,7 +57,7 @@ impl Asked<'_> {
         let mut number = itoa::Buffer::new();
         let mut set = |name: &str, value: &str| params.push(name.as_bytes(), value.as_bytes());
         set("GATEWAY_INTERFACE", "CGI/1.1")?;
-        set("SERVER_SOFTWARE", SOFTWARE)?;
+        set("SERVER_SOFTWARE", self.software)?;
         set("REDIRECT_STATUS", "200")?;
         set("REQUEST_METHOD", request.method.as_str())?;
         set("REQUEST_URI", target)?;
@@ -172,6 +172,7 @@ mod tests {
             host: &host,
             id: "id",
             document_root: "/srv/www",
+            software: "pools-manager",
             script: &script,
             length: 0,
         };

@@ -43,17 +43,26 @@ pub(super) struct Script {
     pub info: String,
 }
 
-/// Finds what answers a path, in a release.
+/// Finds what answers a path, in a release. What `deny` names gets 403, whether it is there or not:
+/// by its path, and by that of the file or script that would answer.
 pub(super) fn route(served: &Served, settings: &Gateway, path: &Path) -> Result<Target, Refusal> {
     if path.is_hidden {
         return Err(not_found());
+    }
+    if !settings.deny.is_empty() && settings.denies(&path.relative()) {
+        return Err(denied());
     }
     let router =
         Router { served, settings, lookup: Lookup { follow_symlinks: settings.follow_symlinks } };
     if !path.is_no_file
         && let Some(target) = router.file_or_script(path)?
     {
-        return Ok(target);
+        let is_denied = match &target {
+            Target::File(file) => settings.denies(&file.path),
+            Target::Script(script) => settings.denies(&script.path) && !is_front(settings, script),
+            Target::AddSlash => false,
+        };
+        return if is_denied { Err(denied()) } else { Ok(target) };
     }
     let front = settings.front_controller.get_ref();
     if front.is_empty() || !served.has_script(router.lookup, front)? {
@@ -122,6 +131,16 @@ impl Router<'_> {
         }
         Ok(None)
     }
+}
+
+/// Whether a script is the front controller: where `deny` names it, it answers other paths all the
+/// same.
+fn is_front(settings: &Gateway, script: &Script) -> bool {
+    script.path == *settings.front_controller.get_ref()
+}
+
+fn denied() -> Refusal {
+    Refusal::plain(StatusCode::FORBIDDEN)
 }
 
 fn not_found() -> Refusal {
@@ -212,6 +231,56 @@ mod tests {
         assert_eq!(routed("/up/evil.php"), "404");
         assert_eq!(routed("/up/evil.php/x.css"), "404");
         assert_eq!(routed("/x"), "script index.php ");
+    }
+
+    #[test]
+    fn what_is_denied_is_neither_read_nor_run() {
+        let files = [
+            "index.php",
+            "app.php",
+            "private/a.txt",
+            "private/index.php",
+            "docs/b.SQL",
+            "admin/index.php",
+            "pages/index.html",
+        ];
+        let (_dir, served) = release(&files);
+        let deny = [
+            "/private/",
+            "/app.php",
+            "*.sql",
+            "/admin/index.php",
+            "/index.php",
+            "/none",
+            "/pages/index.html",
+        ];
+        let settings = settings(&format!("deny = {deny:?}"));
+        let routed = |path| routed(&served, &settings, path);
+        for path in [
+            "/private",
+            "/private/",
+            "/private/a.txt",
+            "/%70rivate/a.txt",
+            "//private/a.txt",
+            "/private%2Fa.txt",
+            "/private/x/y",
+            "/app.php",
+            "/app.php/x",
+            "/docs/b.SQL",
+            "/x.sql",
+            "/admin/",
+            "/admin/index.php",
+            "/index.php",
+            "/index.php/x",
+            "/none",
+            "/pages/",
+        ] {
+            assert_eq!(routed(path), "403", "{path}");
+        }
+        assert_eq!(routed("/"), "script index.php ");
+        assert_eq!(routed("/pretty/private"), "script index.php ");
+        assert_eq!(routed("/private.txt"), "script index.php ");
+        assert_eq!(routed("/.env"), "404");
     }
 
     #[test]

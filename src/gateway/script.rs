@@ -91,7 +91,7 @@ impl Call<'_> {
         };
         if let Some(file) = handoff::of(&head, self.site, self.served)? {
             self.rest_is_dropped(exchange, stderr);
-            return Ok(handoff::send(self.request, head, file)?);
+            return Ok(handoff::send(self.request, self.served, head, file)?);
         }
         if self.request.method == Method::HEAD {
             self.rest_is_dropped(exchange, stderr);

@@ -4,10 +4,11 @@
 //! that was lent leads to another's, one that was taken away to nothing. So draining is lending,
 //! and enabling is publishing, and all that is needed after a restart is to look.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::aside::aside;
+use super::since;
 use super::site::Site;
 use super::table::Served;
 use super::upstream::Member;
@@ -77,8 +78,19 @@ fn serve(site: &Site, seen: &Observation, reason: Reason, left_out: &mut LeftOut
         }
     }
     *left_out = failed.into_iter().map(|(socket, _)| socket).collect();
+    let next: Vec<&Arc<Served>> = members.iter().map(|member| &member.served).collect();
+    since::note(&site.upstream.table().served, &next, names(seen));
     site.upstream.exchange(members);
     Ok(())
+}
+
+/// The public names of a pool.
+fn names(seen: &Observation) -> impl Iterator<Item = &Path> {
+    let generations = seen
+        .replicas
+        .iter()
+        .flat_map(|it| it.running.iter().map(|running| &running.generation).chain(&it.ended));
+    generations.map(|generation| generation.public.as_path())
 }
 
 fn published(observed: &Observed) -> Option<&Running> {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::lookup::Lookup;
 use super::refusal::Refusal;
+use super::since::Since;
 use crate::release::Release;
 
 /// For how long a script is known to be there.
@@ -39,6 +40,8 @@ pub(super) struct Served {
     pub below: String,
     /// What tells it from all others in an `ETag`.
     pub tag: String,
+    /// Since when a client can have got files of no other release.
+    pub since: Since,
     /// Scripts that were there when they were last looked for.
     scripts: RwLock<HashMap<String, Instant>>,
 }
@@ -52,7 +55,8 @@ impl Served {
         (&release.path, release.dev, release.ino).hash(&mut hasher);
         let tag = format!("{:x}", hasher.finish());
         let (release, below) = (release.clone(), below.to_owned());
-        Ok(Self { release, dir, document_root, below, tag, scripts: RwLock::default() })
+        let (since, scripts) = (Since::default(), RwLock::default());
+        Ok(Self { release, dir, document_root, below, tag, since, scripts })
     }
 
     /// Whether a script is there, or was a moment ago: a release does not lose its scripts, and

@@ -14,11 +14,13 @@ mod real {
 mod answers;
 mod breaks;
 mod compression;
+mod dates;
 mod hostile;
 mod logs;
 mod pools;
 mod releases;
 mod reload;
+mod rules;
 mod served;
 mod signals;
 mod slow;

@@ -162,6 +162,13 @@ impl Served {
         connection.answer().unwrap_or_else(|cut| panic!("GET {page}: {cut:?}"))
     }
 
+    /// The date of a file; waited for, since it is left out while something could still change.
+    pub(crate) fn await_date(&self, page: &str) -> String {
+        wait_for(&format!("a date of {page}"), || {
+            self.get(page).header("last-modified").map(str::to_owned)
+        })
+    }
+
     /// What comes of these bytes.
     pub(crate) fn raw(&self, request: &[u8]) -> Result<Answer, Cut> {
         let mut connection = self.connect();

@@ -1,0 +1,162 @@
+//! Since when a release is the only one that clients get: no date before that stands for its files.
+//!
+//! It is read from the public names: a name is moved by rename(2), by which the kernel notes the time
+//! in the symlink itself. So a gateway that is started again, and others in front of the same pool,
+//! come to the same second.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::table::Served;
+
+/// For how long a gateway may still serve the release before when a name has moved, in seconds; and
+/// one for the second in which it did.
+const GRACE: u64 = 2;
+
+/// Seconds since 1970.
+#[derive(Debug)]
+pub(super) struct Since(AtomicU64);
+
+impl Default for Since {
+    /// Not yet.
+    fn default() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl Since {
+    /// The first second in which no other release was sent; `u64::MAX`: another one is, or it is not
+    /// known.
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Notes since when it is that only one release is served, where that is so. Before it is served.
+///
+/// - `before`, `now`: what is served, and will be
+/// - `names`: the public names of the pool
+pub(super) fn note<'a>(
+    before: &[Arc<Served>],
+    now: &[&Arc<Served>],
+    names: impl Iterator<Item = &'a Path>,
+) {
+    let Some((first, others)) = now.split_first() else { return };
+    if others.iter().any(|other| other.release != first.release) {
+        now.iter().for_each(|served| served.since.0.store(u64::MAX, Ordering::Relaxed));
+        return;
+    }
+    let Some(moved) = last_moved(names) else { return };
+    let mut since = moved.saturating_add(GRACE);
+    // What it was once, it stays: it may have been put off by what follows.
+    since =
+        since.max(Some(first.since.get()).filter(|known| *known < u64::MAX).unwrap_or_default());
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    if clock >= since && before.iter().any(|served| served.release != first.release) {
+        since = clock + 1; // the names have moved long ago, but clients got another release until now
+    }
+    first.since.0.store(since, Ordering::Relaxed);
+}
+
+/// When one of the names was last moved, in seconds; None: that cannot be told.
+fn last_moved<'a>(names: impl Iterator<Item = &'a Path>) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let mut last = None;
+    for name in names {
+        match name.symlink_metadata() {
+            Ok(metadata) => last = last.max(u64::try_from(metadata.ctime()).ok()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(_) => return None,
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::Release;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+    use tempfile::TempDir;
+
+    struct Names {
+        dir: TempDir,
+        names: Vec<PathBuf>,
+    }
+
+    impl Names {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let names: Vec<_> = ["a", "b"].map(|name| dir.path().join(name)).into();
+            names.iter().for_each(|name| symlink("x", name).unwrap());
+            Self { dir, names }
+        }
+
+        fn served(&self, name: &str) -> Arc<Served> {
+            let path = self.dir.path().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            Arc::new(Served::open(&Release::at(&path).unwrap(), "").unwrap())
+        }
+
+        fn note(&self, before: &[&Arc<Served>], now: &[&Arc<Served>]) {
+            let before: Vec<_> = before.iter().map(|it| Arc::clone(it)).collect();
+            note(&before, now, self.names.iter().map(PathBuf::as_path));
+        }
+
+        fn moved(&self) -> u64 {
+            last_moved(self.names.iter().map(PathBuf::as_path)).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_release_is_known_by_date_from_the_time_at_which_its_names_were_moved() {
+        let names = Names::new();
+        let (one, again) = (names.served("1"), names.served("1"));
+        assert_eq!(one.since.get(), u64::MAX);
+        names.note(&[], &[&one, &one]);
+        // Another gateway, or the same one after a restart.
+        names.note(&[], &[&again]);
+        assert_eq!((one.since.get(), again.since.get()), (names.moved() + GRACE, one.since.get()));
+        names.note(&[&one], &[]);
+        assert_eq!(one.since.get(), again.since.get());
+    }
+
+    #[test]
+    fn while_two_releases_are_served_no_date_stands_for_either() {
+        let names = Names::new();
+        let (one, two) = (names.served("1"), names.served("2"));
+        names.note(&[], &[&one]);
+        names.note(&[&one], &[&one, &two]);
+        assert_eq!((one.since.get(), two.since.get()), (u64::MAX, u64::MAX));
+        names.note(&[&one, &two], &[&two, &two]);
+        assert!((names.moved() + GRACE..u64::MAX).contains(&two.since.get()));
+    }
+
+    #[test]
+    fn a_release_that_was_served_late_puts_the_date_off() {
+        let mut names = Names::new();
+        let (one, two) = (names.served("1"), names.served("2"));
+        // A name that was moved long ago.
+        names.names = vec!["/bin".into(), "/none".into()];
+        names.note(&[], &[&two]);
+        assert_eq!(two.since.get(), names.moved() + GRACE);
+        names.note(&[&one], &[&two]);
+        let put_off = two.since.get();
+        assert!((names.moved() + GRACE + 1..u64::MAX).contains(&put_off));
+        names.note(&[&two], &[&two]);
+        assert_eq!(two.since.get(), put_off);
+    }
+
+    #[test]
+    fn without_names_there_is_no_date() {
+        let mut names = Names::new();
+        names.names.clear();
+        let one = names.served("1");
+        names.note(&[], &[&one]);
+        assert_eq!(one.since.get(), u64::MAX);
+    }
+}
