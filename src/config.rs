@@ -6,12 +6,10 @@ mod fuzz;
 mod gateway;
 mod global;
 mod hooks;
-mod network;
 mod settings;
 mod values;
 
 pub use gateway::{Gateway, KeepAlive};
 pub use global::{Front, Global, Listen, LogFormat};
 pub use hooks::{Hook, Hooks};
-pub use network::Network;
 pub use settings::{Apache, OnFailure, Php, Rollout, Settings, Strategy};

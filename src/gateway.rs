@@ -10,8 +10,9 @@
 //! | step | where |
 //! |---|---|
 //! | accept a connection, give it to a thread | `listen`, `worker` |
-//! | HTTP (by hyper), deadlines on what a stranger controls | `worker`, `stream`, `rest` |
-//! | who asks, for which host; what the path names | `client`, `path` |
+//! | HTTP (by hyper), deadlines on what a stranger controls | `worker`, `stream`, `rest`, `escape` |
+//! | the client and the host; what is refused | `client`, `admit` |
+//! | the request target, and its path | `target`, `path` |
 //! | the pool, and its table | `site`, `table` |
 //! | a file, a script, or the front controller | `route`, `lookup` |
 //! | a file: conditions, ranges, compression | `static_file` |
@@ -23,9 +24,11 @@
 //! a command says that it has moved names (`control`). Nothing is remembered.
 
 mod access_log;
+mod admit;
 mod body;
 mod client;
 mod control;
+mod escape;
 mod exchange;
 pub mod fastcgi;
 mod file;
@@ -49,6 +52,7 @@ mod stderr;
 mod stream;
 mod sync;
 mod table;
+mod target;
 mod temp;
 mod upstream;
 mod worker;

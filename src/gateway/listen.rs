@@ -85,7 +85,7 @@ impl Listener {
                 let (stream, remote) = listener.accept().await?;
                 let local = stream.local_addr()?;
                 stream.set_nodelay(true)?;
-                Ok((stream.into_std()?.into(), Some(Ends { remote, local })))
+                Ok((stream.into_std()?.into(), Some(Ends::new(remote, local))))
             }
         }
     }
