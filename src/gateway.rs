@@ -10,8 +10,9 @@
 //! | step | where |
 //! |---|---|
 //! | accept a connection, give it to a thread | `listen`, `worker` |
-//! | HTTP (by hyper), deadlines on what a stranger controls | `worker`, `stream`, `rest` |
-//! | who asks, for which host; what the path names | `client`, `path` |
+//! | HTTP (by hyper), deadlines on what a stranger controls | `worker`, `stream`, `rest`, `escape` |
+//! | the client and the host; what is refused | `client`, `admit` |
+//! | the request target, and its path | `target`, `path` |
 //! | the pool, and its table | `sites`, `site`, `table` |
 //! | a path that the pool's settings redirect | `redirect` |
 //! | a file, a script, or the front controller | `route`, `lookup` |
@@ -27,10 +28,12 @@
 
 mod accept;
 mod access_log;
+mod admit;
 mod aside;
 mod body;
 mod client;
 mod control;
+mod escape;
 mod exchange;
 pub mod fastcgi;
 mod file;
@@ -61,6 +64,7 @@ mod stderr;
 mod stream;
 mod sync;
 mod table;
+mod target;
 mod temp;
 mod upstream;
 mod worker;

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::access_log::{AccessLog, Entry};
+use super::admit::admit;
 use super::body::Body;
 use super::client::{Client, Ends, Host};
 use super::params::Asked;
@@ -26,6 +27,7 @@ use super::site::Site;
 use super::sites::{Owner, Sites};
 use super::spool::{self, Spooled};
 use super::static_file::{self, Compressor};
+use super::target::RequestTarget;
 use super::temp::Temp;
 use crate::config::Front;
 
@@ -143,9 +145,7 @@ impl Visit<'_> {
 
     fn site(&self) -> Result<(&Arc<Site>, Host), Refusal> {
         let host = Host::of(self.request)?;
-        if matches!(self.request.method, Method::CONNECT | Method::TRACE) {
-            return Err(Refusal::plain(StatusCode::METHOD_NOT_ALLOWED));
-        }
+        admit(self.request)?;
         match self.gateway.sites.find(&host.name) {
             Some(Owner::Site(site)) => Ok((site, host)),
             Some(Owner::Broken(why)) => {
@@ -161,10 +161,11 @@ impl Visit<'_> {
         host: &Host,
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
-        let Ok(path) = Path::parse(self.request.uri.path()) else {
+        let target = RequestTarget::of(self.request);
+        let Ok(path) = Path::parse(target.path) else {
             return Err(Refusal::plain(StatusCode::BAD_REQUEST));
         };
-        if let Some(response) = redirect::answer(&site.settings, &path, self.request) {
+        if let Some(response) = redirect::answer(&site.settings, &path, target.query) {
             return Ok(response);
         }
         self.serve(site, host, &path, body).await
@@ -202,7 +203,7 @@ impl Visit<'_> {
                         file,
                     );
                 }
-                Target::AddSlash => return add_slash(request),
+                Target::AddSlash => return add_slash(request, path),
                 Target::Script(script) => script,
             };
             if let Some(body) = body.take() {
@@ -255,6 +256,10 @@ impl Visit<'_> {
         *response.status_mut() = *status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if matches!(*status, StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED) {
+            // What such a request is followed by may be part of it.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if *status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -262,13 +267,14 @@ impl Visit<'_> {
     }
 }
 
-/// `/docs?x` is at `/docs/?x`. Only a path is named: the client knows the host.
-fn add_slash(request: &Parts) -> Result<Response<Body>, Refusal> {
-    let query = request.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    // Two slashes at the beginning would name a host.
-    let path = request.uri.path().trim_start_matches('/');
-    let location = HeaderValue::from_str(&format!("/{path}/{query}"))
-        .map_err(|_| Refusal::plain(StatusCode::BAD_REQUEST))?;
+/// Redirects `/docs?x` to `/docs/?x`. The location is the resolved path and not what the client wrote,
+/// in which browsers could see a host (`//host`, `/\\host`).
+fn add_slash(request: &Parts, path: &Path) -> Result<Response<Body>, Refusal> {
+    let query = RequestTarget::of(request).query;
+    let mark: &[u8] = if query.is_empty() { b"" } else { b"?" };
+    let location = [path.to_directory_url().as_bytes(), mark, query].concat();
+    let location =
+        HeaderValue::from_bytes(&location).map_err(|_| Refusal::plain(StatusCode::BAD_REQUEST))?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     response.headers_mut().insert(LOCATION, location);

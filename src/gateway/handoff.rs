@@ -25,15 +25,14 @@ const SENDFILE: &str = "x-sendfile";
 pub(super) fn of(head: &Head, site: &Site, served: &Served) -> Result<Option<StaticFile>, Refusal> {
     let named = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let path = match (named(ACCEL), named(SENDFILE)) {
-        (Some(url), _) => Path::parse(url).ok().filter(|path| !path.is_no_file && !path.is_hidden),
+        (Some(url), _) => visible(url),
         (None, Some(path)) => path
             .strip_prefix(site.release_dir.as_str())
             .filter(|below| !below.contains('%'))
-            .and_then(|below| Path::parse(below).ok())
-            .filter(|path| !path.is_no_file && !path.is_hidden),
+            .and_then(visible),
         (None, None) => return Ok(None),
     };
-    let Some(path) = path.map(|path| path.relative()).filter(|path| !is_code(path)) else {
+    let Some(path) = path else {
         return Err(Refusal::bad_gateway("the script wants a file sent that it may not have sent"));
     };
     let lookup = Lookup { follow_symlinks: site.settings.follow_symlinks };
@@ -43,6 +42,15 @@ pub(super) fn of(head: &Head, site: &Site, served: &Served) -> Result<Option<Sta
             Err(Refusal::bad_gateway(format!("the script wants {path:?} sent, which is no file")))
         }
     }
+}
+
+/// The path of a file that may be sent. A script may have made it from what its client wrote, so no
+/// `..` is followed.
+fn visible(url: &str) -> Option<String> {
+    let path = Path::parse(url.as_bytes()).ok()?;
+    let is_safe = !path.has_parent && !path.is_hidden();
+    let path = String::from_utf8(path.relative()).ok().filter(|_| is_safe)?;
+    (!is_code(&path)).then_some(path)
 }
 
 /// Sends it, with the script's headers. Conditions and ranges are about what answers 200 (RFC 9110,

@@ -112,7 +112,7 @@ impl Listener {
 fn prepare(stream: TcpStream, remote: SocketAddr) -> io::Result<(OwnedFd, Option<Ends>)> {
     let local = stream.local_addr()?;
     stream.set_nodelay(true)?;
-    Ok((stream.into_std()?.into(), Some(Ends { remote, local })))
+    Ok((stream.into_std()?.into(), Some(Ends::new(remote, local))))
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {

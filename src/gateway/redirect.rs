@@ -3,8 +3,7 @@
 
 use hyper::Response;
 use hyper::header::{HeaderValue, LOCATION};
-use hyper::http::request::Parts;
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 
 use super::body::Body;
 use super::path::Path;
@@ -32,12 +31,15 @@ const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@')
     .remove(b'/');
 
+/// What has to be encoded in a query that is passed on as it is.
+const NOT_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
+
 /// The answer to a path that is elsewhere. What is denied is not.
-pub(super) fn answer(settings: &Gateway, path: &Path, request: &Parts) -> Option<Response<Body>> {
+pub(super) fn answer(settings: &Gateway, path: &Path, query: &[u8]) -> Option<Response<Body>> {
     if settings.redirects.is_empty() {
         return None;
     }
-    let mut asked = path.relative();
+    let mut asked = String::from_utf8(path.relative()).ok()?;
     if settings.denies(&asked) {
         return None;
     }
@@ -45,15 +47,15 @@ pub(super) fn answer(settings: &Gateway, path: &Path, request: &Parts) -> Option
         asked.push('/');
     }
     let (redirect, rest) = settings.redirects.find(&asked)?;
-    let location = location(redirect, rest, request.uri.query());
+    let location = location(redirect, rest, query);
     let mut response = Response::new(Body::empty());
     *response.status_mut() = redirect.status;
     response.headers_mut().insert(LOCATION, HeaderValue::from_str(&location).ok()?);
     Some(response)
 }
 
-/// `rest` is decoded, `query` is not. The query is passed on where the target has none.
-fn location(redirect: &Redirect, rest: &str, query: Option<&str>) -> String {
+/// `rest` is decoded, `query` is not; an empty one is none. The query is passed on where the target has none.
+fn location(redirect: &Redirect, rest: &str, query: &[u8]) -> String {
     let (to, fragment) = match redirect.to.find('#') {
         Some(at) => redirect.to.split_at(at),
         None => (redirect.to.as_str(), ""),
@@ -63,9 +65,9 @@ fn location(redirect: &Redirect, rest: &str, query: Option<&str>) -> String {
         // Two slashes at the beginning would name a host.
         location.extend(utf8_percent_encode(rest.trim_start_matches('/'), NOT_IN_PATH));
     }
-    if let Some(query) = query.filter(|_| !to.contains('?')) {
+    if !query.is_empty() && !to.contains('?') {
         location.push('?');
-        location.extend(utf8_percent_encode(query, CONTROLS));
+        location.extend(percent_encode(query, NOT_IN_QUERY));
     }
     location + fragment
 }
@@ -78,8 +80,9 @@ mod tests {
     fn asked(settings: &str, target: &str) -> Option<(u16, String)> {
         let settings: Gateway = toml::from_str(settings).unwrap();
         let request = hyper::Request::builder().uri(target).body(()).ok()?.into_parts().0;
-        let path = Path::parse(request.uri.path()).ok()?;
-        let response = answer(&settings, &path, &request)?;
+        let path = Path::parse(request.uri.path().as_bytes()).ok()?;
+        let query = request.uri.query().unwrap_or_default();
+        let response = answer(&settings, &path, query.as_bytes())?;
         let location = response.headers()[LOCATION].to_str().unwrap().to_owned();
         Some((response.status().as_u16(), location))
     }

@@ -39,24 +39,19 @@ pub(super) struct StaticFile {
 pub(super) struct Script {
     /// Its path below the document root.
     pub path: String,
-    /// What follows it in the URL, with its slash; empty for nothing.
-    pub info: String,
+    /// What follows it in the URL, decoded, with its slash; empty for nothing.
+    pub info: Vec<u8>,
 }
 
 /// Finds what answers a path, in a release. What `deny` names gets 403, whether it is there or not:
 /// by its path, and by that of the file or script that would answer.
 pub(super) fn route(served: &Served, settings: &Gateway, path: &Path) -> Result<Target, Refusal> {
-    if path.is_hidden {
-        return Err(not_found());
-    }
-    if !settings.deny.is_empty() && settings.denies(&path.relative()) {
+    if !settings.deny.is_empty() && settings.denies(&String::from_utf8_lossy(&path.relative())) {
         return Err(denied());
     }
     let router =
         Router { served, settings, lookup: Lookup { follow_symlinks: settings.follow_symlinks } };
-    if !path.is_no_file
-        && let Some(target) = router.file_or_script(path)?
-    {
+    if let Some(target) = router.find(path)? {
         let is_denied = match &target {
             Target::File(file) => settings.denies(&file.path),
             Target::Script(script) => settings.denies(&script.path) && !is_front(settings, script),
@@ -68,7 +63,7 @@ pub(super) fn route(served: &Served, settings: &Gateway, path: &Path) -> Result<
     if front.is_empty() || !served.has_script(router.lookup, front)? {
         return Err(not_found());
     }
-    Ok(Target::Script(Script { path: front.clone(), info: String::new() }))
+    Ok(Target::Script(Script { path: front.clone(), info: Vec::new() }))
 }
 
 struct Router<'a> {
@@ -78,10 +73,20 @@ struct Router<'a> {
 }
 
 impl Router<'_> {
-    fn file_or_script(&self, path: &Path) -> Result<Option<Target>, Refusal> {
+    /// What the path itself names.
+    fn find(&self, path: &Path) -> Result<Option<Target>, Refusal> {
+        // What follows a script in the path is its own: a name that begins with a dot hides no file
+        // there.
         if let Some(script) = self.script(path)? {
             return Ok(Some(script));
         }
+        if path.is_hidden() {
+            return Err(not_found());
+        }
+        self.file_or_index(path)
+    }
+
+    fn file_or_index(&self, path: &Path) -> Result<Option<Target>, Refusal> {
         let relative = path.relative();
         if path.is_directory {
             return self.index(&relative);
@@ -89,9 +94,13 @@ impl Router<'_> {
         match self.lookup.open(&self.served.document_root, &relative)? {
             Found::Nothing => Ok(None),
             Found::Directory => Ok(self.index(&relative)?.is_some().then_some(Target::AddSlash)),
-            Found::File(..) if is_code(&relative) => Err(not_found()),
             Found::File(file, stat) => {
-                Ok(Some(Target::File(StaticFile { path: relative, file, stat })))
+                // With a name that is not UTF-8 it is sent, but nothing else is known by that name.
+                let path = String::from_utf8_lossy(&relative).into_owned();
+                if is_code(&path) {
+                    return Err(not_found());
+                }
+                Ok(Some(Target::File(StaticFile { path, file, stat })))
             }
         }
     }
@@ -107,7 +116,7 @@ impl Router<'_> {
         Ok(None)
     }
 
-    fn run(&self, path: String, info: String) -> Result<Target, Refusal> {
+    fn run(&self, path: String, info: Vec<u8>) -> Result<Target, Refusal> {
         if self.settings.allows(&path) {
             Ok(Target::Script(Script { path, info }))
         } else {
@@ -116,16 +125,18 @@ impl Router<'_> {
     }
 
     /// What answers for a directory.
-    fn index(&self, directory: &str) -> Result<Option<Target>, Refusal> {
+    fn index(&self, directory: &[u8]) -> Result<Option<Target>, Refusal> {
         for name in self.settings.index.get_ref() {
-            let path =
-                if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
+            let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+            let path = [directory, slash, name.as_bytes()].concat();
             let root = &self.served.document_root;
-            if is_script(&path) {
+            if is_script(name) {
+                let Ok(path) = String::from_utf8(path) else { continue };
                 if self.served.has_script(self.lookup, &path)? {
-                    return self.run(path, String::new()).map(Some);
+                    return self.run(path, Vec::new()).map(Some);
                 }
             } else if let Found::File(file, stat) = self.lookup.open(root, &path)? {
+                let path = String::from_utf8_lossy(&path).into_owned();
                 return Ok(Some(Target::File(StaticFile { path, file, stat })));
             }
         }
@@ -176,9 +187,11 @@ mod tests {
     }
 
     fn routed(served: &Served, settings: &Gateway, path: &str) -> String {
-        match route(served, settings, &Path::parse(path).unwrap()) {
+        match route(served, settings, &Path::parse(path.as_bytes()).unwrap()) {
             Ok(Target::File(file)) => format!("file {}", file.path),
-            Ok(Target::Script(script)) => format!("script {} {}", script.path, script.info),
+            Ok(Target::Script(script)) => {
+                format!("script {} {}", script.path, String::from_utf8_lossy(&script.info))
+            }
             Ok(Target::AddSlash) => "slash".to_owned(),
             Err(refusal) => refusal.status.as_u16().to_string(),
         }
@@ -217,7 +230,21 @@ mod tests {
         assert_eq!(routed("/.well-known/acme"), "file .well-known/acme");
         // Nobody runs a picture, and nobody reads code.
         assert_eq!(routed("/x.jpg/y.php"), "script index.php ");
-        for hidden in ["/.env", "/empty/.keep", "/b.php~", "/c.PHP", "/d.phtml"] {
+        assert_eq!(routed("/docs/../a.css"), "file a.css");
+        assert_eq!(routed("/docs%2f..//a.css"), "file a.css");
+        assert_eq!(routed("/docs/../sub/./"), "script sub/index.php ");
+        assert_eq!(routed("/app.php/../a.css"), "file a.css");
+        assert_eq!(routed("/app.php/a%2fb/.c"), "script app.php /a/b/.c");
+        assert_eq!(routed("/missing.php/.c"), "404");
+        for hidden in [
+            "/.well-known/../.env",
+            "/docs/../.env",
+            "/.x/.env",
+            "/empty/.keep",
+            "/b.php~",
+            "/c.PHP",
+            "/d.phtml",
+        ] {
             assert_eq!(routed(hidden), "404", "{hidden}");
         }
     }

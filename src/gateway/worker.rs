@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::timeout;
 
 use super::client::Ends;
+use super::escape::Escaped;
 use super::live::Live;
 use super::proxy;
 use super::stream::{Socket, Stream};
@@ -132,12 +133,15 @@ async fn converse(
             () = told(&mut stop) => return Ok(()),
         }
         let activity = stream.activity();
-        let service = service_fn(|request: Request<Incoming>| {
+        let escaped = Escaped::new(stream);
+        let notes = escaped.notes();
+        let service = service_fn(|mut request: Request<Incoming>| {
+            notes.begin(&mut request);
             let busy = activity.request(request.body().is_end_stream());
             let answer = live.gateway().answer(ends, request);
             async move { Ok::<_, Infallible>(answer.await.map(|body| body.busy(busy))) }
         });
-        let mut connection = http.serve_connection(TokioIo::new(stream), service);
+        let mut connection = http.serve_connection(TokioIo::new(escaped), service);
         let is_told = tokio::select! {
             ended = &mut connection => return Ok(ended?),
             () = activity.rest() => false,
@@ -148,8 +152,9 @@ async fn converse(
             return Ok(connection.await?);
         }
         let parts = connection.into_parts();
-        stream = parts.io.into_inner();
-        stream.put_back(parts.read_buf);
+        let (inner, unread) = parts.io.into_inner().into_parts();
+        stream = inner;
+        stream.put_back([parts.read_buf, unread].concat().into());
     }
 }
 

@@ -13,6 +13,7 @@ mod real {
 
 mod answers;
 mod breaks;
+mod compare;
 mod compression;
 mod dates;
 mod hostile;

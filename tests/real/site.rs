@@ -38,7 +38,7 @@ pub(crate) use files::Files;
 pub(crate) use front::{Front, Mode};
 pub(crate) use hold::{Gate, Held};
 pub(crate) use http::{Answer, Client};
-pub(crate) use installed::php_fpm;
+pub(crate) use installed::{php_fpm, server};
 pub(crate) use load::Load;
 pub(crate) use processes::Process;
 pub(crate) use program::Program;
