@@ -33,6 +33,7 @@ mod front;
 mod handoff;
 mod listen;
 mod lookup;
+mod pace;
 mod params;
 mod path;
 mod pipe;
@@ -50,6 +51,7 @@ mod stream;
 mod sync;
 mod table;
 mod temp;
+mod throttle;
 mod upstream;
 mod worker;
 

@@ -82,6 +82,11 @@ pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
     size.ok_or_else(|| Error::invalid_value(Unexpected::Str(&text), &"a size like \"64MiB\""))
 }
 
+/// A size whose default depends on another one.
+pub(super) fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    size(from).map(Some)
+}
+
 /// Addresses, each with the number of its bits that count or as it is.
 pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Network>, D::Error> {
     let wrong = |text: &str| {

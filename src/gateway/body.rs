@@ -14,6 +14,7 @@ use super::access_log::Entry;
 use super::file::FileReader;
 use super::pipe;
 use super::rest::Busy;
+use super::temp::Reserved;
 
 /// How much of what is in memory is given to the connection at a time.
 const PART: usize = 128 * 1024;
@@ -26,6 +27,8 @@ pub(super) struct Body {
     entry: Option<Box<Entry>>,
     /// The connection is busy until the body goes.
     busy: Option<Busy>,
+    /// The memory that it takes.
+    memory: Option<Reserved>,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,7 @@ enum Kind {
 
 impl Body {
     fn new(kind: Kind) -> Self {
-        Self { kind, entry: None, busy: None }
+        Self { kind, entry: None, busy: None, memory: None }
     }
 
     /// No body.
@@ -96,6 +99,13 @@ impl Body {
     #[must_use]
     pub(super) fn busy(mut self, busy: Busy) -> Self {
         self.busy = Some(busy);
+        self
+    }
+
+    /// Holds the right to its memory until it has been sent.
+    #[must_use]
+    pub(super) fn held_in(mut self, memory: Option<Reserved>) -> Self {
+        self.memory = memory;
         self
     }
 

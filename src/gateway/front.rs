@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::access_log::{AccessLog, Entry};
 use super::body::Body;
 use super::client::{Client, Ends, Host};
+use super::pace::Pace;
 use super::params::Asked;
 use super::path::Path;
 use super::refusal::Refusal;
@@ -24,7 +25,7 @@ use super::script::{Call, Missed, is_repeatable};
 use super::site::{Site, Sites};
 use super::spool::{self, Spooled};
 use super::static_file::{self, Compressor};
-use super::temp::Temp;
+use super::temp::{self, Temp};
 use crate::config::Front;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,12 +49,9 @@ pub(super) struct Gateway {
 impl Gateway {
     /// Begins with nothing that serves.
     pub(super) fn new(sites: Sites, front: Front, log: Option<Arc<AccessLog>>) -> Self {
-        let temp = Temp::new(front.temp_dir.clone(), front.max_temp);
-        let body_limits = spool::Limits {
-            max: front.max_body,
-            timeout: front.body_timeout,
-            temp: Arc::clone(&temp),
-        };
+        let temp = Temp::new(front.temp_dir.clone(), limits(&front));
+        let pace = Pace { timeout: front.body_timeout, min_rate: front.min_rate };
+        let body_limits = spool::Limits { max: front.max_body, pace };
         let compressor = Compressor::new(front.max_compressed);
         Self { sites, front, body_limits, temp, compressor, log, ids: Ids::new() }
     }
@@ -85,6 +83,13 @@ impl Gateway {
             response.map(|body| body.logged(entry))
         })
     }
+}
+
+/// How much may be in temporary files.
+fn limits(front: &Front) -> temp::Limits {
+    let all = front.max_temp;
+    let pool = front.max_temp_per_pool.unwrap_or(all / 2);
+    temp::Limits { all, pool, client: front.max_temp_per_client.unwrap_or(all / 8) }
 }
 
 /// One request.
@@ -133,6 +138,7 @@ impl Visit<'_> {
         let mut spooled = Spooled::Empty;
         let mut deadline = None;
         let mut is_stale = false;
+        let owner = self.gateway.temp.owner(&site.pool.name, self.client.address);
         loop {
             let Some(served) = site.upstream.await_served().await else {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool does not run"));
@@ -152,7 +158,7 @@ impl Visit<'_> {
                 Target::Script(script) => script,
             };
             if let Some(body) = body.take() {
-                spooled = Spooled::read(body, &self.gateway.body_limits).await?;
+                spooled = Spooled::read(body, &self.gateway.body_limits, &owner).await?;
             }
             let asked = Asked {
                 request,
@@ -174,7 +180,7 @@ impl Visit<'_> {
                 served: &served,
                 request,
                 body: &spooled,
-                temp: &self.gateway.temp,
+                owner: &owner,
                 id: self.id,
                 deadline: *deadline.get_or_insert_with(|| Instant::now() + patience),
             };
