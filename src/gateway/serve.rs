@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -41,6 +41,7 @@ pub async fn serve(
     let log = open_log(root, &global)?;
     let _flush = log.clone().map(Flush);
     let mut signals = Signals::listen()?;
+    outlive_file_size_limit()?;
     raise_limit();
     // Before anything is looked at: who finds nobody here has moved his names by then.
     let control = control_socket(&global.control)?;
@@ -117,6 +118,14 @@ fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Where it cannot be raised, connections wait in the kernel.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// A write beyond `RLIMIT_FSIZE` is to be an error, and not the end of the process by `SIGXFSZ`
+/// (setrlimit(2)). The handler stays when what it is registered for is dropped.
+fn outlive_file_size_limit() -> Result<()> {
+    let kind = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    let registered = signal(kind).map(drop);
+    registered.map_err(|error| Error::failed(format!("cannot listen for signals: {error}")))
 }
 
 fn control_socket(path: &Path) -> Result<UnixListener> {

@@ -65,8 +65,22 @@ impl Served {
         served
     }
 
+    /// Starts a gateway through a program that executes it, with these arguments.
+    pub(crate) fn serve_through(site: Site, program: &str, args: &[&str]) -> Self {
+        let gateway = site.manager(&["serve", "--json"]);
+        let mut command = site.command(program);
+        command.args(args).arg(gateway.get_program()).args(gateway.get_args());
+        let mut served = Self { site, gateway: None, port: 0 };
+        served.await_ready(Program::start(&mut command));
+        served
+    }
+
     pub(crate) fn start_gateway(&mut self) {
-        let mut gateway = self.site.spawn(&["serve", "--json"]);
+        let gateway = self.site.spawn(&["serve", "--json"]);
+        self.await_ready(gateway);
+    }
+
+    fn await_ready(&mut self, mut gateway: Program) {
         let line = gateway.await_line("that it serves", |line| line.contains("\"ready\""));
         let port = line.split(':').next_back().unwrap();
         let port = port.split('"').next().unwrap();
@@ -133,6 +147,17 @@ impl Served {
         wait_for(&format!("{count} requests in flight"), || {
             (self.site.in_flight() == count).then_some(())
         });
+    }
+
+    /// How many bytes the gateway has in temporary files.
+    pub(crate) fn in_temporary_files(&self) -> u64 {
+        let pid = self.gateway().pid().as_raw_nonzero();
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let files = files.filter_map(|file| Some(file.ok()?.path()));
+        let deleted = files.filter(|file| {
+            fs::read_link(file).is_ok_and(|it| it.to_string_lossy().ends_with(" (deleted)"))
+        });
+        deleted.filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
     }
 
     /// The resident memory of the gateway, in bytes.
