@@ -42,6 +42,7 @@ mod handoff;
 mod listen;
 mod live;
 mod lookup;
+mod pace;
 mod params;
 mod path;
 mod pipe;
@@ -66,6 +67,7 @@ mod sync;
 mod table;
 mod target;
 mod temp;
+mod throttle;
 mod upstream;
 mod worker;
 

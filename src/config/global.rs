@@ -51,6 +51,13 @@ pub struct Front {
     /// The most bytes of bodies and answers in temporary files, of all requests together.
     #[serde(deserialize_with = "values::size")]
     pub max_temp: u64,
+    /// The most of these of one pool. None: half.
+    #[serde(deserialize_with = "values::some_size")]
+    pub max_temp_per_pool: Option<u64>,
+    /// The most of these of one client: an IPv4 address, or an IPv6 network of 64 bits. None: an
+    /// eighth.
+    #[serde(deserialize_with = "values::some_size")]
+    pub max_temp_per_client: Option<u64>,
     /// Where those are.
     pub temp_dir: PathBuf,
     /// The most bytes of files that were compressed on the fly, in memory. 0: none is compressed.
@@ -65,6 +72,10 @@ pub struct Front {
     /// How long it may take nothing of an answer.
     #[serde(deserialize_with = "values::some_duration")]
     pub send_timeout: Duration,
+    /// The least bytes per second, of a body or an answer, in the time in which the gateway waits
+    /// for the client; averaged over `body_timeout` and `send_timeout`. 0: any number.
+    #[serde(deserialize_with = "values::size")]
+    pub min_rate: u64,
     /// How long requests may take to finish once the gateway was told to stop.
     #[serde(deserialize_with = "values::duration")]
     pub shutdown_timeout: Duration,
@@ -113,11 +124,14 @@ impl Default for Front {
             max_body: 64 << 20,
             max_header: 32 << 10,
             max_temp: 8 << 30,
+            max_temp_per_pool: None,
+            max_temp_per_client: None,
             temp_dir: PathBuf::from("/var/tmp"),
             max_compressed: 32 << 20,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(60),
+            min_rate: 1 << 10,
             shutdown_timeout: Duration::from_secs(30),
             resolved: Vec::new(),
         }

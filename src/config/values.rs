@@ -83,6 +83,11 @@ pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
     size.ok_or_else(|| Error::invalid_value(Unexpected::Str(&text), &"a size like \"64MiB\""))
 }
 
+/// A size whose default depends on another one.
+pub(super) fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    size(from).map(Some)
+}
+
 /// Networks like `10.0.0.0/8`, or single addresses.
 pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let wrong = |text: &str| {

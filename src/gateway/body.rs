@@ -15,6 +15,7 @@ use super::file::FileReader;
 use super::pipe;
 use super::rest::Busy;
 use super::static_file::Multipart;
+use super::temp::Reserved;
 
 /// How much of what is in memory is given to the connection at a time.
 const PART: usize = 128 * 1024;
@@ -27,6 +28,8 @@ pub(super) struct Body {
     entry: Option<Box<Entry>>,
     /// The connection is busy until the body goes.
     busy: Option<Busy>,
+    /// The memory that it takes.
+    memory: Option<Reserved>,
 }
 
 #[derive(Debug)]
@@ -44,7 +47,7 @@ enum Kind {
 
 impl Body {
     fn new(kind: Kind) -> Self {
-        Self { kind, entry: None, busy: None }
+        Self { kind, entry: None, busy: None, memory: None }
     }
 
     /// No body.
@@ -103,6 +106,13 @@ impl Body {
     #[must_use]
     pub(super) fn busy(mut self, busy: Busy) -> Self {
         self.busy = Some(busy);
+        self
+    }
+
+    /// Holds the right to its memory until it has been sent.
+    #[must_use]
+    pub(super) fn held_in(mut self, memory: Option<Reserved>) -> Self {
+        self.memory = memory;
         self
     }
 

@@ -17,6 +17,7 @@ use super::access_log::{AccessLog, Entry};
 use super::admit::admit;
 use super::body::Body;
 use super::client::{Client, Ends, Host};
+use super::pace::Pace;
 use super::params::Asked;
 use super::path::Path;
 use super::redirect;
@@ -28,7 +29,7 @@ use super::sites::{Owner, Sites};
 use super::spool::{self, Spooled};
 use super::static_file::{self, Compressor};
 use super::target::RequestTarget;
-use super::temp::Temp;
+use super::temp::{self, Temp};
 use crate::config::Front;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -53,7 +54,7 @@ pub(super) struct Gateway {
 impl Gateway {
     /// Begins with nothing that serves.
     pub(super) fn new(sites: Sites, front: Front, log: Option<Arc<AccessLog>>) -> Self {
-        let temp = Temp::new(front.temp_dir.clone(), front.max_temp);
+        let temp = Temp::new(front.temp_dir.clone(), limits(&front));
         let compressor = Compressor::new(front.max_compressed);
         Self::with(sites, front, log, temp, compressor, Arc::new(Ids::new()))
     }
@@ -61,11 +62,12 @@ impl Gateway {
     /// The same with other settings. What is in temporary files, or compressed in memory, stays
     /// there, unless its limit changes.
     pub(super) fn changed(&self, sites: Sites, front: Front, log: Option<Arc<AccessLog>>) -> Self {
-        let same_temp = (&self.front.temp_dir, self.front.max_temp);
-        let temp = if same_temp == (&front.temp_dir, front.max_temp) {
+        let same_temp =
+            self.front.temp_dir == front.temp_dir && limits(&self.front) == limits(&front);
+        let temp = if same_temp {
             Arc::clone(&self.temp)
         } else {
-            Temp::new(front.temp_dir.clone(), front.max_temp)
+            Temp::new(front.temp_dir.clone(), limits(&front))
         };
         let compressor = if self.front.max_compressed == front.max_compressed {
             Arc::clone(&self.compressor)
@@ -83,11 +85,8 @@ impl Gateway {
         compressor: Arc<Compressor>,
         ids: Arc<Ids>,
     ) -> Self {
-        let body_limits = spool::Limits {
-            max: front.max_body,
-            timeout: front.body_timeout,
-            temp: Arc::clone(&temp),
-        };
+        let pace = Pace { timeout: front.body_timeout, min_rate: front.min_rate };
+        let body_limits = spool::Limits { max: front.max_body, pace };
         Self { sites, front: Arc::new(front), body_limits, temp, compressor, log, ids }
     }
 
@@ -115,6 +114,13 @@ impl Gateway {
             response.map(|body| body.logged(entry))
         })
     }
+}
+
+/// How much may be in temporary files.
+fn limits(front: &Front) -> temp::Limits {
+    let all = front.max_temp;
+    let pool = front.max_temp_per_pool.unwrap_or(all / 2);
+    temp::Limits { all, pool, client: front.max_temp_per_client.unwrap_or(all / 8) }
 }
 
 /// One request.
@@ -185,6 +191,7 @@ impl Visit<'_> {
         let mut spooled = Spooled::Empty;
         let mut deadline = None;
         let mut is_stale = false;
+        let owner = self.gateway.temp.owner(&site.pool.name, self.client.address);
         loop {
             if site.is_broken() {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool is broken"));
@@ -207,7 +214,7 @@ impl Visit<'_> {
                 Target::Script(script) => script,
             };
             if let Some(body) = body.take() {
-                spooled = Spooled::read(body, &self.gateway.body_limits).await?;
+                spooled = Spooled::read(body, &self.gateway.body_limits, &owner).await?;
             }
             let asked = Asked {
                 request,
@@ -230,7 +237,7 @@ impl Visit<'_> {
                 served: &served,
                 request,
                 body: &spooled,
-                temp: &self.gateway.temp,
+                owner: &owner,
                 id: self.id,
                 deadline: *deadline.get_or_insert_with(|| Instant::now() + patience),
             };

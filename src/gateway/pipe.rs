@@ -1,6 +1,7 @@
-//! What stands between a script and its client: a child is done with its answer as soon as it has
+//! The buffer between a script and its client: a child is done with its answer as soon as it has
 //! printed it, however slowly the client takes it. A little is held in memory, the rest in a
-//! temporary file; only where that has no room the script waits for the client.
+//! temporary file. Where that has no room, by the gateway's limits or because the disk is full or
+//! broken, the script waits for the client.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -8,20 +9,28 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::file::FileReader;
-use super::temp::{Temp, TempFile};
+use super::temp::{Full, Limit, Owner, Purpose, Reserved, TempFile, Waiting};
 
-/// The most that is held in memory of one answer, in bytes.
+/// How much of one answer is held in memory in any case, in bytes.
+pub(super) const OWN: usize = 16 * 1024;
+/// The most that is held there while there is memory for it.
 const MEMORY: usize = 256 * 1024;
+/// How often a temporary file that had no room is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct State {
     /// What comes first. While the file has something, nothing is added here.
     memory: VecDeque<Bytes>,
     held: usize,
+    /// Memory for what is held beyond [`OWN`].
+    reserved: Vec<Reserved>,
     file: Option<Arc<File>>,
     /// How many bytes of the file have been written, and how many of those have been read.
     written: u64,
@@ -37,8 +46,10 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Writer {
     shared: Arc<Mutex<State>>,
-    temp: Arc<Temp>,
+    owner: Owner,
     file: Option<TempFile>,
+    /// It waits for a client that has used up its share.
+    waiting: Option<Waiting>,
 }
 
 /// The client's end.
@@ -50,9 +61,10 @@ pub(super) struct Reader {
 }
 
 /// An empty pipe.
-pub(super) fn pipe(temp: &Arc<Temp>) -> (Writer, Reader) {
+pub(super) fn pipe(owner: &Owner) -> (Writer, Reader) {
     let shared = Arc::<Mutex<State>>::default();
-    let writer = Writer { shared: Arc::clone(&shared), temp: Arc::clone(temp), file: None };
+    let (writers, owner) = (Arc::clone(&shared), owner.clone());
+    let writer = Writer { shared: writers, owner, file: None, waiting: None };
     (writer, Reader { shared, window: None })
 }
 
@@ -72,55 +84,83 @@ impl State {
 }
 
 impl Writer {
-    /// Adds to it. Kind `BrokenPipe`: nobody reads it any more.
+    /// Adds to it. Kind `BrokenPipe`: nobody reads it any more, or the client has used up its
+    /// share of the temporary files, and enough of its scripts wait for it.
     pub(super) async fn push(&mut self, bytes: Bytes) -> io::Result<()> {
+        let mut is_forced = false;
         loop {
-            if self.push_to_memory(&bytes)? {
-                return Ok(());
+            if self.push_to_memory(&bytes, is_forced)? {
+                break;
             }
             match self.push_to_file(bytes.clone()).await {
-                Err(error) if error.kind() == ErrorKind::QuotaExceeded => self.room().await,
-                written => return written,
+                Ok(()) => break,
+                Err(full) => self.may_wait(&full)?,
             }
+            let _ = timeout(RETRY, self.room()).await;
+            is_forced = true;
         }
+        self.waiting = None;
+        Ok(())
     }
 
-    fn push_to_memory(&mut self, bytes: &Bytes) -> io::Result<bool> {
+    /// Whether it fits. `is_forced`: no file can take it, so an empty memory has to.
+    fn push_to_memory(&mut self, bytes: &Bytes, is_forced: bool) -> io::Result<bool> {
         let mut state = lock(&self.shared);
         if state.gone {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let fits = state.held == 0 || state.held + bytes.len() <= MEMORY;
-        if state.read < state.written || !fits {
+        if state.read < state.written {
             return Ok(false);
         }
-        state.held += bytes.len();
-        state.memory.push_back(bytes.clone());
+        let held = state.held + bytes.len();
+        if held <= OWN {
+            // A part of a larger buffer, which would be held with it.
+            state.memory.push_back(Bytes::copy_from_slice(bytes));
+        } else {
+            let reserved = if held <= MEMORY { self.owner.memory(bytes.len()) } else { None };
+            if reserved.is_none() && !(is_forced && state.held == 0) {
+                return Ok(false);
+            }
+            state.reserved.extend(reserved);
+            state.memory.push_back(bytes.clone());
+        }
+        state.held = held;
         wake(&mut state.reader);
         Ok(true)
     }
 
-    async fn push_to_file(&mut self, bytes: Bytes) -> io::Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(self.temp.file()?),
-        };
+    async fn push_to_file(&mut self, bytes: Bytes) -> Result<(), Full> {
+        let file = self.file.get_or_insert_with(|| self.owner.file(Purpose::Answer));
         {
             let mut state = lock(&self.shared);
             if state.read == state.written && state.written > 0 {
-                file.clear()?;
+                file.clear();
                 (state.read, state.written) = (0, 0);
             }
         }
         file.append(bytes).await?;
         let mut state = lock(&self.shared);
-        state.file.get_or_insert_with(|| file.file());
+        state.file = file.file();
         state.written = file.length();
         wake(&mut state.reader);
         Ok(())
     }
 
-    /// Waits until something has been read since it had no room.
+    /// A client that has used up its own share may let a few scripts wait only: each holds a
+    /// child.
+    fn may_wait(&mut self, full: &Full) -> io::Result<()> {
+        if matches!(full, Full::Limit(Limit::Client)) && self.waiting.is_none() {
+            self.waiting = self.owner.wait();
+            if self.waiting.is_none() {
+                self.owner.note(full, "the answer is cut, since other scripts wait for the client");
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+        }
+        self.owner.note(full, "the script waits for its client");
+        Ok(())
+    }
+
+    /// Waits until something has been read, or nothing is left to be read.
     async fn room(&mut self) {
         let mut waited = false;
         poll_fn(|cx| {
@@ -168,6 +208,9 @@ impl Reader {
             let mut state = lock(&self.shared);
             if let Some(chunk) = state.memory.pop_front() {
                 state.held -= chunk.len();
+                if state.held <= OWN {
+                    state.reserved.clear();
+                }
                 wake(&mut state.writer);
                 return Poll::Ready(Ok(Some(chunk)));
             }
@@ -205,32 +248,50 @@ impl Drop for Reader {
         let mut state = lock(&self.shared);
         state.gone = true;
         state.memory.clear();
+        state.reserved.clear();
         wake(&mut state.writer);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+    use std::path::Path;
+
     use super::*;
+    use crate::gateway::temp::{Limits, Temp};
 
     async fn next(reader: &mut Reader) -> io::Result<Option<Bytes>> {
         poll_fn(|cx| reader.poll_chunk(cx)).await
     }
 
-    fn temp(limit: u64) -> Arc<Temp> {
-        Temp::new(std::env::temp_dir(), limit)
+    fn owner(dir: &Path, limit: u64) -> Owner {
+        let limits = Limits { all: limit, pool: limit, client: limit };
+        Temp::new(dir.to_owned(), limits).owner("www", Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn with_room(limit: u64) -> Owner {
+        owner(&std::env::temp_dir(), limit)
+    }
+
+    fn text(length: u32) -> Vec<u8> {
+        (0..length).map(|n| (n % 251) as u8).collect()
+    }
+
+    async fn rest(reader: &mut Reader) -> Vec<u8> {
+        let mut read = Vec::new();
+        while let Some(chunk) = next(reader).await.unwrap() {
+            read.extend_from_slice(&chunk);
+        }
+        read
     }
 
     /// What is printed before anybody reads comes back as it was, from memory and from the file.
     #[tokio::test]
     async fn what_comes_out_is_what_went_in() {
-        let temp = temp(1 << 30);
-        let (mut writer, mut reader) = pipe(&temp);
-        let text = |round: u8| -> Vec<u8> {
-            (0..2_000_000_u32).map(|n| (n % 251) as u8 ^ round).collect()
-        };
+        let (mut writer, mut reader) = pipe(&with_room(1 << 30));
         for round in 0..3 {
-            let text = text(round);
+            let text = text(2_000_000 + round);
             for chunk in text.chunks(60_000) {
                 writer.push(Bytes::copy_from_slice(chunk)).await.unwrap();
             }
@@ -244,34 +305,69 @@ mod tests {
         assert_eq!(next(&mut reader).await.unwrap(), None);
     }
 
+    /// By the gateway's own limit, and where no file can be made.
     #[tokio::test]
     async fn without_room_the_writer_waits_for_the_reader() {
-        let (mut writer, mut reader) = pipe(&temp(0));
-        let chunk = || Bytes::from(vec![0; MEMORY / 2]);
-        writer.push(chunk()).await.unwrap();
-        writer.push(chunk()).await.unwrap();
-        let third = async {
-            writer.push(chunk()).await.unwrap();
-            writer.end();
-        };
-        let read = async {
-            let mut read = 0;
-            while let Some(chunk) = next(&mut reader).await.unwrap() {
-                read += chunk.len();
+        let nowhere = owner(Path::new("/nonexistent"), 1 << 30);
+        for owner in [with_room(0), nowhere] {
+            let (mut writer, mut reader) = pipe(&owner);
+            let text = text(3_000_000);
+            let mut pushed = 0;
+            let mut all = Box::pin(async {
+                for chunk in text.chunks(60_000) {
+                    writer.push(Bytes::copy_from_slice(chunk)).await.unwrap();
+                    pushed += chunk.len();
+                }
+                writer.end();
+            });
+            assert!(timeout(Duration::from_millis(1), &mut all).await.is_err());
+            let ((), read) = tokio::join!(all, rest(&mut reader));
+            assert!(read == text);
+            assert_eq!(pushed, text.len());
+        }
+    }
+
+    /// What has been written before a write fails, and after, comes out as it went in.
+    #[tokio::test]
+    async fn a_file_that_fails_in_the_middle_changes_nothing() {
+        // Memory, 768,000 bytes in the file (three quarters of the limit), and the rest waits.
+        let (mut writer, mut reader) = pipe(&with_room(1_024_000));
+        let text = text(3_000_000);
+        let mut all = Box::pin(async {
+            for chunk in text.chunks(50_000) {
+                writer.push(Bytes::copy_from_slice(chunk)).await.unwrap();
             }
-            read
-        };
-        let mut third = Box::pin(third);
-        assert!(tokio::time::timeout(std::time::Duration::ZERO, &mut third).await.is_err());
-        assert_eq!(tokio::join!(third, read).1, MEMORY / 2 * 3);
+            writer.end();
+        });
+        assert!(timeout(Duration::from_millis(200), &mut all).await.is_err());
+        assert!(tokio::join!(all, rest(&mut reader)).1 == text);
+    }
+
+    /// Each script that waits holds a child: a client that has used up its share is not waited for
+    /// by all of them.
+    #[tokio::test]
+    async fn a_client_without_room_lets_few_scripts_wait() {
+        let owner = with_room(0);
+        let mut pipes: Vec<_> = (0..3).map(|_| pipe(&owner)).collect();
+        let mut results = Vec::new();
+        for (writer, _) in &mut pipes {
+            let many = async {
+                loop {
+                    writer.push(Bytes::from(vec![0; 60_000])).await?;
+                }
+            };
+            let result: Result<io::Result<()>, _> = timeout(Duration::from_millis(50), many).await;
+            results.push(result.map(|it| it.unwrap_err().kind()).ok());
+        }
+        assert_eq!(results, [None, None, Some(ErrorKind::BrokenPipe)]);
     }
 
     #[tokio::test]
     async fn who_goes_away_is_noticed_by_the_other() {
-        let (writer, mut reader) = pipe(&temp(0));
+        let (writer, mut reader) = pipe(&with_room(0));
         drop(writer);
         assert_eq!(next(&mut reader).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
-        let (mut writer, reader) = pipe(&temp(0));
+        let (mut writer, reader) = pipe(&with_room(0));
         drop(reader);
         writer.gone().await;
         let pushed = writer.push(Bytes::from_static(b"x")).await;

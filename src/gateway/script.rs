@@ -19,13 +19,13 @@ use super::body::Body;
 use super::exchange::{Exchange, Failure, NotBegun};
 use super::fastcgi::{BadHead, Head, HeadParser, Part, Request};
 use super::handoff;
-use super::pipe::{self, pipe};
+use super::pipe::{self, OWN, pipe};
 use super::refusal::Refusal;
 use super::site::Site;
 use super::spool::Spooled;
 use super::stderr::Stderr;
 use super::table::Served;
-use super::temp::Temp;
+use super::temp::Owner;
 use super::upstream::NoSlot;
 
 /// The most of an answer that is collected before it is passed on, in bytes.
@@ -44,8 +44,8 @@ pub(super) struct Call<'a> {
     pub request: &'a hyper::http::request::Parts,
     /// Its body.
     pub body: &'a Spooled,
-    /// Where answers go that are too large for memory.
-    pub temp: &'a Arc<Temp>,
+    /// Whose room its answer takes.
+    pub owner: &'a Owner,
     /// What it is known by in all logs.
     pub id: &'a str,
     /// Until when it may wait for a replica.
@@ -174,8 +174,16 @@ impl Call<'_> {
         mut stderr: Stderr,
     ) -> Result<Response<Body>, Refusal> {
         let mut length = rest.len();
+        let mut memory = None;
         let mut chunks = VecDeque::from_iter((!rest.is_empty()).then_some(rest));
         while length <= WHOLE {
+            if length > OWN && memory.is_none() {
+                // As much as it can come to, so that this is asked once.
+                memory = self.owner.memory(WHOLE);
+                if memory.is_none() {
+                    break;
+                }
+            }
             // What is not there now is not waited for.
             match poll_fn(|cx| Poll::Ready(exchange.poll_part(cx))).await {
                 Poll::Pending => break,
@@ -188,11 +196,16 @@ impl Call<'_> {
                 Poll::Ready(Ok(Part::End)) => {
                     exchange.finish();
                     check_length(&mut head, length)?;
-                    return Ok(Body::chunks(chunks).answer(head.status, head.headers));
+                    if let Some(memory) = &mut memory {
+                        memory.shrink(length);
+                    }
+                    let body = Body::chunks(chunks).held_in(memory);
+                    return Ok(body.answer(head.status, head.headers));
                 }
             }
         }
-        let (mut writer, reader) = pipe(self.temp);
+        drop(memory);
+        let (mut writer, reader) = pipe(self.owner);
         let limit = self.site.settings.request_timeout;
         tokio::spawn(async move {
             for chunk in chunks {

@@ -6,21 +6,22 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::file::FileReader;
+use super::pace::{Meter, Pace};
 use super::refusal::Refusal;
-use super::temp::{Temp, TempFile};
+use super::temp::{Full, Owner, Purpose, TempFile};
 
-/// The most that stays in memory; and what is written to a file at a time.
+/// The most that stays in memory.
 const MEMORY: usize = 64 * 1024;
+/// What is collected before it is written to a file, where it is known that there will be one.
+const PIECE: usize = 32 * 1024;
 /// The most of a body that is sent together with the request, in bytes.
 const SHORT: usize = 32 * 1024;
 
@@ -41,43 +42,45 @@ pub(super) enum Spooled {
 pub(super) struct Limits {
     /// The most bytes.
     pub max: u64,
-    /// How long nothing of it may come.
-    pub timeout: Duration,
-    /// For those that do not fit into memory.
-    pub temp: Arc<Temp>,
+    /// How fast it has to come.
+    pub pace: Pace,
 }
 
 impl Spooled {
-    /// Takes in a body.
-    pub(super) async fn read(mut body: Incoming, limits: &Limits) -> Result<Self, Refusal> {
+    /// Takes in a body. `owner`: whose room it takes where it does not fit into memory.
+    pub(super) async fn read(
+        body: Incoming,
+        limits: &Limits,
+        owner: &Owner,
+    ) -> Result<Self, Refusal> {
         if body.is_end_stream() {
             return Ok(Self::Empty);
         }
-        if body.size_hint().lower() > limits.max {
+        let announced = body.size_hint().lower();
+        if announced > limits.max {
             return Err(too_large(limits));
         }
+        let mut source = Source { body, meter: Meter::new(limits.pace), pace: limits.pace };
+        let held = if announced > MEMORY as u64 { PIECE } else { MEMORY };
         let mut memory = BytesMut::new();
         let mut file = None::<TempFile>;
         let mut length = 0;
-        while let Some(data) = next(&mut body, limits.timeout).await? {
+        while let Some(data) = source.next().await? {
             length += data.len() as u64;
             if length > limits.max {
                 return Err(too_large(limits));
             }
             memory.extend_from_slice(&data);
-            if memory.len() > MEMORY {
-                let file = match &mut file {
-                    Some(file) => file,
-                    None => file.insert(limits.temp.file().map_err(|it| full(&it))?),
-                };
-                file.append(memory.split().freeze()).await.map_err(|it| full(&it))?;
+            if memory.len() > held {
+                let file = file.get_or_insert_with(|| owner.file(Purpose::Body));
+                append(file, memory.split(), owner).await?;
             }
         }
         Ok(match file {
             None if memory.is_empty() => Self::Empty,
             None => Self::Memory(memory.freeze()),
             Some(mut file) => {
-                file.append(memory.freeze()).await.map_err(|it| full(&it))?;
+                append(&mut file, memory, owner).await?;
                 Self::File(file)
             }
         })
@@ -105,33 +108,56 @@ impl Spooled {
     pub(super) fn long(&self) -> Option<Reader> {
         match self {
             Self::Memory(bytes) if bytes.len() > SHORT => Some(Reader::Memory(bytes.clone())),
-            Self::File(file) => Some(Reader::File(FileReader::new(file.file(), 0, file.length()))),
+            Self::File(file) => {
+                let reader = |it| Reader::File(FileReader::new(it, 0, file.length()));
+                file.file().map(reader)
+            }
             Self::Empty | Self::Memory(_) => None,
         }
     }
 }
 
-/// The next data of a body; None at its end.
-async fn next(body: &mut Incoming, patience: Duration) -> Result<Option<Bytes>, Refusal> {
-    loop {
-        let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
-        match timeout(patience, frame).await {
-            Err(_) => {
-                return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body does not go on"));
-            }
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => {
-                let why = format!("the body is broken: {error}");
-                return Err(Refusal::new(StatusCode::BAD_REQUEST, why));
-            }
-            Ok(Some(Ok(frame))) => {
-                // Trailers have no place in CGI.
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
+async fn append(file: &mut TempFile, data: BytesMut, owner: &Owner) -> Result<(), Refusal> {
+    file.append(data.freeze()).await.map_err(|full| {
+        owner.note(&full, "the request is refused");
+        no_room(&full)
+    })
+}
+
+/// A body that comes in.
+struct Source {
+    body: Incoming,
+    pace: Pace,
+    meter: Meter,
+}
+
+impl Source {
+    /// The next data; None at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        loop {
+            let begun = Instant::now();
+            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
+            let frame = match timeout(self.pace.timeout, frame).await {
+                Err(_) => return Err(too_slow("the body does not go on (body_timeout)")),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => {
+                    let why = format!("the body is broken: {error}");
+                    return Err(Refusal::new(StatusCode::BAD_REQUEST, why));
                 }
+                Ok(Some(Ok(frame))) => frame,
+            };
+            // Trailers have no place in CGI.
+            let Ok(data) = frame.into_data() else { continue };
+            if !self.meter.add(data.len() as u64, begun.elapsed()) {
+                return Err(too_slow("the body comes too slowly (min_rate)"));
             }
+            return Ok(Some(data));
         }
     }
+}
+
+fn too_slow(why: &str) -> Refusal {
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, why)
 }
 
 fn too_large(limits: &Limits) -> Refusal {
@@ -139,9 +165,17 @@ fn too_large(limits: &Limits) -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why)
 }
 
-fn full(error: &std::io::Error) -> Refusal {
-    let why = format!("no room for the body (temp_dir, max_temp): {error}");
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why)
+/// Whether to try again later depends on what is full.
+fn no_room(full: &Full) -> Refusal {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let status = match full {
+        Full::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
+        Full::Limit(_) | Full::Io(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    // It is logged now and then, and not with each request.
+    Refusal::plain(status)
 }
 
 /// Reads a body in pieces.

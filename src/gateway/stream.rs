@@ -1,17 +1,29 @@
-//! A client's connection, with a deadline for one that takes nothing of its answer.
+//! A client's connection, which is cut if the client takes nothing of its answer, or too little.
+//!
+//! Only the time counts in which the kernel's buffer for the client is full. What the client has
+//! taken is what it has acknowledged: the kernel takes more again only once a large part of its
+//! buffer is free, which a slow client needs minutes for.
+
+mod unsent;
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
+use super::pace::Pace;
 use super::rest::Activity;
+use super::throttle::Throttle;
+use unsent::unsent;
+
+/// For log lines about clients that were too slow.
+static CUT: Throttle = Throttle::new();
 
 /// A connection of either kind.
 #[derive(Debug)]
@@ -22,23 +34,54 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
-/// A connection whose other end has to take something now and then.
+/// A connection whose other end has to take its answer at a certain pace.
 #[derive(Debug)]
 pub(super) struct Stream {
     socket: Socket,
-    patience: Duration,
-    /// Runs while there is something that the client does not take.
-    stall: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    /// How many bytes were given to the kernel.
+    written: u64,
+    stall: Option<Stall>,
     activity: Arc<Activity>,
     /// What was read before, and comes first.
     ahead: Bytes,
 }
 
+/// A time in which the client is watched, since it does not take all that it could.
+#[derive(Debug)]
+struct Stall {
+    /// How many bytes it had taken when that began.
+    taken: u64,
+    /// How long it has been waited for.
+    waited: Duration,
+    /// It is waited for, since then.
+    since: Option<Instant>,
+    /// When it was waited for last.
+    last: Instant,
+    /// At the end of that time, or earlier.
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Stall {
+    fn begin(taken: u64, pace: Pace) -> Self {
+        let timer = Box::pin(sleep(pace.timeout));
+        Self { taken, waited: Duration::ZERO, since: None, last: Instant::now(), timer }
+    }
+
+    /// The client took something: it is not waited for any more.
+    fn pause(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.last = Instant::now();
+            self.waited += self.last - since;
+        }
+    }
+}
+
 impl Stream {
-    /// `patience`: how long it may take nothing.
-    pub(super) fn new(socket: Socket, patience: Duration) -> Self {
+    /// With a client that has to keep this pace.
+    pub(super) fn new(socket: Socket, pace: Pace) -> Self {
         let activity = Arc::default();
-        Self { socket, patience, stall: None, activity, ahead: Bytes::new() }
+        Self { socket, pace, written: 0, stall: None, activity, ahead: Bytes::new() }
     }
 
     /// What happens on it.
@@ -49,6 +92,7 @@ impl Stream {
     /// Has this read first.
     pub(super) fn put_back(&mut self, ahead: Bytes) {
         self.ahead = ahead;
+        self.stall = None;
     }
 
     /// Waits until there is something to read, or the client has gone.
@@ -62,21 +106,67 @@ impl Stream {
         }
     }
 
-    fn watch<T>(
+    fn watch(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         self.activity.stall(written.is_pending());
-        if written.is_ready() {
-            self.stall = None;
-            return written;
+        if let Poll::Ready(result) = written {
+            self.written += result.as_ref().map_or(0, |bytes| *bytes as u64);
+            if let Some(stall) = &mut self.stall {
+                stall.pause();
+            }
+            return Poll::Ready(result);
         }
-        let patience = self.patience;
-        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(patience)));
-        match stall.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+        let pace = self.pace;
+        let is_over = |stall: &Stall| stall.since.is_none() && stall.last.elapsed() > pace.timeout;
+        if self.stall.as_ref().is_none_or(is_over) {
+            self.stall = Some(Stall::begin(self.taken(), pace));
+        }
+        loop {
+            let Some(stall) = &mut self.stall else { return Poll::Pending };
+            let since = *stall.since.get_or_insert_with(Instant::now);
+            ready!(stall.timer.as_mut().poll(cx));
+            let waited = stall.waited + since.elapsed();
+            if let Some(left) = pace.timeout.checked_sub(waited).filter(|it| !it.is_zero()) {
+                stall.timer.as_mut().reset(Instant::now() + left);
+                continue;
+            }
+            let taken = stall.taken;
+            let now_taken = self.taken();
+            if !pace.is_kept(now_taken.saturating_sub(taken), waited) {
+                self.cut();
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.stall = Some(Stall::begin(now_taken, pace));
+        }
+    }
+
+    /// How many bytes the client has acknowledged.
+    fn taken(&self) -> u64 {
+        let unsent = match &self.socket {
+            Socket::Tcp(socket) => unsent(socket),
+            Socket::Unix(socket) => unsent(socket),
+        };
+        self.written.saturating_sub(unsent)
+    }
+
+    /// Has the kernel forget what the client has not taken, when the connection is closed.
+    fn cut(&self) {
+        let client = match &self.socket {
+            Socket::Tcp(socket) => {
+                // Where it cannot, the kernel goes on to offer it for a while.
+                let _ = socket.set_zero_linger();
+                socket.peer_addr().map_or_else(|_| "?".to_owned(), |it| it.to_string())
+            }
+            Socket::Unix(_) => "of a unix socket".to_owned(),
+        };
+        if let Some(more) = CUT.pass() {
+            tracing::warn!(
+                "client {client}: it takes its answer too slowly (send_timeout, min_rate), and is \
+                 cut; {more} more of these since the last such line"
+            );
         }
     }
 }

@@ -18,10 +18,14 @@ use tokio::time::timeout;
 use super::client::Ends;
 use super::escape::Escaped;
 use super::live::Live;
+use super::pace::Pace;
 use super::proxy;
 use super::stream::{Socket, Stream};
 use crate::config::Front;
 use crate::error::{Error, Result};
+
+/// How much of an answer hyper takes ahead of what the client takes, in bytes.
+const BUFFER: usize = 32 * 1024;
 
 /// All threads that serve.
 #[derive(Debug)]
@@ -101,10 +105,18 @@ async fn work(
 
 fn http(front: &Front) -> http1::Builder {
     let mut http = http1::Builder::new();
+    let max_header = usize::try_from(front.max_header).unwrap_or(usize::MAX);
     http.timer(TokioTimer::new())
         .header_read_timeout(front.header_timeout)
-        .max_header_size(usize::try_from(front.max_header).unwrap_or(usize::MAX));
+        .max_header_size(max_header)
+        // A request's head has to fit as well.
+        .max_buf_size(max_header.max(BUFFER));
     http
+}
+
+/// How fast a client has to take its answer.
+fn pace(front: &Front) -> Pace {
+    Pace { timeout: front.send_timeout, min_rate: front.min_rate }
 }
 
 /// Serves a connection until it ends: with the limits of the moment when it was accepted, each
@@ -121,7 +133,7 @@ async fn converse(
         Some(ends) => (tcp(socket)?, ends),
         None => (unix(socket)?, Ends::unix()),
     };
-    let mut stream = Stream::new(socket, front.send_timeout);
+    let mut stream = Stream::new(socket, pace(&front));
     let ends = if front.proxy_protocol {
         timeout(front.header_timeout, proxy::read(&mut stream, ends)).await??
     } else {

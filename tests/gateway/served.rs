@@ -73,6 +73,15 @@ impl Served {
         Self::serve_by(site, gateway)
     }
 
+    /// Starts a gateway through a program that executes it, with these arguments.
+    pub(crate) fn serve_through(site: Site, program: &str, args: &[&str]) -> Self {
+        let gateway = site.manager(&["serve"]);
+        let mut command = site.command(program);
+        command.args(args).arg(gateway.get_program()).args(gateway.get_args());
+        let gateway = Program::start(&mut command);
+        Self::serve_by(site, gateway)
+    }
+
     /// Takes a gateway that has been started in front of a site.
     pub(crate) fn serve_by(site: Site, gateway: Program) -> Self {
         let mut served = Self { site, gateway: None, port: 0 };
@@ -186,6 +195,17 @@ impl Served {
         wait_for(&format!("{count} requests in flight"), || {
             (self.site.in_flight() == count).then_some(())
         });
+    }
+
+    /// How many bytes the gateway has in temporary files.
+    pub(crate) fn in_temporary_files(&self) -> u64 {
+        let pid = self.gateway().pid().as_raw_nonzero();
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let files = files.filter_map(|file| Some(file.ok()?.path()));
+        let deleted = files.filter(|file| {
+            fs::read_link(file).is_ok_and(|it| it.to_string_lossy().ends_with(" (deleted)"))
+        });
+        deleted.filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
     }
 
     /// The resident memory of the gateway, in bytes.

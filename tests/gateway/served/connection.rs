@@ -1,8 +1,10 @@
 //! A client's connection, byte by byte: what it gets is taken for whole only if HTTP says so.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::Answer;
 
@@ -27,6 +29,33 @@ impl Connection {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, read: Vec::new() }
+    }
+
+    /// One of which the kernel holds little: small segments, and a small buffer on this side, as
+    /// of a client that is far away.
+    pub(crate) fn narrow(port: u16) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_tcp_mss(1460).unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Self { stream: socket.into(), read: Vec::new() }
+    }
+
+    /// The next bytes, at most so many; none at the end. An error: the connection was cut.
+    pub(crate) fn some(&mut self, most: usize) -> Result<Vec<u8>, Cut> {
+        if self.read.is_empty() {
+            let mut buffer = vec![0; most];
+            match self.stream.read(&mut buffer) {
+                Ok(read) => self.read.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    return Err(Cut(String::new()));
+                }
+                Err(error) => panic!("the gateway does not answer: {error}"),
+            }
+        }
+        let count = self.read.len().min(most);
+        self.take(count)
     }
 
     pub(crate) fn send(&mut self, text: &str) {

@@ -1,8 +1,9 @@
 //! A filesystem of a site's own, small enough to be filled up.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
@@ -24,6 +25,28 @@ impl Disk {
         let options = CString::new(format!("{options},mode=0755")).unwrap();
         mount("tmpfs", &dir, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).unwrap();
         Some(Self(dir))
+    }
+
+    /// Mounts one that has room, but a quota of so many bytes: a btrfs in a file, since a quota
+    /// binds root only there. None: only root can.
+    pub(crate) fn with_quota(site: &Site, dir: &str, bytes: u64) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let (image, dir) = (site.path("quota.img"), site.path(dir));
+        fs::create_dir_all(&dir).unwrap();
+        fs::File::create(&image).unwrap().set_len(160 << 20).unwrap();
+        let run = |program: &str, args: &[&dyn AsRef<OsStr>]| {
+            let ran = Command::new(program).args(args.iter().map(|it| it.as_ref())).output();
+            let ran = ran.unwrap_or_else(|error| panic!("{program} (btrfs-progs): {error}"));
+            assert!(ran.status.success(), "{program}: {ran:?}");
+        };
+        run("mkfs.btrfs", &[&"--quiet", &"--mixed", &image]);
+        run("mount", &[&"-o", &"loop", &image, &dir]);
+        let disk = Self(dir.clone());
+        run("btrfs", &[&"quota", &"enable", &dir]);
+        run("btrfs", &[&"qgroup", &"limit", &bytes.to_string(), &dir]);
+        Some(disk)
     }
 
     /// Uses up all its bytes.

@@ -1,0 +1,90 @@
+//! What slow clients cost the gateway.
+
+use std::thread;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::real::site::wait_for;
+use crate::served::{Connection, Served};
+
+const READERS: usize = 1500;
+/// For each of them, and for the gateway itself.
+const MOST: u64 = 150 << 20;
+
+/// Connections on which the answer has begun, and of which nothing more is read.
+fn readers(served: &Served, page: &str) -> Vec<Connection> {
+    let port = served.port();
+    let begin = move |page: &str| {
+        let mut connection = Connection::narrow(port);
+        connection.send(&format!("GET {page} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        connection.take(1).unwrap();
+        connection
+    };
+    thread::scope(|scope| {
+        let some = || (0..READERS / 4).map(|_| begin(page)).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(some)).collect();
+        threads.into_iter().flat_map(|it| it.join().unwrap()).collect()
+    })
+}
+
+fn raise_limit() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
+/// 64 KB each, and what the gateway needs anyway. The gateway has half of its memory from the
+/// allocator, which does not give all of it back at once: so it is looked at when all have begun.
+fn are_cheap(served: &Served, page: &str) {
+    let readers = readers(served, page);
+    served.await_in_flight(0);
+    let memory = served.memory();
+    assert!(memory < MOST, "{} KiB for {READERS} readers of {page}", memory >> 10);
+    assert_eq!(served.get("/ping.php").text(), "pong1\n");
+    drop(readers);
+}
+
+#[test]
+fn slow_readers_of_a_script_are_cheap() {
+    raise_limit();
+    let global = "max_temp = \"20GiB\"\nmax_temp_per_pool = \"20GiB\"\nmax_temp_per_client = \"20GiB\"\nsend_timeout = \"10m\"";
+    let served = Served::with_children(4, "queue = 2000\nqueue_timeout = \"60s\"", global);
+    // What is behind the first 300 KB is in a file, however much it is.
+    served.page("large.php", "<?php echo str_repeat('x', 1000000);");
+    are_cheap(&served, "/large.php");
+    // Shorter ones, which would fit into memory.
+    served.page("page.php", "<?php echo str_repeat('x', 200000);");
+    are_cheap(&served, "/page.php");
+}
+
+#[test]
+fn slow_readers_of_a_file_are_cheap() {
+    raise_limit();
+    let served = Served::with("", "send_timeout = \"10m\"");
+    served.page("large.bin", &"x".repeat(10_000_000));
+    are_cheap(&served, "/large.bin");
+}
+
+/// Bodies that come slowly, below and above what stays in memory.
+#[test]
+fn slow_senders_are_cheap() {
+    raise_limit();
+    let served = Served::with("", "body_timeout = \"10m\"");
+    let senders: Vec<_> = (0..READERS)
+        .map(|number| {
+            let mut connection = Connection::narrow(served.port());
+            let length = if number % 2 == 0 { 60_000 } else { 1_000_000 };
+            connection.send(&format!(
+                "POST /ping.php HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+            ));
+            connection.send_bytes(&vec![b'x'; 59_000]);
+            connection
+        })
+        .collect();
+    // Half of them have that much in a file.
+    let written = (READERS as u64 / 2) * (32 << 10);
+    wait_for("the bodies in files", || (served.in_temporary_files() >= written).then_some(()));
+    assert_eq!(served.get("/ping.php").text(), "pong1\n");
+    let memory = served.memory();
+    assert!(memory < MOST, "{} KiB", memory >> 10);
+    drop(senders);
+}
