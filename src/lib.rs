@@ -19,6 +19,7 @@
 //! | [`state`] | what is remembered of a pool: the history of its rollouts |
 //! | [`control`] | what commands and a running gateway say to each other |
 //! | [`lock`], [`interrupt`] | one hand at a time; Ctrl-C |
+//! | [`trust`] | whether what a command relies on can be changed by its user and root alone |
 //! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
 //! | [`mod@file`] | files that somebody else may have put something in the place of |
 //! | [`http`] | requests to the operator's own web server |
@@ -57,3 +58,4 @@ pub mod status;
 pub mod step;
 pub mod stress;
 pub mod tree;
+pub mod trust;

@@ -59,6 +59,7 @@ pub struct Request {
 pub async fn run(pool: &Arc<Pool>, request: &Request, report: &mut dyn Report) -> Result<()> {
     let started = Instant::now();
     report.event(&Event::Pool { pool: pool.name.clone() });
+    check::check_trust(pool)?;
     let balancer = Balancer::of(pool)?;
     let result = if request.dry_run {
         prepare(pool, &balancer, request)
@@ -188,6 +189,7 @@ impl Prepared {
 
 /// Whether a rollout could begin: it would be refused where this fails.
 pub async fn check(pool: &Arc<Pool>, request: &Request) -> Result<()> {
+    check::check_trust(pool)?;
     prepare(pool, &Balancer::of(pool)?, request).await.map(drop)
 }
 

@@ -7,11 +7,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::account::Account;
-use super::finding::{Checked, Finding, Topic, by_replica};
+use super::finding::{Checked, Finding, Topic, by_replica, untrusted};
 use crate::error::Result;
 use crate::php_fpm::{Command, Installed, Resolved};
 use crate::pool::Pool;
 use crate::release::Release;
+use crate::trust;
 
 /// What php-fpm has said.
 #[derive(Debug)]
@@ -86,6 +87,7 @@ pub(super) fn check(pool: &Pool, answers: Result<Answers>) -> Checked {
         .flat_map(|(replica, it)| section(it, current_dir).map(|finding| (*replica, finding)));
     findings.extend(by_replica(of_sections.collect::<Vec<_>>()));
     findings.extend(shared);
+    findings.extend(untrusted(trust::php_fpm_program(pool)));
     notes.extend(own_paths(&resolved));
     Checked::new(Topic::PhpFpm, notes, findings)
 }

@@ -15,11 +15,20 @@ use crate::process;
 use crate::release::Release;
 use crate::socket::{self, Name, Table, is_listening};
 use crate::step::{Stage, Step};
+use crate::trust;
 
 /// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
 const ROOM: u64 = 128 * 1024;
 /// The same in files, sockets and links.
 const ROOM_INODES: u64 = 32;
+
+/// Whether nobody else can change what a command relies on before php-fpm is asked: files,
+/// directories and programs. The names that php-fpm tells are checked with the plan.
+pub(super) fn check_trust(pool: &Pool) -> Result<()> {
+    let files = trust::of_root(&pool.root).into_iter().chain(trust::of_pool(pool));
+    let programs = trust::php_fpm_program(pool).into_iter().chain(trust::hook_programs(pool));
+    trust::require(files.chain(programs))
+}
 
 /// Whether all that a plan starts can be written down, can listen, and can get its public name;
 /// and whether the balancer does what the plan tells it.
@@ -31,6 +40,8 @@ pub(super) async fn check_plan(
     stages: &[Stage],
 ) -> Result<()> {
     let steps = || stages.iter().flat_map(|stage| &stage.steps);
+    let resolved = observation.resolved().map(|(_, resolved)| resolved);
+    trust::require(trust::of_generations(resolved, observation.generations()))?;
     for step in steps() {
         if let Step::Start(id) = step
             && let Some(replica) = observation.replica(id.replica)

@@ -117,6 +117,14 @@ impl Observation {
         replicas.filter_map(|replica| Some((replica.number, replica.resolved.as_ref()?)))
     }
 
+    /// All generations that run, or are on record.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
+        self.replicas.iter().flat_map(|replica| {
+            let running = replica.running.iter().map(|running| &running.generation);
+            running.chain(&replica.ended)
+        })
+    }
+
     /// One generation that runs.
     pub fn running(&self, id: Id) -> Option<&Running> {
         let mut running = self.replica(id.replica)?.running.iter();
