@@ -14,7 +14,7 @@
 //! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
 //! | [`fastcgi`] | one request at a time: ping, status, warm-up |
 //! | [`hook`] | the operator's own programs, which a rollout calls |
-//! | [`release`], [`socket`], [`process`] | what the kernel knows: mounts, sockets, pidfds |
+//! | [`release`], [`socket`], [`process`], [`machine`] | what the kernel knows: mounts, sockets, pidfds, limits |
 //! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
 //! | [`state`] | what is remembered of a pool: the history of its rollouts |
 //! | [`control`] | what commands and a running gateway say to each other |
@@ -44,6 +44,7 @@ pub mod hook;
 pub mod http;
 pub mod interrupt;
 pub mod lock;
+pub mod machine;
 pub mod php_fpm;
 pub mod pool;
 pub mod process;

@@ -9,12 +9,13 @@ use super::execute::script;
 use super::observe::{Observation, Observed};
 use crate::balancer::Balancer;
 use crate::error::{Error, Result};
-use crate::php_fpm::{Generation, Resolved};
+use crate::machine::Machine;
+use crate::php_fpm::{Demand, Generation, Resolved};
 use crate::pool::Pool;
 use crate::process;
 use crate::release::Release;
 use crate::socket::{self, Name, Table, is_listening};
-use crate::step::{Stage, Step};
+use crate::step::{Id, Stage, Step};
 use crate::trust;
 
 /// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
@@ -59,6 +60,37 @@ pub(super) async fn check_plan(
         balancer.check_changeable(drains).await?;
     }
     Ok(())
+}
+
+/// Whether the children of what a plan starts fit on the machine. Refuses what never can, and
+/// returns what the operator should know else.
+pub(super) fn check_capacity(
+    observation: &Observation,
+    stages: &[Stage],
+) -> Result<Option<String>> {
+    let resolved = |id: &Id| observation.replica(id.replica).and_then(|it| it.resolved.as_ref());
+    let children = |id: &Id| resolved(id).map_or(0, |it| i64::from(it.start_servers));
+    let (mut now, mut most) = (0, 0);
+    let mut started = BTreeMap::new();
+    for step in stages.iter().flat_map(|stage| &stage.steps) {
+        match step {
+            Step::Start(id) => {
+                now += children(id);
+                started.extend(resolved(id).map(|it| (id.replica, it)));
+            }
+            Step::Stop(id) => now -= children(id),
+            _ => {}
+        }
+        most = most.max(now);
+    }
+    if started.is_empty() {
+        return Ok(None);
+    }
+    let (demand, machine) = (Demand::of(started.into_values()), Machine::read());
+    match demand.refusal(most.unsigned_abs(), &machine) {
+        Some(error) => Err(error),
+        None => Ok(demand.warning(&machine).map(|(text, help)| format!("{text}: {help}"))),
+    }
 }
 
 /// A copy of another replica's file would take that one's place.

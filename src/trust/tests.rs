@@ -125,3 +125,27 @@ fn the_way_of_a_symlink_counts() {
         );
     }
 }
+
+/// An access control list of `acl(5)`, as the kernel stores it: nobody may write.
+#[test]
+fn an_access_control_list_counts() {
+    let dir = site();
+    let pid = dir.path().join("site/pid");
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    let none = u32::MAX;
+    let entries = [(1, 7, none), (2, 7, 65_534), (4, 5, none), (0x10, 7, none), (0x20, 5, none)];
+    for (tag, rights, id) in entries {
+        list.extend(u16::to_le_bytes(tag));
+        list.extend(u16::to_le_bytes(rights));
+        list.extend(u32::to_le_bytes(id));
+    }
+    let flags = rustix::fs::XattrFlags::empty();
+    if rustix::fs::setxattr(&pid, "system.posix_acl_access", &list, flags).is_err() {
+        return; // the filesystem has none
+    }
+    let message = "DIR/site/pid can be written by others: its access control list says so: others \
+                   can decide what";
+    let (told, help) = told(&dir).remove(0);
+    assert!(told.starts_with(message), "{told}");
+    assert_eq!(help, "setfacl -b DIR/site/pid; chmod g-w DIR/site/pid");
+}
