@@ -49,6 +49,11 @@ impl Pool {
         self.root.pid_dir().join(format!("{}.lock", self.name))
     }
 
+    /// The file that exists while Apache ignores the errors of a member for us.
+    pub fn ignored_errors_file(&self) -> PathBuf {
+        self.root.pid_dir().join(format!("{}.ignored-errors", self.name))
+    }
+
     /// The file that remembers what cannot be read back.
     pub fn state_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.state.json", self.name))

@@ -8,12 +8,13 @@
 //! else can have got the number in between.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -82,6 +83,34 @@ impl Process {
     /// Whether it calls itself a php-fpm master: "php-fpm: master process (FILE)".
     pub fn is_php_fpm_master(&self) -> bool {
         self.title().starts_with(b"php-fpm: master process")
+    }
+
+    /// The file with which php-fpm was started: the path that it had, though it may have been
+    /// removed since.
+    pub fn configuration(&self) -> Option<PathBuf> {
+        let file = self.configuration_file()?;
+        let Ok(opened) = fs::read_link(&file) else { return Some(file) };
+        let opened = opened.into_os_string().into_vec();
+        let path = opened.strip_suffix(b" (deleted)").unwrap_or(&opened);
+        Some(PathBuf::from(OsStr::from_bytes(path)))
+    }
+
+    /// The same as its command line or its title says: by path, or by the descriptor that it was
+    /// given, which still leads to that file when nothing has its name.
+    pub fn configuration_file(&self) -> Option<PathBuf> {
+        let line = self.title();
+        let line = line.split(|byte| *byte == 0).collect::<Vec<_>>();
+        let title = line.first()?.strip_prefix(b"php-fpm: master process (");
+        let named = match title {
+            Some(rest) => rest.strip_suffix(b")")?,
+            None => {
+                let option = line.iter().position(|word| *word == b"--fpm-config")?;
+                line.get(option + 1)?
+            }
+        };
+        let named = Path::new(OsStr::from_bytes(named));
+        let Ok(fd) = named.strip_prefix("/proc/self/fd") else { return Some(named.to_owned()) };
+        Some(Path::new("/proc").join(self.pid.to_string()).join("fd").join(fd))
     }
 
     /// What it calls itself; empty when it is ending, or has ended.
@@ -164,15 +193,9 @@ pub fn children(of: &Process) -> io::Result<Vec<Process>> {
 
 /// Masters of ours that were started with this configuration, or whatever is about to become one.
 pub fn started_with(conf: &Path) -> io::Result<Vec<Process>> {
-    let conf = conf.as_os_str().as_bytes();
-    let argument = [b"\0--fpm-config\0", conf, b"\0"].concat();
-    let title = [b"php-fpm: master process (", conf, b")"].concat();
-    let tells = |process: &Process| {
-        let line = process.title();
-        line.starts_with(&title) || line.windows(argument.len()).any(|part| part == argument)
-    };
+    let is_it = |process: &Process| process.configuration().is_some_and(|it| it == conf);
     let all = all_pids()?.filter_map(|pid| Process::open(pid).ok());
-    Ok(all.filter(|process| tells(process) && process.is_ours() && process.is_alive()).collect())
+    Ok(all.filter(|process| is_it(process) && process.is_ours() && process.is_alive()).collect())
 }
 
 /// The resident memory of a process in bytes.

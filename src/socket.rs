@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::crash;
@@ -96,6 +97,12 @@ impl Table {
         self.0.get(path).cloned().unwrap_or_default()
     }
 
+    /// The paths on which some process listens.
+    pub fn listening(&self) -> impl Iterator<Item = &Path> {
+        let listening = self.0.iter().filter(|(_, bound)| !bound.listeners.is_empty());
+        listening.map(|(path, _)| path.as_path())
+    }
+
     /// Whether some process listens on `path`.
     pub fn listens(&self, path: &Path) -> bool {
         self.0.get(path).is_some_and(|bound| !bound.listeners.is_empty())
@@ -167,6 +174,13 @@ pub enum Name {
     Stranger,
 }
 
+impl Name {
+    /// Whether it is what pools-manager or php-fpm makes there, so that it may be removed.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Socket | Self::Link(_))
+    }
+}
+
 /// Reads what `name` leads to.
 pub fn read_name(name: &Path) -> io::Result<Name> {
     let metadata = match fs::symlink_metadata(name) {
@@ -205,6 +219,14 @@ pub fn unfinished(name: &Path) -> PathBuf {
     let mut fresh = name.as_os_str().to_owned();
     fresh.push(".new");
     fresh.into()
+}
+
+/// Who has made a socket that listens: asked by a connection, as the kernel has noted it then.
+pub fn listener(path: &Path) -> io::Result<UnixCredentials> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(getsockopt(&socket, PeerCredentials)?)
 }
 
 /// Whether somebody listens on a socket: asked by a connection, so that the
@@ -281,6 +303,19 @@ nonsense
         assert!((0..200).all(|_| is_listening(&path)));
         drop(listener);
         assert!(!is_listening(&path));
+    }
+
+    #[test]
+    fn whoever_listens_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let bound = UnixListener::bind(&path).unwrap();
+        let peer = listener(&path).unwrap();
+        assert_eq!(peer.pid().unsigned_abs(), std::process::id());
+        assert_eq!(peer.uid(), rustix::process::geteuid().as_raw());
+        assert!(Table::read().unwrap().listening().any(|it| it == path));
+        drop(bound);
+        assert!(listener(&path).is_err());
     }
 
     #[test]

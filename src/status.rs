@@ -12,6 +12,7 @@ use crate::fastcgi;
 use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::Pinned;
+use crate::rollout::repair::masterless;
 use crate::rollout::{Ask, Observed, observe};
 use crate::state::State;
 
@@ -77,6 +78,13 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
         replicas.iter().filter(|it| it.running > 0).map(|it| it.current.as_str()).collect();
     if releases.windows(2).any(|pair| pair[0] != pair[1]) {
         problems.push("the replicas run different releases".to_owned());
+    }
+    let shown = seen.replicas.iter().filter(|observed| wanted.contains(&observed.number));
+    let headless: Vec<u32> =
+        shown.filter(|it| it.has_no_master()).map(|observed| observed.number).collect();
+    if !headless.is_empty() {
+        problems.extend(headless.into_iter().map(masterless));
+        problems.push("run pools-manager repair".to_owned());
     }
     problems.extend(unread); // the last, since it ends with what to do about it
     let ok = problems.is_empty() && replicas.iter().all(|replica| replica.ok);

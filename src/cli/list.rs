@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::scope::{Scope, Selected};
+use crate::config::Apache;
 use crate::error::Result;
+use crate::http;
 use crate::pool::Pool;
 use crate::render::print;
 use crate::root::Root;
@@ -42,9 +44,13 @@ fn value(pool: &Pool) -> serde_json::Value {
         "pool": pool.name,
         "replica_count": pool.replica_count,
         "backend": backend(pool),
-        "apache": pool.settings.apache,
+        "apache": pool.settings.apache.as_ref().map(without_password),
         "strategy": pool.settings.strategy(),
     })
+}
+
+fn without_password(apache: &Apache) -> Apache {
+    Apache { manager_url: http::shown(&apache.manager_url), ..apache.clone() }
 }
 
 fn backend(pool: &Pool) -> &'static str {
@@ -64,7 +70,7 @@ fn line(pool: &Pool) -> String {
         format!(
             " balancer_name=\"{}\" manager_url=\"{}\" member_urls=\"[{}]\"",
             apache.balancer_name,
-            apache.manager_url,
+            http::shown(&apache.manager_url),
             members.join(", ")
         )
     });

@@ -11,8 +11,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Fails unless the page answers with a success. The rollout itself is done by now.
 pub(super) async fn check(pool: &Pool) -> Result<()> {
     let Some(url) = &pool.settings.php.monitor_url else { return Ok(()) };
+    let shown = http::shown(url);
     let failed = |what: String| {
-        Error::failed(format!("the rollout of \"{}\" is done, but {url} {what}", pool.name)).hint(
+        Error::failed(format!("the rollout of \"{}\" is done, but {shown} {what}", pool.name)).hint(
             "the replicas answer on their sockets: look at the web server, or correct monitor_url",
         )
     };

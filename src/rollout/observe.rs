@@ -40,6 +40,8 @@ pub struct Observed {
     pub named: bool,
     /// What the balancer says of it; None where there is no balancer.
     pub member: Option<balancer::Member>,
+    /// Those that run and have no record any more, ascending.
+    pub lost: Vec<u32>,
 }
 
 impl Observed {
@@ -48,6 +50,11 @@ impl Observed {
         let published = |running: &&Running| Some(running.generation.number) == self.published;
         let reachable = |running: &&Running| running.reachable;
         self.running.iter().find(published).or(self.running.iter().rfind(reachable))
+    }
+
+    /// Whether it runs, and its master does not.
+    pub(crate) fn has_no_master(&self) -> bool {
+        self.current().is_some_and(|running| running.master.is_none())
     }
 
     /// The release that it serves, as the kernel tells it.
@@ -117,6 +124,14 @@ impl Observation {
         replicas.filter_map(|replica| Some((replica.number, replica.resolved.as_ref()?)))
     }
 
+    /// All generations that run, or are on record.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
+        self.replicas.iter().flat_map(|replica| {
+            let running = replica.running.iter().map(|running| &running.generation);
+            running.chain(&replica.ended)
+        })
+    }
+
     /// One generation that runs.
     pub fn running(&self, id: Id) -> Option<&Running> {
         let mut running = self.replica(id.replica)?.running.iter();
@@ -168,7 +183,15 @@ pub fn look(
     for number in pool.replicas() {
         let resolved = resolved.next_if(|(replica, _)| *replica == number).map(|(_, it)| it);
         let member = members.next();
-        replicas.push(observe_replica(number, resolved, &records, member, &table)?);
+        let of_it = |record: &&Generation| record.replica == number;
+        let names = records.iter().filter(of_it).map(|record| &*record.public);
+        let names: Vec<&Path> = names.chain(resolved.as_ref().map(|it| &*it.listen)).collect();
+        let lost = php_fpm::lost(pool, number, &names, &records, &table);
+        let mut known: Vec<Generation> = records.iter().chain(&lost).cloned().collect();
+        known.sort_by_key(|it| (it.replica, it.number));
+        let mut observed = observe_replica(number, resolved, &known, member, &table)?;
+        observed.lost = lost.iter().map(|it| it.number).collect();
+        replicas.push(observed);
     }
     Ok(Observation { replicas })
 }
@@ -190,6 +213,7 @@ fn observe_replica(
         published: None,
         named: false,
         member,
+        lost: vec![],
     };
     let mut names = Vec::new();
     for generation in adopted.into_iter().chain(recorded) {

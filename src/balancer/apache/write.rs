@@ -8,7 +8,10 @@ use super::Apache;
 use super::document::{Snapshot, Worker};
 use super::status::MemberStatus;
 use crate::balancer::Enabled;
+use crate::crash;
 use crate::error::{Error, Exit, Result};
+use crate::file;
+use crate::interrupt;
 
 /// How long a member in error may take to be used again.
 const ERROR_DEADLINE: Duration = Duration::from_secs(1);
@@ -58,7 +61,8 @@ impl Apache {
     /// Undoes what [`Apache::drain`] does, and leaves the operator's other flags alone: a stopped
     /// member stays stopped. Apache cannot be told to forget an error, but it forgets it at the
     /// next request while the member's errors are ignored; so they are for that long, at most one
-    /// second. If this is cancelled in that second, they remain ignored.
+    /// second. If the process is killed in that second, [`Apache::clean_up`] of the next command
+    /// takes that back.
     pub async fn enable(&self, index: usize) -> Result<Enabled> {
         let before = self.read().await?;
         let mut now = self.set(before, index, &[(DRAIN, false), (DISABLED, false)]).await?;
@@ -78,15 +82,49 @@ impl Apache {
         if self.member(&now, index)?.status.ignores_errors() {
             return self.await_no_error(index).await;
         }
+        let _hold = interrupt::hold();
+        self.note_ignored(index);
         let forgotten = async {
             self.set(now, index, &[(IGNORE_ERRORS, true)]).await?;
+            crash::point("a member's errors ignored");
             self.await_no_error(index).await
         };
         // Whatever became of it, the operator's flag is put back.
         let forgotten = forgotten.await;
         let now = self.reread().await?;
         let restored = self.set(now, index, &[(IGNORE_ERRORS, false)]).await?;
+        self.forget_ignored();
         forgotten.map(|_| restored)
+    }
+
+    /// Takes back what a command has left that was killed while it had Apache ignore a member's
+    /// errors: Apache would go on sending requests to a replica that fails. Where nothing was left,
+    /// it asks nothing.
+    pub async fn clean_up(&self) -> Result<()> {
+        let Some(note) = &self.note else { return Ok(()) };
+        let Ok(text) = file::read(note) else { return Ok(()) };
+        for (index, url) in self.member_urls.iter().enumerate() {
+            if text.lines().any(|line| line == url) {
+                let now = self.read().await?;
+                self.set(now, index, &[(IGNORE_ERRORS, false)]).await?;
+            }
+        }
+        self.forget_ignored();
+        Ok(())
+    }
+
+    /// A flag that the operator has set looks the same: so it is noted whose this one is. Without a
+    /// note, the flag is taken back all the same, unless the manager is killed.
+    fn note_ignored(&self, index: usize) {
+        if let Some(note) = &self.note {
+            let _ = file::write_new(note, &format!("{}\n", self.member_urls[index]));
+        }
+    }
+
+    fn forget_ignored(&self) {
+        if let Some(note) = &self.note {
+            let _ = file::remove(note);
+        }
     }
 
     /// Waits until the member is no longer in error, or until the deadline.

@@ -16,6 +16,7 @@ impl Execution<'_> {
         for replica in &self.observation.replicas {
             let fresh = self.done.fresh.get(&replica.number);
             for running in replica.running.iter().chain(fresh) {
+                php_fpm::write_again(self.pool, running)?;
                 finish_publishing(&running.generation)?;
                 forget_adopted(&running.generation)?;
             }

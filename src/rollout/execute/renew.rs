@@ -38,7 +38,7 @@ impl Execution<'_> {
         let conf = generation.write(pool, resolved, gentle)?;
         crash::point("recorded, not launched");
         let timeout = pool.settings.rollout.ready_timeout;
-        let started = php_fpm::start(pool, &Command::of(pool)?, &generation, &conf, timeout).await;
+        let started = php_fpm::start(pool, &Command::of(pool)?, &generation, conf, timeout).await;
         let listening = match started {
             Ok(()) => listening(&generation, timeout).await,
             Err(error) => Err(error),
