@@ -110,7 +110,7 @@ pub fn load(root: &Root, name: &str) -> Result<Pool> {
 
 fn no_such_pool(root: &Root, name: &str) -> Error {
     if name.contains(char::REPLACEMENT_CHARACTER) {
-        return Error::config(format!("the name of the pool {name} is not UTF-8"))
+        return Error::config(format!("the name of the pool \"{name}\" is not UTF-8"))
             .hint("rename its directory");
     }
     let error = Error::config(format!("there is no pool \"{name}\""));
