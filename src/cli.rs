@@ -8,6 +8,7 @@ mod ps_list;
 mod releases;
 mod scope;
 mod serve;
+mod side_by_side;
 mod status;
 mod switch;
 

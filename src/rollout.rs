@@ -150,6 +150,8 @@ impl Prepared {
     ) -> (Result<()>, Option<Error>) {
         let Self { observation, release, stages, keep_floor, switch, .. } = self;
         let renews = request.goal.state == Wanted::Renewed;
+        // Before the symlink moves, which changes static files at once.
+        let monitored = if renews { monitor::complaint_of(pool).await } else { None };
         let begins = (&observation, release.as_ref());
         let record = renews.then(|| Record::begin(lock, pool, request, begins, report));
         if let Some(switch) = &switch
@@ -173,12 +175,15 @@ impl Prepared {
             done: Done::default(),
         };
         let mut result = execution.execute(&stages).await;
+        if renews && result.is_ok() {
+            result = execution.monitor(monitored.as_deref(), request.goal.strategy).await;
+        }
+        if request.goal.state == Wanted::Stopped && result.is_ok() {
+            execution.leave_members_enabled().await;
+        }
         let cause = execution.done.cause.take();
         if request.goal.state == Wanted::Repaired && result.is_ok() {
             repair::mention_symlink(pool, execution.release.as_ref(), report);
-        }
-        if renews && result.is_ok() {
-            result = monitor::check(pool).await;
         }
         if let Some(record) = record {
             record.end(lock, pool, cause.as_ref().or(result.as_ref().err()), report);
@@ -189,12 +194,6 @@ impl Prepared {
         };
         (result, cause)
     }
-}
-
-/// Whether a rollout could begin: it would be refused where this fails.
-pub async fn check(pool: &Arc<Pool>, request: &Request) -> Result<()> {
-    check::check_trust(pool)?;
-    prepare(pool, &Balancer::of(pool)?, request).await.map(drop)
 }
 
 fn report_nothing(goal: &Goal, prepared: &Prepared, report: &mut dyn Report) {

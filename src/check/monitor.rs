@@ -5,7 +5,7 @@ use crate::http;
 use crate::pool::Pool;
 use crate::rollout::monitor;
 
-/// Asks for the page, if there is anybody who could answer.
+/// Requests the page, if a replica runs that could answer.
 pub(super) async fn check(pool: &Pool, anybody_runs: bool) -> Checked {
     let Some(url) = &pool.settings.php.monitor_url else {
         return Checked::new(Topic::Monitor, ["no monitor_url".to_owned()], []);
@@ -20,7 +20,7 @@ pub(super) async fn check(pool: &Pool, anybody_runs: bool) -> Checked {
         Ok(Some(complaint)) => {
             let finding = Finding::warning(
                 format!("{shown} {complaint}"),
-                "a restart would end as failed: look at the web server, or correct monitor_url",
+                "a rollout cannot be judged by it: look at the web server, or correct monitor_url",
             );
             Checked::new(Topic::Monitor, [], [finding])
         }

@@ -153,7 +153,7 @@ fn check_free(pool: &Pool, next: &Generation) -> Result<()> {
 /// A page that is not there would answer 404, as a page may, and pass for warm.
 fn check_warm_up(pool: &Pool, release: Option<&Release>) -> Result<()> {
     let Some(release) = release else { return Ok(()) };
-    for path in pool.settings.rollout.warm_up.get_ref() {
+    for path in pool.settings.rollout.warm_up() {
         let script = release.path.join(script(&release.path, path));
         if !script.is_file() {
             let (file, release) = (pool.settings_file(), release.path.display());

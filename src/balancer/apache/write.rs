@@ -70,7 +70,7 @@ impl Apache {
         if member.status.is_in_error() && !member.status.is_stopped() {
             if member.is_used() {
                 // Where Apache tries it at once anyhow, this only makes it look well.
-                self.manager.probe(ERROR_DEADLINE).await;
+                self.manager.probe(0, ERROR_DEADLINE).await;
             } else {
                 now = self.forget_error(now, index).await?;
             }
@@ -130,8 +130,10 @@ impl Apache {
     /// Waits until the member is no longer in error, or until the deadline.
     async fn await_no_error(&self, index: usize) -> Result<Snapshot> {
         let deadline = Instant::now() + ERROR_DEADLINE;
+        let mut attempts = 0..;
         loop {
-            self.manager.probe(deadline.saturating_duration_since(Instant::now())).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.manager.probe(attempts.next().unwrap_or_default(), left).await;
             let now = self.reread().await?;
             if !self.member(&now, index)?.status.is_in_error() || Instant::now() >= deadline {
                 return Ok(now);

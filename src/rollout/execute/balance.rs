@@ -32,6 +32,22 @@ impl Execution<'_> {
         Ok(())
     }
 
+    /// After a stop of the whole pool: enables what is drained. Nobody listens, so requests fail
+    /// either way, and whatever starts the replicas next, such as a boot script, need not know of
+    /// the balancer.
+    pub(in crate::rollout) async fn leave_members_enabled(&mut self) {
+        if self.observation.replicas.iter().any(|replica| !replica.running.is_empty()) {
+            return;
+        }
+        // Apache may be stopped too: what it was told is forgotten then.
+        let members = self.balancer.members().await.unwrap_or_default();
+        for (index, _) in members.iter().enumerate().filter(|(_, member)| member.draining) {
+            if let Err(error) = self.balancer.enable(index).await {
+                self.warn(format!("{} stays drained: {error}", members[index].name));
+            }
+        }
+    }
+
     /// A replica that runs lacks nothing but its requests: a web server that is being restarted
     /// just now has some time to come back.
     async fn enabled(&self, replica: u32) -> Result<Enabled> {
