@@ -11,7 +11,7 @@ use rustix::process::Signal;
 pub(crate) struct Ran {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    pub(super) status: ExitStatus,
+    pub(crate) status: ExitStatus,
     pub(super) command: String,
 }
 
