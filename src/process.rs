@@ -101,12 +101,11 @@ impl Process {
         let line = self.title();
         let line = line.split(|byte| *byte == 0).collect::<Vec<_>>();
         let title = line.first()?.strip_prefix(b"php-fpm: master process (");
-        let named = match title {
-            Some(rest) => rest.strip_suffix(b")")?,
-            None => {
-                let option = line.iter().position(|word| *word == b"--fpm-config")?;
-                line.get(option + 1)?
-            }
+        let named = if let Some(rest) = title {
+            rest.strip_suffix(b")")?
+        } else {
+            let option = line.iter().position(|word| *word == b"--fpm-config")?;
+            line.get(option + 1)?
         };
         let named = Path::new(OsStr::from_bytes(named));
         let Ok(fd) = named.strip_prefix("/proc/self/fd") else { return Some(named.to_owned()) };

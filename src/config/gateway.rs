@@ -65,7 +65,7 @@ pub struct Gateway {
     pub server_software: String,
 }
 
-/// What is sent as `SERVER_SOFTWARE` where nothing else is configured. WordPress offers permalinks
+/// What is sent as `SERVER_SOFTWARE` where nothing else is configured. `WordPress` offers permalinks
 /// without `index.php` only where it finds the word `nginx` here (`got_url_rewrite()`), or `Apache`,
 /// for which it writes an `.htaccess` that nothing reads. And it is so: as with nginx, what is no
 /// file goes to the front controller, `X-Accel-Redirect` is obeyed, and no `.htaccess` is read.

@@ -16,6 +16,7 @@ use crate::fastcgi::{self, Request, Response};
 use crate::http;
 use crate::php_fpm::Running;
 use crate::pool::Pool;
+use crate::process::Process;
 use crate::step::Id;
 
 /// Where frameworks keep their front controller, below a release. The first one that is there is
@@ -57,13 +58,11 @@ impl Execution<'_> {
         let release = self.running(id)?.generation.release.as_ref();
         let on = release.map(|it| format!(" on {}", it.path.display())).unwrap_or_default();
         let what = format!("the front page of {id}{on}: {why}");
-        let (other, answer) = match self.reference(id) {
-            Some(other) => (other.generation.to_string(), self.front_page(other).await),
-            None => {
-                self.warn(format!("{what}\nthere is no other generation to compare it with"));
-                return Ok(());
-            }
+        let Some(other) = self.reference(id) else {
+            self.warn(format!("{what}\nthere is no other generation to compare it with"));
+            return Ok(());
         };
+        let (other, answer) = (other.generation.to_string(), self.front_page(other).await);
         if let Answer::Good = answer {
             return Err(Error::failed(format!("{what}\n{other} answers it well"))
                 .hint("`warm_up` in [rollout] names other pages to ask, or none: warm_up = []"));
@@ -79,7 +78,7 @@ impl Execution<'_> {
             .filter(|it| {
                 (it.generation.replica, it.generation.number) != (id.replica, id.generation)
             })
-            .filter(|it| it.reachable && it.master.as_ref().is_some_and(|master| master.is_alive()))
+            .filter(|it| it.reachable && it.master.as_ref().is_some_and(Process::is_alive))
             .min_by_key(|it| !it.generation.is_published().unwrap_or(false))
     }
 
@@ -108,8 +107,13 @@ fn candidates(settings: &Settings) -> Vec<PathBuf> {
     };
     let root = Path::new(gateway.document_root.get_ref());
     let front = Some(gateway.front_controller.get_ref()).filter(|front| !front.is_empty());
-    let index = gateway.index.get_ref().iter().filter(|name| name.ends_with(".php"));
+    let index = gateway.index.get_ref().iter().filter(|name| is_script(name));
     front.into_iter().chain(index).map(|script| root.join(script)).collect()
+}
+
+/// As the gateway decides it: `X.PHP` is no script.
+fn is_script(name: &str) -> bool {
+    name.as_bytes().ends_with(b".php")
 }
 
 /// A GET of `/`, as a web server would send it to the front controller.
@@ -130,7 +134,7 @@ fn request(pool: &Pool, script: &Path) -> Request {
 /// A host for which the application answers, as far as the settings tell one.
 fn host(settings: &Settings) -> Option<String> {
     let hosts = settings.gateway.iter().flat_map(|gateway| gateway.hosts.get_ref());
-    let named = hosts.cloned().find(|host| !host.starts_with('*'));
+    let named = hosts.into_iter().find(|host: &&String| !host.starts_with('*')).cloned();
     named.or_else(|| {
         let url = http::page(settings.php.monitor_url.as_deref()?).ok()?;
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();

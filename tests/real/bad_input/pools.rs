@@ -103,7 +103,7 @@ fn list_start_and_stop_pass_over_a_broken_pool() {
 fn records(site: &Site, pool: &str) -> Vec<String> {
     let prefix = format!("pid/{pool}.");
     let mut names = site.file_names();
-    names.retain(|name| name.starts_with(&prefix) && name.ends_with(".conf"));
+    names.retain(|name| name.starts_with(&prefix) && name.strip_suffix(".conf").is_some());
     names.iter().map(|name| name.replace("pid/", "")).collect()
 }
 

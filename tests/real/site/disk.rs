@@ -37,7 +37,7 @@ impl Disk {
         fs::create_dir_all(&dir).unwrap();
         fs::File::create(&image).unwrap().set_len(160 << 20).unwrap();
         let run = |program: &str, args: &[&dyn AsRef<OsStr>]| {
-            let ran = Command::new(program).args(args.iter().map(|it| it.as_ref())).output();
+            let ran = Command::new(program).args(args.iter().map(AsRef::as_ref)).output();
             let ran = ran.unwrap_or_else(|error| panic!("{program} (btrfs-progs): {error}"));
             assert!(ran.status.success(), "{program}: {ran:?}");
         };
