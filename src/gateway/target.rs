@@ -14,7 +14,8 @@ pub(super) struct RequestTarget<'a> {
     /// All of it, unchanged: `REQUEST_URI`. Empty, or with no slash at its beginning, where an
     /// absolute one has no path.
     pub written: &'a [u8],
-    /// Its path, as it was written; at least a slash.
+    /// Its path, as it was written. An absolute target has at least a slash; only a target that is no
+    /// HTTP request's has none.
     pub path: &'a [u8],
     /// What follows the `?`; empty without one.
     pub query: &'a [u8],
@@ -23,34 +24,32 @@ pub(super) struct RequestTarget<'a> {
 impl<'a> RequestTarget<'a> {
     /// The target of a request.
     pub(super) fn of(request: &'a Parts) -> Self {
-        match request.extensions.get::<Written>() {
-            Some(Written(written)) => Self::parse(origin_form(written)),
-            None => {
-                Self::parse(request.uri.path_and_query().map_or("", |it| it.as_str()).as_bytes())
-            }
+        if let Some(Written(written)) = request.extensions.get() {
+            return match without_host(written) {
+                Some(rest) => Self::parse(rest, true),
+                None => Self::parse(written, false),
+            };
         }
+        let target = request.uri.path_and_query().map_or("", |it| it.as_str());
+        Self::parse(target.as_bytes(), request.uri.scheme().is_some())
     }
 
     /// A fragment, which no client should send, belongs to neither path nor query.
-    fn parse(written: &'a [u8]) -> Self {
+    fn parse(written: &'a [u8], is_absolute: bool) -> Self {
         let without_fragment = before(written, b'#');
         let path = before(without_fragment, b'?');
         let query = without_fragment.get(path.len() + 1..).unwrap_or_default();
-        Self { written, path: if path.is_empty() { b"/" } else { path }, query }
+        let is_root = path.is_empty() && is_absolute;
+        Self { written, path: if is_root { b"/" } else { path }, query }
     }
 }
 
-/// What follows the scheme and the host of an absolute target, or all of another one.
-fn origin_form(target: &[u8]) -> &[u8] {
-    let scheme = target.windows(3).position(|it| it == b"://");
-    match scheme.filter(|_| !target.starts_with(b"/")) {
-        Some(scheme) => {
-            let rest = &target[scheme + 3..];
-            let host = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
-            &rest[host..]
-        }
-        None => target,
-    }
+/// What follows scheme and host in an absolute target.
+fn without_host(target: &[u8]) -> Option<&[u8]> {
+    let scheme = target.windows(3).position(|it| it == b"://")?;
+    let rest = &target[scheme + 3..];
+    let host = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
+    (!target.starts_with(b"/")).then_some(&rest[host..])
 }
 
 fn before(bytes: &[u8], end: u8) -> &[u8] {
@@ -89,5 +88,7 @@ mod tests {
         assert_eq!(of("http://host?b"), ["?b", "/", "b"]);
         assert_eq!(of("http://host")[1..], ["/", ""]);
         assert_eq!(of("/a//b?c"), ["/a//b?c", "/a//b", "c"]);
+        assert_eq!(of("host:80"), ["", "", ""]);
+        assert_eq!(parts(b"?<"), ["?<", "", "<"]);
     }
 }
