@@ -20,7 +20,7 @@ use super::params::Asked;
 use super::path::Path;
 use super::refusal::Refusal;
 use super::route::{Target, route};
-use super::script::{Call, Missed, is_repeatable};
+use super::script::{Call, Missed, is_keepable};
 use super::site::{Site, Sites};
 use super::spool::{self, Spooled};
 use super::static_file::{self, Compressor};
@@ -28,6 +28,8 @@ use super::temp::Temp;
 use crate::config::Front;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How often a request is sent again that php-fpm has not read.
+const UNREAD_MAX: u32 = 2;
 /// The longest id that is taken over from a trusted proxy, in bytes.
 const ID_MAX: usize = 128;
 
@@ -132,7 +134,7 @@ impl Visit<'_> {
         let mut body = Some(body);
         let mut spooled = Spooled::Empty;
         let mut deadline = None;
-        let mut is_stale = false;
+        let mut unread = 0;
         loop {
             let Some(served) = site.upstream.await_served().await else {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool does not run"));
@@ -178,11 +180,11 @@ impl Visit<'_> {
                 id: self.id,
                 deadline: *deadline.get_or_insert_with(|| Instant::now() + patience),
             };
-            let keepable = !is_stale && is_repeatable(&request.method, &spooled);
+            let keepable = unread == 0 && is_keepable(&request.method, &spooled);
             match call.answer(&mut encoded, keepable).await {
                 Ok(response) => return Ok(response),
-                Err(Missed::Refused(refusal)) => return Err(refusal),
-                Err(Missed::Stale) => is_stale = true,
+                Err(Missed::Unread(_)) if unread < UNREAD_MAX => unread += 1,
+                Err(Missed::Unread(refusal) | Missed::Refused(refusal)) => return Err(refusal),
                 Err(Missed::NotBegun) => {}
             }
         }

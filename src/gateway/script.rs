@@ -26,7 +26,7 @@ use super::spool::Spooled;
 use super::stderr::Stderr;
 use super::table::Served;
 use super::temp::Temp;
-use super::upstream::NoSlot;
+use super::upstream::{NoSlot, SILENT};
 
 /// The most of an answer that is collected before it is passed on, in bytes.
 const WHOLE: usize = 256 * 1024;
@@ -57,8 +57,9 @@ pub(super) struct Call<'a> {
 pub(super) enum Missed {
     /// No replica has begun it: it may be routed anew.
     NotBegun,
-    /// It met a connection that php-fpm was closing: it may be sent again on a new one.
-    Stale,
+    /// It was sent, and php-fpm has not read it: it may be sent again, on a new connection. What
+    /// to answer where that has happened too often.
+    Unread(Refusal),
     /// It is refused.
     Refused(Refusal),
 }
@@ -69,9 +70,9 @@ impl From<Refusal> for Missed {
     }
 }
 
-/// Whether a request may travel on a connection that was used before. That one may be closed at
-/// any moment, and whether the script has begun cannot be told then: so only what may be repeated.
-pub(super) fn is_repeatable(method: &Method, body: &Spooled) -> bool {
+/// Whether a request may use a connection that was used before. php-fpm may close that one at any
+/// moment, and whether the script has begun is known only of a request without a body.
+pub(super) fn is_keepable(method: &Method, body: &Spooled) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && body.length() == 0
 }
 
@@ -86,7 +87,7 @@ impl Call<'_> {
         let mut stderr = Stderr::new(&self.site.pool.name, self.id);
         let (head, rest) = match self.head(&mut exchange, &mut stderr).await {
             Ok(head) => head,
-            Err(_) if keepable && exchange.was_stale() => return Err(Missed::Stale),
+            Err(refusal) if exchange.was_unread() => return Err(Missed::Unread(refusal)),
             Err(refusal) => return Err(refusal.into()),
         };
         if let Some(file) = handoff::of(&head, self.site, self.served)? {
@@ -114,7 +115,7 @@ impl Call<'_> {
             Err(NoSlot::TimedOut) => return Err(unavailable("no child was free in time").into()),
         };
         loop {
-            match Exchange::begin(slot, encoded, self.body.long()) {
+            match Exchange::begin(slot, encoded, self.body.long(), self.body.length() == 0) {
                 Ok(exchange) => return Ok(exchange),
                 Err(NotBegun { error, .. }) if Instant::now() >= self.deadline => {
                     return Err(unavailable(&format!("no replica can be reached: {error}")).into());
@@ -155,11 +156,17 @@ impl Call<'_> {
 
     async fn part(&self, exchange: &mut Exchange) -> Result<Part, Refusal> {
         let limit = self.site.settings.request_timeout;
-        let part = timeout(limit, poll_fn(|cx| exchange.poll_part(cx))).await.map_err(|_| {
-            let why = format!("the script was silent for {limit:?} (request_timeout)");
-            Refusal::new(StatusCode::GATEWAY_TIMEOUT, why)
-        })?;
-        part.map_err(|failure| Refusal::bad_gateway(failure.to_string()))
+        let begun = Instant::now();
+        loop {
+            let left = limit.saturating_sub(begun.elapsed());
+            match timeout(left.min(SILENT), poll_fn(|cx| exchange.poll_part(cx))).await {
+                Ok(part) => return part.map_err(|it| Refusal::bad_gateway(it.to_string())),
+                Err(_) if begun.elapsed() < limit => exchange.suspect(),
+                Err(_) => break,
+            }
+        }
+        let why = format!("the script was silent for {limit:?} (request_timeout)");
+        Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, why))
     }
 
     /// Collects what is there already, and passes it on.

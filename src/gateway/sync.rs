@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::site::Site;
 use super::table::Served;
-use super::upstream::Member;
+use super::upstream::{Member, Ping};
 use crate::error::{Error, Result};
 use crate::php_fpm::Running;
 use crate::release::{Pinned, Release};
@@ -42,7 +42,8 @@ fn member(site: &Site, running: &Running, served: &mut Vec<Arc<Served>>) -> Resu
     };
     let generation = &running.generation;
     let socket = generation.socket.as_path().into();
-    Ok(Member { socket, served: known, children: generation.children })
+    let (children, ping) = (generation.children, Ping::of(generation));
+    Ok(Member { socket, served: known, children, ping })
 }
 
 /// What the master sees, wherever the symlink points by now.

@@ -14,6 +14,7 @@ mod real {
 mod answers;
 mod breaks;
 mod compression;
+mod crashes;
 mod hostile;
 mod releases;
 mod served;

@@ -32,7 +32,7 @@ impl World {
     fn member(&self, socket: &str, release: &str, children: u32) -> Member {
         let socket: PathBuf = self.dir.path().join(socket);
         let children = Some(Children { max: children, fixed: true });
-        Member { socket: socket.into(), served: self.served(release), children }
+        Member { socket: socket.into(), served: self.served(release), children, ping: None }
     }
 
     fn in_flight(&self, socket: &str) -> u32 {
@@ -166,7 +166,7 @@ async fn one_child_is_spared_while_nobody_waits() {
     }
     let kept = |slots: &mut Vec<Slot>| {
         for slot in slots.drain(..) {
-            slot.finish(connection().0);
+            slot.finish(Some(connection().0));
         }
         world.upstream.show().0[0].kept
     };
@@ -194,7 +194,7 @@ async fn who_waits_gets_the_connection_with_his_request_sent() {
     let mut waits = Box::pin(world.upstream.acquire(&served, Some(&mut waiting)));
     assert!(is_ready!(waits).is_err());
     let (open, mut php) = connection();
-    first.finish(open);
+    first.finish(Some(open));
     let sent = waits.await.unwrap().take_kept().unwrap().sent.unwrap();
     let mut read = vec![0; sent];
     php.read_exact(&mut read).unwrap();
@@ -215,7 +215,7 @@ async fn the_last_child_is_not_passed_on_for_ever() {
         let mut asked = request();
         let mut waits = Box::pin(world.upstream.acquire(&served, Some(&mut asked)));
         assert!(is_ready!(waits).is_err());
-        slot.finish(open);
+        slot.finish(Some(open));
         slot = waits.await.unwrap();
         let Some(kept) = slot.take_kept() else { break };
         open = kept.connection;
