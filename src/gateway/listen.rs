@@ -91,7 +91,8 @@ impl Listener {
     }
 }
 
-fn is_out_of_resources(error: &io::Error) -> bool {
+/// Whether an error says nothing about the other side: there is no free descriptor, or no memory.
+pub(super) fn is_out_of_resources(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
@@ -107,7 +108,9 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match socket::read_name(path)? {
         Name::Absent => {}
-        Name::Socket if !socket::is_listening(path) => file::remove(path)?,
+        Name::Socket if !socket::is_listening(path).map_err(io::Error::other)? => {
+            file::remove(path)?;
+        }
         Name::Socket => return Err(Errno::ADDRINUSE.into()),
         Name::Link(_) | Name::Stranger => return Err(Errno::EXIST.into()),
     }

@@ -19,6 +19,7 @@ use super::body::Body;
 use super::exchange::{Exchange, Failure, NotBegun};
 use super::fastcgi::{BadHead, Head, HeadParser, Part, Request};
 use super::handoff;
+use super::listen::is_out_of_resources;
 use super::pipe::{self, pipe};
 use super::refusal::Refusal;
 use super::site::Site;
@@ -30,8 +31,9 @@ use super::upstream::{NoSlot, SILENT};
 
 /// The most of an answer that is collected before it is passed on, in bytes.
 const WHOLE: usize = 256 * 1024;
-/// How long to wait before a replica is asked again whose backlog is full.
-const BACKLOG_RETRY: Duration = Duration::from_millis(2);
+/// How long to wait before a replica is tried again: its backlog is full, or there is no free
+/// descriptor for a connection.
+const RETRY: Duration = Duration::from_millis(2);
 
 /// A request, ready to be sent.
 #[derive(Debug)]
@@ -86,7 +88,12 @@ impl Call<'_> {
         let mut exchange = self.begin(encoded, keepable).await?;
         let mut stderr = Stderr::new(&self.site.pool.name, self.id);
         let (head, rest) = match self.head(&mut exchange, &mut stderr).await {
-            Ok(head) => head,
+            Ok((head, rest)) => {
+                if let Some(bad) = &head.bad_length {
+                    stderr.note(&format!("its Content-Length {bad:?} makes no sense"));
+                }
+                (head, rest)
+            }
             Err(refusal) if exchange.was_unread() => return Err(Missed::Unread(refusal)),
             Err(refusal) => return Err(refusal.into()),
         };
@@ -120,9 +127,11 @@ impl Call<'_> {
                 Err(NotBegun { error, .. }) if Instant::now() >= self.deadline => {
                     return Err(unavailable(&format!("no replica can be reached: {error}")).into());
                 }
-                Err(NotBegun { slot: again, error }) if error.kind() == ErrorKind::WouldBlock => {
+                Err(NotBegun { slot: again, error })
+                    if error.kind() == ErrorKind::WouldBlock || is_out_of_resources(&error) =>
+                {
                     slot = *again;
-                    sleep(BACKLOG_RETRY).await;
+                    sleep(RETRY).await;
                 }
                 Err(NotBegun { slot, error }) => {
                     let (pool, socket) = (&self.site.pool.name, slot.socket());
@@ -191,86 +200,126 @@ impl Call<'_> {
                 Poll::Ready(Err(failure)) => return Err(Refusal::bad_gateway(failure.to_string())),
                 Poll::Ready(Ok(Part::End)) => {
                     exchange.finish();
-                    check_length(&mut head, length)?;
+                    correct_length(&mut head, length, true, &stderr);
                     return Ok(Body::chunks(chunks).answer(head.status, head.headers));
                 }
             }
         }
-        let (mut writer, reader) = pipe(self.temp);
+        correct_length(&mut head, length, false, &stderr);
+        let (writer, reader) = pipe(self.temp);
         let limit = self.site.settings.request_timeout;
-        tokio::spawn(async move {
-            for chunk in chunks {
-                if writer.push(chunk).await.is_err() {
-                    return;
-                }
-            }
-            pump(exchange, writer, limit, stderr).await;
-        });
+        let promised = head.headers.get(CONTENT_LENGTH).and(head.length);
+        let pump = Pump { exchange, writer, limit, stderr, promised, pushed: 0 };
+        tokio::spawn(pump.run(chunks));
         Ok(Body::script(reader).answer(head.status, head.headers))
     }
 
     /// The script runs to its end; what it prints is of no use.
-    fn rest_is_dropped(&self, mut exchange: Exchange, mut stderr: Stderr) {
-        let limit = self.site.settings.request_timeout;
-        tokio::spawn(async move {
-            loop {
-                match timeout(limit, poll_fn(|cx| exchange.poll_part(cx))).await {
-                    Ok(Ok(Part::Stdout(_))) => {}
-                    Ok(Ok(Part::Stderr(said))) => stderr.push(&said),
-                    Ok(Ok(Part::End)) => return exchange.finish(),
-                    Ok(Err(_)) | Err(_) => return,
-                }
-            }
-        });
+    fn rest_is_dropped(&self, exchange: Exchange, stderr: Stderr) {
+        tokio::spawn(drop_rest(exchange, stderr, self.site.settings.request_timeout));
     }
 }
 
-/// Takes an answer from PHP as fast as it prints. Where the client goes away, the connection is
-/// closed, so that the script is told.
-async fn pump(
-    mut exchange: Exchange,
-    mut writer: pipe::Writer,
-    limit: Duration,
-    mut stderr: Stderr,
-) {
+async fn drop_rest(mut exchange: Exchange, mut stderr: Stderr, limit: Duration) {
     loop {
-        let part = tokio::select! {
-            biased;
-            part = timeout(limit, poll_fn(|cx| exchange.poll_part(cx))) => part,
-            () = writer.gone() => return,
-        };
-        let failure = match part {
-            Ok(Ok(Part::Stdout(output))) => {
-                if writer.push(output).await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            Ok(Ok(Part::Stderr(said))) => {
-                stderr.push(&said);
-                continue;
-            }
-            Ok(Ok(Part::End)) => {
-                exchange.finish();
-                return writer.end();
-            }
-            Ok(Err(failure)) => failure,
-            Err(_) => Failure::Io(ErrorKind::TimedOut.into()),
-        };
-        stderr.note(&format!("the answer was cut short: {failure}"));
-        return; // the writer is dropped: the client sees that it is broken
+        match timeout(limit, poll_fn(|cx| exchange.poll_part(cx))).await {
+            Ok(Ok(Part::Stdout(_))) => {}
+            Ok(Ok(Part::Stderr(said))) => stderr.push(&said),
+            Ok(Ok(Part::End)) => return exchange.finish(),
+            Ok(Err(_)) | Err(_) => return,
+        }
     }
 }
 
-/// What the script says of its length has to be so; where it is, it is said anyway.
-fn check_length(head: &mut Head, length: usize) -> Result<(), Refusal> {
-    let has_body = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let Some(said) = head.headers.get(CONTENT_LENGTH).filter(|_| has_body) else { return Ok(()) };
-    if said.to_str().is_ok_and(|said| said.parse() == Ok(length)) {
-        head.headers.remove(CONTENT_LENGTH);
-        return Ok(());
+/// Takes an answer from PHP as fast as it prints, and gives it to the client.
+struct Pump {
+    exchange: Exchange,
+    writer: pipe::Writer,
+    limit: Duration,
+    stderr: Stderr,
+    /// The `Content-Length` that the client was told.
+    promised: Option<u64>,
+    /// How many bytes of the body there were.
+    pushed: u64,
+}
+
+impl Pump {
+    /// Begins with what has been collected. Where the client goes away, the connection is closed, so
+    /// that php-fpm tells the script.
+    async fn run(mut self, collected: VecDeque<Bytes>) {
+        for chunk in collected {
+            if self.push(chunk).await.is_err() {
+                return;
+            }
+        }
+        loop {
+            let part = tokio::select! {
+                biased;
+                part = timeout(self.limit, poll_fn(|cx| self.exchange.poll_part(cx))) => part,
+                () = self.writer.gone() => return self.leave().await,
+            };
+            let failure = match part {
+                Ok(Ok(Part::Stdout(output))) => match self.push(output).await {
+                    Ok(()) => continue,
+                    Err(_) => return self.leave().await,
+                },
+                Ok(Ok(Part::Stderr(said))) => {
+                    self.stderr.push(&said);
+                    continue;
+                }
+                Ok(Ok(Part::End)) => return self.end(),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::Io(ErrorKind::TimedOut.into()),
+            };
+            self.stderr.note(&format!("the answer was cut short: {failure}"));
+            return; // the writer is dropped: the client sees that it is broken
+        }
     }
-    Err(Refusal::bad_gateway(format!("its Content-Length is {said:?}, but it has {length} bytes")))
+
+    async fn push(&mut self, output: Bytes) -> std::io::Result<()> {
+        self.pushed += output.len() as u64;
+        self.writer.push(output).await
+    }
+
+    /// The client has gone away; or it has all that it was told of, and the script works on.
+    async fn leave(self) {
+        if self.promised.is_some_and(|promised| self.pushed >= promised) {
+            self.note_length();
+            drop(self.writer);
+            drop_rest(self.exchange, self.stderr, self.limit).await;
+        }
+    }
+
+    fn end(self) {
+        self.note_length();
+        self.exchange.finish();
+        // With less than it was told of, the client sees that it is broken.
+        self.writer.end();
+    }
+
+    fn note_length(&self) {
+        if let Some(promised) = self.promised.filter(|promised| *promised != self.pushed) {
+            note_length(promised, self.pushed, &self.stderr);
+        }
+    }
+}
+
+/// Drops a `Content-Length` that is wrong, as far as that is known: `collected` is how many bytes
+/// there are by now, and all that there are if `is_whole`. One that is right is said anyway then.
+fn correct_length(head: &mut Head, collected: usize, is_whole: bool, stderr: &Stderr) {
+    let has_body = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let Some(said) = head.length.filter(|_| has_body) else { return };
+    let collected = collected as u64;
+    if collected > said || (is_whole && collected < said) {
+        note_length(said, collected, stderr);
+        head.headers.remove(CONTENT_LENGTH);
+    } else if is_whole {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+}
+
+fn note_length(said: u64, printed: u64, stderr: &Stderr) {
+    stderr.note(&format!("its Content-Length is {said}, but it has printed {printed} bytes"));
 }
 
 fn bad_head(bad: BadHead) -> Refusal {

@@ -43,7 +43,8 @@ fn a_script_whose_child_dies_runs_once(served: &Served) {
         ("segfault", "posix_kill(getmypid(), 11);"),
         ("ended", "posix_kill(getmypid(), 15);"),
     ];
-    let outputs = [("silent", ""), ("begun", "echo 'x'; while (ob_get_level()) ob_end_flush(); flush();")];
+    let outputs =
+        [("silent", ""), ("begun", "echo 'x'; while (ob_get_level()) ob_end_flush(); flush();")];
     for (death, die) in deaths {
         for (output, print) in outputs {
             for method in ["GET", "HEAD", "DELETE"] {
@@ -125,7 +126,8 @@ fn a_kept_connection_whose_child_has_ended_costs_no_request() {
 /// other replica gets it. What children had accepted is lost with them, and not run again.
 #[test]
 fn a_request_that_was_never_accepted_goes_to_the_other_replica() {
-    let served = Served::with_children(4, "fastcgi_keep_alive = \"off\"\nqueue_timeout = \"10m\"", "");
+    let served =
+        Served::with_children(4, "fastcgi_keep_alive = \"off\"\nqueue_timeout = \"10m\"", "");
     served.page(
         "hold.php",
         &format!(
@@ -142,7 +144,8 @@ fn a_request_that_was_never_accepted_goes_to_the_other_replica() {
         format!("{}&begun={}&end={end}", runs.of_page("/hold.php"), file("begun"))
     };
     // All children of both; a fifth for each waits at its socket.
-    let mut held: Vec<Connection> = (0..10).map(|number| begin(&served, "GET", &page(number))).collect();
+    let mut held: Vec<Connection> =
+        (0..10).map(|number| begin(&served, "GET", &page(number))).collect();
     wait_for("the children", || (runs.count() == 8).then_some(()));
     wait_for("the two that wait", || (served.site.queued() == 2).then_some(()));
     let in_first = |number: &usize| {

@@ -38,8 +38,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What php-fpm answers by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::gateway) struct Ping {
-    path: String,
-    response: String,
+    pub(super) path: String,
+    pub(super) response: String,
 }
 
 impl Ping {

@@ -32,6 +32,8 @@ pub(super) struct Replica {
     pub(super) serves: bool,
     /// It could not be connected to, or does not answer.
     pub(super) aside: bool,
+    /// It was set aside since it does not answer.
+    pub(super) silent: bool,
     /// It is being asked whether it answers.
     pub(super) is_examined: bool,
     /// How many requests it has answered.
@@ -58,6 +60,7 @@ impl Replica {
             member,
             serves: true,
             aside: false,
+            silent: false,
             is_examined: false,
             answered: 0,
             in_flight: 0,
@@ -151,6 +154,7 @@ impl Replica {
             release: self.member.served.release.path.clone(),
             serves: self.serves,
             aside: self.aside,
+            silent: self.silent,
             in_flight: self.in_flight,
             kept: self.idle.len(),
         }

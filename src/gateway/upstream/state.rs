@@ -158,6 +158,7 @@ impl State {
             return false;
         };
         let is_new = std::mem::replace(&mut replica.aside, aside) != aside;
+        replica.silent &= !is_new;
         // What waits for it is routed anew, where another release is served.
         self.queues.retain(|release| offers(&self.replicas, release));
         is_new
@@ -168,7 +169,8 @@ impl State {
     /// a ping, and gets no new requests anyway.
     pub(super) fn suspect(&mut self, id: u64) -> Option<Suspect> {
         let is_other = |it: &&Replica| it.serves && !it.aside && it.id != id;
-        let others: Vec<Other> = self.replicas.iter().filter(is_other).map(Replica::other).collect();
+        let others: Vec<Other> =
+            self.replicas.iter().filter(is_other).map(Replica::other).collect();
         let replica = self.replicas.iter_mut().find(|it| it.id == id)?;
         let is_free = replica.serves && !replica.aside && replica.has_free_child();
         if others.is_empty() || !is_free || replica.is_examined {
@@ -187,7 +189,11 @@ impl State {
         if let Some(replica) = self.replicas.iter_mut().find(|it| it.id == id) {
             replica.is_examined = false;
         }
-        eject && self.set_aside(id, true)
+        let is_ejected = eject && self.set_aside(id, true);
+        if let Some(replica) = self.replicas.iter_mut().find(|it| it.id == id && is_ejected) {
+            replica.silent = true;
+        }
+        is_ejected
     }
 
     /// Whether a replica has answered since `other` was taken down.
