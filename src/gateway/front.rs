@@ -23,7 +23,7 @@ use super::path::Path;
 use super::redirect;
 use super::refusal::Refusal;
 use super::route::{Target, route};
-use super::script::{Call, Missed, is_repeatable};
+use super::script::{Call, Missed, is_keepable};
 use super::site::Site;
 use super::sites::{Owner, Sites};
 use super::spool::{self, Spooled};
@@ -33,6 +33,8 @@ use super::temp::{self, Temp};
 use crate::config::Front;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How often a request is sent again that php-fpm has not read.
+const UNREAD_MAX: u32 = 2;
 /// The longest id that is taken over from a trusted proxy, in bytes.
 const ID_MAX: usize = 128;
 
@@ -190,7 +192,7 @@ impl Visit<'_> {
         let mut body = Some(body);
         let mut spooled = Spooled::Empty;
         let mut deadline = None;
-        let mut is_stale = false;
+        let mut unread = 0;
         let owner = self.gateway.temp.owner(&site.pool.name, self.client.address);
         loop {
             if site.is_broken() {
@@ -241,11 +243,11 @@ impl Visit<'_> {
                 id: self.id,
                 deadline: *deadline.get_or_insert_with(|| Instant::now() + patience),
             };
-            let keepable = !is_stale && is_repeatable(&request.method, &spooled);
+            let keepable = unread == 0 && is_keepable(&request.method, &spooled);
             match call.answer(&mut encoded, keepable).await {
                 Ok(response) => return Ok(response),
-                Err(Missed::Refused(refusal)) => return Err(refusal),
-                Err(Missed::Stale) => is_stale = true,
+                Err(Missed::Unread(_)) if unread < UNREAD_MAX => unread += 1,
+                Err(Missed::Unread(refusal) | Missed::Refused(refusal)) => return Err(refusal),
                 Err(Missed::NotBegun) => {}
             }
         }

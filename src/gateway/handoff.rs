@@ -61,7 +61,7 @@ pub(super) fn send(
     head: Head,
     file: StaticFile,
 ) -> Result<Response<Body>, Refusal> {
-    let Head { status, mut headers } = head;
+    let Head { status, mut headers, .. } = head;
     for told in [ACCEL, SENDFILE] {
         headers.remove(told);
     }

@@ -115,6 +115,12 @@ fn prepare(stream: TcpStream, remote: SocketAddr) -> io::Result<(OwnedFd, Option
     Ok((stream.into_std()?.into(), Some(Ends::new(remote, local))))
 }
 
+/// Whether an error says nothing about the other side: there is no free descriptor, or no memory.
+pub(super) fn is_out_of_resources(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -126,7 +132,9 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match socket::read_name(path)? {
         Name::Absent => {}
-        Name::Socket if !socket::is_listening(path) => file::remove(path)?,
+        Name::Socket if !socket::is_listening(path).map_err(io::Error::other)? => {
+            file::remove(path)?;
+        }
         Name::Socket => return Err(Errno::ADDRINUSE.into()),
         Name::Link(_) | Name::Stranger => return Err(Errno::EXIST.into()),
     }

@@ -11,7 +11,7 @@ use super::aside::aside;
 use super::since;
 use super::site::Site;
 use super::table::Served;
-use super::upstream::Member;
+use super::upstream::{Member, Ping};
 use crate::error::{Error, Result};
 use crate::php_fpm::Running;
 use crate::release::{Pinned, Release};
@@ -110,7 +110,8 @@ fn member(site: &Site, running: &Running, served: &mut Vec<Arc<Served>>) -> Resu
     };
     let generation = &running.generation;
     let socket = generation.socket.as_path().into();
-    Ok(Member { socket, served: known, children: generation.children })
+    let (children, ping) = (generation.children, Ping::of(generation));
+    Ok(Member { socket, served: known, children, ping })
 }
 
 /// What the master sees, wherever the symlink points by now.

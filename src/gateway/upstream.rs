@@ -11,7 +11,9 @@
 //! are told that it has gone, and are routed anew.
 
 mod connection;
+mod health;
 mod probe;
+mod queue;
 mod replica;
 mod slot;
 mod state;
@@ -24,6 +26,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+pub(super) use health::{Ping, SILENT};
 pub(super) use replica::Member;
 pub(super) use slot::Slot;
 
@@ -33,7 +36,8 @@ use super::fastcgi::Request;
 use super::table::{Served, Table};
 use crate::config::Gateway;
 use crate::control;
-use state::{State, Taken, Ticket};
+use queue::Ticket;
+use state::{State, Taken};
 
 /// The replicas of one pool.
 #[derive(Debug)]

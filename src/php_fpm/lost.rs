@@ -8,6 +8,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::Running;
 use super::generation::{Generation, conf_path, number_of, record};
 use crate::error::{Error, Result};
@@ -24,7 +26,7 @@ pub fn lost(
     public: &[&Path],
     known: &[Generation],
     table: &Table,
-) -> Vec<Generation> {
+) -> Result<Vec<Generation>> {
     let is_known = |number: u32| {
         known.iter().any(|record| (record.replica, record.number) == (replica, number))
     };
@@ -32,11 +34,18 @@ pub fn lost(
         let number = public.iter().find_map(|public| number_of(public, path))?;
         (number > 0 && !is_known(number)).then_some((number, path))
     });
-    let mut found: Vec<Generation> =
-        names.filter_map(|(number, path)| found_at(pool, replica, number, path, table)).collect();
+    let found = names.filter_map(|(number, path)| {
+        found_at(pool, replica, number, path, table)
+            .map_err(|error| {
+                let path = path.display();
+                Error::failed(format!("cannot tell which process listens on {path}: {error}"))
+            })
+            .transpose()
+    });
+    let mut found = found.collect::<Result<Vec<_>>>()?;
     found.sort_by_key(|generation| generation.number);
     found.dedup_by_key(|generation| generation.number);
-    found
+    Ok(found)
 }
 
 /// The generation that listens there, if it is that one of this pool: its master has made the
@@ -47,21 +56,37 @@ fn found_at(
     number: u32,
     path: &Path,
     table: &Table,
-) -> Option<Generation> {
-    let peer = socket::listener(path).ok()?;
-    let master = Process::open(peer.pid()).ok()?;
+) -> io::Result<Option<Generation>> {
+    let Some(peer) = unless_gone(socket::listener(path))? else { return Ok(None) };
+    let Some(master) = unless_gone(Process::open(peer.pid()))? else { return Ok(None) };
     let is_ours = [0, nix::unistd::geteuid().as_raw()].contains(&peer.uid());
     let is_it = is_ours
-        && master.holds(&table.bound(path).listeners)
-        && master.is_php_fpm_master()
-        && master.configuration()? == conf_path(pool, replica, number);
-    let generation = record(&text(&master).ok()?)?.derived(pool, replica, number)?;
-    (is_it && generation.bound == path).then_some(generation)
+        && master.holds(&table.bound(path).listeners)?
+        && master.is_php_fpm_master()?
+        && master.configuration()? == Some(conf_path(pool, replica, number));
+    if !is_it {
+        return Ok(None);
+    }
+    let Some(text) = unless_gone(text(&master))? else { return Ok(None) };
+    let generation = record(&text).and_then(|record| record.derived(pool, replica, number));
+    Ok(generation.filter(|generation| generation.bound == path))
+}
+
+/// What was asked of a process, unless that has ended meanwhile or is another user's. Without a free
+/// descriptor, for example, nothing is known.
+fn unless_gone<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Err(error),
+            _ => Ok(None),
+        },
+    }
 }
 
 /// The file that a master was started with, though nothing has its name any more.
 fn text(master: &Process) -> io::Result<String> {
-    let held = master.configuration_file().ok_or(io::ErrorKind::NotFound)?;
+    let held = master.configuration_file()?.ok_or(io::ErrorKind::NotFound)?;
     let mut text = String::new();
     fs::File::open(held)?.take(file::MOST).read_to_string(&mut text)?;
     Ok(text)

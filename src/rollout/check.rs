@@ -143,7 +143,7 @@ fn check_free(pool: &Pool, next: &Generation) -> Result<()> {
         if name.is_dir() && !name.is_symlink() {
             return taken("is a directory".to_owned());
         }
-        if socket::read_name(&name).is_ok_and(|it| it == Name::Socket) && is_listening(&name) {
+        if socket::read_name(&name).is_ok_and(|it| it == Name::Socket) && is_listening(&name)? {
             return taken("is a socket on which somebody listens".to_owned());
         }
     }
@@ -176,8 +176,9 @@ fn check_is_ours(pool: &Pool, seen: &Observation, replica: &Observed) -> Result<
     if running.any(|running| running.generation.socket == target) {
         return Ok(());
     }
-    let listeners = Table::read().unwrap_or_default().bound(&target).listeners;
-    let holders = process::holders(&listeners).unwrap_or_default();
+    let listeners = Table::read()?.bound(&target).listeners;
+    let holders = process::holders(&listeners)
+        .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
     let Some(holder) = holders.master.or(holders.children.into_iter().next()) else {
         return Ok(());
     };

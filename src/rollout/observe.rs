@@ -156,7 +156,7 @@ pub async fn observe(
     ask: Ask<'_>,
 ) -> Result<Observation> {
     let records = php_fpm::discover(pool)?;
-    let table = read_table()?;
+    let table = Table::read()?;
     let unknown = |replica: &u32| {
         let newest = records.iter().rfind(|record| record.replica == *replica);
         ask.replicas.contains(replica) || newest.is_none_or(|record| table.listens(&record.public))
@@ -176,7 +176,7 @@ pub fn look(
     members: Vec<balancer::Member>,
 ) -> Result<Observation> {
     let records = php_fpm::discover(pool)?;
-    let table = read_table()?; // php-fpm has taken its time: an older one will not do
+    let table = Table::read()?; // php-fpm has taken its time: an older one will not do
     let mut resolved = resolved.into_iter().peekable();
     let mut members = members.into_iter();
     let mut replicas = Vec::new();
@@ -186,7 +186,7 @@ pub fn look(
         let of_it = |record: &&Generation| record.replica == number;
         let names = records.iter().filter(of_it).map(|record| &*record.public);
         let names: Vec<&Path> = names.chain(resolved.as_ref().map(|it| &*it.listen)).collect();
-        let lost = php_fpm::lost(pool, number, &names, &records, &table);
+        let lost = php_fpm::lost(pool, number, &names, &records, &table)?;
         let mut known: Vec<Generation> = records.iter().chain(&lost).cloned().collect();
         known.sort_by_key(|it| (it.replica, it.number));
         let mut observed = observe_replica(number, resolved, &known, member, &table)?;
@@ -233,21 +233,23 @@ fn observe_replica(
         }
     }
     if observed.running.is_empty() {
-        observed.named = names.iter().any(|name| is_named(name, records));
+        for name in &names {
+            observed.named |= is_named(name, records)?;
+        }
     }
     Ok(observed)
 }
 
 /// Whether a public name is there, and nobody's but this pool's: it leads to what has a record
 /// here, or nowhere. A mistake in `listen` may have named what belongs to another pool.
-fn is_named(public: &Path, records: &[Generation]) -> bool {
-    match socket::read_name(public) {
+fn is_named(public: &Path, records: &[Generation]) -> Result<bool> {
+    Ok(match socket::read_name(public) {
         Ok(Name::Link(target)) => {
-            records.iter().any(|record| record.socket == target) || !socket::is_listening(&target)
+            records.iter().any(|record| record.socket == target) || !socket::is_listening(&target)?
         }
-        Ok(Name::Socket) => !socket::is_listening(public),
+        Ok(Name::Socket) => !socket::is_listening(public)?,
         Ok(Name::Absent | Name::Stranger) | Err(_) => false,
-    }
+    })
 }
 
 /// A file or a directory on the public name is not ours to replace.
@@ -283,8 +285,4 @@ async fn resolve(
     let mut all = asked.join_all().await;
     all.sort_by_key(|(replica, _)| *replica);
     all.into_iter().map(|(replica, resolved)| Ok((replica, resolved?))).collect()
-}
-
-fn read_table() -> Result<Table> {
-    Table::read().map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))
 }

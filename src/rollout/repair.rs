@@ -64,7 +64,12 @@ pub(super) async fn judge(
     for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
         replica.stopped = state.stopped.contains(&replica.number);
         let Some(current) = observed.current() else { continue };
-        let has_master = current.master.as_ref().is_some_and(|master| !master.is_stopped());
+        let has_master = match &current.master {
+            Some(master) => !master.is_stopped().map_err(|error| {
+                Error::failed(format!("cannot look at pid {}: {error}", master.pid()))
+            })?,
+            None => false,
+        };
         let can_stay = has_master && has(pool, observed, release);
         replica.stale = !can_stay || is_leaving(observed, current).await;
     }

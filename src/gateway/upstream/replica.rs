@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::connection::{Connection, Idle};
+use super::health::{Other, Ping, Suspect};
 use crate::config::KeepAlive;
 use crate::control;
 use crate::gateway::table::Served;
@@ -19,6 +20,8 @@ pub(crate) struct Member {
     pub served: Arc<Served>,
     /// How many children it may have; None: that is not known.
     pub children: Option<Children>,
+    /// What tells whether it is alive; None: nothing does.
+    pub ping: Option<Arc<Ping>>,
 }
 
 #[derive(Debug)]
@@ -27,8 +30,14 @@ pub(super) struct Replica {
     pub(super) member: Member,
     /// It gets new requests.
     pub(super) serves: bool,
-    /// It could not be connected to.
+    /// It could not be connected to, or does not answer.
     pub(super) aside: bool,
+    /// It was set aside since it does not answer.
+    pub(super) silent: bool,
+    /// It is being asked whether it answers.
+    pub(super) is_examined: bool,
+    /// How many requests it has answered.
+    pub(super) answered: u64,
     pub(super) in_flight: u32,
     /// Connections without a request.
     pub(super) idle: Vec<Idle>,
@@ -51,6 +60,9 @@ impl Replica {
             member,
             serves: true,
             aside: false,
+            silent: false,
+            is_examined: false,
+            answered: 0,
             in_flight: 0,
             idle: Vec::new(),
             keeps,
@@ -84,6 +96,23 @@ impl Replica {
     /// Children that serve nobody else.
     fn held(&self) -> u32 {
         self.in_flight.saturating_add(u32::try_from(self.idle.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether a child serves no request and no kept connection, by what the gateway has sent.
+    pub(super) fn has_free_child(&self) -> bool {
+        self.held() < self.children()
+    }
+
+    /// It, to be examined; None: it has no ping.
+    pub(super) fn suspect(&self, others: Vec<Other>) -> Option<Suspect> {
+        let (socket, ping) = (Arc::clone(&self.member.socket), self.member.ping.clone()?);
+        Some(Suspect { replica: self.id, socket, ping, others })
+    }
+
+    /// It, to be compared with one that is examined.
+    pub(super) fn other(&self) -> Other {
+        let (socket, ping) = (Arc::clone(&self.member.socket), self.member.ping.clone());
+        Other { replica: self.id, socket, ping, answered: self.answered }
     }
 
     /// Takes a connection for one more request: whether it is to be kept, and one that is open.
@@ -125,6 +154,7 @@ impl Replica {
             release: self.member.served.release.path.clone(),
             serves: self.serves,
             aside: self.aside,
+            silent: self.silent,
             in_flight: self.in_flight,
             kept: self.idle.len(),
         }

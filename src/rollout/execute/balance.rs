@@ -68,7 +68,7 @@ impl Execution<'_> {
         if !self.keep_floor || !is_current || self.done.fresh.contains_key(&id.replica) {
             return Ok(());
         }
-        self.check_lender(&Table::read().unwrap_or_default())?;
+        self.check_lender(&Table::read()?)?;
         check_start(self.pool, replica)
     }
 
@@ -76,7 +76,7 @@ impl Execution<'_> {
     pub(super) fn check_lender(&self, table: &Table) -> Result<()> {
         let Some(lender) = self.done.lent_to else { return Ok(()) };
         let Generation { bound, socket, .. } = &self.running(lender)?.generation;
-        if table.listens(bound) || is_listening(socket) {
+        if table.listens(bound) || is_listening(socket)? {
             return Ok(());
         }
         Err(Error::failed(format!("{lender}, which was to serve meanwhile, has died")))
@@ -103,7 +103,7 @@ impl Execution<'_> {
 
     async fn another_serves(&self, replica: u32) -> Result<bool> {
         let members = self.balancer.members().await?;
-        let table = Table::read().unwrap_or_default();
+        let table = Table::read()?;
         Ok(self.observation.replicas.iter().filter(|other| other.number != replica).any(|other| {
             let in_balancer = members.get(member(other.number)).is_none_or(|member| member.serves);
             let running = other.running.iter().chain(self.done.fresh.get(&other.number));

@@ -65,7 +65,7 @@ fn finish_publishing(generation: &Generation) -> Result<()> {
 /// An adopted master has no record: what is left of one that has ended is its private name.
 fn forget_adopted(now: &Generation) -> Result<()> {
     let private = now.private_name_of_adopted();
-    if socket::is_listening(&private) { Ok(()) } else { remove(&private) }
+    if socket::is_listening(&private)? { Ok(()) } else { remove(&private) }
 }
 
 fn remove(name: &Path) -> Result<()> {

@@ -44,6 +44,11 @@ impl Ran {
         self
     }
 
+    /// Whether it ended well.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.status.success()
+    }
+
     /// The signal that has ended it.
     pub(crate) fn killed_by(&self, expected: Signal) {
         assert_eq!(self.status.signal(), Some(expected.as_raw()), "signal\n{self}");
