@@ -29,7 +29,8 @@ impl Browser {
     /// Sends a form.
     pub(crate) fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let fields = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        let fields =
+            fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
         let body = fields.collect::<Vec<_>>().join("&");
         self.send("POST", path, "application/x-www-form-urlencoded", body.as_bytes())
     }
@@ -38,7 +39,9 @@ impl Browser {
     pub(crate) fn upload(&mut self, path: &str, nonce: &str, name: &str, file: &[u8]) -> Answer {
         let mut body = Vec::new();
         for (field, value) in [("_wpnonce", nonce), ("post_id", "0"), ("html-upload", "Upload")] {
-            let part = format!("--sep\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
+            let part = format!(
+                "--sep\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n"
+            );
             body.extend_from_slice(part.as_bytes());
         }
         let head = format!(

@@ -37,7 +37,13 @@ fn wordpress_is_installed_used_and_deployed_under_load() {
     log_in(&mut admin);
     let picture = upload(&mut admin);
     let post = choose_permalinks(&mut admin);
-    let pages = [post, picture, "/release.txt".to_owned(), "/wp-includes/css/buttons.css".to_owned(), "/?p=1".to_owned()];
+    let pages = [
+        post,
+        picture,
+        "/release.txt".to_owned(),
+        "/wp-includes/css/buttons.css".to_owned(),
+        "/?p=1".to_owned(),
+    ];
     let visitors = Visitors::start(blog.port(), &pages);
     visitors.await_requests(30);
     for release in ["release2", "release1"] {
@@ -86,14 +92,18 @@ fn log_in(admin: &mut Browser) {
     ];
     let refused = admin.post("/wp-login.php", &fields);
     assert!(refused.status == 200 && refused.text().contains("is incorrect"), "{}", refused.text());
-    let fields = fields.map(|(name, value)| (name, if name == "pwd" { "correct horse" } else { value }));
+    let fields =
+        fields.map(|(name, value)| (name, if name == "pwd" { "correct horse" } else { value }));
     assert_eq!(admin.post("/wp-login.php", &fields).status, 302);
     let dashboard = admin.get("/wp-admin/");
     assert_eq!(dashboard.status, 200);
     assert!(dashboard.text().contains("Howdy"), "{}", dashboard.text());
     // The dashboard's own styles and scripts, which PHP puts together.
     let script = admin.get("/wp-admin/load-styles.php?load%5Bchunk_0%5D=common,forms");
-    assert_eq!((script.status, script.header("content-type")), (200, Some("text/css; charset=UTF-8")));
+    assert_eq!(
+        (script.status, script.header("content-type")),
+        (200, Some("text/css; charset=UTF-8"))
+    );
 }
 
 /// Uploads a picture, and gives the path under which it can be seen.
@@ -128,6 +138,8 @@ fn choose_permalinks(admin: &mut Browser) -> String {
     ];
     let saved = admin.post(page, &fields);
     assert_eq!(saved.status, 302, "{}", saved.text());
+    // The rules are written by the page that a browser is sent to.
+    assert_eq!(admin.get(&format!("{page}?settings-updated=true")).status, 200);
     let post = "/articles/hello-world/";
     let mut visitor = Browser::new(admin.port());
     let seen = visitor.get(post);
@@ -137,7 +149,11 @@ fn choose_permalinks(admin: &mut Browser) -> String {
     assert_eq!(canonical.status, 301);
     assert!(canonical.header("location").unwrap().ends_with(post));
     let missing = visitor.get("/articles/no-such-post/");
-    assert!(missing.status == 404 && missing.text().contains("Pools &amp; Co."), "{}", missing.text());
+    assert!(
+        missing.status == 404 && missing.text().contains("Pools &amp; Co."),
+        "{}",
+        missing.text()
+    );
     // What is nobody's to read.
     assert_eq!(visitor.get("/wp-config.php.bak").status, 404);
     assert_eq!(visitor.get("/.htaccess").status, 404);

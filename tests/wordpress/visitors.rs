@@ -32,8 +32,10 @@ impl Visitors {
                 let mut releases = Vec::new();
                 let pages = pages.iter().cycle().skip(number);
                 for page in pages.take_while(|_| !shared.is_over.load(Ordering::Relaxed)) {
-                    connection.send(&format!("GET {page} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"));
-                    let answer = connection.answer().unwrap_or_else(|cut| panic!("{page}: {cut:?}"));
+                    connection
+                        .send(&format!("GET {page} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"));
+                    let answer =
+                        connection.answer().unwrap_or_else(|cut| panic!("{page}: {cut:?}"));
                     let is_expected = answer.status == if page == "/?p=1" { 301 } else { 200 };
                     assert!(is_expected, "{page}: {}\n{}", answer.status, answer.text());
                     releases.extend(release(page, &answer));
