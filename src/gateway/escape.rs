@@ -126,11 +126,11 @@ impl<S> Escaped<S> {
                     target = at + 1;
                     Place::Target
                 }
-                (Place::Target, b' ') => Place::Line,
-                (Place::Target | Place::Line, b'\n') => Place::LineStart,
                 (Place::LineStart, b'\n') => Place::Behind,
-                (Place::LineStart, b'\r') => Place::LineStart,
-                (Place::LineStart, _) => Place::Line,
+                (Place::Target | Place::Line, b'\n') | (Place::LineStart, b'\r') => {
+                    Place::LineStart
+                }
+                (Place::Target, b' ') | (Place::LineStart, _) => Place::Line,
                 (place, _) => place,
             };
             let is_refused = place == Place::Target && is_refused(byte);
