@@ -138,6 +138,8 @@ fn choose_permalinks(admin: &mut Browser) -> String {
     ];
     let saved = admin.post(page, &fields);
     assert_eq!(saved.status, 302, "{}", saved.text());
+    // The rules are written by the page that a browser is sent to.
+    assert_eq!(admin.get(&format!("{page}?settings-updated=true")).status, 200);
     let post = "/articles/hello-world/";
     let mut visitor = Browser::new(admin.port());
     let seen = visitor.get(post);
