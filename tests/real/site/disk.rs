@@ -29,6 +29,7 @@ impl Disk {
 
     /// Mounts one that has room, but a quota of so many bytes: a btrfs in a file, since a quota
     /// binds root only there. None: only root can.
+    #[allow(dead_code, reason = "for tests/gateway")]
     pub(crate) fn with_quota(site: &Site, dir: &str, bytes: u64) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;

@@ -12,6 +12,7 @@ impl Site {
     }
 
     /// How many requests no child has accepted yet.
+    #[allow(dead_code, reason = "for tests/gateway")]
     pub(crate) fn queued(&self) -> usize {
         self.connections("02")
     }
