@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::time::{interval, sleep, timeout};
 
 use super::Upstream;
+use super::replica::Health;
 use crate::fastcgi;
 use crate::php_fpm::Generation;
 
@@ -109,7 +110,7 @@ async fn follow(upstream: Weak<Upstream>, suspect: Suspect) {
     }
     let Some(upstream) = upstream.upgrade() else { return };
     let mut state = upstream.lock();
-    if state.set_aside(replica, false) {
+    if state.set_health(replica, Health::Well) {
         tracing::info!("{shown} answers again");
     }
     state.hand_out();

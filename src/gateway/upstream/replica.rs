@@ -24,16 +24,23 @@ pub(crate) struct Member {
     pub ping: Option<Arc<Ping>>,
 }
 
+/// Whether a replica can be given requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    Well,
+    /// It could not be connected to.
+    Unreachable,
+    /// It accepts connections, and does not answer.
+    Silent,
+}
+
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) id: u64,
     pub(super) member: Member,
     /// It gets new requests.
     pub(super) serves: bool,
-    /// It could not be connected to, or does not answer.
-    pub(super) aside: bool,
-    /// It was set aside since it does not answer.
-    pub(super) silent: bool,
+    pub(super) health: Health,
     /// It is being asked whether it answers.
     pub(super) is_examined: bool,
     /// How many requests it has answered.
@@ -59,8 +66,7 @@ impl Replica {
             id,
             member,
             serves: true,
-            aside: false,
-            silent: false,
+            health: Health::Well,
             is_examined: false,
             answered: 0,
             in_flight: 0,
@@ -76,9 +82,14 @@ impl Replica {
 
     pub(super) fn takes(&self, release: &Release) -> bool {
         self.serves
-            && !self.aside
+            && !self.is_aside()
             && self.in_flight < self.limit()
             && self.member.served.release == *release
+    }
+
+    /// It gets no requests until it is well again.
+    pub(super) fn is_aside(&self) -> bool {
+        self.health != Health::Well
     }
 
     fn children(&self) -> u32 {
@@ -153,8 +164,8 @@ impl Replica {
             socket: self.member.socket.to_path_buf(),
             release: self.member.served.release.path.clone(),
             serves: self.serves,
-            aside: self.aside,
-            silent: self.silent,
+            aside: self.is_aside(),
+            silent: self.health == Health::Silent,
             in_flight: self.in_flight,
             kept: self.idle.len(),
         }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::replica::Health;
 use super::{Connection, Kept, Upstream, health, probe};
 
 /// Which replica, and on which connection.
@@ -74,7 +75,7 @@ impl Slot {
     /// The replica cannot be connected to: it gets no requests until it can.
     pub(crate) fn set_aside(mut self) {
         let Some(lease) = self.lease.take() else { return };
-        let is_new = self.upstream.lock().set_aside(lease.replica, true);
+        let is_new = self.upstream.lock().set_health(lease.replica, Health::Unreachable);
         self.give_back(&lease);
         if is_new {
             probe::start(&self.upstream, lease.replica, &lease.socket);

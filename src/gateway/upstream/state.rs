@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::health::{Other, Suspect};
 use super::queue::{Queues, Ticket, Waiting};
-use super::replica::{Member, Replica};
+use super::replica::{Health, Member, Replica};
 use super::slot::{Lease, Slot};
 use super::{Connection, Kept, Upstream};
 use crate::config::KeepAlive;
@@ -71,7 +71,7 @@ impl State {
     /// What the replica with the least in flight serves.
     pub(super) fn lightest(&self) -> Option<Arc<Served>> {
         let serving = self.replicas.iter().filter(|replica| replica.serves);
-        let lightest = serving.min_by_key(|it| (it.aside, it.in_flight, it.last))?;
+        let lightest = serving.min_by_key(|it| (it.is_aside(), it.in_flight, it.last))?;
         Some(Arc::clone(&lightest.member.served))
     }
 
@@ -151,14 +151,14 @@ impl State {
         self.replicas.iter_mut().for_each(Replica::spare_a_child);
     }
 
-    /// Sets a replica aside that cannot be connected to, or takes it back. Says whether that is new
-    /// of one that serves.
-    pub(super) fn set_aside(&mut self, id: u64, aside: bool) -> bool {
+    /// Sets a replica aside, or takes it back. Says whether that is new of one that serves.
+    pub(super) fn set_health(&mut self, id: u64, health: Health) -> bool {
         let Some(replica) = self.replicas.iter_mut().find(|it| it.id == id && it.serves) else {
             return false;
         };
-        let is_new = std::mem::replace(&mut replica.aside, aside) != aside;
-        replica.silent &= !is_new;
+        let was_aside = replica.is_aside();
+        replica.health = health;
+        let is_new = replica.is_aside() != was_aside;
         // What waits for it is routed anew, where another release is served.
         self.queues.retain(|release| offers(&self.replicas, release));
         is_new
@@ -168,11 +168,11 @@ impl State {
     /// there is no reason to, or nothing would follow from it. Without a free child, it cannot answer
     /// a ping, and gets no new requests anyway.
     pub(super) fn suspect(&mut self, id: u64) -> Option<Suspect> {
-        let is_other = |it: &&Replica| it.serves && !it.aside && it.id != id;
+        let is_other = |it: &&Replica| it.serves && !it.is_aside() && it.id != id;
         let others: Vec<Other> =
             self.replicas.iter().filter(is_other).map(Replica::other).collect();
         let replica = self.replicas.iter_mut().find(|it| it.id == id)?;
-        let is_free = replica.serves && !replica.aside && replica.has_free_child();
+        let is_free = replica.serves && !replica.is_aside() && replica.has_free_child();
         if others.is_empty() || !is_free || replica.is_examined {
             return None;
         }
@@ -184,16 +184,12 @@ impl State {
     /// Ends the examination of a replica. `eject`: it gets no more requests, unless it is the last
     /// one that could get any. Says whether it was ejected.
     pub(super) fn examined(&mut self, id: u64, eject: bool) -> bool {
-        let is_well = |it: &Replica| it.serves && !it.aside && it.id != id;
+        let is_well = |it: &Replica| it.serves && !it.is_aside() && it.id != id;
         let eject = eject && self.replicas.iter().any(is_well);
         if let Some(replica) = self.replicas.iter_mut().find(|it| it.id == id) {
             replica.is_examined = false;
         }
-        let is_ejected = eject && self.set_aside(id, true);
-        if let Some(replica) = self.replicas.iter_mut().find(|it| it.id == id && is_ejected) {
-            replica.silent = true;
-        }
-        is_ejected
+        eject && self.set_health(id, Health::Silent)
     }
 
     /// Whether a replica has answered since `other` was taken down.
@@ -206,7 +202,7 @@ impl State {
     }
 
     pub(super) fn is_aside(&self, id: u64) -> bool {
-        self.replicas.iter().any(|replica| replica.id == id && replica.serves && replica.aside)
+        self.replicas.iter().any(|replica| replica.id == id && replica.serves && replica.is_aside())
     }
 
     pub(super) fn show(&self) -> Vec<control::Replica> {
@@ -224,8 +220,8 @@ impl State {
 /// are waited for where nothing else serves.
 fn offers(replicas: &[Replica], release: &Release) -> bool {
     let has_it = |it: &&Replica| it.serves && it.member.served.release == *release;
-    let are_all_aside = || replicas.iter().all(|it| !it.serves || it.aside);
-    replicas.iter().filter(has_it).any(|it| !it.aside || are_all_aside())
+    let are_all_aside = || replicas.iter().all(|it| !it.serves || it.is_aside());
+    replicas.iter().filter(has_it).any(|it| !it.is_aside() || are_all_aside())
 }
 
 fn lease(

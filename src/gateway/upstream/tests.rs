@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use super::replica::Health;
 use super::*;
 use crate::config::KeepAlive;
 use crate::gateway::fastcgi::Params;
@@ -267,14 +268,14 @@ async fn a_freed_slot_is_given_without_looking_at_all_that_wait() {
     assert_eq!(name(&is_ready!(waits[2001]).unwrap().unwrap()), "a");
 }
 
-fn ping() -> Option<Arc<Ping>> {
-    Some(Arc::new(Ping { path: "/ping".to_owned(), response: "pong".to_owned() }))
+fn ping() -> Arc<Ping> {
+    Arc::new(Ping { path: "/ping".to_owned(), response: "pong".to_owned() })
 }
 
 #[tokio::test]
 async fn a_replica_is_examined_only_while_it_has_a_free_child() {
     let world = World::new(&Gateway::default());
-    let member = |name: &str| Member { ping: ping(), ..world.member(name, "1", 2) };
+    let member = |name: &str| Member { ping: Some(ping()), ..world.member(name, "1", 2) };
     world.upstream.exchange(vec![member("a"), member("b")]);
     let served = world.upstream.served().unwrap();
     let mut slots = Vec::new();
@@ -297,7 +298,7 @@ async fn a_replica_is_examined_only_while_it_has_a_free_child() {
 #[tokio::test]
 async fn the_last_replica_is_not_ejected() {
     let world = World::new(&Gateway::default());
-    let member = |name: &str| Member { ping: ping(), ..world.member(name, "1", 2) };
+    let member = |name: &str| Member { ping: Some(ping()), ..world.member(name, "1", 2) };
     world.upstream.exchange(vec![member("a"), member("b")]);
     assert!(world.upstream.lock().examined(1, true));
     assert!(!world.upstream.lock().examined(1, true)); // it is aside already
@@ -323,11 +324,11 @@ async fn what_waits_for_a_replica_that_is_set_aside_is_routed_anew() {
     assert_eq!(world.upstream.acquire(&first, None).await.unwrap_err(), NoSlot::Moved);
     assert_eq!(world.upstream.served().unwrap().release, second.release);
     // With the other one gone too, both are waited for.
-    world.upstream.lock().set_aside(2, true);
+    world.upstream.lock().set_health(2, Health::Silent);
     let mut waits = Box::pin(world.upstream.acquire(&first, None));
     assert!(is_ready!(waits).is_err());
     drop(one);
-    world.upstream.lock().set_aside(1, false);
+    world.upstream.lock().set_health(1, Health::Well);
     world.upstream.lock().hand_out();
     assert_eq!(name(&is_ready!(waits).unwrap().unwrap()), "a");
 }

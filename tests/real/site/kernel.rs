@@ -8,23 +8,14 @@ use super::Site;
 impl Site {
     /// How many requests php-fpm has accepted and not finished, by all replicas.
     pub(crate) fn in_flight(&self) -> usize {
-        self.connections("03")
-    }
-
-    /// How many requests no child has accepted yet.
-    #[allow(dead_code, reason = "for tests/gateway")]
-    pub(crate) fn queued(&self) -> usize {
-        self.connections("02")
-    }
-
-    fn connections(&self, state: &str) -> usize {
         let table = fs::read("/proc/net/unix").unwrap();
         let table = String::from_utf8_lossy(&table);
-        let is_in_it = |line: &&str| {
+        let accepted = |line: &&str| {
             let mut fields = line.split_ascii_whitespace();
-            fields.nth(5) == Some(state)
+            let is_accepted = fields.nth(5) == Some("03");
+            is_accepted
                 && fields.nth(1).is_some_and(|path| Path::new(path).starts_with(self.root()))
         };
-        table.lines().filter(is_in_it).count()
+        table.lines().filter(accepted).count()
     }
 }
