@@ -138,7 +138,6 @@ impl Visit<'_> {
         let mut spooled = Spooled::Empty;
         let mut deadline = None;
         let mut is_stale = false;
-        let owner = self.gateway.temp.owner(&site.pool.name, self.client.address);
         loop {
             let Some(served) = site.upstream.await_served().await else {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool does not run"));
@@ -157,6 +156,7 @@ impl Visit<'_> {
                 Target::AddSlash => return add_slash(request),
                 Target::Script(script) => script,
             };
+            let owner = self.gateway.temp.owner(&site.pool.name, self.client.address);
             if let Some(body) = body.take() {
                 spooled = Spooled::read(body, &self.gateway.body_limits, &owner).await?;
             }
