@@ -139,7 +139,13 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(busy) = &self.busy {
+            ready!(busy.poll_may_give(cx));
+        }
         let chunk = ready!(self.poll_chunk(cx)).transpose();
+        if let (Some(busy), Some(Ok(chunk))) = (&self.busy, &chunk) {
+            busy.gave(chunk.len());
+        }
         if let Some(entry) = &mut self.entry {
             match &chunk {
                 Some(Ok(chunk)) => entry.sent += chunk.len() as u64,

@@ -10,10 +10,20 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// How much is read at a time.
-const CHUNK: u64 = 128 * 1024;
+const CHUNK: u64 = 32 * 1024;
+
+/// Closes a file without a name elsewhere than on the thread that serves: to free the room of a
+/// large one takes the kernel a while.
+pub(super) fn close(file: Arc<File>) {
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(file))),
+        Err(_) => drop(file),
+    }
+}
 
 /// A part of a file, read from its beginning to its end.
 #[derive(Debug)]

@@ -193,7 +193,6 @@ impl Visit<'_> {
         let mut spooled = Spooled::Empty;
         let mut deadline = None;
         let mut unread = 0;
-        let owner = self.gateway.temp.owner(&site.pool.name, self.client.address);
         loop {
             if site.is_broken() {
                 return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool is broken"));
@@ -215,6 +214,7 @@ impl Visit<'_> {
                 Target::AddSlash => return add_slash(request, path),
                 Target::Script(script) => script,
             };
+            let owner = self.gateway.temp.owner(&site.pool.name, self.client.address);
             if let Some(body) = body.take() {
                 spooled = Spooled::read(body, &self.gateway.body_limits, &owner).await?;
             }

@@ -36,7 +36,10 @@ impl Meter {
     /// Adds what came, and how long it was waited for. False: the client is too slow.
     pub(super) fn add(&mut self, bytes: u64, waited: Duration) -> bool {
         self.bytes += bytes;
-        self.waited += waited;
+        // After the timeout nobody waits any more: then the gateway itself was halted.
+        if waited <= self.pace.timeout {
+            self.waited += waited;
+        }
         if self.waited < self.pace.timeout {
             return true;
         }
@@ -68,6 +71,13 @@ mod tests {
         let pace = Pace { min_rate: 0, ..PACE };
         assert!(pace.is_kept(1, Duration::from_secs(1000)));
         assert!(!pace.is_kept(0, Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_wait_beyond_the_timeout_is_not_the_clients() {
+        let mut meter = Meter::new(PACE);
+        assert!(meter.add(1, Duration::from_secs(11)));
+        assert!(!meter.add(1, Duration::from_secs(10)));
     }
 
     #[test]

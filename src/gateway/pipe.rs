@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::file::FileReader;
+use super::file::{self, FileReader};
 use super::temp::{Full, Limit, Owner, Purpose, Reserved, TempFile, Waiting};
 
 /// How much of one answer is held in memory in any case, in bytes.
@@ -249,6 +249,8 @@ impl Drop for Reader {
         state.gone = true;
         state.memory.clear();
         state.reserved.clear();
+        self.window = None;
+        state.file.take().into_iter().for_each(file::close);
         wake(&mut state.writer);
     }
 }

@@ -1,14 +1,24 @@
-//! Connections on which nothing happens: what hyper holds for one, above all a buffer of 8 KiB, is
-//! given back until its client says something again.
+//! What happens on a connection, so that it takes little memory.
+//!
+//! While nothing happens, what hyper holds for it, above all a buffer of 8 KiB, is given back until
+//! its client says something again. While an answer is sent, hyper gets the next part of it only
+//! once it has written the one before; for a slow client, that is a small one.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 /// How long nothing happens on a connection before it rests.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How much of an answer hyper gets at a time, in bytes: a little more may come, by the last piece.
+/// Most answers are shorter, and go in one write.
+const PART: usize = 97 * 1024;
+/// The same for a slow client.
+const SMALL_PART: usize = 32 * 1024;
 
 /// What happens on a connection.
 #[derive(Debug, Default)]
@@ -20,6 +30,12 @@ pub(super) struct Activity {
     heard: AtomicBool,
     /// The client does not take what it is sent.
     stalled: AtomicBool,
+    /// It has let itself be waited for.
+    slow: AtomicBool,
+    /// What hyper got since it had nothing to write, in bytes.
+    given: AtomicUsize,
+    /// The body that has to wait until hyper has nothing to write.
+    waiting: Mutex<Option<Waker>>,
 }
 
 /// A request that is under way, until this is dropped.
@@ -47,6 +63,31 @@ impl Activity {
         self.stalled.store(is_stalled, Ordering::Relaxed);
     }
 
+    /// The client is slow, from now on.
+    pub(super) fn slow_down(&self) {
+        self.slow.store(true, Ordering::Relaxed);
+    }
+
+    /// Everything that hyper had was written.
+    pub(super) fn written(&self) {
+        // Few answers wait.
+        if self.given.swap(0, Ordering::Relaxed) >= SMALL_PART {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn poll_may_give(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let part = if self.slow.load(Ordering::Relaxed) { SMALL_PART } else { PART };
+        if self.given.load(Ordering::Relaxed) < part {
+            return Poll::Ready(());
+        }
+        // hyper relies on being woken by the body.
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Waits until nothing has happened for a while, and nothing is about to.
     pub(super) async fn rest(&self) {
         loop {
@@ -60,6 +101,18 @@ impl Activity {
                 return;
             }
         }
+    }
+}
+
+impl Busy {
+    /// Waits until hyper can take more of the answer.
+    pub(super) fn poll_may_give(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_may_give(cx)
+    }
+
+    /// hyper has taken so many bytes.
+    pub(super) fn gave(&self, bytes: usize) {
+        self.0.given.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

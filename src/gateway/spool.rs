@@ -16,12 +16,12 @@ use tokio::time::{Instant, timeout};
 use super::file::FileReader;
 use super::pace::{Meter, Pace};
 use super::refusal::Refusal;
-use super::temp::{Full, Owner, Purpose, TempFile};
+use super::temp::{Full, Owner, Purpose, Reserved, TempFile};
 
-/// The most that stays in memory.
+/// How much of each body is held in memory in any case, in bytes.
+const OWN: usize = 16 * 1024;
+/// The most that is held there while there is memory for it.
 const MEMORY: usize = 64 * 1024;
-/// What is collected before it is written to a file, where it is known that there will be one.
-const PIECE: usize = 32 * 1024;
 /// The most of a body that is sent together with the request, in bytes.
 const SHORT: usize = 32 * 1024;
 
@@ -31,8 +31,8 @@ pub(super) enum Spooled {
     /// There is none.
     #[default]
     Empty,
-    /// A short one.
-    Memory(Bytes),
+    /// A short one, and the right to its memory where that is more than each may have.
+    Memory(Bytes, #[allow(dead_code, reason = "it is dropped with it")] Option<Reserved>),
     /// Any other.
     File(TempFile),
 }
@@ -56,13 +56,11 @@ impl Spooled {
         if body.is_end_stream() {
             return Ok(Self::Empty);
         }
-        let announced = body.size_hint().lower();
-        if announced > limits.max {
+        if body.size_hint().lower() > limits.max {
             return Err(too_large(limits));
         }
         let mut source = Source { body, meter: Meter::new(limits.pace), pace: limits.pace };
-        let held = if announced > MEMORY as u64 { PIECE } else { MEMORY };
-        let mut memory = BytesMut::new();
+        let (mut memory, mut reserved) = (BytesMut::new(), None);
         let mut file = None::<TempFile>;
         let mut length = 0;
         while let Some(data) = source.next().await? {
@@ -71,14 +69,17 @@ impl Spooled {
                 return Err(too_large(limits));
             }
             memory.extend_from_slice(&data);
-            if memory.len() > held {
+            if memory.len() > OWN && reserved.is_none() {
+                reserved = owner.memory(MEMORY);
+            }
+            if memory.len() > if reserved.is_some() { MEMORY } else { OWN } {
                 let file = file.get_or_insert_with(|| owner.file(Purpose::Body));
                 append(file, memory.split(), owner).await?;
             }
         }
         Ok(match file {
             None if memory.is_empty() => Self::Empty,
-            None => Self::Memory(memory.freeze()),
+            None => Self::Memory(memory.freeze(), reserved),
             Some(mut file) => {
                 append(&mut file, memory, owner).await?;
                 Self::File(file)
@@ -90,7 +91,7 @@ impl Spooled {
     pub(super) fn length(&self) -> u64 {
         match self {
             Self::Empty => 0,
-            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Memory(bytes, _) => bytes.len() as u64,
             Self::File(file) => file.length(),
         }
     }
@@ -99,20 +100,20 @@ impl Spooled {
     pub(super) fn short(&self) -> Option<&[u8]> {
         match self {
             Self::Empty => Some(&[]),
-            Self::Memory(bytes) if bytes.len() <= SHORT => Some(bytes),
-            Self::Memory(_) | Self::File(_) => None,
+            Self::Memory(bytes, _) if bytes.len() <= SHORT => Some(bytes),
+            Self::Memory(..) | Self::File(_) => None,
         }
     }
 
     /// Reads one that is not short, as often as it is needed.
     pub(super) fn long(&self) -> Option<Reader> {
         match self {
-            Self::Memory(bytes) if bytes.len() > SHORT => Some(Reader::Memory(bytes.clone())),
+            Self::Memory(bytes, _) if bytes.len() > SHORT => Some(Reader::Memory(bytes.clone())),
             Self::File(file) => {
                 let reader = |it| Reader::File(FileReader::new(it, 0, file.length()));
                 file.file().map(reader)
             }
-            Self::Empty | Self::Memory(_) => None,
+            Self::Empty | Self::Memory(..) => None,
         }
     }
 }

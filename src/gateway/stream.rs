@@ -25,6 +25,9 @@ use unsent::unsent;
 /// For log lines about clients that were too slow.
 static CUT: Throttle = Throttle::new();
 
+/// A client that is waited for so long is slow: no more is held for it than has to be.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// A connection of either kind.
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -68,12 +71,13 @@ impl Stall {
         Self { taken, waited: Duration::ZERO, since: None, last: Instant::now(), timer }
     }
 
-    /// The client took something: it is not waited for any more.
-    fn pause(&mut self) {
-        if let Some(since) = self.since.take() {
-            self.last = Instant::now();
-            self.waited += self.last - since;
-        }
+    /// The client took something: it is not waited for any more. Returns how long it was.
+    fn pause(&mut self) -> Duration {
+        let Some(since) = self.since.take() else { return Duration::ZERO };
+        self.last = Instant::now();
+        let waited = self.last - since;
+        self.waited += waited;
+        waited
     }
 }
 
@@ -114,9 +118,12 @@ impl Stream {
         self.activity.stall(written.is_pending());
         if let Poll::Ready(result) = written {
             self.written += result.as_ref().map_or(0, |bytes| *bytes as u64);
-            if let Some(stall) = &mut self.stall {
-                stall.pause();
+            if self.stall.as_mut().is_some_and(|stall| stall.pause() >= SLOW) {
+                self.activity.slow_down();
             }
+            // Longer than the timer would have let it: the gateway itself was halted.
+            let is_late = |stall: &mut Stall| stall.waited > self.pace.timeout;
+            self.stall.take_if(is_late);
             return Poll::Ready(result);
         }
         let pace = self.pace;
@@ -226,6 +233,8 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // It is called once nothing is left to write.
+        self.activity.written();
         on_socket!(self, poll_flush, cx)
     }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
+use super::file;
 use super::throttle::Throttle;
 pub(super) use usage::{Limit, Limits, Purpose, Reserved, Waiting};
 use usage::{Share, Usage};
@@ -163,6 +164,12 @@ impl TempFile {
     /// For reading. None: it has never had anything.
     pub(super) fn file(&self) -> Option<Arc<File>> {
         self.file.clone()
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        self.file.take().into_iter().for_each(file::close);
     }
 }
 

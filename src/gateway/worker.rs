@@ -24,8 +24,9 @@ use super::stream::{Socket, Stream};
 use crate::config::Front;
 use crate::error::{Error, Result};
 
-/// How much of an answer hyper takes ahead of what the client takes, in bytes.
-const BUFFER: usize = 32 * 1024;
+/// The most that hyper holds of an answer, and of a body that comes in, in bytes. For slow clients
+/// [`Activity`](super::rest::Activity) gives it less.
+const BUFFER: usize = 128 * 1024;
 
 /// All threads that serve.
 #[derive(Debug)]

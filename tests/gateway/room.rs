@@ -32,9 +32,15 @@ fn serve(site: Site) -> Served {
 
 /// Reads an answer that did not fit, once there is no room for more of it.
 fn reads_all_of_it(served: &Served) {
+    reads_all_of_it_after(served, || {});
+}
+
+/// The same, after something has been changed.
+fn reads_all_of_it_after(served: &Served, change: impl FnOnce()) {
     served.page("lines.php", LINES);
     let mut slow = begin(served, "/lines.php", "");
     wait_for("a file that is full", || (served.in_temporary_files() > ROOM / 8 * 7).then_some(()));
+    change();
     let body = slow.answer().unwrap().text();
     assert_eq!(body.len(), COUNT * 100);
     let wrong = body.lines().enumerate().find(|(place, line)| line.parse() != Ok(*place));
@@ -68,10 +74,15 @@ fn a_full_disk_slows_the_script_down() {
 #[test]
 fn a_full_quota_slows_the_script_down() {
     let site = site("");
-    let Some(_disk) = Disk::with_quota(&site, "temp", ROOM) else { return };
+    let Some(disk) = Disk::with_quota(&site, "temp", ROOM) else { return };
     let served = serve(site);
     reads_all_of_it(&served);
     refuses_a_body(&served, 507);
+    // What could not be written in the middle comes in its place, and the script is let go.
+    reads_all_of_it_after(&served, || {
+        disk.lift_quota();
+        served.await_in_flight(0);
+    });
 }
 
 /// The kernel's limit for the size of a file comes with a signal that ends a process.

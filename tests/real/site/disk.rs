@@ -50,6 +50,12 @@ impl Disk {
         Some(disk)
     }
 
+    /// Takes the quota away.
+    pub(crate) fn lift_quota(&self) {
+        let btrfs = Command::new("btrfs").args(["qgroup", "limit", "none"]).arg(&self.0).status();
+        assert!(btrfs.unwrap().success());
+    }
+
     /// Uses up all its bytes.
     pub(crate) fn fill(&self) {
         // Cut short where there is no more room.
