@@ -46,7 +46,9 @@ pub(super) fn note<'a>(
 ) {
     let Some((first, others)) = now.split_first() else { return };
     if others.iter().any(|other| other.release != first.release) {
-        now.iter().for_each(|served| served.since.0.store(u64::MAX, Ordering::Relaxed));
+        for served in now {
+            served.since.0.store(u64::MAX, Ordering::Relaxed);
+        }
         return;
     }
     let Some(moved) = last_moved(names) else { return };
@@ -92,7 +94,9 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let names: Vec<_> = ["a", "b"].map(|name| dir.path().join(name)).into();
-            names.iter().for_each(|name| symlink("x", name).unwrap());
+            for name in &names {
+                symlink("x", name).unwrap();
+            }
             Self { dir, names }
         }
 
