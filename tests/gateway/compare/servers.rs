@@ -7,7 +7,8 @@ use std::process::Command;
 
 use rustix::process::{Signal, geteuid, kill_process};
 
-use crate::real::site::{Program, Site, server, wait_for};
+use crate::real::site::installed::server;
+use crate::real::site::{Program, Site, wait_for};
 use crate::served::Connection;
 
 /// The modules that Apache needs.
