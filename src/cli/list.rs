@@ -50,7 +50,9 @@ fn value(pool: &Pool) -> serde_json::Value {
 }
 
 fn without_password(apache: &Apache) -> Apache {
-    Apache { manager_url: http::shown(&apache.manager_url), ..apache.clone() }
+    let mut shown = apache.clone();
+    shown.manager_url = http::shown(&apache.manager_url);
+    shown
 }
 
 fn backend(pool: &Pool) -> &'static str {
