@@ -109,7 +109,9 @@ fn a_members_errors_are_not_ignored_for_good() {
     manager.signal(Signal::TERM);
     manager.signal(Signal::CONT);
     let ran = manager.finish();
-    assert!([Some(130), Some(143)].contains(&ran.status.code()), "{ran}");
+    // Which of the two came first cannot be told.
+    let said = ran.to_string();
+    assert!(["130", "143"].iter().any(|it| said.ends_with(&format!("exit status: {it}"))), "{ran}");
     assert!(!is_ignored(), "{ran}");
 
     site.run(&["start"]).succeeds();
