@@ -129,14 +129,10 @@ fn dispute(
         Some(Owner::Site(owner)) => owner.pool.name == site.pool.name,
         _ => false,
     };
-    match claimants.iter().find(had) {
-        Some(site) => {
-            disputes.push(format!("{both}: \"{}\" keeps it", site.pool.name));
-            Owner::Site(Arc::clone(site))
-        }
-        None => {
-            disputes.push(format!("{both}: it gets 503"));
-            Owner::Broken(both.into())
-        }
+    if let Some(site) = claimants.iter().find(had) {
+        disputes.push(format!("{both}: \"{}\" keeps it", site.pool.name));
+        return Owner::Site(Arc::clone(site));
     }
+    disputes.push(format!("{both}: it gets 503"));
+    Owner::Broken(both.into())
 }

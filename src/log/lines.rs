@@ -150,24 +150,21 @@ impl Writer {
     /// Logs that lines cannot be written, and how many were lost once they can again. Where this is
     /// the log itself, the former is lost as well.
     fn report(&mut self, name: &str, written: io::Result<()>) {
-        match written {
-            Err(error) => {
-                if self.failed.is_none() {
-                    tracing::error!("{name} cannot be written: {error}");
-                }
-                self.failed = Some(error);
+        if let Err(error) = written {
+            if self.failed.is_none() {
+                tracing::error!("{name} cannot be written: {error}");
             }
-            Ok(()) => {
-                let failed = self.failed.take();
-                let lost = mem::take(&mut self.lost);
-                match failed {
-                    _ if lost == 0 => {}
-                    Some(error) => tracing::warn!("{name} lost {lost} lines: {error}"),
-                    None => tracing::warn!(
-                        "{name} lost {lost} lines: they came faster than they were written"
-                    ),
-                }
-            }
+            self.failed = Some(error);
+            return;
+        }
+        let failed = self.failed.take();
+        let lost = mem::take(&mut self.lost);
+        if lost > 0 {
+            let why = failed.map_or_else(
+                || "they came faster than they were written".to_owned(),
+                |error| error.to_string(),
+            );
+            tracing::warn!("{name} lost {lost} lines: {why}");
         }
     }
 
@@ -211,7 +208,7 @@ impl Writer {
 }
 
 fn count(lines: &[u8]) -> u64 {
-    lines.iter().filter(|byte| **byte == b'\n').count() as u64
+    lines.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
 #[cfg(test)]

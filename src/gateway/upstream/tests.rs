@@ -6,6 +6,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::KeepAlive;
 use crate::gateway::fastcgi::Params;
 use crate::php_fpm::Children;
 use crate::release::Release;
