@@ -61,6 +61,8 @@ struct Serving {
     max: usize,
     places: Arc<Semaphore>,
     stop: watch::Sender<bool>,
+    /// Their threads end, and cut connections, when this is dropped.
+    _workers: Arc<Workers>,
     paths: Paths,
     _flush: Flush,
 }
@@ -94,7 +96,17 @@ impl Serving {
         let accepting = listeners.into_iter().map(accept).collect();
         let again = Reload { root: root.clone(), started: global, live: Arc::clone(&live) };
         tokio::spawn(again.run(Arc::clone(reload)));
-        Ok(Self { addresses, live, accepting, max, places, stop, paths, _flush: flush })
+        Ok(Self {
+            addresses,
+            live,
+            accepting,
+            max,
+            places,
+            stop,
+            _workers: workers,
+            paths,
+            _flush: flush,
+        })
     }
 
     /// No new connections; those that there are end after the request that they have.

@@ -143,7 +143,7 @@ async fn settle_one(site: Arc<Site>, old: Option<Arc<Site>>) -> Arc<Site> {
             tracing::error!("pool \"{name}\": it keeps the configuration from before: {error}");
             return old;
         }
-        (looked @ Err(_), _) => site.watch.note(&site.pool.name, &looked),
+        (Err(error), _) => site.watch.is_wrong(&site.pool.name, &error),
     }
     site.upstream.configure(&site.settings);
     site

@@ -88,15 +88,24 @@ impl Watch {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Notes what came of a look, and logs it where that is new.
-    pub(super) fn note(&self, pool: &str, looked: &Result<()>) {
-        let now = looked.as_ref().err().map(Error::in_one_line);
-        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        match &now {
-            _ if *broken == now => {}
-            Some(error) => tracing::error!("pool \"{pool}\": {error}"),
-            None => tracing::info!("pool \"{pool}\": it is in order again"),
+    /// Notes why a look has failed, and logs it where that is new.
+    pub(super) fn is_wrong(&self, pool: &str, error: &Error) {
+        let error = error.in_one_line();
+        let before = self.set(Some(error.clone()));
+        if before.as_ref() != Some(&error) {
+            tracing::error!("pool \"{pool}\": {error}");
         }
-        *broken = now;
+    }
+
+    /// Notes that a look has not failed, and logs it where that is new.
+    pub(super) fn is_right(&self, pool: &str) {
+        if self.set(None).is_some() {
+            tracing::info!("pool \"{pool}\": it is in order again");
+        }
+    }
+
+    fn set(&self, broken: Option<String>) -> Option<String> {
+        let mut now = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *now, broken)
     }
 }

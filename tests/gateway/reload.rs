@@ -1,9 +1,6 @@
 //! HUP: logs are opened again, and settings are read again; what is broken is refused.
 
 use std::fs;
-use std::io::Write;
-
-use rustix::process::Signal;
 
 use crate::real::site::wait_for;
 use crate::served::Served;
@@ -123,7 +120,7 @@ fn broken_configuration_is_refused_on_hup_and_the_old_one_kept() {
 fn requests_that_are_under_way_outlive_a_hup() {
     let served = Served::with_children(1, "", "");
     served.page("hold.php", include_str!("../real/pages/hold.php"));
-    let mark = served.site.path("mark");
+    let mark = served.site.scratch().join("mark");
     let request = format!("GET /hold.php?mark={} HTTP/1.1\r\nHost: a\r\n\r\n", mark.display());
     let mut held: Vec<_> = (0..4).map(|_| served.connect()).collect();
     for connection in &mut held {
@@ -132,10 +129,8 @@ fn requests_that_are_under_way_outlive_a_hup() {
     served.await_in_flight(2);
     served.site.replace(SETTINGS, "[gateway]\n", "[gateway]\nqueue = 0\n");
     served.reload();
-    let mut file = fs::File::create(mark.with_extension("end")).unwrap();
-    file.write_all(b"").unwrap();
+    fs::write(mark.with_extension("end"), "").unwrap();
     for connection in &mut held {
         assert_eq!(connection.answer().unwrap().status, 200);
     }
-    served.gateway().signal(Signal::HUP);
 }

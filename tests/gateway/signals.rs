@@ -3,20 +3,27 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::real::site::wait_for;
-use crate::served::Served;
+use crate::served::{Connection, Served};
+
+/// A script that runs until a file with the extension "end" is there.
+fn hold(served: &Served) -> (Connection, PathBuf) {
+    served.page("hold.php", include_str!("../real/pages/hold.php"));
+    let mark = served.site.scratch().join("mark");
+    let mut held = served.connect();
+    held.send(&format!("GET /hold.php?mark={} HTTP/1.1\r\nHost: a\r\n\r\n", mark.display()));
+    wait_for("the script", || fs::read(mark.with_extension("begun")).ok());
+    (held, mark)
+}
 
 #[test]
 fn signals_without_a_meaning_are_logged_and_cost_no_request() {
     let served = Served::new();
-    served.page("hold.php", include_str!("../real/pages/hold.php"));
-    let mark = served.site.path("mark");
-    let mut held = served.connect();
-    held.send(&format!("GET /hold.php?mark={} HTTP/1.1\r\nHost: a\r\n\r\n", mark.display()));
-    served.await_in_flight(1);
+    let (mut held, mark) = hold(&served);
     let signals = [
         (Signal::USR1, "SIGUSR1"),
         (Signal::USR2, "SIGUSR2"),
@@ -43,11 +50,7 @@ fn signals_without_a_meaning_are_logged_and_cost_no_request() {
 #[test]
 fn quit_ends_the_gateway_after_its_requests() {
     let mut served = Served::new();
-    served.page("hold.php", include_str!("../real/pages/hold.php"));
-    let mark = served.site.path("mark");
-    let mut held = served.connect();
-    held.send(&format!("GET /hold.php?mark={} HTTP/1.1\r\nHost: a\r\n\r\n", mark.display()));
-    served.await_in_flight(1);
+    let (mut held, mark) = hold(&served);
     served.gateway().signal(Signal::QUIT);
     wait_for("that nobody listens", || {
         std::net::TcpStream::connect(("127.0.0.1", served.port())).err().map(drop)
