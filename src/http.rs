@@ -44,11 +44,11 @@ pub fn page(url: &str) -> Result<Url> {
 
 /// A URL as it may be printed: without the user and the password in it.
 pub fn shown(url: &str) -> String {
-    let Ok(mut parsed) = Url::parse(url) else { return masked(url) };
+    // Without a host, what should be a user may have been taken for the scheme.
+    let Some(mut parsed) = Url::parse(url).ok().filter(Url::has_host) else { return masked(url) };
     if parsed.username().is_empty() && parsed.password().is_none() {
         return url.to_owned();
     }
-    // Both fail only for URLs without a host, which have no user either.
     match parsed.set_username(HIDDEN).and_then(|()| parsed.set_password(None)) {
         Ok(()) => parsed.into(),
         Err(()) => masked(url),

@@ -39,13 +39,31 @@ pub(super) async fn sync(site: &Arc<Site>, reason: Reason) -> Result<()> {
     let mut left_out = site.watch.turn().await;
     let site = Arc::clone(site);
     aside(move || {
-        let synced = look(&site).and_then(|seen| serve(&site, &seen, reason, &mut left_out));
-        if synced.is_ok() || reason != Reason::Try {
-            site.watch.note(&site.pool.name, &synced);
+        let looked = look(&site).and_then(|seen| serve(&site, &seen, reason, &mut left_out));
+        match looked {
+            // It has known replicas to be out, and is about to renew one.
+            Ok(Outcome::Nothing(_)) if reason == Reason::Command => Ok(()),
+            Ok(Outcome::Nothing(error)) | Err(error) => {
+                if reason != Reason::Try {
+                    site.watch.is_wrong(&site.pool.name, &error);
+                }
+                Err(error)
+            }
+            Ok(Outcome::Served) => {
+                site.watch.is_right(&site.pool.name);
+                Ok(())
+            }
         }
-        synced
     })
     .await?
+}
+
+/// What comes of a look that has found what runs.
+enum Outcome {
+    /// Whatever runs, or can be served of it, is served.
+    Served,
+    /// Replicas run, and none of them can be served.
+    Nothing(Error),
 }
 
 /// Blocks, as the observation does.
@@ -56,7 +74,12 @@ fn look(site: &Site) -> Result<Observation> {
     runtime.block_on(observe(&site.pool, async { Ok(Vec::new()) }, Ask::default()))
 }
 
-fn serve(site: &Site, seen: &Observation, reason: Reason, left_out: &mut LeftOut) -> Result<()> {
+fn serve(
+    site: &Site,
+    seen: &Observation,
+    reason: Reason,
+    left_out: &mut LeftOut,
+) -> Result<Outcome> {
     let mut served: Vec<Arc<Served>> = site.upstream.table().served.clone();
     let (mut members, mut failed) = (Vec::new(), Vec::new());
     for running in seen.replicas.iter().filter_map(published) {
@@ -65,23 +88,25 @@ fn serve(site: &Site, seen: &Observation, reason: Reason, left_out: &mut LeftOut
             Err(error) => failed.push((running.generation.socket.clone(), error)),
         }
     }
-    let is_error = |socket: &PathBuf| {
-        members.is_empty() || (reason == Reason::Command && !left_out.contains(socket))
-    };
-    if let Some(at) = failed.iter().position(|(socket, _)| is_error(socket)) {
+    let is_new = |socket: &PathBuf| !left_out.contains(socket);
+    let is_error = failed.iter().position(|(socket, _)| is_new(socket));
+    if let Some(at) = is_error.filter(|_| reason == Reason::Command) {
         return Err(failed.swap_remove(at).1);
     }
-    for (socket, error) in &failed {
-        if !left_out.contains(socket) {
+    if !members.is_empty() {
+        for (socket, error) in failed.iter().filter(|(socket, _)| is_new(socket)) {
             let (pool, error) = (&site.pool.name, error.in_one_line());
             tracing::error!("pool \"{pool}\": {} gets no requests: {error}", socket.display());
         }
     }
-    *left_out = failed.into_iter().map(|(socket, _)| socket).collect();
-    let next: Vec<&Arc<Served>> = members.iter().map(|member| &member.served).collect();
-    since::note(&site.upstream.table().served, &next, names(seen));
-    site.upstream.exchange(members);
-    Ok(())
+    *left_out = failed.iter().map(|(socket, _)| socket.clone()).collect();
+    let nothing = failed.into_iter().next().filter(|_| members.is_empty());
+    if reason == Reason::Command || nothing.is_none() {
+        let next: Vec<&Arc<Served>> = members.iter().map(|member| &member.served).collect();
+        since::note(&site.upstream.table().served, &next, names(seen));
+        site.upstream.exchange(members);
+    }
+    Ok(nothing.map_or(Outcome::Served, |(_, error)| Outcome::Nothing(error)))
 }
 
 /// The public names of a pool.

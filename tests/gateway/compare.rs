@@ -7,6 +7,7 @@ mod rows;
 mod servers;
 
 use serde_json::Value;
+use std::fmt::Write as _;
 
 use crate::real::site::Site;
 use crate::served::{Answer, Connection, Served};
@@ -98,7 +99,8 @@ fn outcome(site: &Site, row: &Row, port: u16) -> String {
     let Ok(answer) = answer else { return "closed".to_owned() };
     let mut shown = shown(site, row, &answer);
     for name in row.shows {
-        shown += &format!(" [{name}: {}]", answer.header(name).unwrap_or_default());
+        let value = answer.header(name).unwrap_or_default();
+        write!(shown, " [{name}: {value}]").unwrap();
     }
     shown
 }
@@ -129,7 +131,7 @@ fn script(site: &Site, row: &Row, vars: &Value) -> String {
     assert_eq!(var("PHP_SELF"), format!("{name}{}", var("PATH_INFO")), "{row}");
     let mut shown = format!("{name}|{}|{}", var("PATH_INFO"), var("QUERY_STRING"));
     if var("REQUEST_URI") != row.target() {
-        shown += &format!("|{}", var("REQUEST_URI"));
+        write!(shown, "|{}", var("REQUEST_URI")).unwrap();
     }
     shown
 }

@@ -35,10 +35,18 @@ fn signal(pids: &[Pid], signal: Signal) {
 
 /// Which replicas the gateway has set aside, as it says itself: `status` would ask php-fpm, too.
 fn aside(served: &Served) -> Vec<bool> {
-    let mut control = UnixStream::connect(served.site.path("sockets/pools-manager.sock")).unwrap();
-    control.write_all(b"{\"show\":\"www\"}\n").unwrap();
+    aside_on(&mut control(served))
+}
+
+/// A connection to the gateway's control socket.
+fn control(served: &Served) -> BufReader<UnixStream> {
+    BufReader::new(UnixStream::connect(served.site.path("sockets/pools-manager.sock")).unwrap())
+}
+
+fn aside_on(control: &mut BufReader<UnixStream>) -> Vec<bool> {
+    control.get_mut().write_all(b"{\"show\":\"www\"}\n").unwrap();
     let mut line = String::new();
-    BufReader::new(control).read_line(&mut line).unwrap();
+    control.read_line(&mut line).unwrap();
     let shown: Value = serde_json::from_str(&line).unwrap();
     let replicas = shown["shown"]["replicas"].as_array().unwrap();
     let mut aside: Vec<_> =
@@ -56,13 +64,15 @@ fn a_gateway_without_descriptors_sets_no_replica_aside() {
         let limit = Rlimit { current: Some(current), maximum: getrlimit(Resource::Nofile).maximum };
         prlimit(Some(gateway), Resource::Nofile, limit).unwrap().current.unwrap()
     };
-    let mut connection = served.connect();
+    // Accepted before: without a descriptor, no connection is.
+    let (mut connection, mut control) = (served.connect(), control(&served));
     assert_eq!(connection.get("/ping.php").unwrap().status, 200);
+    assert_eq!(aside_on(&mut control), [false, false]);
     let before = limit(3);
     for _ in 0..4 {
         assert_eq!(connection.get("/ping.php").unwrap().status, 503);
     }
-    assert_eq!(aside(&served), [false, false]);
+    assert_eq!(aside_on(&mut control), [false, false]);
     limit(before);
     assert_eq!(connection.get("/ping.php").unwrap().status, 200);
 }

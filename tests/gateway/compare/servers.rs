@@ -106,13 +106,15 @@ http://:{port} {{
     pub(super) fn apache(site: &Site) -> Self {
         let user = if geteuid().is_root() { "User www-data\nGroup www-data" } else { "" };
         let root = site.root().display();
-        let modules: String = MODULES
+        let modules: Vec<String> = MODULES
             .split(' ')
-            .map(|it| format!("LoadModule {it}_module /usr/lib/apache2/modules/mod_{it}.so\n"))
+            .map(|it| format!("LoadModule {it}_module /usr/lib/apache2/modules/mod_{it}.so"))
             .collect();
+        let modules = modules.join("\n");
         Self::start(site, |port| {
             let config = format!(
-                "{modules}{user}
+                "{modules}
+{user}
 ServerRoot {root}
 ServerName localhost
 DefaultRuntimeDir {root}/pid

@@ -51,6 +51,7 @@ impl Disk {
     }
 
     /// Takes the quota away.
+    #[allow(dead_code, reason = "for tests/gateway")]
     pub(crate) fn lift_quota(&self) {
         let btrfs = Command::new("btrfs").args(["qgroup", "limit", "none"]).arg(&self.0).status();
         assert!(btrfs.unwrap().success());
