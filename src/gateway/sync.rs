@@ -31,7 +31,7 @@ pub(super) async fn sync(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// The public names of a pool.
+/// The public socket names of a pool.
 fn names(seen: &Observation) -> impl Iterator<Item = &Path> {
     let generations = seen
         .replicas
