@@ -1,5 +1,5 @@
-//! Symlinks that lead out of the document root: where the gateway may not follow them, what is
-//! behind them is not found.
+//! Symlinks that lead out of the document root. The gateway answers 404 for them, unless
+//! `follow_symlinks` is set.
 
 use std::fs;
 use std::io;
@@ -13,28 +13,28 @@ use rustix::io::Errno;
 use super::finding::Finding;
 use crate::config::Gateway;
 
-/// How many files and directories are looked at.
+/// The most files and directories that are read.
 const ENTRIES_MAX: usize = 50_000;
-/// And for how long.
+/// The longest time for it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many symlinks are named.
+/// The most symlinks that are named.
 const NAMED_MAX: usize = 5;
 
-/// What was found below a document root.
+/// The symlinks below a document root.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     pub(super) findings: Vec<Finding>,
-    /// Where not all has been looked at.
+    /// That the scan is not complete, if so.
     pub(super) note: Option<String>,
 }
 
-/// Looks for them in a release; nothing where the gateway may follow them.
+/// Scans a release; does nothing where the gateway may follow symlinks.
 pub(super) fn check(settings: &Gateway, release: &Path) -> Links {
     if settings.follow_symlinks {
         return Links::default();
     }
     let root = release.join(settings.document_root.get_ref());
-    // What cannot be read is told by others.
+    // Other checks report what cannot be read.
     let Ok(mut scan) = Scan::begin(&root) else { return Links::default() };
     let is_whole = scan.run();
     let Scan { mut out, entries, .. } = scan;
@@ -58,14 +58,14 @@ pub(super) fn check(settings: &Gateway, release: &Path) -> Links {
         findings.push(Finding::warning(format!("{more} more symlinks do"), help));
     }
     let note =
-        (!is_whole).then(|| format!("symlinks were looked for in the first {entries} files only"));
+        (!is_whole).then(|| format!("only the first {entries} files were scanned for symlinks"));
     Links { findings, note }
 }
 
 struct Scan {
     root: OwnedFd,
     path: PathBuf,
-    /// Directories that are still to be read, below the root.
+    /// Directories that are not read yet, below the root.
     waiting: Vec<PathBuf>,
     entries: usize,
     /// Symlinks that lead out, below the root.
@@ -80,7 +80,7 @@ impl Scan {
         Ok(Self { root, path: path.to_owned(), waiting, entries: 0, out: Vec::new() })
     }
 
-    /// Whether all has been looked at.
+    /// Scans; false: a limit has ended the scan.
     fn run(&mut self) -> bool {
         let begun = Instant::now();
         while let Some(dir) = self.waiting.pop() {
@@ -92,7 +92,7 @@ impl Scan {
                 let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
                 let (name, kind) = (dir.join(entry.file_name()), entry.file_type());
                 match kind {
-                    // Nothing is served by such a name anyway.
+                    // The gateway serves no such name.
                     _ if is_hidden && name != Path::new(".well-known") => {}
                     Ok(kind) if kind.is_dir() => self.waiting.push(name),
                     Ok(kind) if kind.is_symlink() && self.leads_out(&name) => self.out.push(name),
@@ -103,7 +103,7 @@ impl Scan {
         true
     }
 
-    /// As the gateway finds files.
+    /// The same lookup as the gateway's.
     fn leads_out(&self, name: &Path) -> bool {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_that_the_gateway_does_not_follow_is_told() {
+    fn a_symlink_that_leads_out_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::create_dir_all(at("public/a/b")).unwrap();

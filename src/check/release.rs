@@ -52,7 +52,7 @@ pub(super) fn check(
     Checked::new(Topic::Release, notes, findings)
 }
 
-/// Symlinks that the gateway does not follow, where it serves the pool.
+/// Symlinks that the gateway does not follow, if it serves the pool.
 fn links(pool: &Pool, release: &Path) -> Links {
     let settings = pool.settings.gateway.as_ref();
     settings.map(|settings| links::check(settings, release)).unwrap_or_default()

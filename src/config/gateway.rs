@@ -52,23 +52,23 @@ pub struct Gateway {
     pub cache: BTreeMap<String, CacheControl>,
     /// Whether files are compressed on the fly.
     pub compress: bool,
-    /// Media types of files, before those that are known.
+    /// Media types by extension, in place of the built-in ones.
     pub types: BTreeMap<Extension, MediaType>,
-    /// Headers that all answers get, or lose.
+    /// Headers that are set in all answers, or removed.
     pub headers: Headers,
-    /// Paths that are elsewhere.
+    /// Redirects by path.
     pub redirects: Redirects,
-    /// Paths that get 403, and are neither read nor run.
+    /// Paths that get 403.
     pub deny: Vec<Denied>,
     /// `SERVER_SOFTWARE` of scripts.
     #[serde(deserialize_with = "software")]
     pub server_software: String,
 }
 
-/// What is sent as `SERVER_SOFTWARE` where nothing else is configured. `WordPress` offers permalinks
-/// without `index.php` only where it finds the word `nginx` here (`got_url_rewrite()`), or `Apache`,
-/// for which it writes an `.htaccess` that nothing reads. And it is so: as with nginx, what is no
-/// file goes to the front controller, `X-Accel-Redirect` is obeyed, and no `.htaccess` is read.
+/// The default of `server_software`. `WordPress` (`got_url_rewrite()`) offers permalinks without
+/// `index.php` only for `nginx`, IIS and `Apache`; for `Apache` it writes an `.htaccess`, which the
+/// gateway does not read. The word is true: as usual with nginx, a path without a file goes to the
+/// front controller, and `X-Accel-Redirect` works.
 const SERVER_SOFTWARE: &str =
     concat!("pools-manager/", env!("CARGO_PKG_VERSION"), " (nginx-compatible)");
 

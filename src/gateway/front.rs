@@ -135,8 +135,8 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// Finds the pool that the request is for, and has it answered. All answers of a pool have its
-    /// headers, the refusals too.
+    /// Finds the pool of the request's host, and answers. The pool's headers apply to all its answers,
+    /// also to errors.
     async fn answer(&self, body: Incoming, entry: Option<&mut Entry>) -> Response<Body> {
         let (site, host) = match self.site() {
             Ok(found) => found,

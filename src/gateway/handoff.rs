@@ -53,8 +53,8 @@ fn visible(url: &str) -> Option<String> {
     (!is_code(&path)).then_some(path)
 }
 
-/// Sends it, with the script's headers. Conditions and ranges are about what answers 200 (RFC 9110,
-/// section 13.2.1), and about what is read.
+/// Sends the file with the script's headers. Conditions and ranges apply only to GET and HEAD, and
+/// only where the script's status is 200 (RFC 9110, section 13.2.1).
 pub(super) fn send(
     request: &Parts,
     served: &Served,

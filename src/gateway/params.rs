@@ -29,7 +29,7 @@ pub(super) struct Asked<'a> {
     pub id: &'a str,
     /// The document root as PHP sees it.
     pub document_root: &'a str,
-    /// What serves.
+    /// `SERVER_SOFTWARE`.
     pub software: &'a str,
     /// What answers.
     pub script: &'a Script,

@@ -1,5 +1,4 @@
-//! Configured redirects of a pool, `[gateway.redirects]`: they are answered before anything is
-//! looked up.
+//! The redirects of a pool (`[gateway.redirects]`). They need no file and no replica.
 
 use hyper::Response;
 use hyper::header::{HeaderValue, LOCATION};
@@ -9,7 +8,7 @@ use super::body::Body;
 use super::path::Path;
 use crate::config::{Gateway, Redirect};
 
-/// What has to be encoded in a path (RFC 3986, section 3.3). A backslash is: browsers take it for a
+/// What is encoded in a path (RFC 3986, section 3.3). A backslash is included: browsers read it as a
 /// slash.
 const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -34,7 +33,7 @@ const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
 /// What has to be encoded in a query that is passed on as it is.
 const NOT_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
 
-/// The answer to a path that is elsewhere. What is denied is not.
+/// The redirect of a path, if it has one. A denied path has none.
 pub(super) fn answer(settings: &Gateway, path: &Path, query: &[u8]) -> Option<Response<Body>> {
     if settings.redirects.is_empty() {
         return None;
@@ -54,7 +53,8 @@ pub(super) fn answer(settings: &Gateway, path: &Path, query: &[u8]) -> Option<Re
     Some(response)
 }
 
-/// `rest` is decoded, `query` is not; an empty one is none. The query is passed on where the target has none.
+/// The URL of a redirect. `rest` is decoded, `query` is not. The query is appended unless it is empty
+/// or the target has one.
 fn location(redirect: &Redirect, rest: &str, query: &[u8]) -> String {
     let (to, fragment) = match redirect.to.find('#') {
         Some(at) => redirect.to.split_at(at),
@@ -98,7 +98,7 @@ mod tests {
     "#;
 
     #[test]
-    fn a_redirect_says_where_a_path_has_gone() {
+    fn a_redirect_names_its_target_with_rest_and_query() {
         let is = |target, status, location: &str| {
             assert_eq!(asked(SETTINGS, target), Some((status, location.to_owned())), "{target}");
         };

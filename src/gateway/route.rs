@@ -43,8 +43,8 @@ pub(super) struct Script {
     pub info: Vec<u8>,
 }
 
-/// Finds what answers a path, in a release. What `deny` names gets 403, whether it is there or not:
-/// by its path, and by that of the file or script that would answer.
+/// Finds the file or script that answers a path, in a release. A path that `deny` names gets 403,
+/// whether it exists or not; so does a path whose file or script `deny` names.
 pub(super) fn route(served: &Served, settings: &Gateway, path: &Path) -> Result<Target, Refusal> {
     if !settings.deny.is_empty() && settings.denies(&String::from_utf8_lossy(&path.relative())) {
         return Err(denied());
@@ -144,8 +144,7 @@ impl Router<'_> {
     }
 }
 
-/// Whether a script is the front controller: where `deny` names it, it answers other paths all the
-/// same.
+/// Whether a script is the front controller. It answers other paths even where `deny` names it.
 fn is_front(settings: &Gateway, script: &Script) -> bool {
     script.path == *settings.front_controller.get_ref()
 }

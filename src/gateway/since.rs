@@ -1,8 +1,8 @@
-//! Since when a release is the only one that clients get: no date before that stands for its files.
+//! The time since which clients get files of one release only. No file of that release has an older
+//! date: a date from before may belong to a file of another release.
 //!
-//! It is read from the public names: a name is moved by rename(2), by which the kernel notes the time
-//! in the symlink itself. So a gateway that is started again, and others in front of the same pool,
-//! come to the same second.
+//! The time is the ctime of the public socket names, which rename(2) sets when a name is published. So a
+//! gateway that is restarted, and other gateways of the same pool, compute the same second.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,33 +12,32 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::table::Served;
 
-/// For how long a gateway may still serve the release before when a name has moved, in seconds; and
-/// one for the second in which it did.
+/// In seconds: one for the rest of the second in which a name is published, one for the time until the
+/// gateway has the new routing table.
 const GRACE: u64 = 2;
 
-/// Seconds since 1970.
+/// Seconds since 1970; `u64::MAX`: clients get files of several releases, or the time is not known.
 #[derive(Debug)]
 pub(super) struct Since(AtomicU64);
 
 impl Default for Since {
-    /// Not yet.
+    /// Not known.
     fn default() -> Self {
         Self(AtomicU64::new(u64::MAX))
     }
 }
 
 impl Since {
-    /// The first second in which no other release was sent; `u64::MAX`: another one is, or it is not
-    /// known.
+    /// The first second in which no other release is sent.
     pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Notes since when it is that only one release is served, where that is so. Before it is served.
+/// Sets the time of the releases in the next routing table. To be called before the table is exchanged.
 ///
-/// - `before`, `now`: what is served, and will be
-/// - `names`: the public names of the pool
+/// - `before`, `now`: the releases of the current and of the next table
+/// - `names`: the public socket names of the pool
 pub(super) fn note<'a>(
     before: &[Arc<Served>],
     now: &[&Arc<Served>],
@@ -53,17 +52,17 @@ pub(super) fn note<'a>(
     }
     let Some(moved) = last_moved(names) else { return };
     let mut since = moved.saturating_add(GRACE);
-    // What it was once, it stays: it may have been put off by what follows.
+    // A later time, set by the lines below for an earlier table, stays.
     since =
         since.max(Some(first.since.get()).filter(|known| *known < u64::MAX).unwrap_or_default());
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     if clock >= since && before.iter().any(|served| served.release != first.release) {
-        since = clock + 1; // the names have moved long ago, but clients got another release until now
+        since = clock + 1; // the names were published earlier, but clients got another release until now
     }
     first.since.0.store(since, Ordering::Relaxed);
 }
 
-/// When one of the names was last moved, in seconds; None: that cannot be told.
+/// When one of the names was last published, in seconds since 1970; None: not known.
 fn last_moved<'a>(names: impl Iterator<Item = &'a Path>) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     let mut last = None;
@@ -117,12 +116,12 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_known_by_date_from_the_time_at_which_its_names_were_moved() {
+    fn every_gateway_reads_the_same_time_from_the_names() {
         let names = Names::new();
         let (one, again) = (names.served("1"), names.served("1"));
         assert_eq!(one.since.get(), u64::MAX);
         names.note(&[], &[&one, &one]);
-        // Another gateway, or the same one after a restart.
+        // Another gateway, or the same one after a restart of it.
         names.note(&[], &[&again]);
         assert_eq!((one.since.get(), again.since.get()), (names.moved() + GRACE, one.since.get()));
         names.note(&[&one], &[]);
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn while_two_releases_are_served_no_date_stands_for_either() {
+    fn two_releases_at_once_have_no_date() {
         let names = Names::new();
         let (one, two) = (names.served("1"), names.served("2"));
         names.note(&[], &[&one]);
@@ -141,10 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_was_served_late_puts_the_date_off() {
+    fn a_table_that_is_exchanged_late_has_a_later_time() {
         let mut names = Names::new();
         let (one, two) = (names.served("1"), names.served("2"));
-        // A name that was moved long ago.
+        // A name with an old ctime.
         names.names = vec!["/bin".into(), "/none".into()];
         names.note(&[], &[&two]);
         assert_eq!(two.since.get(), names.moved() + GRACE);
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn without_names_there_is_no_date() {
+    fn a_pool_without_names_has_no_date() {
         let mut names = Names::new();
         names.names.clear();
         let one = names.served("1");

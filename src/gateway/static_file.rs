@@ -1,10 +1,10 @@
 //! A file: conditions, ranges, and in its place what is smaller, where the client takes that: a
 //! compressed copy beside it, or itself, compressed in memory.
 //!
-//! An `ETag` has the release in it: after a rollback a file may be older than what a client has,
-//! and its time and size the same as another's. For the same reason no file is older than the
-//! moment at which its release became the only one (`Served::since`): a date that a client has from
-//! before, with a file of another release, does not stand for this one.
+//! An `ETag` contains the release: after a rollback a file may be older than the client's copy, and
+//! files of two releases may have the same time and size. For the same reason no file has a date
+//! before the time at which its release became the only one (`Served::since`): the client's copy may
+//! be a file of another release.
 
 mod compressor;
 mod condition;
@@ -68,13 +68,13 @@ pub(super) fn respond(
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
     let mut validators = Validators::of(served, &chosen.stat, &chosen.suffix)?;
-    // The next time, the same client may get the same file in another encoding.
+    // The same client may get another encoding of this file in its next request.
     validators.is_date_strong = !kind.compresses;
     send(request, headers, chosen.content, &validators)
 }
 
-/// Answers with a file that a script has named, and with the script's headers. By these the file is
-/// known where they have an `ETag` or a `Last-Modified`.
+/// Answers with a file that a script names, and with the script's headers. An `ETag` or a
+/// `Last-Modified` among these replaces both of the file's.
 pub(super) fn hand_off(
     request: &Parts,
     served: &Served,
@@ -112,11 +112,11 @@ impl Chosen {
 }
 
 impl Validators {
-    /// Those of a file of a release; `suffix`: its encoding.
+    /// The validators of a file of a release. `suffix` names the encoding.
     fn of(served: &Served, stat: &Stat, suffix: &str) -> Result<Self, Refusal> {
         let (at, nanos, size) = (stat.st_mtime, stat.st_mtime_nsec, stat.st_size);
         let etag = format!("\"{}-{at:x}.{nanos:x}-{size:x}{suffix}\"", served.tag);
-        // A file may be given any time of modification, but not of its last change.
+        // utimes(2) sets any mtime; nobody can set the ctime back.
         let changed = u64::try_from(stat.st_mtime.max(stat.st_ctime)).unwrap_or_default();
         let changed = changed.max(served.since.get());
         let is_settled = changed < seconds(SystemTime::now());
@@ -152,8 +152,7 @@ fn choose(
     })
 }
 
-/// Sends what has been chosen, with these headers, as far as the request's conditions and ranges
-/// ask for it.
+/// Sends the content, or what the request's conditions and ranges select of it.
 fn send(
     request: &Parts,
     mut headers: HeaderMap,
@@ -195,7 +194,7 @@ fn send(
     Ok(content.body(from, to).answer(StatusCode::PARTIAL_CONTENT, headers))
 }
 
-/// Sends all of it.
+/// Sends the whole content; no condition and no range applies.
 pub(super) fn send_whole(
     request: &Parts,
     mut headers: HeaderMap,
@@ -208,8 +207,8 @@ pub(super) fn send_whole(
     body.answer(StatusCode::OK, headers)
 }
 
-/// Sends several parts in one answer; or the whole, where that takes no more bytes, or where it is
-/// not clear what would be encoded: the file or the answer.
+/// Sends several parts in one answer. Sends the whole where that takes no more bytes, and where the
+/// content is encoded: `Content-Encoding` would be about the multipart body.
 fn send_parts(
     request: &Parts,
     mut headers: HeaderMap,

@@ -109,7 +109,7 @@ fn serve(
     Ok(nothing.map_or(Outcome::Served, |(_, error)| Outcome::Nothing(error)))
 }
 
-/// The public names of a pool.
+/// The public socket names of a pool.
 fn names(seen: &Observation) -> impl Iterator<Item = &Path> {
     let generations = seen
         .replicas

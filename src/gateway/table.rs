@@ -40,7 +40,7 @@ pub(super) struct Served {
     pub below: String,
     /// What tells it from all others in an `ETag`.
     pub tag: String,
-    /// Since when a client can have got files of no other release.
+    /// The time since which clients get files of no other release.
     pub since: Since,
     /// Scripts that were there when they were last looked for.
     scripts: RwLock<HashMap<String, Instant>>,

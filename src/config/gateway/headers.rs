@@ -1,12 +1,11 @@
-//! `[gateway.headers]`: headers that the answers of a pool get, or lose.
+//! `[gateway.headers]`: headers that are set in all answers of a pool, or removed.
 
 use std::fmt;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue, VARY};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
-/// Headers that say what an answer is, how it travels, or what the gateway does with it. They
-/// follow from the answer, and cannot be the same for all.
+/// Headers that depend on the single answer or connection, or that the gateway sets.
 const RESERVED: [HeaderName; 15] = [
     header::ACCEPT_RANGES,
     header::CONNECTION,
@@ -27,7 +26,7 @@ const RESERVED: [HeaderName; 15] = [
 const RESERVED_TOO: [&str; 6] =
     ["keep-alive", "proxy-connection", "status", "x-accel-redirect", "x-request-id", "x-sendfile"];
 
-/// Headers that all answers of a pool get, or lose.
+/// Headers that are set in all answers of a pool, or removed.
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
     set: Vec<(HeaderName, HeaderValue)>,
@@ -35,8 +34,8 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Applies them to an answer. A header that the answer has stays as it is, except for those
-    /// that are removed. `Vary` is a list: it gets one more line.
+    /// Applies them to an answer. A header that the answer already has is not replaced. `Vary` is a
+    /// list: it is appended.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.removed {
             headers.remove(name);
@@ -81,7 +80,7 @@ impl<'de> Visitor<'de> for Table {
     }
 }
 
-/// A header, whose errors are those of its line.
+/// One header. An error in it names its line.
 struct Line<'a> {
     name: &'a str,
     /// Those of the lines before.
@@ -116,8 +115,8 @@ impl Line<'_> {
     }
 }
 
-/// The value of a header. What would end its line is refused, and what is not ASCII: it would mean
-/// something else to each client.
+/// The value of a header. A line end is an error, and so is what is not ASCII: clients disagree about
+/// its encoding.
 pub(super) fn value(text: &str) -> Result<HeaderValue, String> {
     let is_plain = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
     let value = HeaderValue::from_str(text).ok().filter(|_| is_plain);
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_answer_says_itself_stays_and_what_is_empty_is_removed() {
+    fn headers_of_the_answer_stay_and_empty_ones_are_removed() {
         let text = "X-Own = 'default'\nX-New = ' new '\nX-Powered-By = ''\nVary = 'Origin'";
         let configured: Headers = toml::from_str(text).unwrap();
         let mut headers = HeaderMap::new();

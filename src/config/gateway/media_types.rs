@@ -1,4 +1,4 @@
-//! `[gateway.types]`: the media types of files, by the ending of their name.
+//! `[gateway.types]`: the media types of files, by extension.
 
 use hyper::header::HeaderValue;
 use mime_guess::Mime;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::headers;
 
-/// What follows the last dot in a file's name, in small letters.
+/// What follows the last dot in a file's name, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Extension(String);

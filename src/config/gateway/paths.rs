@@ -1,14 +1,14 @@
-//! Paths in the settings of a pool, as an operator writes them: decoded, from the document root on.
+//! Paths in the settings of a pool: decoded, relative to the document root.
 
 use serde::Deserialize;
 
-/// What `deny` names.
+/// An entry of `deny`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Denied {
     /// This path and all paths below it, without its first slash.
     Below(String),
-    /// All files whose names end like this, in small letters, with the dot.
+    /// All paths that end like this: an extension in lower case, with its dot.
     Ending(String),
 }
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_denies_nothing_or_everything_is_refused() {
+    fn an_entry_for_nothing_or_everything_is_refused() {
         for text in [
             "", "private", "/", "//", "/a//b", "/a/../b", "/./a", "/a%20b", "/a?b", "/a*", "/a/*",
             "*", "*sql", "*.", "*.a/b", "**.a", "/\n",

@@ -1,4 +1,4 @@
-//! `[gateway.redirects]`: paths that are elsewhere.
+//! `[gateway.redirects]`: redirects by path.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,16 +13,16 @@ use super::paths::below_root;
 #[derive(Debug, Clone, Default)]
 pub struct Redirects {
     exact: HashMap<String, Redirect>,
-    /// By the beginning of the path, with its slash at the end; the longest first.
+    /// By the prefix of the path, with its slash at the end; the longest first.
     below: Vec<(String, Redirect)>,
 }
 
-/// Where a path has gone.
+/// The target of a redirect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirect {
     /// A path or a URL.
     pub to: String,
-    /// What follows the beginning of the path is appended to it.
+    /// What follows the prefix of the path is appended to the target.
     pub keeps_rest: bool,
     /// 301, 302, 303, 307 or 308.
     pub status: StatusCode,
@@ -34,8 +34,8 @@ impl Redirects {
         self.exact.is_empty() && self.below.is_empty()
     }
 
-    /// Where a path has gone, and what of it follows the beginning that counts: the path itself
-    /// before the longest beginning. The path is decoded, without its first slash.
+    /// The redirect of a path, and what follows the prefix. The path itself counts before the longest
+    /// prefix. The path is decoded, without its first slash.
     pub fn find<'a>(&self, path: &'a str) -> Option<(&Redirect, &'a str)> {
         if let Some(redirect) = self.exact.get(path) {
             return Some((redirect, ""));
@@ -44,7 +44,7 @@ impl Redirects {
     }
 }
 
-/// What follows a beginning that ends with a slash; the slash itself may be missing.
+/// What follows a prefix that ends with a slash. The path may lack that slash.
 fn rest<'a>(path: &'a str, beginning: &str) -> Option<&'a str> {
     match path.strip_prefix(beginning) {
         None if beginning.strip_suffix('/') == Some(path) => Some(""),
@@ -88,7 +88,7 @@ enum Source {
     Below(String),
 }
 
-/// A redirect of this path, whose errors are those of its line.
+/// The redirect of this path. An error in it names its line.
 struct Line<'a>(&'a str);
 
 impl<'de> DeserializeSeed<'de> for Line<'_> {
@@ -137,7 +137,7 @@ impl Line<'_> {
     }
 }
 
-/// A path, or a URL of the web, that is encoded as it is to be sent.
+/// A target is a path, or a URL of http or https, encoded.
 fn check_target(to: &str) -> Result<(), String> {
     let host = ["http://", "https://"].iter().find_map(|scheme| to.strip_prefix(scheme));
     let is_place = match host {
@@ -161,7 +161,7 @@ struct Target {
     status: u16,
 }
 
-/// A browser keeps what is permanent: that is for the operator to say.
+/// Browsers cache a permanent redirect without end, so that is no default.
 fn temporarily() -> u16 {
     302
 }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_itself_counts_before_the_longest_beginning() {
+    fn the_path_itself_counts_before_the_longest_prefix() {
         let text = r#"
             "/a" = "/1"
             "/a/*" = "/2/*"
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_or_back_is_refused() {
+    fn invalid_targets_and_loops_are_refused() {
         for text in [
             "'a' = '/b'",
             "'/a' = 'b'",

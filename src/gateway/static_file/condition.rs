@@ -1,5 +1,5 @@
-//! Conditions of a request, by RFC 9110, section 13: tags before dates, and what must be unchanged
-//! before what must have changed.
+//! Conditions of a request, by RFC 9110, section 13.2.2: `If-Match`, else `If-Unmodified-Since`; then
+//! `If-None-Match`, else `If-Modified-Since`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,25 +9,25 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 
-/// What a client can name a representation by.
+/// The validators of a representation.
 #[derive(Debug, Default)]
 pub(super) struct Validators {
     pub(super) etag: Option<HeaderValue>,
-    /// Since when it is as it is, in seconds since 1970; None: that is not known.
+    /// The time of the last change, in seconds since 1970; None: not known.
     pub(super) changed: Option<u64>,
-    /// That second is over, so that nothing else can get the same date.
+    /// That second is over: no later change can get the same date.
     pub(super) is_settled: bool,
-    /// The date names the same bytes always: no other encoding is sent under it.
+    /// No other encoding of the representation has the same date.
     pub(super) is_date_strong: bool,
 }
 
-/// What comes of a request's conditions.
+/// The result of a request's conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Send,
-    /// The client has it already.
+    /// The answer is 304.
     NotModified,
-    /// The client wants another one.
+    /// The answer is 412.
     Failed,
 }
 
@@ -37,8 +37,8 @@ impl Validators {
         self.changed.filter(|_| self.is_settled)
     }
 
-    /// Judges a GET or a HEAD. A date that is not one, or that has not been reached yet, is
-    /// ignored.
+    /// Evaluates the conditions of a GET or HEAD. An invalid date is ignored, as is an
+    /// `If-Modified-Since` that is later than `now`.
     pub(super) fn judge(&self, request: &Parts, now: u64) -> Verdict {
         let etag = self.etag.as_ref();
         if let Some(is_named) = names(request, IF_MATCH, etag, false) {
@@ -57,7 +57,7 @@ impl Validators {
         if is_known { Verdict::NotModified } else { Verdict::Send }
     }
 
-    /// Whether a range may be sent, by `If-Range`: the client has a part of exactly this.
+    /// Whether `If-Range` allows a range.
     pub(super) fn allow_range(&self, request: &Parts) -> bool {
         let Some(named) = request.headers.get(IF_RANGE) else { return true };
         if named.as_bytes().starts_with(b"\"") {

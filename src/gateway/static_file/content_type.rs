@@ -1,4 +1,4 @@
-//! What a file is, by its name.
+//! The media type of a file, by the extension of its name.
 
 use hyper::header::HeaderValue;
 
@@ -9,11 +9,11 @@ use crate::config::Gateway;
 pub(super) struct Kind {
     /// Its media type.
     pub(super) name: HeaderValue,
-    /// Whether compressing makes it smaller.
+    /// Whether compression makes it smaller.
     pub(super) compresses: bool,
 }
 
-/// The kind of a file. One that is not known is offered to be saved.
+/// The kind of a file. The operator's types come first; an unknown one is `application/octet-stream`.
 pub(super) fn of(settings: &Gateway, path: &str) -> Kind {
     let name = path.rsplit('/').next().unwrap_or(path);
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
@@ -27,12 +27,12 @@ pub(super) fn of(settings: &Gateway, path: &str) -> Kind {
     Kind { name: with_charset(name), compresses: compresses(name) }
 }
 
-/// The crate's list has some that browsers, or the registry of media types, know by another name.
+/// The crate's list, corrected where the registry of media types or browsers use another name.
 fn known(extension: &str) -> &'static str {
     match extension {
         "mjs" | "cjs" => "text/javascript",
         "map" => "application/json",
-        // Browsers save `text/markdown`.
+        // Browsers download `text/markdown` in place of showing it.
         "md" => "text/plain",
         "woff" => "font/woff",
         "otf" => "font/otf",
@@ -49,7 +49,7 @@ fn known(extension: &str) -> &'static str {
     }
 }
 
-/// Text is taken for UTF-8.
+/// Adds the charset of text: UTF-8.
 fn with_charset(name: &'static str) -> HeaderValue {
     if !name.starts_with("text/") {
         return HeaderValue::from_static(name);
@@ -58,7 +58,7 @@ fn with_charset(name: &'static str) -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static(name))
 }
 
-/// Whether compressing makes a file of this type smaller.
+/// Whether compression makes a file of this type smaller.
 fn compresses(name: &str) -> bool {
     let name = name.split(';').next().unwrap_or(name).trim_end();
     name.starts_with("text/")

@@ -17,9 +17,9 @@ use crate::gateway::file::FileReader;
 #[derive(Debug)]
 pub(in crate::gateway) struct Multipart {
     file: Arc<File>,
-    /// The first one is being sent.
+    /// The first piece is being sent.
     pieces: VecDeque<Piece>,
-    /// In bytes, of what has not been sent.
+    /// How many bytes are not sent yet.
     left: u64,
 }
 
@@ -32,15 +32,14 @@ enum Piece {
 }
 
 impl Multipart {
-    /// These parts of a file of this size; `kind`: what each one is. With it the media type of the
-    /// whole.
+    /// The body, and its media type. `size` is the file's, in bytes; `kind` the media type of each part.
     pub(super) fn new(
         file: Arc<File>,
         size: u64,
         parts: &[(u64, u64)],
         kind: &HeaderValue,
     ) -> (Self, String) {
-        // No file is made to have it, since nobody knows it before.
+        // Random: no file can be prepared to contain it.
         let random = || RandomState::new().hash_one(());
         let boundary = format!("{:016x}{:016x}", random(), random());
         let mut pieces = VecDeque::with_capacity(2 * parts.len() + 1);
@@ -60,7 +59,7 @@ impl Multipart {
         (Self { file, pieces, left }, media_type)
     }
 
-    /// How many bytes are still to be sent.
+    /// How many bytes are not sent yet.
     pub(in crate::gateway) fn left(&self) -> u64 {
         self.left
     }

@@ -4,25 +4,25 @@ use hyper::Method;
 use hyper::header::RANGE;
 use hyper::http::request::Parts;
 
-/// The most ranges that a request may name, as in Apache. With more, it gets the whole.
+/// The most ranges of a request, as in Apache (`MaxRanges`). The answer to more is the whole file.
 const RANGES_MAX: usize = 200;
 
-/// What of a file is asked for.
+/// The part of a file that a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Range {
     Whole,
     /// From here up to, and without, there.
     Part(u64, u64),
-    /// Several of those, in the order in which they are asked for. No two of them overlap.
+    /// Several of those, in the order of the request. No two of them overlap.
     Parts(Vec<(u64, u64)>),
-    /// There is nothing of it.
+    /// The file has no such part.
     Unsatisfiable,
 }
 
-/// What a request wants of a file of this size. What makes no sense is ignored, as HTTP allows: the
-/// client gets the whole.
+/// The part of a file of this size that a request asks for. An invalid header is ignored, as HTTP
+/// allows: the answer is the whole file.
 pub(super) fn of(request: &Parts, size: u64) -> Range {
-    // Of an empty file nothing is a part.
+    // nginx and Apache answer 200 for an empty file.
     if request.method != Method::GET || size == 0 {
         return Range::Whole;
     }
@@ -50,7 +50,7 @@ fn parse(text: &str, size: u64) -> Option<Range> {
     })
 }
 
-/// One range. It is empty where there is nothing of it.
+/// One range; an empty one where the file has no such part.
 fn one(text: &str, size: u64) -> Option<(u64, u64)> {
     let number = |text: &str| -> Option<u64> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -69,7 +69,7 @@ fn one(text: &str, size: u64) -> Option<(u64, u64)> {
     })
 }
 
-/// Makes one of all that overlap or touch, in the place of the first of them.
+/// Merges ranges that overlap or touch, each in the place of the first of them.
 fn coalesce(ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     let mut sorted: Vec<(usize, (u64, u64))> = ranges.into_iter().enumerate().collect();
     sorted.sort_unstable_by_key(|(_, (from, _))| *from);
