@@ -162,13 +162,7 @@ impl Options {
     }
 
     /// What is asked of one pool.
-    fn request(
-        &self,
-        pool: &Pool,
-        replicas: Vec<u32>,
-        state: Wanted,
-        target: Target,
-    ) -> Request {
+    fn request(&self, pool: &Pool, replicas: Vec<u32>, state: Wanted, target: Target) -> Request {
         let strategy = self.strategy.unwrap_or(pool.settings.strategy());
         Request {
             goal: Goal { state, replicas, strategy, canary: self.canary },

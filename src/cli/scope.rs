@@ -89,9 +89,7 @@ impl Scope {
         });
         match self {
             Self::All => Ok(all.collect()),
-            Self::Single { .. } => {
-                all.map(|(name, selected)| Ok((name, Ok(selected?)))).collect()
-            }
+            Self::Single { .. } => all.map(|(name, selected)| Ok((name, Ok(selected?)))).collect(),
         }
     }
 

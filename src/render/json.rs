@@ -34,7 +34,10 @@ mod tests {
     fn each_line_names_its_pool_once() {
         let id = Id { replica: 2, generation: 7 };
         let shown = |event: Event| line("www", &event);
-        assert_eq!(shown(Event::Pool { pool: "www".to_owned() }), r#"{"event":"pool","pool":"www"}"#);
+        assert_eq!(
+            shown(Event::Pool { pool: "www".to_owned() }),
+            r#"{"event":"pool","pool":"www"}"#
+        );
         assert_eq!(
             shown(Event::StepStarted { step: Step::Stop(id) }),
             r#"{"event":"step_started","step":"stop","replica":2,"generation":7,"pool":"www"}"#

@@ -104,9 +104,8 @@ impl Shared {
 impl Kept {
     /// Of a wait only the last report counts, since it tells the whole time.
     fn keep(&mut self, event: &Event) {
-        let waits = |event: &Event| {
-            matches!(event, Event::Progress { .. } | Event::Watching { .. })
-        };
+        let waits =
+            |event: &Event| matches!(event, Event::Progress { .. } | Event::Watching { .. });
         if waits(event) && self.events.last().is_some_and(waits) {
             self.events.pop();
         }

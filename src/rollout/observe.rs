@@ -140,17 +140,24 @@ pub async fn observe(
     members: impl Future<Output = Result<Vec<balancer::Member>>>,
     ask: Ask<'_>,
 ) -> Result<Observation> {
+    let (resolved, members) =
+        tokio::try_join!(resolve(pool, to_ask(pool, ask)?, ask.release), members)?;
+    look(pool, resolved, members)
+}
+
+/// The replicas of which php-fpm is asked. With hundreds of pools it takes milliseconds to look who
+/// listens: that is only done if it matters.
+fn to_ask(pool: &Pool, ask: Ask<'_>) -> Result<Vec<u32>> {
+    if pool.replicas().all(|replica| ask.replicas.contains(&replica)) {
+        return Ok(pool.replicas().collect());
+    }
     let records = php_fpm::discover(pool)?;
     let table = read_table()?;
     let unknown = |replica: &u32| {
         let newest = records.iter().rfind(|record| record.replica == *replica);
         ask.replicas.contains(replica) || newest.is_none_or(|record| table.listens(&record.public))
     };
-    let (resolved, members) = tokio::try_join!(
-        resolve(pool, pool.replicas().filter(unknown).collect(), ask.release),
-        members,
-    )?;
-    look(pool, resolved, members)
+    Ok(pool.replicas().filter(unknown).collect())
 }
 
 /// Looks at a pool, of which php-fpm (for some replicas, ascending) and the balancer have told

@@ -114,7 +114,11 @@ fn restart_on_the_same_release_has_nothing_to_go_back_to() {
     site.add_rollout("warm_up = [\"/break.php\"]");
     let ran = site.run(&["restart"]);
     says(&site, &ran, "  Requesting monitor_url  [FAILED]\n");
-    says(&site, &ran, "  Warning: the release is the one from before: there is none to go back to\n");
+    says(
+        &site,
+        &ran,
+        "  Warning: the release is the one from before: there is none to go back to\n",
+    );
     ran.status(1);
     assert!(results(&site)[0].starts_with("failed: "));
     site.is_in_order_on("release1");

@@ -126,7 +126,8 @@ fn session_of_the_original_on_its_own_configuration() {
     site.run(&["status"]).prints(&well(&site, "release1"));
     let quiet = "  Status for replica 1 [OK]\n  Status for replica 2 [OK]\n";
     site.run(&["status", "-q"]).prints(&format!("{HEAD}{quiet}"));
-    site.run(&["stop", "single", "www", "2"]).prints(&format!("{HEAD}  Stopping replica 2  [OK]\n"));
+    site.run(&["stop", "single", "www", "2"])
+        .prints(&format!("{HEAD}  Stopping replica 2  [OK]\n"));
     site.run(&["start", "single", "www", "2"])
         .prints(&format!("{HEAD}  Starting replica 2  [OK]\n"));
     let second = format!(

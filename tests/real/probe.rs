@@ -51,8 +51,11 @@ fn bounces(strategy: &str) {
         says(&ran, said);
         says(&ran, " answers it well\n");
         ran.status(1);
-        site.is_in_order_on("release1");
+        site.serves("release1");
     }
+    fs::copy(site.path("www/release1/index.php"), site.path("www/release2/index.php")).unwrap();
+    site.run(&["switch", "www", "release2", "--strategy", strategy]).succeeds();
+    site.is_in_order_on("release2");
     load.finish();
 }
 

@@ -15,7 +15,8 @@ const POLL: Duration = Duration::from_millis(3);
 /// Between two progress events.
 const TELL: Duration = Duration::from_millis(100);
 /// A client that had resolved the old name just before it was moved connects
-/// within a moment; so nothing may be in flight at several looks in a row.
+/// within a moment, and one look may miss a connection; so nothing may be in flight at several looks in
+/// a row.
 const LOOKS: u32 = 3;
 /// How long an idle generation may take to say so, also when the deadline has passed. It takes
 /// about 1 ms.
@@ -33,7 +34,7 @@ impl Execution<'_> {
         let mut told = None::<(Instant, Bound)>;
         let mut looks = 0;
         loop {
-            let table = Table::read()
+            let table = Table::glance()
                 .map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))?;
             let bound = table.bound(&generation.bound);
             let is_idle = bound.in_flight() == 0

@@ -76,7 +76,9 @@ impl Execution<'_> {
     fn reference(&self, id: Id) -> Option<&Running> {
         let old = self.observation.replicas.iter().flat_map(|replica| &replica.running);
         old.chain(self.done.fresh.values())
-            .filter(|it| (it.generation.replica, it.generation.number) != (id.replica, id.generation))
+            .filter(|it| {
+                (it.generation.replica, it.generation.number) != (id.replica, id.generation)
+            })
             .filter(|it| it.reachable && it.master.as_ref().is_some_and(|master| master.is_alive()))
             .min_by_key(|it| !it.generation.is_published().unwrap_or(false))
     }

@@ -114,7 +114,7 @@ async fn discard(generation: &Generation) -> Result<()> {
 async fn listening(generation: &Generation, timeout: Duration) -> Result<Running> {
     let deadline = Instant::now() + timeout;
     loop {
-        let table = Table::read()
+        let table = Table::glance()
             .map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))?;
         match php_fpm::look(generation, &table)? {
             Some(running) if running.master.is_some() => return Ok(running),

@@ -69,7 +69,11 @@ fn pools_that_fail_in_different_ways_are_all_reported() {
     assert!(said.starts_with("error: pool \"www\": ROOT/www/no.release is missing\n"), "{ran}");
     assert_eq!(records(&site, "api"), ["api.1.g2.conf", "api.2.g2.conf"]);
 
-    site.replace(&format!("{API}/pools-manager.toml"), "[php]", "[rollout]\nwarm_up = [\"/bad.php\"]\n[php]");
+    site.replace(
+        &format!("{API}/pools-manager.toml"),
+        "[php]",
+        "[rollout]\nwarm_up = [\"/bad.php\"]\n[php]",
+    );
     site.add_page("bad.php", "<?php http_response_code(500);");
     let ran = site.run(&["restart"]);
     let said = site.shown(&ran.status(2).stderr);
