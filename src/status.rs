@@ -16,6 +16,9 @@ use crate::rollout::repair::masterless;
 use crate::rollout::{Ask, Observed, observe};
 use crate::state::State;
 
+/// The release of a replica whose processes cannot be looked into.
+const UNKNOWN: &str = "unknown";
+
 /// How long a replica has to answer a ping: one that is busy answers late.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -74,8 +77,9 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
         let stopped = stopped.contains(&observed.number);
         replicas.push(replica_status(pool, observed, shown.as_ref(), stopped).await);
     }
-    let releases: Vec<&str> =
-        replicas.iter().filter(|it| it.running > 0).map(|it| it.current.as_str()).collect();
+    // Without its master, the release of a replica cannot be read.
+    let readable = replicas.iter().filter(|it| it.running > 0 && it.current != UNKNOWN);
+    let releases: Vec<&str> = readable.map(|it| it.current.as_str()).collect();
     if releases.windows(2).any(|pair| pair[0] != pair[1]) {
         problems.push("the replicas run different releases".to_owned());
     }
@@ -164,7 +168,7 @@ fn current(pool: &Pool, running: &Running) -> (bool, String) {
         Some(Pinned::Release(release)) => (true, release.path.display().to_string()),
         Some(Pinned::Deleted(path)) => (false, format!("{} (deleted)", path.display())),
         Some(Pinned::Nothing) => (false, "not pinned".to_owned()),
-        None => (false, "unknown".to_owned()),
+        None => (false, UNKNOWN.to_owned()),
     }
 }
 

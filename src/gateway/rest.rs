@@ -16,9 +16,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How much of an answer hyper gets at a time, in bytes: a little more may come, by the last piece.
 /// Most answers are shorter, and go in one write.
-const PART: usize = 48 * 1024;
+const PART: usize = 32 * 1024;
 /// The same for a slow client.
-const SMALL_PART: usize = 32 * 1024;
+const SMALL_PART: usize = 16 * 1024;
 
 /// What happens on a connection.
 #[derive(Debug, Default)]

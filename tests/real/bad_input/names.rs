@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
-use super::super::site::{Site, wait_for};
+use super::super::site::Site;
 use super::{POOL, POOL_CONF, SETTINGS, error, running};
 
 const SOCKET: &str = "sockets/php-fpm-www1.sock";
