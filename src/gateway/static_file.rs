@@ -119,7 +119,9 @@ impl Validators {
         // utimes(2) sets any mtime; nobody can set the ctime back.
         let changed = u64::try_from(stat.st_mtime.max(stat.st_ctime)).unwrap_or_default();
         let changed = changed.max(served.since.get());
-        let is_settled = changed < seconds(SystemTime::now());
+        // The kernel takes a ctime from a clock that lags by up to a tick: a change just behind the end
+        // of a second may still get that second.
+        let is_settled = changed.saturating_add(1) < seconds(SystemTime::now());
         let (etag, changed) = (Some(header(&etag)?), Some(changed));
         Ok(Self { etag, changed, is_settled, is_date_strong: false })
     }
