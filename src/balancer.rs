@@ -69,10 +69,19 @@ impl Balancer {
             return Gateway::new(pool, gateway.document_root.get_ref()).map(Self::Gateway);
         }
         let Some(apache) = &pool.settings.apache else { return Ok(Self::None) };
-        let driver = Apache::new(&apache.manager_url, &apache.balancer_name, apache.member_urls())?;
+        let driver = Apache::new(&apache.manager_url, &apache.balancer_name, apache.member_urls())?
+            .with_note(pool.ignored_errors_file());
         match &pool.settings.php.monitor_url {
             Some(url) => driver.with_probe(url).map(Self::Apache),
             None => Ok(Self::Apache(driver)),
+        }
+    }
+
+    /// Takes back what a killed command has left in the balancer, and no later one would see.
+    pub async fn clean_up(&self) -> Result<()> {
+        match self {
+            Self::None | Self::Gateway(_) => Ok(()),
+            Self::Apache(apache) => apache.clean_up().await,
         }
     }
 

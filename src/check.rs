@@ -11,6 +11,7 @@ mod configuration;
 mod directory;
 mod finding;
 mod hooks;
+mod links;
 mod monitor;
 mod php_fpm;
 mod release;

@@ -8,10 +8,10 @@ mod ps_list;
 mod releases;
 mod scope;
 mod serve;
+mod side_by_side;
 mod status;
 mod switch;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,6 +20,7 @@ pub use ps_list::PsList;
 use rustix::process::{Resource, getrlimit};
 
 use crate::error::{Error, Result};
+use crate::log;
 use crate::rollout::Wanted;
 use crate::root::Root;
 
@@ -82,7 +83,8 @@ pub fn finish(work: impl Future<Output = Result<()>>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            log::say(&format!("error: {error}\n"));
+            log::flush();
             error.exit.into()
         }
     }

@@ -6,12 +6,12 @@ mod fuzz;
 mod gateway;
 mod global;
 mod hooks;
-mod network;
+mod salvage;
 mod settings;
 mod values;
 
-pub use gateway::{Gateway, KeepAlive};
+pub use gateway::{Gateway, KeepAlive, Redirect};
 pub use global::{Front, Global, Listen, LogFormat};
 pub use hooks::{Hook, Hooks};
-pub use network::Network;
+pub use salvage::{EVERY_HOST, salvaged_hosts};
 pub use settings::{Apache, OnFailure, Php, Rollout, Settings, Strategy};

@@ -64,8 +64,12 @@ pub struct Replica {
     pub release: PathBuf,
     /// Whether it gets new requests.
     pub serves: bool,
-    /// Whether it could not be connected to when it was last tried.
+    /// Whether it gets no requests for now: it could not be connected to when it was last tried, or
+    /// it is silent.
     pub aside: bool,
+    /// Whether it accepts connections, and does not answer.
+    #[serde(default)]
+    pub silent: bool,
     /// How many requests it has.
     pub in_flight: u32,
     /// How many open connections wait for one.

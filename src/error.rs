@@ -69,6 +69,11 @@ impl Error {
         self.message = format!("{what}: {}", self.message);
         self
     }
+
+    /// The message and the hint, for a log.
+    pub fn in_one_line(&self) -> String {
+        self.to_string().replace("\n  help: ", "; help: ").replace(char::is_control, " ")
+    }
 }
 
 impl fmt::Display for Error {

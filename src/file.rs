@@ -6,13 +6,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
 /// Far more than a pid file, a lock, or the record of a generation takes, in bytes.
-const MOST: u64 = 64 * 1024;
+pub const MOST: u64 = 64 * 1024;
 
 /// The options with which a file is opened only where nothing is followed or waited for.
 pub fn options() -> OpenOptions {
@@ -54,14 +55,21 @@ pub fn read(path: &Path) -> io::Result<String> {
 
 /// Writes a new file in place of whatever has its name; what that led to stays as it is. Where
 /// this fails, nothing has the name: half a file is none.
-pub fn write_new(path: &Path, text: &str) -> io::Result<()> {
+///
+/// Returns the file itself, opened for reading: whatever has its name later.
+pub fn write_new(path: &Path, text: &str) -> io::Result<File> {
     remove(path)?;
     let mut file = options().write(true).create_new(true).mode(0o644).open(path)?;
-    let written = file.write_all(text.as_bytes());
+    let written = file.write_all(text.as_bytes()).and_then(|()| reopen(&file));
     if written.is_err() {
         let _ = remove(path);
     }
     written
+}
+
+/// Opens the same file once more, for reading alone.
+fn reopen(file: &File) -> io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Removes a name; it is no error when it is gone already.
@@ -94,6 +102,19 @@ mod tests {
         }
         assert!(write_new(dir.path(), "ours").is_err());
         assert_eq!(read(&precious).unwrap(), "precious");
+    }
+
+    #[test]
+    fn what_was_written_is_read_though_another_file_has_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("conf");
+        let mut written = write_new(&path, "ours").unwrap();
+        fs::write(dir.path().join("other"), "another's").unwrap();
+        fs::rename(dir.path().join("other"), &path).unwrap();
+        let mut text = String::new();
+        written.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "ours");
+        assert!(written.write_all(b"x").is_err(), "php-fpm's children inherit it");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Ctrl-C, TERM and HUP while a pool is being changed: the first one is a
-//! wish to stop at the next good place, the second one stops at once.
+//! wish to stop at the next good place, the second one stops at once. Only what would stay wrong
+//! outside of the pool is finished first: see [`hold`].
 
 use std::io::Write;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -10,6 +12,32 @@ use tokio::sync::watch;
 use crate::error::{Error, Exit, Result};
 
 const NOTED: &[u8] = b"stopping at the next good place; once more stops at once\n";
+
+/// How long a second signal waits for such work.
+const HOLD_MAX: Duration = Duration::from_secs(5);
+
+/// How much of it there is now.
+static HELD: OnceLock<watch::Sender<usize>> = OnceLock::new();
+
+/// While this exists, a second signal does not stop the process, but for a few seconds.
+#[derive(Debug)]
+pub struct Hold(());
+
+/// For short work that must not be left half done, because no later command can see that it was.
+pub fn hold() -> Hold {
+    held().send_modify(|count| *count += 1);
+    Hold(())
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        held().send_modify(|count| *count -= 1);
+    }
+}
+
+fn held() -> &'static watch::Sender<usize> {
+    HELD.get_or_init(|| watch::Sender::new(0))
+}
 
 /// What this process was told, whichever pool it was at work on.
 static TOLD: OnceLock<watch::Sender<Option<Exit>>> = OnceLock::new();
@@ -66,6 +94,8 @@ impl Interrupt {
 async fn take_note(mut signals: Signal, exit: Exit, told: &watch::Sender<Option<Exit>>) {
     while signals.recv().await.is_some() {
         if told.send_replace(Some(exit)).is_some() {
+            let mut held = held().subscribe();
+            let _ = tokio::time::timeout(HOLD_MAX, held.wait_for(|count| *count == 0)).await;
             // The next command puts right what this leaves.
             std::process::exit(i32::from(exit as u8));
         }

@@ -14,14 +14,16 @@
 //! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
 //! | [`fastcgi`] | one request at a time: ping, status, warm-up |
 //! | [`hook`] | the operator's own programs, which a rollout calls |
-//! | [`release`], [`socket`], [`process`] | what the kernel knows: mounts, sockets, pidfds |
+//! | [`release`], [`socket`], [`process`], [`machine`] | what the kernel knows: mounts, sockets, pidfds, limits |
 //! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
 //! | [`state`] | what is remembered of a pool: the history of its rollouts |
 //! | [`control`] | what commands and a running gateway say to each other |
 //! | [`lock`], [`interrupt`] | one hand at a time; Ctrl-C |
+//! | [`trust`] | whether what a command relies on can be changed by its user and root alone |
 //! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
 //! | [`mod@file`] | files that somebody else may have put something in the place of |
 //! | [`http`] | requests to the operator's own web server |
+//! | [`log`] | the log of a program that serves |
 //! | [`error`] | what can go wrong, with exit status and advice |
 //! | `crash` | where a test can kill the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
@@ -43,6 +45,8 @@ pub mod hook;
 pub mod http;
 pub mod interrupt;
 pub mod lock;
+pub mod log;
+pub mod machine;
 pub mod php_fpm;
 pub mod pool;
 pub mod process;
@@ -57,3 +61,4 @@ pub mod status;
 pub mod step;
 pub mod stress;
 pub mod tree;
+pub mod trust;

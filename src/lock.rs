@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::file;
+use crate::process::Process;
 
 /// How long a command waits for the lock: longer than anything that a holder
 /// waits for with the default timeouts.
@@ -21,20 +22,45 @@ const POLL: Duration = Duration::from_millis(5);
 /// How long a holder may take to write its name into the file, until it is told what stands there.
 const NAMING: Duration = Duration::from_millis(100);
 
+/// Who may open the lock's file: to open it for reading is enough for flock(2).
+const MODE: u32 = 0o600;
+
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Its process.
+    /// Its process; 0: none that is alive and can be named.
     pub pid: u32,
-    /// What it was told to do.
+    /// What it was told to do, or its command line where it is not pools-manager; may be empty.
     pub command: String,
-    /// Since when, as RFC 3339 in UTC.
+    /// Since when, as RFC 3339 in UTC; may be empty.
     pub since: String,
+}
+
+impl Holder {
+    /// A process that has written nothing into the file, if it is alive.
+    fn unnamed(pid: u32) -> Option<Self> {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        Some(Self { pid, command: line.trim_end().to_owned(), since: String::new() })
+    }
+
+    fn unknown() -> Self {
+        Self { pid: 0, command: String::new(), since: String::new() }
+    }
+
+    fn is_known(&self) -> bool {
+        self.pid != 0
+    }
 }
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "pid {}, \"{}\", since {}", self.pid, self.command, self.since)
+        let Self { pid, command, since } = self;
+        if !self.is_known() {
+            return f.write_str("a process that cannot be named");
+        }
+        write!(f, "pid {pid}, \"{command}\"")?;
+        if since.is_empty() { Ok(()) } else { write!(f, ", since {since}") }
     }
 }
 
@@ -60,15 +86,17 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Err(cannot(path, &error)),
                 Err(TryLockError::WouldBlock) => {}
             }
-            let holder = read_holder(&mut file);
-            let is_named = held_by(&file).is_none_or(|pid| pid == holder.pid);
+            let holder = name_holder(path, &mut file);
+            let is_named = holder.is_known() && !holder.since.is_empty();
             if !is_named && began.elapsed() < NAMING {
                 tokio::time::sleep(POLL).await;
                 continue;
             }
             if !wait || began.elapsed() > PATIENCE {
                 let message = format!("the pool \"{pool}\" is locked by {holder}");
-                return Err(Error::locked(message));
+                let stranger = format!("see who has it open: fuser {}", path.display());
+                let error = Error::locked(message);
+                return Err(if is_named { error } else { error.hint(stranger) });
             }
             if !told {
                 on_wait(&holder);
@@ -82,15 +110,19 @@ impl Lock {
 }
 
 /// Who holds a lock, found out without taking it even for a moment: a command that may not wait
-/// would refuse.
+/// would refuse. It need not be readable.
 pub fn holder(path: &Path) -> Option<Holder> {
-    let mut file = file::open(path).ok()?;
-    held_by(&file).map(|_| read_holder(&mut file))
+    held_by(path)?;
+    Some(match file::open(path) {
+        Ok(mut file) => name_holder(path, &mut file),
+        Err(_) => held_by(path).and_then(Holder::unnamed).unwrap_or_else(Holder::unknown),
+    })
 }
 
-/// The process that holds the lock of a file, as the kernel tells it.
-fn held_by(file: &File) -> Option<u32> {
-    let inode = file.metadata().ok()?.ino().to_string();
+/// The process that holds a lock, as the kernel tells it. It may have ended, and have left the lock
+/// to a child.
+fn held_by(path: &Path) -> Option<u32> {
+    let inode = fs::symlink_metadata(path).ok()?.ino().to_string();
     fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| lock_of(line, &inode))
 }
 
@@ -106,7 +138,7 @@ fn lock_of(line: &str, inode: &str) -> Option<u32> {
 
 fn open(path: &Path) -> Result<File> {
     let mut options = file::options();
-    let opened = options.read(true).write(true).create(true).truncate(false).mode(0o644).open(path);
+    let opened = options.read(true).write(true).create(true).truncate(false).mode(MODE).open(path);
     let is_stranger = || path.symlink_metadata().is_ok_and(|found| !found.is_file());
     let file = match opened {
         Ok(file) => file,
@@ -114,11 +146,21 @@ fn open(path: &Path) -> Result<File> {
         Err(error) => return Err(cannot(path, &error)),
     };
     // A link could lead anywhere: what is written must not go there.
-    if file::is_alone(&file).map_err(|error| cannot(path, &error))? {
-        Ok(file)
-    } else {
-        Err(stranger(path))
+    if !file::is_alone(&file).map_err(|error| cannot(path, &error))? {
+        return Err(stranger(path));
     }
+    tighten(&file).map_err(|error| cannot(path, &error))?;
+    Ok(file)
+}
+
+/// Earlier versions let everybody read the file, and so lock it.
+fn tighten(file: &File) -> std::io::Result<()> {
+    let metadata = file.metadata()?;
+    let is_ours = metadata.uid() == nix::unistd::geteuid().as_raw();
+    if is_ours && metadata.mode() & 0o7777 != MODE {
+        file.set_permissions(fs::Permissions::from_mode(MODE))?;
+    }
+    Ok(())
 }
 
 fn stranger(path: &Path) -> Error {
@@ -158,15 +200,28 @@ fn write_holder(file: &mut File) -> std::io::Result<()> {
 }
 
 /// The holder writes its name just after it has got the lock, so for a moment there may be an old
-/// one or none.
-fn read_holder(file: &mut File) -> Holder {
+/// one or none: what stands there counts only where the kernel says the same, or names nobody (its
+/// process is in another namespace) and that process is alive.
+fn name_holder(path: &Path, file: &mut File) -> Holder {
+    let told = read_holder(file);
+    let by_kernel = held_by(path);
+    let is_it = |told: &Holder| match by_kernel {
+        Some(pid) => told.pid == pid,
+        None => true,
+    };
+    let told = told.filter(|told| is_it(told) && is_alive(told.pid));
+    let unnamed = || by_kernel.and_then(Holder::unnamed);
+    told.or_else(unnamed).unwrap_or_else(Holder::unknown)
+}
+
+fn is_alive(pid: u32) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| Process::open(pid).is_ok_and(|it| it.is_alive()))
+}
+
+fn read_holder(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.take(4096).read_to_string(&mut text));
-    read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_else(|| Holder {
-        pid: 0,
-        command: "unknown".to_owned(),
-        since: "unknown".to_owned(),
-    })
+    read.ok().and_then(|_| serde_json::from_str(&text).ok())
 }
 
 #[cfg(test)]
@@ -191,6 +246,61 @@ mod tests {
         drop(second.unwrap());
         assert_eq!(told, 1);
         assert_eq!(holder(&path), None);
+    }
+
+    #[tokio::test]
+    async fn nobody_else_may_open_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("www.lock");
+        let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
+        drop(Lock::take(&path, "www", false, |_| ()).await.unwrap());
+        assert_eq!(mode(), 0o600);
+        // As an earlier version has left it.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        drop(Lock::take(&path, "www", false, |_| ()).await.unwrap());
+        assert_eq!(mode(), 0o600);
+    }
+
+    /// A process that has taken the lock with another program's means, and says nothing of itself.
+    #[tokio::test]
+    async fn a_holder_is_named_only_while_it_is_alive() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("www.lock");
+        let dead = {
+            let mut child = std::process::Command::new("true").spawn().unwrap();
+            child.wait().unwrap();
+            child.id()
+        };
+        let text = format!("{{\"pid\":{dead},\"command\":\"restart\",\"since\":\"2026\"}}\n");
+        fs::write(&path, text).unwrap();
+        let refused = || async {
+            let error = Lock::take(&path, "www", false, |_| ()).await.unwrap_err();
+            assert!(error.hint.unwrap().starts_with("see who has it open: fuser "));
+            error.message
+        };
+        // flock(1) keeps the lock while its command runs, which inherits it.
+        let mut command = std::process::Command::new("flock");
+        let mut stranger = command.arg(&path).args(["sleep", "60"]).spawn().unwrap();
+        let is_held = || holder(&path).is_some_and(|it| it.command.starts_with("flock "));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_held() {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(POLL).await;
+        }
+        let pid = stranger.id();
+        let by = format!("the pool \"www\" is locked by pid {pid}, \"flock ");
+        assert!(refused().await.starts_with(&by));
+        let sleep = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        let message = "the pool \"www\" is locked by a process that cannot be named";
+        assert_eq!(refused().await, message);
+        for pid in sleep.split_ascii_whitespace() {
+            let sleep = Process::open(pid.parse().unwrap()).unwrap();
+            sleep.signal(crate::process::Signal::KILL).unwrap();
+            sleep.wait(Duration::from_secs(60)).await.unwrap();
+        }
+        Lock::take(&path, "www", false, |_| ()).await.unwrap();
     }
 
     #[tokio::test]

@@ -6,23 +6,27 @@
 //! requests finish. What the operator's files say is asked of php-fpm itself
 //! (`-tt`); nothing here parses its ini format.
 
+mod capacity;
 mod command;
 mod complaints;
 mod generation;
 mod installed;
 mod launch;
 mod log;
+mod lost;
 mod pin;
 mod resolved;
 mod running;
 mod settle;
 mod stop;
 
+pub use capacity::Demand;
 pub use command::Command;
 pub use generation::{Generation, discover, remove_record};
 pub use installed::Installed;
 pub use launch::start;
 pub use log::Log;
+pub use lost::{lost, write_again};
 pub use resolved::{Children, Resolved};
 pub use running::{Running, look};
 pub use settle::settle;

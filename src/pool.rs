@@ -49,6 +49,11 @@ impl Pool {
         self.root.pid_dir().join(format!("{}.lock", self.name))
     }
 
+    /// The file that exists while Apache ignores the errors of a member for us.
+    pub fn ignored_errors_file(&self) -> PathBuf {
+        self.root.pid_dir().join(format!("{}.ignored-errors", self.name))
+    }
+
     /// The file that remembers what cannot be read back.
     pub fn state_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.state.json", self.name))
@@ -75,10 +80,8 @@ pub fn names(root: &Root) -> Result<Vec<String>> {
     for entry in entries {
         let entry = entry.map_err(|error| Error::config(format!("{}: {error}", dir.display())))?;
         if entry.path().join(FILE_NAME).exists() {
-            let name = entry.file_name().into_string().map_err(|name| {
-                Error::config(format!("the name of the pool {} is not UTF-8", name.display()))
-            })?;
-            names.push(name);
+            // One that is not UTF-8 is listed by what can be shown of it, and refused when it is read.
+            names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
     if names.is_empty() {
@@ -111,6 +114,10 @@ pub fn load(root: &Root, name: &str) -> Result<Pool> {
 }
 
 fn no_such_pool(root: &Root, name: &str) -> Error {
+    if name.contains(char::REPLACEMENT_CHARACTER) {
+        return Error::config(format!("the name of the pool \"{name}\" is not UTF-8"))
+            .hint("rename its directory");
+    }
     let error = Error::config(format!("there is no pool \"{name}\""));
     match names(root) {
         Ok(names) => error.hint(format!("the pools are: {}", names.join(", "))),

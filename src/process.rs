@@ -8,15 +8,17 @@
 //! else can have got the number in between.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -56,7 +58,7 @@ impl Process {
     /// has ended, unlike for kill(pid, 0).
     pub fn is_alive(&self) -> bool {
         let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+        !matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
     }
 
     /// Waits until it has ended; false when `timeout` has passed before.
@@ -69,8 +71,8 @@ impl Process {
     }
 
     /// Whether a signal has stopped it: it does nothing until another one continues it.
-    pub fn is_stopped(&self) -> bool {
-        stat_field(self.pid, 0).is_some_and(|state| state == "T")
+    pub fn is_stopped(&self) -> io::Result<bool> {
+        Ok(stat_field(self.pid, 0)?.is_some_and(|state| state == "T"))
     }
 
     /// Whether it belongs to whoever runs this: anybody can call himself what he likes.
@@ -80,18 +82,40 @@ impl Process {
     }
 
     /// Whether it calls itself a php-fpm master: "php-fpm: master process (FILE)".
-    pub fn is_php_fpm_master(&self) -> bool {
-        self.title().starts_with(b"php-fpm: master process")
+    pub fn is_php_fpm_master(&self) -> io::Result<bool> {
+        Ok(self.title()?.starts_with(b"php-fpm: master process"))
+    }
+
+    /// The file with which php-fpm was started: the path that it had, though it may have been
+    /// removed since.
+    pub fn configuration(&self) -> io::Result<Option<PathBuf>> {
+        let Some(file) = self.configuration_file()? else { return Ok(None) };
+        let Ok(opened) = fs::read_link(&file) else { return Ok(Some(file)) };
+        let opened = opened.into_os_string().into_vec();
+        let path = opened.strip_suffix(b" (deleted)").unwrap_or(&opened);
+        Ok(Some(PathBuf::from(OsStr::from_bytes(path))))
+    }
+
+    /// The same as its command line or its title says: by path, or by the descriptor that it was
+    /// given, which still leads to that file when nothing has its name.
+    pub fn configuration_file(&self) -> io::Result<Option<PathBuf>> {
+        let title = self.title()?;
+        let Some(named) = configuration_in(&title) else { return Ok(None) };
+        let named = Path::new(OsStr::from_bytes(named));
+        Ok(Some(match named.strip_prefix("/proc/self/fd") {
+            Ok(fd) => Path::new("/proc").join(self.pid.to_string()).join("fd").join(fd),
+            Err(_) => named.to_owned(),
+        }))
     }
 
     /// What it calls itself; empty when it is ending, or has ended.
-    fn title(&self) -> Vec<u8> {
-        fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default()
+    fn title(&self) -> io::Result<Vec<u8>> {
+        Ok(seen(fs::read(format!("/proc/{}/cmdline", self.pid)))?.unwrap_or_default())
     }
 
     /// Whether it holds one of the sockets with these inodes.
-    pub fn holds(&self, sockets: &[u64]) -> bool {
-        holds(self.pid, sockets) && self.is_alive()
+    pub fn holds(&self, sockets: &[u64]) -> io::Result<bool> {
+        Ok(holds(self.pid, sockets)? && self.is_alive())
     }
 }
 
@@ -122,10 +146,11 @@ impl Holders {
     }
 
     /// Whether they are some other program's. One that is just ending has no name any more.
-    pub fn are_strangers(&self) -> bool {
+    pub fn are_strangers(&self) -> io::Result<bool> {
         let titles = self.master.iter().chain(&self.children).map(Process::title);
-        let titles: Vec<_> = titles.filter(|title| !title.is_empty()).collect();
-        !titles.is_empty() && titles.iter().all(|title| !title.starts_with(b"php-fpm: "))
+        let mut titles = titles.collect::<io::Result<Vec<_>>>()?;
+        titles.retain(|title| !title.is_empty());
+        Ok(!titles.is_empty() && titles.iter().all(|title| !title.starts_with(b"php-fpm: ")))
     }
 }
 
@@ -134,20 +159,21 @@ impl Holders {
 pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
     let mut all = Vec::new();
     for pid in all_pids()? {
-        if holds(pid, sockets) {
-            match Process::open(pid) {
-                Ok(process) if process.holds(sockets) => all.push(process),
-                _ => {} // it has ended meanwhile
-            }
+        // None: it has ended meanwhile.
+        if holds(pid, sockets)?
+            && let Some(process) = seen(Process::open(pid))?
+            && process.holds(sockets)?
+        {
+            all.push(process);
         }
     }
     let pids: HashSet<i32> = all.iter().map(Process::pid).collect();
     let mut found = Holders::default();
     for process in all {
         // A child's parent is a holder too; the master's is init or a supervisor.
-        let from_a_holder = parent(process.pid).is_some_and(|parent| pids.contains(&parent));
+        let from_a_holder = parent(process.pid)?.is_some_and(|parent| pids.contains(&parent));
         // A child that was forked just now still calls itself a master.
-        if found.master.is_none() && !from_a_holder && process.is_php_fpm_master() {
+        if found.master.is_none() && !from_a_holder && process.is_php_fpm_master()? {
             found.master = Some(process);
         } else {
             found.children.push(process);
@@ -158,21 +184,35 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
 
 /// The children of a process, each with a pidfd.
 pub fn children(of: &Process) -> io::Result<Vec<Process>> {
-    let ours = all_pids()?.filter(|&pid| parent(pid) == Some(of.pid));
-    Ok(ours.filter_map(|pid| Process::open(pid).ok()).collect())
+    let mut children = Vec::new();
+    for pid in all_pids()? {
+        if parent(pid)? == Some(of.pid) {
+            children.extend(seen(Process::open(pid))?);
+        }
+    }
+    Ok(children)
+}
+
+/// The path that the title of a master names, or the arguments of what is about to become one.
+fn configuration_in(title: &[u8]) -> Option<&[u8]> {
+    let mut words = title.split(|byte| *byte == 0);
+    match words.clone().next()?.strip_prefix(b"php-fpm: master process (") {
+        Some(rest) => rest.strip_suffix(b")"),
+        None => words.by_ref().skip_while(|word| *word != b"--fpm-config").nth(1),
+    }
 }
 
 /// Masters of ours that were started with this configuration, or whatever is about to become one.
 pub fn started_with(conf: &Path) -> io::Result<Vec<Process>> {
-    let conf = conf.as_os_str().as_bytes();
-    let argument = [b"\0--fpm-config\0", conf, b"\0"].concat();
-    let title = [b"php-fpm: master process (", conf, b")"].concat();
-    let tells = |process: &Process| {
-        let line = process.title();
-        line.starts_with(&title) || line.windows(argument.len()).any(|part| part == argument)
-    };
-    let all = all_pids()?.filter_map(|pid| Process::open(pid).ok());
-    Ok(all.filter(|process| tells(process) && process.is_ours() && process.is_alive()).collect())
+    let mut started = Vec::new();
+    for pid in all_pids()? {
+        let Some(process) = seen(Process::open(pid))? else { continue };
+        let is_it = process.configuration()?.is_some_and(|it| it == conf);
+        if is_it && process.is_ours() && process.is_alive() {
+            started.push(process);
+        }
+    }
+    Ok(started)
 }
 
 /// The resident memory of a process in bytes.
@@ -184,27 +224,47 @@ pub fn memory(pid: i32) -> Option<u64> {
 }
 
 fn all_pids() -> io::Result<impl Iterator<Item = i32>> {
-    let entries = fs::read_dir("/proc")?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+    let entries = fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
+    Ok(entries.into_iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
-fn holds(pid: i32, sockets: &[u64]) -> bool {
-    let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok()).any(|target| {
-        let inode = target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']'));
-        inode.and_then(|inode| inode.parse().ok()).is_some_and(|inode| sockets.contains(&inode))
-    })
+/// What was read of a process; None where that has ended, or is not ours to look at. Any other error
+/// (no free descriptor) says nothing about the process, and stays an error.
+fn seen<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::SRCH | Errno::ACCESS | Errno::PERM) => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
-fn parent(pid: i32) -> Option<i32> {
-    stat_field(pid, 1)?.parse().ok()
+fn holds(pid: i32, sockets: &[u64]) -> io::Result<bool> {
+    let Some(fds) = seen(fs::read_dir(format!("/proc/{pid}/fd")))? else { return Ok(false) };
+    for fd in fds {
+        let target = seen(fd)?.map(|fd| seen(fs::read_link(fd.path()))).transpose()?.flatten();
+        let text = target.as_deref().and_then(Path::to_str);
+        let inode = text.and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']'));
+        if inode.and_then(|it| it.parse().ok()).is_some_and(|inode| sockets.contains(&inode)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn parent(pid: i32) -> io::Result<Option<i32>> {
+    Ok(stat_field(pid, 1)?.and_then(|parent| parent.parse().ok()))
 }
 
 /// A field of `proc_pid_stat(5)`, counted from the one behind the name.
-fn stat_field(pid: i32, nth: usize) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+fn stat_field(pid: i32, nth: usize) -> io::Result<Option<String>> {
+    let Some(stat) = seen(fs::read_to_string(format!("/proc/{pid}/stat")))? else {
+        return Ok(None);
+    };
     // The name in parentheses may hold anything: what counts stands after the last one.
-    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(nth)?.to_owned())
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields.split_ascii_whitespace());
+    Ok(fields.and_then(|mut fields| fields.nth(nth)).map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -224,8 +284,8 @@ mod tests {
         let fd = listener.as_raw_fd();
         let inode = fs::metadata(format!("/proc/self/fd/{fd}")).unwrap().ino();
         let us = Process::open(this()).unwrap();
-        assert!(us.holds(&[inode]));
-        assert!(!us.holds(&[inode + 100_000]));
+        assert!(us.holds(&[inode]).unwrap());
+        assert!(!us.holds(&[inode + 100_000]).unwrap());
         // A test is no php-fpm master, so that it counts as a leftover child.
         let found = holders(&[inode]).unwrap();
         assert!(found.master.is_none());
@@ -250,7 +310,7 @@ mod tests {
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
         let is_named = |child: &std::process::Child| {
             let process = Process::open(i32::try_from(child.id()).unwrap()).unwrap();
-            process.is_php_fpm_master()
+            process.is_php_fpm_master().unwrap()
         };
         while !children.iter().all(is_named) {
             assert!(std::time::Instant::now() < deadline);

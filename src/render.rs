@@ -4,14 +4,14 @@
 mod classic;
 mod json;
 mod live;
+mod side_by_side;
 mod table;
 
 use std::io::{IsTerminal, Write};
 
-use crate::event::Report;
 use classic::Classic;
-use json::JsonLines;
 use live::Live;
+pub use side_by_side::{OnePool, SideBySide};
 pub use table::table;
 
 /// Writes to standard output. A reader that has gone away must not stop a
@@ -21,14 +21,14 @@ pub fn print(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// The renderer for this standard output.
-pub fn for_stdout(json: bool) -> Box<dyn Report> {
+/// The renderer for this standard output, of any number of pools.
+pub fn for_stdout(json: bool) -> SideBySide {
     let stdout = std::io::stdout();
     if json {
-        Box::new(JsonLines(stdout))
+        SideBySide::json()
     } else if stdout.is_terminal() {
-        Box::new(Live::default())
+        SideBySide::lines(Box::new(Live::default()))
     } else {
-        Box::new(Classic::new(stdout))
+        SideBySide::lines(Box::new(Classic::new(stdout)))
     }
 }

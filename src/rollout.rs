@@ -13,7 +13,7 @@ mod observe;
 mod plan;
 mod prepare;
 mod record;
-mod repair;
+pub(crate) mod repair;
 mod switch;
 mod target;
 
@@ -34,7 +34,6 @@ use crate::interrupt::Interrupt;
 use crate::lock::Lock;
 use crate::php_fpm;
 use crate::pool::Pool;
-use crate::step::Stage;
 use execute::{Done, Execution, millis};
 use hooks::Hooks;
 use prepare::{Prepared, prepare};
@@ -59,11 +58,12 @@ pub struct Request {
 pub async fn run(pool: &Arc<Pool>, request: &Request, report: &mut dyn Report) -> Result<()> {
     let started = Instant::now();
     report.event(&Event::Pool { pool: pool.name.clone() });
+    check::check_trust(pool)?;
     let balancer = Balancer::of(pool)?;
     let result = if request.dry_run {
         prepare(pool, &balancer, request)
             .await
-            .map(|prepared| prepared.report(pool, request, report))
+            .and_then(|prepared| prepared.report(pool, request, report))
     } else {
         change(pool, &balancer, request, report).await
     };
@@ -81,10 +81,15 @@ async fn change(
     let interrupt = Interrupt::listen()?;
     let lock = take_lock(pool, request, &interrupt, report).await?;
     php_fpm::settle(pool).await?;
+    if let Err(error) = balancer.clean_up().await {
+        let text = format!("{}; a member's errors are still ignored there", error.message);
+        report.event(&Event::Warning { text });
+    }
     let prepared = prepare(pool, balancer, request).await?;
     interrupt.check().map_err(|told| left_alone(pool, told))?;
     prepared.warn(report);
-    report_nothing(&request.goal, &prepared.stages, report);
+    report_nothing(&request.goal, &prepared, report);
+    let headless = prepared.headless.clone();
     let renews = request.goal.state == Wanted::Renewed;
     if renews && prepared.stages.is_empty() {
         report.event(&Event::Plan { stages: prepared.stages });
@@ -101,7 +106,7 @@ async fn change(
     if let Some(hooks) = hooks {
         hooks.end(cause.as_ref().or(result.as_ref().err()), report).await;
     }
-    result
+    result.and_then(|()| repair::refuse_headless(&headless))
 }
 
 async fn take_lock(
@@ -143,8 +148,10 @@ impl Prepared {
         interrupt: Interrupt,
         report: &mut dyn Report,
     ) -> (Result<()>, Option<Error>) {
-        let Self { observation, release, stages, keep_floor, switch, warning: _ } = self;
+        let Self { observation, release, stages, keep_floor, switch, .. } = self;
         let renews = request.goal.state == Wanted::Renewed;
+        // Before the symlink moves, which changes static files at once.
+        let monitored = if renews { monitor::complaint_of(pool).await } else { None };
         let begins = (&observation, release.as_ref());
         let record = renews.then(|| Record::begin(lock, pool, request, begins, report));
         if let Some(switch) = &switch
@@ -168,12 +175,15 @@ impl Prepared {
             done: Done::default(),
         };
         let mut result = execution.execute(&stages).await;
+        if renews && result.is_ok() {
+            result = execution.monitor(monitored.as_deref(), request.goal.strategy).await;
+        }
+        if request.goal.state == Wanted::Stopped && result.is_ok() {
+            execution.leave_members_enabled().await;
+        }
         let cause = execution.done.cause.take();
         if request.goal.state == Wanted::Repaired && result.is_ok() {
             repair::mention_symlink(pool, execution.release.as_ref(), report);
-        }
-        if renews && result.is_ok() {
-            result = monitor::check(pool).await;
         }
         if let Some(record) = record {
             record.end(lock, pool, cause.as_ref().or(result.as_ref().err()), report);
@@ -186,20 +196,24 @@ impl Prepared {
     }
 }
 
-/// Whether a rollout could begin: it would be refused where this fails.
-pub async fn check(pool: &Arc<Pool>, request: &Request) -> Result<()> {
-    prepare(pool, &Balancer::of(pool)?, request).await.map(drop)
-}
-
-fn report_nothing(goal: &Goal, stages: &[Stage], report: &mut dyn Report) {
-    let because = match goal.state {
+fn report_nothing(goal: &Goal, prepared: &Prepared, report: &mut dyn Report) {
+    let usual = match goal.state {
         Wanted::Running => "is already running",
         Wanted::Stopped => "is not running",
         Wanted::Repaired => "needs no repair",
         Wanted::Renewed => return,
     };
     for &replica in &goal.replicas {
+        let stages = &prepared.stages;
         let planned = stages.iter().any(|stage| stage.title.replica() == Some(replica));
+        let lost = prepared.observation.replica(replica).is_some_and(|it| !it.lost.is_empty());
+        let because = match () {
+            () if prepared.headless.contains(&replica) => {
+                "serves without its master, which is dead"
+            }
+            () if lost => "runs; its record in pid/ is written again",
+            () => usual,
+        };
         if !planned {
             report.event(&Event::Nothing { replica, because });
         }

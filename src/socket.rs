@@ -14,9 +14,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::crash;
+use crate::error::{Error, Result};
 use crate::file;
 
 /// The most bytes that the path of a unix socket may have: `sun_path` of
@@ -56,8 +59,13 @@ pub struct Table(HashMap<PathBuf, Bound>);
 const READS: usize = 8;
 
 impl Table {
-    /// Asks the kernel.
-    pub fn read() -> io::Result<Self> {
+    /// Asks the kernel. Where it cannot be asked, nothing is known: an empty table would say that no
+    /// process listens anywhere.
+    pub fn read() -> Result<Self> {
+        Self::ask().map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))
+    }
+
+    fn ask() -> io::Result<Self> {
         let mut last = Self::read_once()?;
         for _ in 0..READS {
             let next = Self::read_once()?;
@@ -94,6 +102,12 @@ impl Table {
     /// What is bound to `path`.
     pub fn bound(&self, path: &Path) -> Bound {
         self.0.get(path).cloned().unwrap_or_default()
+    }
+
+    /// The paths on which some process listens.
+    pub fn listening(&self) -> impl Iterator<Item = &Path> {
+        let listening = self.0.iter().filter(|(_, bound)| !bound.listeners.is_empty());
+        listening.map(|(path, _)| path.as_path())
     }
 
     /// Whether some process listens on `path`.
@@ -167,6 +181,13 @@ pub enum Name {
     Stranger,
 }
 
+impl Name {
+    /// Whether it is what pools-manager or php-fpm makes there, so that it may be removed.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Socket | Self::Link(_))
+    }
+}
+
 /// Reads what `name` leads to.
 pub fn read_name(name: &Path) -> io::Result<Name> {
     let metadata = match fs::symlink_metadata(name) {
@@ -207,16 +228,43 @@ pub fn unfinished(name: &Path) -> PathBuf {
     fresh.into()
 }
 
-/// Whether somebody listens on a socket: asked by a connection, so that the
-/// answer is certain, and seen by its process, so that it is for rare use.
-pub fn is_listening(path: &Path) -> bool {
+/// Who has made a socket that listens: asked by a connection, as the kernel has noted it then.
+pub fn listener(path: &Path) -> io::Result<UnixCredentials> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) else {
-        return false;
-    };
-    let Ok(address) = SocketAddrUnix::new(path) else { return false };
-    // AGAIN: its backlog is full.
-    matches!(connect(&socket, &address), Ok(()) | Err(rustix::io::Errno::AGAIN))
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(getsockopt(&socket, PeerCredentials)?)
+}
+
+/// Whether a process listens on a socket. A connection is made, so that the answer is certain; the
+/// process sees it, so that this is for rare use. What keeps a connection from being tried (no free
+/// descriptor, no permission) is an error, and no answer.
+pub fn is_listening(path: &Path) -> Result<bool> {
+    asked(path).map_err(|error| {
+        let path = path.display();
+        Error::failed(format!("cannot tell whether a process listens on {path}: {error}"))
+    })
+}
+
+fn asked(path: &Path) -> io::Result<bool> {
+    // A path that is too long cannot have been bound.
+    let Ok(address) = SocketAddrUnix::new(path) else { return Ok(false) };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&socket, &address) {
+        // AGAIN: its backlog is full.
+        Ok(()) | Err(Errno::AGAIN) => Ok(true),
+        // Nothing is there, or no socket, or one on which nobody listens, or one of another type.
+        Err(
+            Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::LOOP
+            | Errno::NAMETOOLONG
+            | Errno::CONNREFUSED
+            | Errno::PROTOTYPE,
+        ) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]
@@ -275,12 +323,29 @@ nonsense
     fn who_listens_is_told_by_a_connection() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
-        assert!(!is_listening(&path));
+        assert!(!is_listening(&path).unwrap());
         let listener = UnixListener::bind(&path).unwrap();
         // More than the backlog holds.
-        assert!((0..200).all(|_| is_listening(&path)));
+        assert!((0..200).all(|_| is_listening(&path).unwrap()));
         drop(listener);
-        assert!(!is_listening(&path));
+        assert!(!is_listening(&path).unwrap());
+        std::fs::write(dir.path().join("file"), "no socket").unwrap();
+        assert!(!is_listening(&dir.path().join("file")).unwrap());
+        assert!(!is_listening(&dir.path().join("file/below")).unwrap());
+        assert!(!is_listening(&dir.path().join("x".repeat(200))).unwrap());
+    }
+
+    #[test]
+    fn whoever_listens_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let bound = UnixListener::bind(&path).unwrap();
+        let peer = listener(&path).unwrap();
+        assert_eq!(peer.pid().unsigned_abs(), std::process::id());
+        assert_eq!(peer.uid(), rustix::process::geteuid().as_raw());
+        assert!(Table::read().unwrap().listening().any(|it| it == path));
+        drop(bound);
+        assert!(listener(&path).is_err());
     }
 
     #[test]

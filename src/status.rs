@@ -12,8 +12,12 @@ use crate::fastcgi;
 use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::Pinned;
+use crate::rollout::repair::masterless;
 use crate::rollout::{Ask, Observed, observe};
 use crate::state::State;
+
+/// The release of a replica whose processes cannot be looked into.
+const UNKNOWN: &str = "unknown";
 
 /// How long a replica has to answer a ping: one that is busy answers late.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,10 +77,18 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
         let stopped = stopped.contains(&observed.number);
         replicas.push(replica_status(pool, observed, shown.as_ref(), stopped).await);
     }
-    let releases: Vec<&str> =
-        replicas.iter().filter(|it| it.running > 0).map(|it| it.current.as_str()).collect();
+    // Without its master, the release of a replica cannot be read.
+    let readable = replicas.iter().filter(|it| it.running > 0 && it.current != UNKNOWN);
+    let releases: Vec<&str> = readable.map(|it| it.current.as_str()).collect();
     if releases.windows(2).any(|pair| pair[0] != pair[1]) {
         problems.push("the replicas run different releases".to_owned());
+    }
+    let shown = seen.replicas.iter().filter(|observed| wanted.contains(&observed.number));
+    let headless: Vec<u32> =
+        shown.filter(|it| it.has_no_master()).map(|observed| observed.number).collect();
+    if !headless.is_empty() {
+        problems.extend(headless.into_iter().map(masterless));
+        problems.push("run pools-manager repair".to_owned());
     }
     problems.extend(unread); // the last, since it ends with what to do about it
     let ok = problems.is_empty() && replicas.iter().all(|replica| replica.ok);
@@ -156,7 +168,7 @@ fn current(pool: &Pool, running: &Running) -> (bool, String) {
         Some(Pinned::Release(release)) => (true, release.path.display().to_string()),
         Some(Pinned::Deleted(path)) => (false, format!("{} (deleted)", path.display())),
         Some(Pinned::Nothing) => (false, "not pinned".to_owned()),
-        None => (false, "unknown".to_owned()),
+        None => (false, UNKNOWN.to_owned()),
     }
 }
 

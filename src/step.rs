@@ -108,6 +108,8 @@ pub enum Title {
     Watching(u32),
     /// Publish all new generations at once.
     Switching,
+    /// Request `monitor_url`: shown only if that has become bad.
+    Monitoring,
 }
 
 impl Title {
@@ -119,7 +121,7 @@ impl Title {
             | Self::Starting(replica)
             | Self::Activating(replica)
             | Self::Watching(replica) => Some(*replica),
-            Self::Switching => None,
+            Self::Switching | Self::Monitoring => None,
         }
     }
 }
@@ -133,6 +135,7 @@ impl fmt::Display for Title {
             Self::Activating(n) => write!(f, "Activating the load balancer for replica {n}"),
             Self::Watching(n) => write!(f, "Watching replica {n}"),
             Self::Switching => write!(f, "Switching all names to the new generations"),
+            Self::Monitoring => write!(f, "Requesting monitor_url"),
         }
     }
 }

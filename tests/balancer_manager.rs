@@ -93,13 +93,19 @@ fn show_prints_what_the_page_tells() {
     let apache = site(root.path());
     let shown: serde_json::Value =
         serde_json::from_str(&run(&apache, &["lb", "show"]).success()).unwrap();
+    assert_eq!(shown.as_object().unwrap().len(), 1);
+    let shown = &shown["lb"];
     assert_eq!(shown["Main"]["Method"], "bybusyness");
-    assert_eq!(shown["Workers"][ONE]["Status"], "Init Ok");
+    let workers = shown["Workers"].as_array().unwrap();
+    assert_eq!(workers[0]["Status"], "Init Ok");
     let whole = format!("unix:{}/1.sock|fcgi://pool-1", root.path().display());
-    assert_eq!(shown["Workers"][ONE]["Worker URL"], whole);
+    assert_eq!(workers[0]["Worker URL"], whole);
     assert_eq!(shown["Meta"]["Nonce"].as_str().unwrap().len(), 36);
-    let columns = shown["Workers"][TWO].as_object().unwrap().len();
-    assert_eq!(columns, 11);
+    assert_eq!(workers[1].as_object().unwrap().len(), 11);
+    // The keys are sorted.
+    let text = run(&apache, &["lb", "show"]).success();
+    let begins = "{\n    \"lb\": {\n        \"Main\": {\n            \"Active\": \"Yes\",\n";
+    assert!(text.starts_with(begins), "{text}");
 }
 
 #[test]
@@ -120,7 +126,12 @@ fn a_worker_is_drained_and_enabled_again() {
     let apache = site(root.path());
     let list = |args: &[&str]| run(&apache, &[&["lb", "list-workers"], args].concat()).success();
     run(&apache, &["lb", "set-drain", "on", TWO]).success();
-    assert_eq!(list(&[]), "fcgi://pool-2 Init Drn Ok\nfcgi://pool-1 Init Ok\n");
+    let line = |pool: u32, status: &str| {
+        let socket = root.path().join(format!("{pool}.sock"));
+        let socket = socket.display();
+        format!("fcgi://pool-{pool} Status=\"{status}\" socket=\"{socket}\"\n")
+    };
+    assert_eq!(list(&[]), line(2, "Init Drn Ok") + &line(1, "Init Ok"));
     assert_eq!(list(&["-q"]), "fcgi://pool-2\nfcgi://pool-1\n");
     assert_eq!(list(&["-q", "-s", "ok"]), "fcgi://pool-1\n");
     assert_eq!(list(&["-q", "-s", "draining"]), "fcgi://pool-2\n");
@@ -131,7 +142,7 @@ fn a_worker_is_drained_and_enabled_again() {
     assert!(error.contains("fcgi://pool-1 is the last worker that serves"), "{error}");
     let whole = format!("unix:{}/2.sock|fcgi://pool-2", root.path().display());
     run(&apache, &["balancer://lb", "set-drain", "off", &whole]).success();
-    assert_eq!(list(&["-s", "ok"]), "fcgi://pool-1 Init Ok\nfcgi://pool-2 Init Ok\n");
+    assert_eq!(list(&["-s", "ok"]), line(1, "Init Ok") + &line(2, "Init Ok"));
 }
 
 #[test]

@@ -21,6 +21,8 @@ mod fuzz;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+
 use super::Member;
 use crate::error::{Error, Result};
 pub use document::{Snapshot, Worker};
@@ -36,6 +38,8 @@ pub struct Apache {
     /// Without the scheme `balancer://`.
     balancer: String,
     member_urls: Vec<String>,
+    /// Where it is noted that a member's errors are ignored for a moment.
+    note: Option<PathBuf>,
 }
 
 impl Apache {
@@ -51,7 +55,15 @@ impl Apache {
             manager: Box::new(Manager::new(manager_url)?),
             balancer: balancer.to_owned(),
             member_urls: member_urls.to_vec(),
+            note: None,
         })
+    }
+
+    /// Names a file of its own, for [`Apache::clean_up`] to know what a killed command has left.
+    #[must_use]
+    pub fn with_note(mut self, path: PathBuf) -> Self {
+        self.note = Some(path);
+        self
     }
 
     /// Names a page that Apache fetches through this balancer. It is requested when a member has

@@ -1,5 +1,6 @@
 //! `balancer-manager`: shows an Apache balancer, and drains its workers.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -7,7 +8,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use pools_manager::balancer::Enabled;
 use pools_manager::balancer::apache::{Apache, Columns, Snapshot, Worker};
 use pools_manager::error::{Error, Result};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use serde_json::json;
+use serde_json::ser::{PrettyFormatter, Serializer};
 
 const ABOUT: &str = "Shows a balancer of Apache's mod_proxy_balancer, and drains its workers";
 const NOTES: &str = "\
@@ -94,48 +97,23 @@ async fn run(args: Args) -> Result<()> {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Shown<'a> {
-    #[serde(serialize_with = "as_map")]
-    main: &'a Columns,
-    workers: Workers<'a>,
-    meta: Meta<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Meta<'a> {
-    nonce: Option<&'a str>,
-}
-
-/// The workers' columns under the workers' URLs, in Apache's order.
-struct Workers<'a>(&'a [Worker]);
-
-#[derive(Serialize)]
-struct Row<'a>(#[serde(serialize_with = "as_map")] &'a Columns);
-
-impl Serialize for Workers<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|worker| (&worker.url, Row(&worker.columns))))
-    }
-}
-
-fn as_map<S>(columns: &Columns, serializer: S) -> std::result::Result<S::Ok, S::Error>
-where
-    S: Serializer,
-{
-    serializer.collect_map(columns.iter().map(|(name, value)| (name, value)))
-}
-
+/// Prints `{"NAME": {"Main": {}, "Meta": {"Nonce": ""}, "Workers": [{}]}}`, with sorted keys.
 fn show(snapshot: &Snapshot) -> Result<()> {
-    let shown = Shown {
-        main: &snapshot.attributes,
-        workers: Workers(&snapshot.workers),
-        meta: Meta { nonce: snapshot.nonce.as_deref() },
-    };
-    let json = serde_json::to_string_pretty(&shown);
-    print(&json.map_err(|error| Error::failed(error.to_string()))?)
+    let shown = json!({ &snapshot.name: {
+        "Main": map(&snapshot.attributes),
+        "Meta": { "Nonce": snapshot.nonce },
+        "Workers": snapshot.workers.iter().map(|worker| map(&worker.columns)).collect::<Vec<_>>(),
+    }});
+    let mut text = Vec::new();
+    let four_spaces = PrettyFormatter::with_indent(b"    ");
+    shown
+        .serialize(&mut Serializer::with_formatter(&mut text, four_spaces))
+        .map_err(|error| Error::failed(error.to_string()))?;
+    print(&String::from_utf8_lossy(&text))
+}
+
+fn map(columns: &Columns) -> BTreeMap<&str, &str> {
+    columns.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 fn list_workers(snapshot: &Snapshot, quiet: bool, wanted: Option<Wanted>) -> Result<()> {
@@ -145,12 +123,18 @@ fn list_workers(snapshot: &Snapshot, quiet: bool, wanted: Option<Wanted>) -> Res
         Some(Wanted::Ok) => worker.status.serves(),
         Some(Wanted::Draining) => worker.status.is_draining(),
     });
-    workers.sort_by_key(|worker| !worker.status.is_draining());
+    workers.sort_by_key(|worker| (!worker.status.is_draining(), &worker.name));
     for worker in workers {
-        let status = if quiet { String::new() } else { format!(" {}", worker.status) };
-        print(&format!("{}{status}", worker.url))?;
+        let line = if quiet { worker.url.clone() } else { line(worker) };
+        print(&line)?;
     }
     Ok(())
+}
+
+/// `fcgi://pool-1 Status="Init Ok" socket="/path"`
+fn line(worker: &Worker) -> String {
+    let socket = worker.socket().map(|path| format!(" socket=\"{}\"", path.display()));
+    format!("{} Status=\"{}\"{}", worker.url, worker.status, socket.unwrap_or_default())
 }
 
 async fn set_drain(apache: &Apache, drain: Switch) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use pools_manager::log;
 use pools_manager::stress::{Page, main as stress};
 
 fn main() -> color_eyre::Result<ExitCode> {
-    color_eyre::install()?;
+    log::report_panics()?;
     Ok(stress(Page::Ping))
 }

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pools_manager::cli::{PsList, finish};
+use pools_manager::log;
 
 fn main() -> color_eyre::Result<ExitCode> {
-    color_eyre::install()?;
+    log::report_panics()?;
     Ok(finish(PsList::parse().run()))
 }

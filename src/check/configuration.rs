@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::finding::{Checked, Finding, Topic};
+use super::finding::{Checked, Finding, Topic, untrusted};
 use crate::error::Error;
 use crate::pool::Pool;
+use crate::trust;
 
 /// The pool's files as they could be read.
 pub(super) fn check(pool: &Pool) -> Checked {
@@ -14,7 +15,8 @@ pub(super) fn check(pool: &Pool) -> Checked {
     let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let count = pool.replica_count;
     let note = format!("{count} replica{}", if count == 1 { "" } else { "s" });
-    Checked::new(Topic::Configuration, [note], unused(count, names))
+    let untrusted = untrusted(trust::of_pool(pool));
+    Checked::new(Topic::Configuration, [note], untrusted.chain(unused(count, names)))
 }
 
 /// Nothing else can be said of a pool whose files are not in order.

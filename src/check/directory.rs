@@ -1,23 +1,24 @@
 //! A directory in which files and sockets are made: `pid/`, and that of the sockets.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfs, access, statvfs};
 
-use super::finding::{Checked, Finding, Topic};
+use super::finding::{self, Checked, Finding, Topic};
 use crate::root::Root;
+use crate::trust;
 
 /// A generation needs a few kilobytes.
 const LEAST_BYTES: u64 = 1 << 20;
 /// And four files; its sockets have inodes too.
 const LEAST_INODES: u64 = 100;
 
-/// The root's `pid/`, and the pools' locks in it.
+/// The root's `pid/`, the pools' locks in it, and whether others can change what all pools share.
 pub(super) fn check_pid_dir(root: &Root) -> Checked {
     let dir = root.pid_dir();
-    let findings = check(&dir).into_iter().chain(others_locks(&dir));
+    let untrusted = finding::untrusted(trust::of_root(root));
+    let findings = untrusted.chain(check(&dir)).chain(others_locks(&dir));
     Checked::new(Topic::PidDirectory, [dir.display().to_string()], findings)
 }
 
@@ -47,20 +48,7 @@ pub(super) fn check(dir: &Path) -> Vec<Finding> {
             "it has to be there (mkdir), and to be writable for you (chown)",
         )];
     }
-    let scarce = statvfs(dir).map(|space| scarce(dir, &space)).unwrap_or_default();
-    scarce.into_iter().chain(open_to_all(dir)).collect()
-}
-
-/// With a sticky bit too: names that are still free could be taken by anybody.
-fn open_to_all(dir: &Path) -> Option<Finding> {
-    let mode = fs::metadata(dir).ok()?.mode();
-    (mode & 0o002 != 0).then(|| {
-        let shown = dir.display();
-        Finding::warning(
-            format!("anybody can write to {shown}, and put files and links of his own there"),
-            format!("chmod o-w {shown}"),
-        )
-    })
+    statvfs(dir).map(|space| scarce(dir, &space)).unwrap_or_default()
 }
 
 /// Filesystems that have no fixed number of inodes say 0 of 0.

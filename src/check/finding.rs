@@ -1,10 +1,12 @@
 //! What was looked at, and what was found.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::trust;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -56,6 +58,11 @@ impl From<Error> for Finding {
     fn from(error: Error) -> Self {
         Self { level: Level::Error, message: error.message, help: error.hint }
     }
+}
+
+/// The paths that others can change, in the words of the commands that refuse them.
+pub(super) fn untrusted(paths: impl IntoIterator<Item = PathBuf>) -> impl Iterator<Item = Finding> {
+    trust::complaints(paths).into_iter().map(Finding::from)
 }
 
 /// What a line of the output is about.

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::finding::{Checked, Finding, Topic};
+use super::finding::{Checked, Finding, Topic, untrusted};
 use crate::config::Hook;
 use crate::hook;
 use crate::pool::Pool;
+use crate::trust;
 
 /// What is to be said of the hooks; nothing where none is set.
 pub(super) fn check(pool: &Pool) -> Option<Checked> {
@@ -20,7 +21,8 @@ pub(super) fn check(pool: &Pool) -> Option<Checked> {
     }
     let notes = set.iter().map(ToString::to_string);
     let findings = set.iter().filter_map(|hook| check_program(pool, *hook));
-    Some(Checked::new(Topic::Hooks, notes, findings))
+    let untrusted = untrusted(trust::hook_programs(pool));
+    Some(Checked::new(Topic::Hooks, notes, findings.chain(untrusted)))
 }
 
 fn check_program(pool: &Pool, hook: Hook) -> Option<Finding> {

@@ -1,24 +1,26 @@
 //! `monitor_url`: whether the web server answers.
 
 use super::finding::{Checked, Finding, Topic};
+use crate::http;
 use crate::pool::Pool;
 use crate::rollout::monitor;
 
-/// Asks for the page, if there is anybody who could answer.
+/// Requests the page, if a replica runs that could answer.
 pub(super) async fn check(pool: &Pool, anybody_runs: bool) -> Checked {
     let Some(url) = &pool.settings.php.monitor_url else {
         return Checked::new(Topic::Monitor, ["no monitor_url".to_owned()], []);
     };
+    let shown = http::shown(url);
     if !anybody_runs {
-        let note = format!("{url} is not asked: no replica runs");
+        let note = format!("{shown} is not asked: no replica runs");
         return Checked::new(Topic::Monitor, [note], []);
     }
     match monitor::complaint(url).await {
-        Ok(None) => Checked::new(Topic::Monitor, [url.clone()], []),
+        Ok(None) => Checked::new(Topic::Monitor, [shown], []),
         Ok(Some(complaint)) => {
             let finding = Finding::warning(
-                format!("{url} {complaint}"),
-                "a restart would end as failed: look at the web server, or correct monitor_url",
+                format!("{shown} {complaint}"),
+                "a rollout cannot be judged by it: look at the web server, or correct monitor_url",
             );
             Checked::new(Topic::Monitor, [], [finding])
         }

@@ -7,11 +7,13 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::account::Account;
-use super::finding::{Checked, Finding, Topic, by_replica};
+use super::finding::{Checked, Finding, Topic, by_replica, untrusted};
 use crate::error::Result;
-use crate::php_fpm::{Command, Installed, Resolved};
+use crate::machine::Machine;
+use crate::php_fpm::{Command, Demand, Installed, Resolved};
 use crate::pool::Pool;
 use crate::release::Release;
+use crate::trust;
 
 /// What php-fpm has said.
 #[derive(Debug)]
@@ -86,6 +88,8 @@ pub(super) fn check(pool: &Pool, answers: Result<Answers>) -> Checked {
         .flat_map(|(replica, it)| section(it, current_dir).map(|finding| (*replica, finding)));
     findings.extend(by_replica(of_sections.collect::<Vec<_>>()));
     findings.extend(shared);
+    findings.extend(capacity(&resolved));
+    findings.extend(untrusted(trust::php_fpm_program(pool)));
     notes.extend(own_paths(&resolved));
     Checked::new(Topic::PhpFpm, notes, findings)
 }
@@ -102,6 +106,17 @@ fn section<'a>(
     });
     let cache = resolved.file_cache.as_deref().and_then(|it| shared_cache(it, current_dir));
     stop.into_iter().chain(cache)
+}
+
+/// Whether the children of all replicas fit on the machine: in the words of the commands that start
+/// them.
+fn capacity(resolved: &[(u32, Resolved)]) -> Option<Finding> {
+    let (demand, machine) = (Demand::of(resolved.iter().map(|(_, it)| it)), Machine::read());
+    // What runs already is among what is in use: here only what is allowed in all counts.
+    match demand.refusal(0, &machine) {
+        Some(error) => Some(error.into()),
+        None => demand.warning(&machine).map(|(text, help)| Finding::warning(text, help)),
+    }
 }
 
 /// Two releases under the same path would share it. Below the mount point each one has its own.
@@ -150,6 +165,7 @@ mod tests {
             user: None,
             group: None,
             file_cache: None,
+            memory_limit: None,
         }
     }
 

@@ -1,10 +1,12 @@
 //! The symlink, the release behind it, and the directory on which it is mounted.
 
 use std::fs;
+use std::iter::once;
 use std::path::Path;
 
 use super::account::{Account, Barrier};
 use super::finding::{Checked, Finding, Topic};
+use super::links::{self, Links};
 use crate::error::Result;
 use crate::pool::Pool;
 use crate::release::{self, Release};
@@ -31,21 +33,29 @@ pub(super) fn check(
     account: Option<&Account>,
 ) -> Checked {
     let Some((release, mount_point)) = current else {
-        return Checked::new(Topic::Release, ["not pinned".to_owned()], []);
+        let Links { findings, note } = links(pool, pool.root.path());
+        return Checked::new(Topic::Release, once("not pinned".to_owned()).chain(note), findings);
     };
     let mut findings: Vec<Finding> = Vec::new();
     findings.extend(mount_point.err().map(Finding::from));
-    let note = match release {
-        Err(error) => {
-            findings.push(error.into());
-            None
-        }
+    let mut notes = Vec::new();
+    match release {
+        Err(error) => findings.push(error.into()),
         Ok(release) => {
             findings.extend(account.and_then(|account| closed(pool, &release, account)));
-            Some(release.path.display().to_string())
+            notes.push(release.path.display().to_string());
+            let found = links(pool, &release.path);
+            findings.extend(found.findings);
+            notes.extend(found.note);
         }
-    };
-    Checked::new(Topic::Release, note, findings)
+    }
+    Checked::new(Topic::Release, notes, findings)
+}
+
+/// Symlinks that the gateway does not follow, if it serves the pool.
+fn links(pool: &Pool, release: &Path) -> Links {
+    let settings = pool.settings.gateway.as_ref();
+    settings.map(|settings| links::check(settings, release)).unwrap_or_default()
 }
 
 fn closed(pool: &Pool, release: &Release, account: &Account) -> Option<Finding> {

@@ -7,11 +7,13 @@ use crate::lock::Holder;
 use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::{Pinned, Release};
+use crate::rollout::repair::masterless;
 use crate::rollout::{Observation, Observed};
 use crate::socket::{self, Name};
 
 const START: &str = "run pools-manager start";
 const RESTART: &str = "run pools-manager restart";
+const REPAIR: &str = "run pools-manager repair";
 
 /// What the kernel says of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(super) struct Seen {
     /// Where that one listens.
     socket: Option<PathBuf>,
     name: Leads,
+    /// Whether the record of one that runs is gone.
+    is_lost: bool,
     /// Whether the master of the one that serves is alive.
     has_master: bool,
     /// What the one that serves sees; None where releases are not pinned.
@@ -70,6 +74,7 @@ impl Seen {
             published: Some(4),
             socket: Some(socket.into()),
             name: Leads::Home,
+            is_lost: false,
             has_master: true,
             pinned: None,
         }
@@ -91,6 +96,7 @@ fn seen(observed: &Observed, all: &[Observed], current_dir: Option<&Path>) -> Se
         published: observed.published,
         socket: observed.published.and(current).map(|running| running.generation.socket.clone()),
         name: leads(observed, all),
+        is_lost: !observed.lost.is_empty(),
         has_master: current.is_some_and(|running| running.master.is_some()),
         pinned: current.zip(current_dir).and_then(|(running, dir)| running.pinned(dir)),
     }
@@ -157,9 +163,12 @@ fn one(seen: &Seen, others_run: bool) -> Vec<Finding> {
             format!("generation {generation} of replica {number} runs beside generation {current}");
         Finding::warning(message, START)
     }));
+    if seen.is_lost {
+        let message = format!("replica {number} runs, but its record in pid/ has been removed");
+        findings.push(Finding::warning(message, REPAIR));
+    }
     if !seen.has_master {
-        let message = format!("the master of replica {number} is dead, its children serve on");
-        findings.push(Finding::warning(message, RESTART));
+        findings.push(Finding::warning(masterless(number), REPAIR));
         return findings;
     }
     findings.extend(match &seen.pinned {

@@ -1,10 +1,11 @@
 //! The directory of the sockets, and their names.
 
 use super::directory;
-use super::finding::{Checked, Finding, Topic};
+use super::finding::{Checked, Finding, Topic, untrusted};
 use crate::php_fpm::{Generation, Resolved};
 use crate::pool::Pool;
 use crate::rollout::{Observation, check_names, refuse_stranger};
+use crate::trust;
 
 /// Of those replicas whose names are known. `seen` is None where looking has failed, and then
 /// `trouble` says why.
@@ -19,7 +20,13 @@ pub(super) fn check(
     let notes: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
     let pid_files = resolved.iter().filter_map(|(_, it)| it.pid.as_deref()?.parent());
     dirs.extend(pid_files.filter(|dir| *dir != pool.root.pid_dir()));
-    let mut findings: Vec<Finding> = dirs.iter().flat_map(|dir| directory::check(dir)).collect();
+    let recorded = seen.into_iter().flat_map(Observation::generations);
+    let configured = resolved.iter().map(|(_, resolved)| resolved);
+    let shared = trust::of_root(&pool.root); // reported of the root
+    let names = trust::of_generations(configured, recorded);
+    let mut findings: Vec<Finding> =
+        untrusted(names.into_iter().filter(|name| !shared.contains(name))).collect();
+    findings.extend(dirs.iter().flat_map(|dir| directory::check(dir)));
     let same = check_names(resolved.iter().map(|(replica, it)| (*replica, it)));
     findings.extend(same.err().map(Finding::from));
     let strangers = resolved.iter().filter_map(|(_, it)| refuse_stranger(&it.listen).err());

@@ -1,17 +1,17 @@
 //! `start`, `stop`, `restart`, `repair`
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::value_parser;
 
 use super::Wanted;
 use super::scope::{SCOPE, Scope, Selected};
+use super::side_by_side::{Job, run_all};
 use crate::config::Strategy;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pool::Pool;
-use crate::render;
-use crate::rollout::{self, Goal, Request, Target};
+use crate::rollout::{Goal, Request, Target};
 use crate::root::Root;
 
 /// Beyond any use, and well below what the clock can count.
@@ -56,6 +56,9 @@ struct Care {
     /// Exit with status 3 when another command is at work on the pool, instead of waiting
     #[arg(long, global = true)]
     no_wait: bool,
+    /// How many pools are changed at the same time [default: the number of processors]
+    #[arg(long, value_name = "N", global = true)]
+    parallel: Option<NonZeroUsize>,
 }
 
 /// The options of those that stop something.
@@ -129,23 +132,37 @@ async fn change(
     root: &Root,
     json: bool,
 ) -> Result<()> {
-    let request = |Selected { pool, replicas }| {
-        let request = options.request(&pool, replicas, state, target.clone());
-        (pool, request)
-    };
-    let selected = scope.unwrap_or(Scope::All).select_all(root)?;
-    run_all(&selected.into_iter().map(request).collect::<Vec<_>>(), json).await
+    let jobs = options.jobs(&scope.unwrap_or(Scope::All), state, &target, root)?;
+    run_all(jobs, options.care.parallel, json).await
 }
 
 impl Options {
-    /// What is asked of one pool.
-    pub(super) fn request(
+    /// How many pools are changed at the same time, if the operator has said so.
+    pub(super) fn parallel(&self) -> Option<NonZeroUsize> {
+        self.care.parallel
+    }
+
+    /// What is to be done, pool by pool. One that cannot be read is among them, with the error.
+    pub(super) fn jobs(
         &self,
-        pool: &Pool,
-        replicas: Vec<u32>,
+        scope: &Scope,
         state: Wanted,
-        target: Target,
-    ) -> Request {
+        target: &Target,
+        root: &Root,
+    ) -> Result<Vec<Job>> {
+        let request = |Selected { pool, replicas }| {
+            let request = self.request(&pool, replicas, state, target.clone());
+            (pool, request)
+        };
+        let job = |(name, selected): (String, Result<Selected>)| Job {
+            name,
+            work: selected.map(request),
+        };
+        Ok(scope.select_each(root)?.into_iter().map(job).collect())
+    }
+
+    /// What is asked of one pool.
+    fn request(&self, pool: &Pool, replicas: Vec<u32>, state: Wanted, target: Target) -> Request {
         let strategy = self.strategy.unwrap_or(pool.settings.strategy());
         Request {
             goal: Goal { state, replicas, strategy, canary: self.canary },
@@ -155,18 +172,4 @@ impl Options {
             wait: !self.care.no_wait,
         }
     }
-}
-
-/// Does what is asked of one pool after the other.
-pub(super) async fn run_all(requests: &[(Arc<Pool>, Request)], json: bool) -> Result<()> {
-    let mut report = render::for_stdout(json);
-    // A pool that will be refused is found before another one is changed.
-    for (pool, request) in requests.iter().skip(1) {
-        let refused = |error: Error| error.within(format!("pool \"{}\"", pool.name));
-        rollout::check(pool, request).await.map_err(refused)?;
-    }
-    for (pool, request) in requests {
-        rollout::run(pool, request, report.as_mut()).await?;
-    }
-    Ok(())
 }

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
-use super::scope::{Scope, Selected};
+use super::scope::Scope;
+use super::status::all_in_one;
+use crate::config::Apache;
 use crate::error::Result;
+use crate::http;
 use crate::pool::Pool;
 use crate::render::print;
 use crate::root::Root;
@@ -16,6 +19,7 @@ pub(super) struct Args {
 }
 
 impl Args {
+    /// Shows all pools that can be read; then fails with what is wrong with the others.
     pub(super) fn run(self, root: &Root, json: bool) -> Result<()> {
         if self.quiet && !json {
             let names = Scope::All.names(root)?;
@@ -24,16 +28,22 @@ impl Args {
             }
             return Ok(());
         }
-        let pools = Scope::All.select_all(root)?;
+        let (mut pools, mut errors) = (Vec::new(), Vec::new());
+        for (_, selected) in Scope::All.select_each(root)? {
+            match selected {
+                Ok(selected) => pools.push(selected.pool),
+                Err(error) => errors.push(error),
+            }
+        }
         if json {
-            let pools: Vec<_> = pools.iter().map(|selected| value(&selected.pool)).collect();
+            let pools: Vec<_> = pools.iter().map(|pool| value(pool)).collect();
             print(&format!("{}\n", json!({ "pools": pools })));
         } else {
-            for Selected { pool, .. } in &pools {
+            for pool in &pools {
                 print(&format!("{}\n", line(pool)));
             }
         }
-        Ok(())
+        all_in_one(&errors)
     }
 }
 
@@ -42,9 +52,15 @@ fn value(pool: &Pool) -> serde_json::Value {
         "pool": pool.name,
         "replica_count": pool.replica_count,
         "backend": backend(pool),
-        "apache": pool.settings.apache,
+        "apache": pool.settings.apache.as_ref().map(without_password),
         "strategy": pool.settings.strategy(),
     })
+}
+
+fn without_password(apache: &Apache) -> Apache {
+    let mut apache = apache.clone();
+    apache.manager_url = http::shown(&apache.manager_url);
+    apache
 }
 
 fn backend(pool: &Pool) -> &'static str {
@@ -64,7 +80,7 @@ fn line(pool: &Pool) -> String {
         format!(
             " balancer_name=\"{}\" manager_url=\"{}\" member_urls=\"[{}]\"",
             apache.balancer_name,
-            apache.manager_url,
+            http::shown(&apache.manager_url),
             members.join(", ")
         )
     });

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::root;
-use super::scope::{Scope, Selected};
+use super::scope::Scope;
+use super::status::all_in_one;
 use crate::error::Result;
 use crate::render::print;
 use crate::tree::tree;
@@ -23,11 +24,18 @@ pub struct PsList {
 }
 
 impl PsList {
-    /// Prints the trees.
+    /// Prints the trees of all pools that can be read; then fails with what is wrong with the others.
     pub async fn run(self) -> Result<()> {
-        let mut trees = Vec::new();
-        for Selected { pool, .. } in Scope::All.select_all(&root(self.root)?)? {
-            trees.push(tree(&pool).await?);
+        let (mut trees, mut errors) = (Vec::new(), Vec::new());
+        for (_, selected) in Scope::All.select_each(&root(self.root)?)? {
+            let tree = match selected {
+                Ok(selected) => tree(&selected.pool).await,
+                Err(error) => Err(error),
+            };
+            match tree {
+                Ok(tree) => trees.push(tree),
+                Err(error) => errors.push(error),
+            }
         }
         if self.json {
             print(&format!("{}\n", serde_json::json!({ "pools": trees })));
@@ -36,6 +44,6 @@ impl PsList {
                 print(&tree.to_string());
             }
         }
-        Ok(())
+        all_in_one(&errors)
     }
 }

@@ -79,8 +79,17 @@ impl Scope {
         Ok(Selected { pool, replicas })
     }
 
-    /// Reads them all: before anything is changed, every file must be in order.
-    pub(super) fn select_all(&self, root: &Root) -> Result<Vec<Selected>> {
-        self.names(root)?.iter().map(|name| self.select(root, name)).collect()
+    /// Reads them one by one. Of all pools, one that cannot be read does not keep the others from
+    /// being read; a single one that cannot be read is an error.
+    pub(super) fn select_each(&self, root: &Root) -> Result<Vec<(String, Result<Selected>)>> {
+        let names = self.names(root)?;
+        let all = names.into_iter().map(|name| {
+            let selected = self.select(root, &name);
+            (name, selected)
+        });
+        match self {
+            Self::All => Ok(all.collect()),
+            Self::Single { .. } => all.map(|(name, selected)| Ok((name, Ok(selected?)))).collect(),
+        }
     }
 }

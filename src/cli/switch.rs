@@ -1,13 +1,12 @@
 //! `switch`, `rollback`
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use super::change::{Options, run_all};
-use super::scope::{Scope, Selected};
+use super::change::Options;
+use super::scope::Scope;
+use super::side_by_side::run_all;
 use crate::error::{Error, Result};
-use crate::pool::Pool;
-use crate::rollout::{Request, Target, Wanted};
+use crate::rollout::{Target, Wanted};
 use crate::root::Root;
 
 #[derive(Debug, clap::Args)]
@@ -49,13 +48,8 @@ async fn run(
     json: bool,
 ) -> Result<()> {
     let scope = pool.map_or(Scope::All, |pool| Scope::Single { pool, replica: None });
-    let request = |Selected { pool, replicas }| {
-        let request = options.request(&pool, replicas, Wanted::Renewed, target.clone());
-        (pool, request)
-    };
-    let requests: Vec<(Arc<Pool>, Request)> =
-        scope.select_all(root)?.into_iter().map(request).collect();
-    run_all(&requests, json).await
+    let jobs = options.jobs(&scope, Wanted::Renewed, target, root)?;
+    run_all(jobs, options.parallel(), json).await
 }
 
 /// A path with a slash in it is relative to the working directory, as in a shell; a bare name is

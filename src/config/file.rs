@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::http;
 
 /// A configuration file's text, kept so that an error can name a line of it.
 pub(super) struct File<'a> {
@@ -35,6 +36,7 @@ impl<'a> File<'a> {
         toml::from_str(&self.text).map_err(|error| {
             let at = error.span().unwrap_or(0..0);
             let line = self.text.lines().nth(self.line(&at) - 1).unwrap_or_default().trim();
+            let line = &http::masked(line);
             let (message, hint) = in_our_words(error.message(), line);
             let is_cut_off = at.start >= self.text.trim_end().len();
             let hint = if is_cut_off { "the file ends before that: complete it" } else { &hint };

@@ -99,7 +99,7 @@ proptest! {
         let apache = settings.apache.unwrap();
         prop_assert_eq!(apache.member_urls(), members);
         prop_assert_eq!(settings.rollout.drain_timeout, Duration::from_millis(drain));
-        prop_assert_eq!(settings.rollout.warm_up.into_inner(), warm_up);
+        prop_assert_eq!(settings.rollout.warm_up(), warm_up.as_slice());
     }
 
     #[test]

@@ -1,10 +1,22 @@
 //! `[gateway]` of a pool: what of it the gateway serves, and to whom.
 
+mod headers;
+mod media_types;
+mod paths;
+mod redirects;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use hyper::header::HeaderValue;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
+
+use headers::Headers;
+use media_types::{Extension, MediaType};
+use paths::Denied;
+pub use redirects::Redirect;
+use redirects::Redirects;
 
 use super::file::File;
 use super::values;
@@ -37,9 +49,54 @@ pub struct Gateway {
     #[serde(deserialize_with = "values::some_duration")]
     pub request_timeout: Duration,
     /// `Cache-Control` of static files, by the beginning of their path: the longest one counts.
-    pub cache: BTreeMap<String, String>,
+    pub cache: BTreeMap<String, CacheControl>,
     /// Whether files are compressed on the fly.
     pub compress: bool,
+    /// Media types by extension, in place of the built-in ones.
+    pub types: BTreeMap<Extension, MediaType>,
+    /// Headers that are set in all answers, or removed.
+    pub headers: Headers,
+    /// Redirects by path.
+    pub redirects: Redirects,
+    /// Paths that get 403.
+    pub deny: Vec<Denied>,
+    /// `SERVER_SOFTWARE` of scripts.
+    #[serde(deserialize_with = "software")]
+    pub server_software: String,
+}
+
+/// The default of `server_software`. `WordPress` (`got_url_rewrite()`) offers permalinks without
+/// `index.php` only for `nginx`, IIS and `Apache`; for `Apache` it writes an `.htaccess`, which the
+/// gateway does not read. The word is true: as usual with nginx, a path without a file goes to the
+/// front controller, and `X-Accel-Redirect` works.
+const SERVER_SOFTWARE: &str =
+    concat!("pools-manager/", env!("CARGO_PKG_VERSION"), " (nginx-compatible)");
+
+/// The value of a `Cache-Control`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct CacheControl(HeaderValue);
+
+impl CacheControl {
+    /// As it is sent.
+    pub fn value(&self) -> &HeaderValue {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for CacheControl {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        headers::value(&text).map(Self)
+    }
+}
+
+fn software<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    let is_plain = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    let wrong = "server_software is visible ASCII characters and spaces, on one line";
+    if is_plain { Ok(text) } else { Err(serde::de::Error::custom(wrong)) }
 }
 
 /// Whether connections to php-fpm are kept open.
@@ -72,6 +129,11 @@ impl Default for Gateway {
             request_timeout: Duration::from_secs(60),
             cache: BTreeMap::new(),
             compress: true,
+            types: BTreeMap::new(),
+            headers: Headers::default(),
+            redirects: Redirects::default(),
+            deny: Vec::new(),
+            server_software: SERVER_SOFTWARE.to_owned(),
         }
     }
 }
@@ -105,6 +167,11 @@ impl Gateway {
             return Err(file.error(&self.scripts.span(), &message).hint("add it to the list"));
         }
         Ok(())
+    }
+
+    /// Whether `deny` names a path: decoded, without its first slash and its last one.
+    pub fn denies(&self, path: &str) -> bool {
+        self.deny.iter().any(|denied| denied.covers(path))
     }
 
     /// Whether a script may be run: its path below the document root.

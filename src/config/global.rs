@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::file::File;
-use super::network::Network;
 use super::values;
 use crate::error::{Error, Result};
 use crate::root::Root;
@@ -35,9 +35,9 @@ pub struct Front {
     pub access_log: String,
     /// How.
     pub access_log_format: LogFormat,
-    /// Who may say for whom he asks, by `X-Forwarded-For` and `-Proto`.
+    /// The proxies whose `X-Forwarded-For`, `-Proto` and `-Port` count.
     #[serde(deserialize_with = "values::networks")]
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<IpNet>,
     /// Whether each connection begins with a PROXY protocol header (version 2).
     pub proxy_protocol: bool,
     /// The most connections at a time; more wait in the kernel.

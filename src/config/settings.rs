@@ -39,7 +39,7 @@ pub struct Php {
     /// The command before `--fpm-config FILE`, with its placeholders. Empty:
     /// the newest php-fpm that is installed.
     pub command: Vec<String>,
-    /// A page that is asked for through the web server after a rollout.
+    /// A page that is requested through the web server before and after a rollout.
     pub monitor_url: Option<String>,
 }
 
@@ -88,8 +88,9 @@ pub struct Rollout {
     /// How long a new generation has to become ready.
     #[serde(deserialize_with = "values::some_duration")]
     pub ready_timeout: Duration,
-    /// Paths that are asked of a new generation before it is published.
-    pub warm_up: Spanned<Vec<String>>,
+    /// Paths that a new generation has to answer before it is published. None: its front page, see
+    /// [`Rollout::probes_front_page`].
+    pub warm_up: Option<Spanned<Vec<String>>>,
     /// What to do with a replica whose new generation is not ready.
     pub on_failure: OnFailure,
 }
@@ -100,9 +101,33 @@ impl Default for Rollout {
             strategy: None,
             drain_timeout: Duration::from_secs(60),
             ready_timeout: Duration::from_secs(10),
-            warm_up: Spanned::new(0..0, Vec::new()),
+            warm_up: None,
             on_failure: OnFailure::Rollback,
         }
+    }
+}
+
+impl Rollout {
+    /// The paths that the operator has listed.
+    pub fn warm_up(&self) -> &[String] {
+        self.warm_up.as_ref().map_or(&[], |paths| paths.get_ref())
+    }
+
+    /// Whether a new generation is asked for its front page: the operator has listed no paths. An
+    /// empty list asks for nothing.
+    pub fn probes_front_page(&self) -> bool {
+        self.warm_up.is_none()
+    }
+
+    fn check(&self, file: &File<'_>) -> Result<()> {
+        let Some(paths) = &self.warm_up else { return Ok(()) };
+        let Some(path) = paths.get_ref().iter().find(|path| !path.starts_with('/')) else {
+            return Ok(());
+        };
+        let message = format!("the warm-up path \"{path}\" does not begin with /");
+        Err(file
+            .error(&paths.span(), &message)
+            .hint("write what follows the host in the page's URL, like /index.php"))
     }
 }
 
@@ -188,13 +213,7 @@ impl Settings {
             }
             gateway.get_ref().check(file)?;
         }
-        if let Some(path) = raw.rollout.warm_up.get_ref().iter().find(|path| !path.starts_with('/'))
-        {
-            let message = format!("the warm-up path \"{path}\" does not begin with /");
-            return Err(file
-                .error(&raw.rollout.warm_up.span(), &message)
-                .hint("write what follows the host in the page's URL, like /index.php"));
-        }
+        raw.rollout.check(file)?;
         let php = Php { pinning, command: php.php_fpm_cmd, monitor_url };
         let gateway = raw.gateway.map(Spanned::into_inner);
         let RawFile { apache, rollout, hooks, .. } = raw;

@@ -1,11 +1,12 @@
 //! Values that are more than TOML's own types: a wrong one is an error of its line.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net};
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
 
-use super::network::Network;
 use crate::http;
 
 /// The longest time that a setting may name; beyond it the clock could overflow.
@@ -87,8 +88,8 @@ pub(super) fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64
     size(from).map(Some)
 }
 
-/// Addresses, each with the number of its bits that count or as it is.
-pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Network>, D::Error> {
+/// Networks like `10.0.0.0/8`, or single addresses.
+pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let wrong = |text: &str| {
         Error::invalid_value(
             Unexpected::Str(text),
@@ -96,5 +97,36 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Network
         )
     };
     let texts = Vec::<String>::deserialize(from)?;
-    texts.iter().map(|text| text.parse().map_err(|()| wrong(text))).collect()
+    texts.iter().map(|text| network(text).ok_or_else(|| wrong(text))).collect()
+}
+
+/// An IPv4-mapped network is an IPv4 network, as the addresses of clients are.
+fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse()).ok()?;
+    let IpNet::V6(six) = network else { return Some(network) };
+    let four = six.addr().to_ipv4_mapped().zip(six.prefix_len().checked_sub(96));
+    let Some((address, bits)) = four else { return Some(network) };
+    Ipv4Net::new(address, bits).ok().map(IpNet::V4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_address_or_a_range() {
+        let is_in = |text: &str, address: &str| {
+            network(text).unwrap().contains(&address.parse::<IpAddr>().unwrap())
+        };
+        assert!(is_in("10.0.0.0/8", "10.9.8.7") && !is_in("10.0.0.0/8", "11.0.0.0"));
+        assert!(is_in("10.1.2.3/8", "10.9.8.7"));
+        assert!(is_in("127.0.0.1", "127.0.0.1") && !is_in("127.0.0.1", "127.0.0.2"));
+        assert!(is_in("0.0.0.0/0", "1.2.3.4") && !is_in("0.0.0.0/0", "::1"));
+        assert!(is_in("fd00::/8", "fd12::1") && !is_in("fd00::/8", "fe80::1"));
+        assert!(is_in("::/0", "fe80::1") && is_in("::ffff:10.0.0.0/104", "10.9.8.7"));
+        assert!(is_in("::ffff:10.0.0.1", "10.0.0.1") && !is_in("::ffff:10.0.0.1", "10.0.0.2"));
+        for odd in ["10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/x", "10.0.0.0/+8", "x", ""] {
+            assert_eq!(network(odd), None, "{odd}");
+        }
+    }
 }

@@ -1,46 +1,35 @@
 //! The access log: a line for each request, written when its answer has ended.
 //!
-//! A thread of its own writes, so that no request waits for a disk. Where it does not keep up,
-//! lines are lost rather than requests delayed, and how many is said.
+//! A thread of its own writes ([`Lines`]), so that no request waits for a disk. What it cannot
+//! write, or not as fast as it comes, is lost, and how much is said in the log.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::File;
+use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderValue, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
+use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
-use crate::config::LogFormat;
-
-/// How many lines may wait to be written.
-const WAITING: usize = 16_384;
+use crate::config::{Global, LogFormat};
+use crate::error::{Error, Result};
+use crate::log::Lines;
+use crate::root::Root;
 
 /// How long it may take to write those that wait when the gateway ends.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the thread that writes is told.
-#[derive(Debug)]
-enum Message {
-    Line(String),
-    /// To be dropped once all lines before it have been written.
-    Flush(SyncSender<Infallible>),
-}
-
 /// Where the lines go.
 #[derive(Debug)]
 pub(super) struct AccessLog {
-    messages: SyncSender<Message>,
+    lines: Arc<Lines>,
     format: LogFormat,
-    lost: Arc<AtomicU64>,
 }
 
 /// What is known of a request.
@@ -71,16 +60,32 @@ pub(super) struct Entry {
 }
 
 impl AccessLog {
-    /// Opens the log: a file that is appended to, or `-` for standard output.
-    pub(super) fn open(path: &Path, format: LogFormat) -> io::Result<Arc<Self>> {
-        let output: Box<dyn Write + Send> =
-            if path == Path::new("-") { Box::new(io::stdout()) } else { Box::new(append(path)?) };
-        let (messages, waiting) = sync_channel(WAITING);
-        let lost = Arc::new(AtomicU64::new(0));
-        let of_writer = Arc::clone(&lost);
-        let writer = std::thread::Builder::new().name("access-log".to_owned());
-        writer.spawn(move || write(BufWriter::new(output), &waiting, &of_writer))?;
-        Ok(Arc::new(Self { messages, format, lost }))
+    /// Opens the log that the settings name: a file that is appended to, or standard output. With
+    /// the log of the settings from `before`, its file is opened again, since it may have been
+    /// renamed, or exchanged for another one.
+    pub(super) fn open(
+        root: &Root,
+        global: &Global,
+        before: Option<&Self>,
+    ) -> Result<Option<Arc<Self>>> {
+        let (name, format) = (&global.front.access_log, global.front.access_log_format);
+        let path = match name.as_str() {
+            "" => return Ok(None),
+            "-" => PathBuf::from("-"),
+            path => root.resolve(path),
+        };
+        let lines = open(&path).and_then(|file| match before {
+            None => Lines::start("the access log", file).map(Arc::new),
+            Some(before) => {
+                before.lines.redirect(file);
+                Ok(Arc::clone(&before.lines))
+            }
+        });
+        let lines = lines.map_err(|error| {
+            Error::config(format!("cannot write the access log {}: {error}", path.display()))
+                .hint(format!("correct access_log in {}", global.path.display()))
+        })?;
+        Ok(Some(Arc::new(Self { lines, format })))
     }
 
     /// An entry for a request that comes in now.
@@ -103,10 +108,7 @@ impl AccessLog {
 
     /// Waits until all lines have been written, for a while.
     pub(super) fn flush(&self) {
-        let (pending, done) = sync_channel(0);
-        if self.messages.send(Message::Flush(pending)).is_ok() {
-            let _ = done.recv_timeout(PATIENCE);
-        }
+        self.lines.flush(PATIENCE);
     }
 }
 
@@ -116,9 +118,7 @@ impl Drop for Entry {
             LogFormat::Combined => self.combined(),
             LogFormat::Json => self.json(),
         };
-        if let Err(TrySendError::Full(_)) = self.log.messages.try_send(Message::Line(line)) {
-            self.log.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.log.lines.push(line.as_bytes());
     }
 }
 
@@ -202,29 +202,14 @@ fn escaped(text: &str) -> String {
     if safe.is_empty() { "-".to_owned() } else { safe }
 }
 
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
-}
-
-/// Writes until there is nobody left who could have something to say.
-fn write(mut output: impl Write, waiting: &Receiver<Message>, lost: &AtomicU64) {
-    while let Ok(first) = waiting.recv() {
-        let (mut written, mut flushed) = (Ok(()), Vec::new());
-        for message in std::iter::once(first).chain(waiting.try_iter()) {
-            match message {
-                Message::Line(line) => written = written.and(output.write_all(line.as_bytes())),
-                Message::Flush(pending) => flushed.push(pending),
-            }
-        }
-        // A disk that is full now may have room later.
-        if let Err(error) = written.and(output.flush()) {
-            eprintln!("the access log cannot be written: {error}");
-        }
-        let lost = lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            eprintln!("the access log lost {lost} lines: they came faster than they were written");
-        }
+fn open(path: &Path) -> io::Result<File> {
+    if path == Path::new("-") {
+        return Ok(rustix::stdio::stdout().try_clone_to_owned()?.into());
     }
+    // Without NONBLOCK, opening a FIFO waits until another process reads it.
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o666))?;
+    Ok(file.into())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::access_log::Entry;
 use super::file::FileReader;
 use super::pipe;
 use super::rest::Busy;
+use super::static_file::Multipart;
 use super::temp::Reserved;
 
 /// How much of what is in memory is given to the connection at a time.
@@ -38,6 +39,7 @@ enum Kind {
         length: u64,
     },
     File(FileReader),
+    Parts(Multipart),
     Script(pipe::Reader),
     /// Of the answer to HEAD: it would have had one, of a length that is not known.
     Omitted,
@@ -68,6 +70,11 @@ impl Body {
     /// A part of a file.
     pub(super) fn file(file: FileReader) -> Self {
         Self::new(Kind::File(file))
+    }
+
+    /// Several parts of a file.
+    pub(super) fn parts(parts: Multipart) -> Self {
+        Self::new(Kind::Parts(parts))
     }
 
     /// What a script is about to print.
@@ -117,6 +124,7 @@ impl Body {
                 Poll::Ready(Ok(chunk))
             }
             Kind::File(file) => file.poll_chunk(cx),
+            Kind::Parts(parts) => parts.poll_chunk(cx),
             Kind::Script(reader) => reader.poll_chunk(cx),
             Kind::Omitted => Poll::Ready(Ok(None)),
         }
@@ -156,6 +164,7 @@ impl hyper::body::Body for Body {
         match &self.kind {
             Kind::Chunks { length, .. } => SizeHint::with_exact(*length),
             Kind::File(file) => SizeHint::with_exact(file.left()),
+            Kind::Parts(parts) => SizeHint::with_exact(parts.left()),
             Kind::Script(_) | Kind::Omitted => SizeHint::default(),
         }
     }

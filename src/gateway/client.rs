@@ -1,99 +1,153 @@
-//! Who asks, and for which host: what a connection and the headers of a request say.
+//! The client of a request and the host that it names: what the connection and the headers say.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hyper::header::{HOST, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{StatusCode, Version};
+use ipnet::IpNet;
 
 use super::refusal::Refusal;
-use crate::config::Network;
 
-/// The two ends of a connection.
+/// How many entries of `X-Forwarded-For` are read, from the right.
+const HOPS_MAX: usize = 64;
+
+/// The two ends of a connection. An IPv4 client of an IPv6 listener has its IPv4 address here, not
+/// the IPv4-mapped one (`::ffff:192.0.2.1`).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
-    /// The other one; who comes by a unix socket counts as the loopback address.
-    pub remote: SocketAddr,
-    /// Ours.
-    pub local: SocketAddr,
+    remote: SocketAddr,
+    local: SocketAddr,
 }
 
 impl Ends {
-    /// Of a connection by a unix socket.
+    /// The ends of a TCP connection.
+    pub(super) fn new(remote: SocketAddr, local: SocketAddr) -> Self {
+        Self { remote: canonical(remote), local: canonical(local) }
+    }
+
+    /// The ends of a unix socket's connection, which counts as one from the loopback address.
     pub(super) fn unix() -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self { remote: nowhere, local: nowhere }
     }
+
+    /// The peer's end.
+    pub(super) fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// The gateway's end.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
+    }
 }
 
-/// Who asks.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The client of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
-    /// His address: the connection's, or what a trusted proxy says.
+    /// Its address: the connection's, or the one that a trusted proxy names.
     pub address: IpAddr,
-    /// His port; 0: not known.
+    /// Its port; 0: not known.
     pub port: u16,
-    /// He came by HTTPS, as a trusted proxy says.
+    /// Whether it uses HTTPS, which only a trusted proxy can say.
     pub https: bool,
-    /// Whether a trusted proxy speaks for him.
+    /// The port that it connected to.
+    pub server_port: u16,
+    /// Whether the connection comes from a trusted proxy.
     pub is_forwarded: bool,
 }
 
 impl Client {
-    /// Who asks, by this connection and these headers.
-    pub(super) fn of(ends: &Ends, headers: &HeaderMap, trusted: &[Network]) -> Self {
-        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
-        let remote = ends.remote.ip();
-        if !is_trusted(remote) {
-            let port = ends.remote.port();
-            return Self { address: remote, port, https: false, is_forwarded: false };
+    /// The client of a request with these headers. They count only on a connection from one of the
+    /// trusted networks.
+    pub(super) fn of(ends: &Ends, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+        let (remote, server_port) = (ends.remote(), ends.local().port());
+        if !is_trusted(remote.ip()) {
+            let (address, port) = (remote.ip(), remote.port());
+            return Self { address, port, https: false, server_port, is_forwarded: false };
         }
-        // Each proxy adds, on the right, who it was asked by: the first from there whom we do not
-        // trust is the client; what he says of others is hearsay.
-        let named = headers.get_all("x-forwarded-for").into_iter();
-        let named: Vec<IpAddr> = named
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map_while(|address| address.trim().parse().ok())
-            .collect();
-        let client = named.iter().rev().find(|it| !is_trusted(**it)).or(named.first());
-        let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-        Self {
-            address: client.copied().unwrap_or(remote),
-            port: 0,
-            https: proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https")),
-            is_forwarded: true,
+        // Each proxy appends the address of its peer: the first from the right that is not trusted
+        // is the client's. What is left of that, the client can have written itself.
+        let mut client = SocketAddr::new(remote.ip(), 0);
+        for entry in entries(headers, "x-forwarded-for").take(HOPS_MAX) {
+            let Some(address) = address(entry) else { break };
+            client = address;
+            if !is_trusted(address.ip()) {
+                break;
+            }
         }
+        // Only the last entry is certainly the proxy's own.
+        let last = |name| entries(headers, name).next();
+        let https =
+            last("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
+        let port = last("x-forwarded-port").and_then(port);
+        let server_port = port.unwrap_or(if https { 443 } else { server_port });
+        Self { address: client.ip(), port: client.port(), https, server_port, is_forwarded: true }
     }
 }
 
-/// The host that a request is for: what is in its target goes before what its header says.
+/// The entries of a header that is a list, the last one first. Several lines are one list, and empty
+/// entries do not count (RFC 9110, sections 5.3 and 5.6.1).
+fn entries<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers.get_all(name).into_iter().rev();
+    lines
+        .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|entry| !entry.is_empty())
+}
+
+/// An address as proxies write it: with or without a port (0: none), IPv6 with or without brackets.
+fn address(entry: &[u8]) -> Option<SocketAddr> {
+    let text = std::str::from_utf8(entry).ok()?;
+    let bracketed = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let bare = match bracketed {
+        Some(address) => address.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    };
+    let address = bare.map(|address| SocketAddr::new(address, 0)).or_else(|| text.parse().ok());
+    address.map(canonical)
+}
+
+/// A port that is not 0.
+fn port(entry: &[u8]) -> Option<u16> {
+    let is_number = entry.iter().all(u8::is_ascii_digit);
+    let port = std::str::from_utf8(entry).ok().filter(|_| is_number)?.parse().ok()?;
+    (port > 0).then_some(port)
+}
+
+/// The host that a request is for. The one in an absolute request target takes precedence over the
+/// `Host` header (RFC 9112, section 3.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
     /// In small letters, without a port. Empty: HTTP/1.0 without a `Host`.
     pub name: String,
-    /// As it was written.
+    /// As the client wrote it.
     pub raw: String,
 }
 
 impl Host {
-    /// Reads it, or says that it makes no sense.
+    /// Reads it. An error is a 400: the header is missing in HTTP/1.1, empty, repeated, or no host.
     pub(super) fn of(request: &Parts) -> Result<Self, Refusal> {
         let mut headers = request.headers.get_all(HOST).iter();
         let header = headers.next();
         if headers.next().is_some() {
             return Err(bad("more than one Host"));
         }
-        let header = header.map(|value| value.to_str().map_err(|_| bad("Host is no text")));
-        let header = header.transpose()?;
-        if header.is_none() && request.version >= Version::HTTP_11 {
-            return Err(bad("no Host"));
-        }
-        let raw = match request.uri.authority() {
-            Some(authority) => authority.as_str(),
-            None => header.unwrap_or_default(),
+        let header = match header {
+            Some(header) if header.is_empty() => return Err(bad("an empty Host")),
+            Some(header) => header.to_str().map_err(|_| bad("Host is not text"))?,
+            None if request.version >= Version::HTTP_11 => return Err(bad("no Host")),
+            None => "",
         };
-        Self::parse(raw).ok_or_else(|| bad("Host makes no sense"))
+        let parse = |raw| Self::parse(raw).ok_or_else(|| bad("Host is not a host"));
+        let host = parse(header)?;
+        request.uri.authority().map_or(Ok(host), |authority| parse(authority.as_str()))
     }
 
     fn parse(raw: &str) -> Option<Self> {
@@ -123,29 +177,95 @@ fn bad(why: &str) -> Refusal {
 mod tests {
     use super::*;
 
-    fn client(remote: &str, forwarded: &[&str]) -> (String, bool) {
-        let ends = Ends { remote: remote.parse().unwrap(), ..Ends::unix() };
-        let mut headers = HeaderMap::new();
-        for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
+    fn client_of(ends: &Ends, headers: &[(&'static str, &str)]) -> Client {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
         }
-        headers.insert("x-forwarded-proto", "https".parse().unwrap());
-        let trusted = ["127.0.0.1", "10.0.0.0/8"].map(|it| it.parse().unwrap());
-        let client = Client::of(&ends, &headers, &trusted);
-        (client.address.to_string(), client.https)
+        let trusted = ["127.0.0.1/32", "10.0.0.0/8"].map(|it| it.parse().unwrap());
+        Client::of(ends, &map, &trusted)
+    }
+
+    fn from(remote: &str) -> Ends {
+        Ends::new(remote.parse().unwrap(), "192.0.2.1:8080".parse().unwrap())
+    }
+
+    /// The client's address and port, where these are the lines of `X-Forwarded-For`.
+    fn forwarded(remote: &str, lines: &[&str]) -> String {
+        let lines: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
+        let client = client_of(&from(remote), &lines);
+        SocketAddr::new(client.address, client.port).to_string()
     }
 
     #[test]
-    fn only_who_is_trusted_may_speak_for_others() {
-        let is = |address: &str, https| (address.to_owned(), https);
-        assert_eq!(client("1.2.3.4:5", &["9.9.9.9"]), is("1.2.3.4", false));
-        assert_eq!(client("127.0.0.1:5", &[]), is("127.0.0.1", true));
-        assert_eq!(client("127.0.0.1:5", &["9.9.9.9"]), is("9.9.9.9", true));
-        // What the client himself has written stands on the left.
-        assert_eq!(client("127.0.0.1:5", &["6.6.6.6, 9.9.9.9, 10.0.0.1"]), is("9.9.9.9", true));
-        assert_eq!(client("127.0.0.1:5", &["6.6.6.6", "9.9.9.9"]), is("9.9.9.9", true));
-        assert_eq!(client("127.0.0.1:5", &["10.1.1.1"]), is("10.1.1.1", true));
-        assert_eq!(client("127.0.0.1:5", &["nonsense"]), is("127.0.0.1", true));
+    fn only_a_trusted_proxy_names_another_client() {
+        let proxy = "127.0.0.1:5";
+        assert_eq!(forwarded("1.2.3.4:5", &["9.9.9.9"]), "1.2.3.4:5");
+        assert_eq!(forwarded(proxy, &[]), "127.0.0.1:0");
+        assert_eq!(forwarded(proxy, &["9.9.9.9"]), "9.9.9.9:0");
+        // What the client itself has written is on the left.
+        assert_eq!(forwarded(proxy, &["6.6.6.6, 9.9.9.9, 10.0.0.1"]), "9.9.9.9:0");
+        assert_eq!(forwarded(proxy, &["6.6.6.6", "9.9.9.9"]), "9.9.9.9:0");
+        assert_eq!(forwarded(proxy, &["6.6.6.6, 9.9.9.9", "10.0.0.1"]), "9.9.9.9:0");
+        assert_eq!(forwarded(proxy, &["10.1.1.1"]), "10.1.1.1:0");
+    }
+
+    #[test]
+    fn an_entry_that_is_no_address_ends_the_search() {
+        let proxy = "127.0.0.1:5";
+        assert_eq!(forwarded(proxy, &["6.6.6.6, x, 9.9.9.9"]), "9.9.9.9:0");
+        assert_eq!(forwarded(proxy, &["x, 9.9.9.9"]), "9.9.9.9:0");
+        assert_eq!(forwarded(proxy, &["6.6.6.6, x, 10.0.0.1"]), "10.0.0.1:0");
+        assert_eq!(forwarded(proxy, &["6.6.6.6, unknown"]), "127.0.0.1:0");
+        assert_eq!(forwarded(proxy, &["6.6.6.6", "\u{e9}", "10.0.0.1"]), "10.0.0.1:0");
+        for odd in ["1.2.3", "1.2.3.4:", "1.2.3.4:99999", "[::1", "::1]", "[1.2.3.4]", "01.2.3.4"] {
+            assert_eq!(forwarded(proxy, &["6.6.6.6", odd]), "127.0.0.1:0", "{odd}");
+        }
+        // These are no entries.
+        assert_eq!(forwarded(proxy, &["6.6.6.6, 9.9.9.9, ,", ""]), "9.9.9.9:0");
+        let many = vec!["10.0.0.1"; HOPS_MAX].join(",");
+        assert_eq!(forwarded(proxy, &[&format!("6.6.6.6,{many}")]), "10.0.0.1:0");
+    }
+
+    #[test]
+    fn an_address_may_have_a_port_and_brackets() {
+        let proxy = "127.0.0.1:5";
+        assert_eq!(forwarded(proxy, &["6.6.6.6, 9.9.9.9:1234"]), "9.9.9.9:1234");
+        assert_eq!(forwarded(proxy, &["6.6.6.6, [2001:db8::1]:443"]), "[2001:db8::1]:443");
+        assert_eq!(forwarded(proxy, &["6.6.6.6, [2001:db8::1]"]), "[2001:db8::1]:0");
+        assert_eq!(forwarded(proxy, &["6.6.6.6,2001:db8::1"]), "[2001:db8::1]:0");
+        assert_eq!(forwarded(proxy, &["9.9.9.9:1, 10.0.0.1:2"]), "9.9.9.9:1");
+    }
+
+    #[test]
+    fn mapped_addresses_are_ipv4_addresses() {
+        assert_eq!(forwarded("[::ffff:1.2.3.4]:5", &["9.9.9.9"]), "1.2.3.4:5");
+        assert_eq!(forwarded("[::ffff:10.0.0.1]:5", &["9.9.9.9"]), "9.9.9.9:0");
+        let mapped = "6.6.6.6, 9.9.9.9, [::ffff:10.0.0.1]:7";
+        assert_eq!(forwarded("127.0.0.1:5", &[mapped]), "9.9.9.9:0");
+        let local = "[::ffff:192.0.2.1]:80".parse().unwrap();
+        assert_eq!(Ends::new(local, local).local().to_string(), "192.0.2.1:80");
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_how_its_client_connected() {
+        let proxy = from("127.0.0.1:5");
+        let seen = |ends, headers: &[(&'static str, &str)]| {
+            let client = client_of(ends, headers);
+            (client.https, client.server_port)
+        };
+        let (proto, port) = ("x-forwarded-proto", "x-forwarded-port");
+        assert_eq!(seen(&proxy, &[]), (false, 8080));
+        assert_eq!(seen(&proxy, &[(proto, "HTTPS")]), (true, 443));
+        assert_eq!(seen(&proxy, &[(proto, "https"), (port, "8443")]), (true, 8443));
+        assert_eq!(seen(&proxy, &[(proto, "http"), (port, "81")]), (false, 81));
+        // The entries on the left can be the client's own.
+        assert_eq!(seen(&proxy, &[(proto, "https, http")]), (false, 8080));
+        assert_eq!(seen(&proxy, &[(proto, "https"), (proto, "http")]), (false, 8080));
+        for odd in ["0", "65536", "+1", "x", "1, x"] {
+            assert_eq!(seen(&proxy, &[(port, odd)]), (false, 8080), "{odd}");
+        }
+        assert_eq!(seen(&from("1.2.3.4:5"), &[(proto, "https"), (port, "81")]), (false, 8080));
     }
 
     #[test]
@@ -156,7 +276,6 @@ mod tests {
         assert_eq!(host("example.com.:8080"), is("example.com"));
         assert_eq!(host("[::1]:80"), is("[::1]"));
         assert_eq!(host("[::1]"), is("[::1]"));
-        assert_eq!(host(""), is(""));
         assert_eq!(host("example.com:"), is("example.com"));
         for odd in ["a b", "a/b", "a@b", ":80", "a:b", "a:99999", "a:+1", "[x]", "a\"", ".", "é"] {
             assert_eq!(host(odd), None, "{odd}");

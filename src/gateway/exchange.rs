@@ -37,9 +37,10 @@ pub(super) struct Exchange {
     decoder: Decoder,
     /// Something of the answer has come.
     begun: bool,
-    /// The connection has served a request before, or was closed before the request was read: it
-    /// waited at the socket of a php-fpm that has died.
-    is_doubtful: bool,
+    /// The request has no body: nothing follows its parameters.
+    is_bare: bool,
+    /// It failed, and php-fpm has not read the whole request.
+    unread: bool,
     slot: Slot,
 }
 
@@ -79,11 +80,12 @@ pub(super) struct NotBegun {
 
 impl Exchange {
     /// Sends a request, on a connection that is open already, or else on a new one; and then the
-    /// body, if that was not part of it.
+    /// body, if that was not part of it. `is_bare`: the request has no body.
     pub(super) fn begin(
         mut slot: Slot,
         request: &mut Request,
         body: Option<Reader>,
+        is_bare: bool,
     ) -> Result<Self, NotBegun> {
         let bytes = request.bytes(slot.keeps());
         // Sent to none: php-fpm had closed it.
@@ -92,7 +94,6 @@ impl Exchange {
             let sent = sent.map_or_else(|| connection.send(bytes), Ok).ok()?;
             Some((connection, sent))
         });
-        let is_doubtful = kept.is_some();
         let begun = match kept {
             Some((connection, sent)) => Ok((connection, sent, None)),
             None => open(&slot.socket(), bytes, body.is_some()),
@@ -108,7 +109,8 @@ impl Exchange {
                 input: BytesMut::new(),
                 decoder: Decoder::default(),
                 begun: false,
-                is_doubtful,
+                is_bare,
+                unread: false,
                 slot,
             }),
             Err(error) => Err(NotBegun { slot: Box::new(slot), error }),
@@ -123,10 +125,13 @@ impl Exchange {
             }
             self.poll_write(cx)?;
             match ready!(self.poll_read(cx)) {
-                Ok(0) => return Poll::Ready(Err(Failure::Closed)),
+                Ok(0) => {
+                    self.unread = self.is_unsent() || self.connection.is_half_closed();
+                    return Poll::Ready(Err(Failure::Closed));
+                }
                 Ok(_) => self.begun = true,
                 Err(error) => {
-                    self.is_doubtful |= error.kind() == ErrorKind::ConnectionReset;
+                    self.unread = self.is_unsent() || error.kind() == ErrorKind::ConnectionReset;
                     return Poll::Ready(Err(error.into()));
                 }
             }
@@ -177,17 +182,39 @@ impl Exchange {
         }
     }
 
-    /// Whether it failed before any answer, on a connection that php-fpm was about to close or had
-    /// not read: the same request can be sent again, if it may be.
-    pub(super) fn was_stale(&self) -> bool {
-        self.is_doubtful && !self.begun
+    /// It has had no answer for a while.
+    pub(super) fn suspect(&self) {
+        if !self.begun {
+            self.slot.suspect();
+        }
+    }
+
+    fn is_unsent(&self) -> bool {
+        self.output.sender.is_some()
+    }
+
+    /// Whether it failed, and it is certain that the script has not begun: the same request may be
+    /// sent again. Known only of a request without a body. The last thing that php-fpm reads before
+    /// it runs the script is then the last thing that was sent, and the kernel (`net/unix/af_unix.c`)
+    /// tells these ends apart:
+    ///
+    /// - `ECONNRESET`: something was unread when the connection was closed. It had never been
+    ///   accepted, or its child ended between two requests.
+    /// - The end of the stream, with php-fpm's side of the socket still open: a child that has
+    ///   served `pm.max_requests` shuts down its sending side, and throws away what still comes
+    ///   (`fcgi_close` in main/fastcgi.c). Had the script run, its end record would be there.
+    /// - The end of the stream, with the socket closed: the request was read, and the child has
+    ///   died. The script may have begun.
+    pub(super) fn was_unread(&self) -> bool {
+        self.is_bare && !self.begun && self.unread
     }
 
     /// Ends it, after [`Part::End`]. The connection is kept, where it can be.
     pub(super) fn finish(self) {
-        if self.slot.keeps() && self.output.sender.is_none() && self.input.is_empty() {
-            self.slot.finish(self.connection);
-        }
+        let Self { connection, output, input, slot, .. } = self;
+        let keep = slot.keeps() && output.sender.is_none() && input.is_empty();
+        // A connection that is not kept is closed by the time the slot is free.
+        slot.finish(keep.then_some(connection));
     }
 }
 

@@ -4,9 +4,9 @@
 //! The file may be outside of the document root: that is what it is for. It is below the release,
 //! and no code. `X-Sendfile` names it as PHP sees it, `X-Accel-Redirect` from the release on.
 
-use hyper::Response;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
 
 use super::body::Body;
 use super::fastcgi::Head;
@@ -25,15 +25,14 @@ const SENDFILE: &str = "x-sendfile";
 pub(super) fn of(head: &Head, site: &Site, served: &Served) -> Result<Option<StaticFile>, Refusal> {
     let named = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let path = match (named(ACCEL), named(SENDFILE)) {
-        (Some(url), _) => Path::parse(url).ok().filter(|path| !path.is_no_file && !path.is_hidden),
+        (Some(url), _) => visible(url),
         (None, Some(path)) => path
             .strip_prefix(site.release_dir.as_str())
             .filter(|below| !below.contains('%'))
-            .and_then(|below| Path::parse(below).ok())
-            .filter(|path| !path.is_no_file && !path.is_hidden),
+            .and_then(visible),
         (None, None) => return Ok(None),
     };
-    let Some(path) = path.map(|path| path.relative()).filter(|path| !is_code(path)) else {
+    let Some(path) = path else {
         return Err(Refusal::bad_gateway("the script wants a file sent that it may not have sent"));
     };
     let lookup = Lookup { follow_symlinks: site.settings.follow_symlinks };
@@ -45,13 +44,24 @@ pub(super) fn of(head: &Head, site: &Site, served: &Served) -> Result<Option<Sta
     }
 }
 
-/// Sends it, with the script's headers.
+/// The path of a file that may be sent. A script may have made it from what its client wrote, so no
+/// `..` is followed.
+fn visible(url: &str) -> Option<String> {
+    let path = Path::parse(url.as_bytes()).ok()?;
+    let is_safe = !path.has_parent && !path.is_hidden();
+    let path = String::from_utf8(path.relative()).ok().filter(|_| is_safe)?;
+    (!is_code(&path)).then_some(path)
+}
+
+/// Sends the file with the script's headers. Conditions and ranges apply only to GET and HEAD, and
+/// only where the script's status is 200 (RFC 9110, section 13.2.1).
 pub(super) fn send(
     request: &Parts,
+    served: &Served,
     head: Head,
     file: StaticFile,
 ) -> Result<Response<Body>, Refusal> {
-    let Head { status, mut headers } = head;
+    let Head { status, mut headers, .. } = head;
     for told in [ACCEL, SENDFILE] {
         headers.remove(told);
     }
@@ -59,9 +69,11 @@ pub(super) fn send(
     if !headers.contains_key(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     }
-    let mut response = static_file::send(request, headers, file.into())?;
-    if response.status().is_success() && status != hyper::StatusCode::OK {
-        *response.status_mut() = status;
+    let is_read = matches!(request.method, Method::GET | Method::HEAD);
+    if status == StatusCode::OK && is_read {
+        return static_file::hand_off(request, served, headers, file);
     }
+    let mut response = static_file::send_whole(request, headers, file.into());
+    *response.status_mut() = status;
     Ok(response)
 }

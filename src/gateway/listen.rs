@@ -7,13 +7,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
 
+use super::accept::Failures;
 use super::client::Ends;
 use super::worker::{Accepted, Workers};
 use crate::config::{Global, Listen};
@@ -23,8 +22,6 @@ use crate::socket::{self, Name};
 
 /// How many connections may wait in the kernel; it takes `net.core.somaxconn` at most.
 const BACKLOG: u32 = 4096;
-/// How long to wait where the process has no file descriptor left, or the system no memory.
-const NO_RESOURCES: Duration = Duration::from_millis(20);
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -61,37 +58,65 @@ impl Listener {
         }
     }
 
+    /// What messages call it.
+    fn name(&self) -> String {
+        match self {
+            Self::Tcp(listener) => {
+                listener.local_addr().map_or_else(|_| "a socket".to_owned(), |it| it.to_string())
+            }
+            Self::Unix(listener) => {
+                let address = listener.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                path.map_or_else(
+                    || "a socket".to_owned(),
+                    |path| format!("unix:{}", path.display()),
+                )
+            }
+        }
+    }
+
     /// Hands all connections on, for ever.
     pub(super) async fn accept(self, workers: Arc<Workers>, places: Arc<Semaphore>) {
+        let mut failures = Failures::on(self.name());
         loop {
             let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
             match self.next().await {
-                Ok((socket, ends)) => workers.hand_over(Accepted { socket, ends, permit }),
-                Err(error) if is_out_of_resources(&error) => sleep(NO_RESOURCES).await,
-                // The client has gone away, or the like.
-                Err(_) => {}
+                Ok(accepted) => {
+                    failures.end();
+                    // A client that has gone away already is no event.
+                    if let Ok((socket, ends)) = accepted {
+                        workers.hand_over(Accepted { socket, ends, permit });
+                    }
+                }
+                Err(error) => failures.add(&error).await,
             }
         }
     }
 
-    /// A connection: off this loop's list, to be put on that of a thread.
-    async fn next(&self) -> io::Result<(OwnedFd, Option<Ends>)> {
-        match self {
+    /// A connection: off this loop's list, to be put on that of a thread. The inner error is that of
+    /// one connection.
+    async fn next(&self) -> io::Result<io::Result<(OwnedFd, Option<Ends>)>> {
+        Ok(match self {
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((stream.into_std()?.into(), None))
+                stream.into_std().map(|stream| (stream.into(), None))
             }
             Self::Tcp(listener) => {
                 let (stream, remote) = listener.accept().await?;
-                let local = stream.local_addr()?;
-                stream.set_nodelay(true)?;
-                Ok((stream.into_std()?.into(), Some(Ends { remote, local })))
+                prepare(stream, remote)
             }
-        }
+        })
     }
 }
 
-fn is_out_of_resources(error: &io::Error) -> bool {
+fn prepare(stream: TcpStream, remote: SocketAddr) -> io::Result<(OwnedFd, Option<Ends>)> {
+    let local = stream.local_addr()?;
+    stream.set_nodelay(true)?;
+    Ok((stream.into_std()?.into(), Some(Ends::new(remote, local))))
+}
+
+/// Whether an error says nothing about the other side: there is no free descriptor, or no memory.
+pub(super) fn is_out_of_resources(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
@@ -107,7 +132,9 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match socket::read_name(path)? {
         Name::Absent => {}
-        Name::Socket if !socket::is_listening(path) => file::remove(path)?,
+        Name::Socket if !socket::is_listening(path).map_err(io::Error::other)? => {
+            file::remove(path)?;
+        }
         Name::Socket => return Err(Errno::ADDRINUSE.into()),
         Name::Link(_) | Name::Stranger => return Err(Errno::EXIST.into()),
     }

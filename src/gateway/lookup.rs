@@ -31,10 +31,12 @@ pub(super) struct Lookup {
 
 impl Lookup {
     /// Opens what a path leads to.
-    pub(super) fn open(self, dir: impl AsFd, path: &str) -> Result<Found, Refusal> {
+    pub(super) fn open(self, dir: impl AsFd, path: impl AsRef<[u8]>) -> Result<Found, Refusal> {
         // A FIFO is not waited for, nor does a terminal become ours.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let Some((file, stat)) = self.find(dir, path, flags)? else { return Ok(Found::Nothing) };
+        let Some((file, stat)) = self.find(dir, path.as_ref(), flags)? else {
+            return Ok(Found::Nothing);
+        };
         Ok(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Found::File(Arc::new(file.into()), Box::new(stat)),
             FileType::Directory => Found::Directory,
@@ -44,7 +46,7 @@ impl Lookup {
 
     /// Whether a path leads to a regular file, which need not be readable for us.
     pub(super) fn is_file(self, dir: impl AsFd, path: &str) -> Result<bool, Refusal> {
-        let found = self.find(dir, path, OFlags::PATH)?;
+        let found = self.find(dir, path.as_bytes(), OFlags::PATH)?;
         Ok(found
             .is_some_and(|(_, it)| FileType::from_raw_mode(it.st_mode) == FileType::RegularFile))
     }
@@ -52,10 +54,10 @@ impl Lookup {
     fn find(
         self,
         dir: impl AsFd,
-        path: &str,
+        path: &[u8],
         flags: OFlags,
     ) -> Result<Option<(OwnedFd, Stat)>, Refusal> {
-        let path = if path.is_empty() { "." } else { path };
+        let path = if path.is_empty() { b"." } else { path };
         let beneath =
             if self.follow_symlinks { ResolveFlags::empty() } else { ResolveFlags::BENEATH };
         let resolve = beneath | ResolveFlags::NO_MAGICLINKS;
@@ -74,7 +76,7 @@ impl Lookup {
             ) => Ok(None),
             Err(Errno::ACCESS | Errno::PERM) => Err(Refusal::plain(StatusCode::FORBIDDEN)),
             Err(error) => {
-                let why = format!("cannot open {path:?}: {error}");
+                let why = format!("cannot open {:?}: {error}", String::from_utf8_lossy(path));
                 Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
             }
         }

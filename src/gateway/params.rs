@@ -12,8 +12,7 @@ use super::client::{Client, Ends, Host};
 use super::fastcgi::{Params, Request, TooLarge};
 use super::refusal::Refusal;
 use super::route::Script;
-
-const SOFTWARE: &str = concat!("pools-manager/", env!("CARGO_PKG_VERSION"));
+use super::target::RequestTarget;
 
 /// All that the variables are made of.
 #[derive(Debug)]
@@ -30,6 +29,8 @@ pub(super) struct Asked<'a> {
     pub id: &'a str,
     /// The document root as PHP sees it.
     pub document_root: &'a str,
+    /// `SERVER_SOFTWARE`.
+    pub software: &'a str,
     /// What answers.
     pub script: &'a Script,
     /// The length of the body, in bytes.
@@ -51,24 +52,21 @@ impl Asked<'_> {
 
     fn variables(&self, params: &mut Params) -> Result<(), TooLarge> {
         let Self { request, ends, client, host, script, .. } = self;
-        let uri = &request.uri;
-        let target = uri.path_and_query().map_or("/", |it| it.as_str());
+        let target = RequestTarget::of(request);
+        let root_slash: &[u8] = if target.written.starts_with(b"/") { b"" } else { b"/" };
         let (root, path) = (self.document_root.as_bytes(), script.path.as_bytes());
         let mut number = itoa::Buffer::new();
         let mut set = |name: &str, value: &str| params.push(name.as_bytes(), value.as_bytes());
         set("GATEWAY_INTERFACE", "CGI/1.1")?;
-        set("SERVER_SOFTWARE", SOFTWARE)?;
+        set("SERVER_SOFTWARE", self.software)?;
         set("REDIRECT_STATUS", "200")?;
         set("REQUEST_METHOD", request.method.as_str())?;
-        set("REQUEST_URI", target)?;
-        set("QUERY_STRING", uri.query().unwrap_or_default())?;
         set("DOCUMENT_ROOT", self.document_root)?;
         set("SERVER_PROTOCOL", protocol(request))?;
         set("REQUEST_SCHEME", if client.https { "https" } else { "http" })?;
         set("REMOTE_PORT", number.format(client.port))?;
         set("SERVER_NAME", &host.name)?;
-        let port = if client.https { 443 } else { ends.local.port() };
-        set("SERVER_PORT", number.format(port))?;
+        set("SERVER_PORT", number.format(client.server_port))?;
         set("HTTP_X_REQUEST_ID", self.id)?;
         if client.https {
             set("HTTPS", "on")?;
@@ -79,14 +77,16 @@ impl Asked<'_> {
         if !host.raw.is_empty() {
             set("HTTP_HOST", &host.raw)?;
         }
-        push_address(params, b"SERVER_ADDR", ends.local.ip())?;
+        params.push_parts(b"REQUEST_URI", &[root_slash, target.written])?;
+        params.push(b"QUERY_STRING", target.query)?;
+        push_address(params, b"SERVER_ADDR", ends.local().ip())?;
         push_address(params, b"REMOTE_ADDR", client.address)?;
         params.push_parts(b"SCRIPT_FILENAME", &[root, b"/", path])?;
         params.push_parts(b"SCRIPT_NAME", &[b"/", path])?;
-        params.push_parts(b"DOCUMENT_URI", &[b"/", path, script.info.as_bytes()])?;
+        params.push_parts(b"DOCUMENT_URI", &[b"/", path, &script.info])?;
         if !script.info.is_empty() {
-            params.push(b"PATH_INFO", script.info.as_bytes())?;
-            params.push_parts(b"PATH_TRANSLATED", &[root, script.info.as_bytes()])?;
+            params.push(b"PATH_INFO", &script.info)?;
+            params.push_parts(b"PATH_TRANSLATED", &[root, &script.info])?;
         }
         Ok(())
     }
@@ -120,17 +120,42 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// A header that is not told by other variables, and that PHP may believe. `Proxy` would be
-    /// taken for the variable that names a proxy (httpoxy), and `a_b` for `a-b`.
+    /// Whether a header becomes a variable: no other variable says the same, and its value is not a
+    /// stranger's word about somebody else. PHP takes `.` and other characters in the name of a
+    /// variable for `_`, so a name with more than letters, digits and `-` could stand for another
+    /// header. `Proxy` would become the variable that names a proxy for PHP's own requests (httpoxy).
     fn is_passed(&self, name: &HeaderName) -> bool {
-        let told = *name == HOST || *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
+        let is_told = *name == HOST || *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
         let name = name.as_str();
-        let speaks_for_others = name.starts_with("x-forwarded-") || name == "forwarded";
-        !told
+        !is_told
             && !matches!(name, "proxy" | "x-request-id")
-            && !name.contains('_')
-            && (self.client.is_forwarded || !speaks_for_others)
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && (self.client.is_forwarded || !is_proxys(name))
     }
+}
+
+/// Whether a header is one by which proxies say who their client is, or what it has asked for.
+/// Applications believe these, so only a trusted proxy may set them.
+fn is_proxys(name: &str) -> bool {
+    name.starts_with("x-forwarded")
+        || name.starts_with("x-original-")
+        || matches!(
+            name,
+            "forwarded"
+                | "forwarded-for"
+                | "client-ip"
+                | "x-client-ip"
+                | "x-cluster-client-ip"
+                | "x-real-ip"
+                | "x-remote-ip"
+                | "x-remote-addr"
+                | "x-rewrite-url"
+                | "x-proxyuser-ip"
+                | "true-client-ip"
+                | "cf-connecting-ip"
+                | "fastly-client-ip"
+                | "front-end-https"
+        )
 }
 
 /// Without the formatter, which takes longer for the two of a request than all other variables do.
@@ -161,10 +186,10 @@ mod tests {
     /// The variables that a request becomes.
     fn variables(request: &Parts, is_forwarded: bool) -> HashMap<String, Vec<u8>> {
         let ends = Ends::unix();
-        let address = ends.remote.ip();
-        let client = Client { address, port: 1, https: false, is_forwarded };
+        let address = ends.remote().ip();
+        let client = Client { address, port: 1, https: false, server_port: 80, is_forwarded };
         let host = Host { name: "a".to_owned(), raw: "a".to_owned() };
-        let script = Script { path: "x.php".to_owned(), info: String::new() };
+        let script = Script { path: "x.php".to_owned(), info: Vec::new() };
         let asked = Asked {
             request,
             ends: &ends,
@@ -172,6 +197,7 @@ mod tests {
             host: &host,
             id: "id",
             document_root: "/srv/www",
+            software: "pools-manager",
             script: &script,
             length: 0,
         };
@@ -213,36 +239,57 @@ mod tests {
         Some(request.body(()).ok()?.into_parts().0)
     }
 
+    /// The variables that headers of these names become.
+    fn passed(names: &[&str], is_forwarded: bool) -> Vec<String> {
+        let headers: Vec<_> = names.iter().map(|it| ((*it).to_owned(), b"v".to_vec())).collect();
+        let request = request(&headers).unwrap();
+        let mut names: Vec<String> = variables(&request, is_forwarded).into_keys().collect();
+        names.retain(|name| name.starts_with("HTTP_"));
+        names.sort();
+        names
+    }
+
     #[test]
     fn a_header_becomes_the_variable_that_it_is_and_no_other() {
-        let header = |name: &str| (name.to_owned(), b"v".to_vec());
-        let names = [
-            "Proxy",
-            "A_B",
-            "X-Forwarded-For",
-            "Forwarded",
-            "X-Request-Id",
-            "Host",
-            "Transfer-Encoding",
-            "X-Own",
-        ];
-        let request = request(&names.map(header)).unwrap();
-        let names = |is_forwarded| {
-            let mut names: Vec<String> = variables(&request, is_forwarded).into_keys().collect();
-            names.retain(|name| name.starts_with("HTTP_"));
-            names.sort();
-            names
-        };
-        assert_eq!(names(false), ["HTTP_HOST", "HTTP_X_OWN", "HTTP_X_REQUEST_ID"]);
-        let forwarded = [
-            "HTTP_FORWARDED",
-            "HTTP_HOST",
-            "HTTP_X_FORWARDED_FOR",
-            "HTTP_X_OWN",
-            "HTTP_X_REQUEST_ID",
-        ];
-        assert_eq!(names(true), forwarded);
+        let names = ["Proxy", "X-Request-Id", "Host", "Transfer-Encoding", "X-Own", "X2"];
+        let expected = ["HTTP_HOST", "HTTP_X2", "HTTP_X_OWN", "HTTP_X_REQUEST_ID"];
+        assert_eq!(passed(&names, false), expected);
+        assert_eq!(passed(&names, true), expected);
+        let request = request(&[("X-Request-Id".to_owned(), b"v".to_vec())]).unwrap();
         assert_eq!(variables(&request, true)["HTTP_X_REQUEST_ID"], b"id");
+    }
+
+    #[test]
+    fn no_name_can_stand_for_another_header() {
+        for letter in "!#$%&'*+._`|~^".chars() {
+            let names = [format!("X{letter}Own"), format!("X-Forwarded{letter}For")];
+            let names = names.each_ref().map(String::as_str);
+            for is_forwarded in [false, true] {
+                let expected = ["HTTP_HOST", "HTTP_X_REQUEST_ID"];
+                assert_eq!(passed(&names, is_forwarded), expected, "{letter}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_speaks_for_another_client() {
+        let names = [
+            "X-Forwarded",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "X-Forwarded-Port",
+            "X-Forwarded-Prefix",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Server",
+            "X-Original-Url",
+            "X-Rewrite-Url",
+            "Forwarded",
+            "Client-Ip",
+            "X-Real-Ip",
+            "Front-End-Https",
+        ];
+        assert_eq!(passed(&names, false), ["HTTP_HOST", "HTTP_X_REQUEST_ID"]);
+        assert_eq!(passed(&names, true).len(), names.len() + 2);
     }
 
     proptest! {

@@ -1,91 +1,95 @@
-//! The path of a request: what the client wrote, and what it names.
+//! The path of a request: decoded, resolved, and cut into what may be a script and the rest.
 
-/// A path that is safe to look up: no part of it is `.` or `..`, and none has a zero byte.
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+
+/// What is encoded in a path: all but the unreserved characters (RFC 3986, section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A path that is safe to look up: none of its segments is empty, `.`, or `..`, and none has a slash
+/// or a zero byte in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path {
-    /// Its parts, decoded, without the slashes between them.
-    parts: Vec<String>,
+    segments: Vec<Vec<u8>>,
     /// It ends with a slash.
     pub is_directory: bool,
-    /// A part begins with a dot, other than `.well-known` at the beginning.
-    pub is_hidden: bool,
-    /// No file can have it: a part is empty, or has an encoded slash in it, or is not UTF-8.
-    pub is_no_file: bool,
+    /// It was written with a `..`.
+    pub has_parent: bool,
 }
 
-/// A path that makes no sense, or that tries to leave the place it is looked up in.
+/// A path that is not well-formed, or leads above the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadPath;
 
 impl Path {
-    /// Takes the path of a request apart, without its query. It is decoded once.
-    pub(super) fn parse(raw: &str) -> Result<Self, BadPath> {
-        let below = raw.strip_prefix('/').ok_or(BadPath)?;
-        let mut path =
-            Self { parts: vec![], is_directory: false, is_hidden: false, is_no_file: false };
-        let mut raw_parts = below.split('/').peekable();
-        while let Some(raw) = raw_parts.next() {
-            if raw.is_empty() {
-                path.is_directory = raw_parts.peek().is_none();
-                path.is_no_file |= !path.is_directory;
-                continue;
-            }
-            let decoded = decode(raw)?;
-            path.is_no_file |= decoded.contains(&b'/');
-            if decoded.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b"..")) {
-                return Err(BadPath);
-            }
-            let is_first = path.parts.is_empty();
-            path.is_hidden |= decoded.starts_with(b".") && !(is_first && decoded == b".well-known");
-            match String::from_utf8(decoded) {
-                Ok(part) => path.parts.push(part),
-                Err(_) => path.is_no_file = true,
+    /// Decodes the path of a request target once, and then resolves it as nginx, Caddy and Apache do:
+    /// several slashes count as one, `.` is dropped, `..` takes the segment before it away. An
+    /// encoded slash or dot counts as the one that it stands for.
+    pub(super) fn parse(raw: &[u8]) -> Result<Self, BadPath> {
+        let mut escapes = raw.split(|byte| *byte == b'%').skip(1);
+        if !escapes.all(|it| it.len() >= 2 && it[..2].iter().all(u8::is_ascii_hexdigit)) {
+            return Err(BadPath);
+        }
+        let decoded: Vec<u8> = percent_decode(raw).collect();
+        if !decoded.starts_with(b"/") || decoded.contains(&0) {
+            return Err(BadPath);
+        }
+        let mut path = Self { segments: Vec::new(), is_directory: true, has_parent: false };
+        for segment in decoded.split(|byte| *byte == b'/') {
+            path.is_directory = matches!(segment, b"" | b"." | b"..");
+            match segment {
+                b"" | b"." => {}
+                b".." => {
+                    path.segments.pop().ok_or(BadPath)?;
+                    path.has_parent = true;
+                }
+                name => path.segments.push(name.to_vec()),
             }
         }
         Ok(path)
     }
 
-    /// It without its first slash, and without its last one.
-    pub(super) fn relative(&self) -> String {
-        self.parts.join("/")
+    /// The path without its first slash, and without its last one.
+    pub(super) fn relative(&self) -> Vec<u8> {
+        self.segments.join(&b'/')
     }
 
-    /// All ways to cut it behind a part that ends with `.php`: what is before, and what follows
-    /// with its slash.
-    pub(super) fn scripts(&self) -> impl Iterator<Item = (String, String)> {
-        let parts = &self.parts;
-        let ends = (1..=parts.len()).filter(|end| is_script(&parts[end - 1]));
-        ends.map(|end| {
-            let rest: String = parts[end..].iter().flat_map(|part| ["/", part]).collect();
-            let last = if self.is_directory { "/" } else { "" };
-            (parts[..end].join("/"), rest + last)
+    /// The path with a slash at both ends, encoded as a URL has it.
+    pub(super) fn to_directory_url(&self) -> String {
+        let segments = self.segments.iter().map(|it| percent_encode(it, RESERVED));
+        segments.fold("/".to_owned(), |url, segment| format!("{url}{segment}/"))
+    }
+
+    /// Whether a segment begins with a dot. `/.well-known/` is for everybody (RFC 8615).
+    pub(super) fn is_hidden(&self) -> bool {
+        is_hidden(&self.segments)
+    }
+
+    /// All ways to cut the path behind a segment that ends with `.php`: the script's path, and what
+    /// follows it, with its slash. What follows may be hidden: it names no file.
+    pub(super) fn scripts(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let segments = &self.segments;
+        let ends = (1..=segments.len()).filter(|end| segments[end - 1].ends_with(b".php"));
+        ends.filter_map(|end| {
+            let (script, rest) = segments.split_at(end);
+            let script = String::from_utf8(script.join(&b'/')).ok()?;
+            let mut info: Vec<u8> =
+                rest.iter().flat_map(|segment| [b"/", segment.as_slice()].concat()).collect();
+            if self.is_directory {
+                info.push(b'/');
+            }
+            (!is_hidden(&segments[..end])).then_some((script, info))
         })
     }
 }
 
-/// Whether a name is a script's. `X.PHP` is none, and is not shown either.
-pub(super) fn is_script(name: &str) -> bool {
-    name.as_bytes().ends_with(b".php")
+fn is_hidden(segments: &[Vec<u8>]) -> bool {
+    let from = usize::from(segments.first().is_some_and(|first| first == b".well-known"));
+    segments[from..].iter().any(|segment| segment.starts_with(b"."))
 }
 
-fn decode(raw: &str) -> Result<Vec<u8>, BadPath> {
-    let mut decoded = Vec::with_capacity(raw.len());
-    let mut bytes = raw.bytes();
-    while let Some(byte) = bytes.next() {
-        let byte = match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                let (high, low) = (digit().ok_or(BadPath)?, digit().ok_or(BadPath)?);
-                u8::try_from(high << 4 | low).map_err(|_| BadPath)?
-            }
-            byte => byte,
-        };
-        if byte == 0 {
-            return Err(BadPath);
-        }
-        decoded.push(byte);
-    }
-    Ok(decoded)
+/// Whether a name is a script's. `X.PHP` is none, and is not sent as a file either.
+pub(super) fn is_script(name: &str) -> bool {
+    name.as_bytes().ends_with(b".php")
 }
 
 #[cfg(test)]
@@ -93,64 +97,117 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(raw: &str) -> Result<Path, BadPath> {
+        Path::parse(raw.as_bytes())
+    }
+
+    fn relative(raw: &str) -> String {
+        String::from_utf8(parse(raw).unwrap().relative()).unwrap()
+    }
+
     #[test]
-    fn what_leads_elsewhere_is_refused() {
+    fn what_leads_above_the_root_or_is_not_well_formed_is_refused() {
         for raw in [
             "",
             "x",
+            "*",
             "/..",
             "/../x",
-            "/a/../b",
-            "/a/..",
-            "/./a",
+            "/a/../../b",
+            "//..",
+            "/./..",
             "/%2e%2e/x",
             "/%2E./x",
             "/.%2e",
-            "/a%2f..%2fb",
             "/..%2fx",
+            "/a%2f..%2f..%2fb",
             "/%00",
             "/a%00.php",
             "/%",
             "/%2",
             "/%zz",
             "/%+1",
+            "/%%41",
         ] {
-            assert_eq!(Path::parse(raw), Err(BadPath), "{raw}");
+            assert_eq!(parse(raw), Err(BadPath), "{raw}");
         }
     }
 
     #[test]
     fn paths_are_decoded_once() {
-        let relative = |raw: &str| Path::parse(raw).unwrap().relative();
         assert_eq!(relative("/a%20b/c"), "a b/c");
         assert_eq!(relative("/%252e%252e/x"), "%2e%2e/x");
-        assert_eq!(relative("/a..b/...c"), "a..b/...c");
-        assert!(Path::parse("/a/").unwrap().is_directory && Path::parse("/").unwrap().is_directory);
-        for odd in ["/a//b", "//a", "/a%2Fb", "/%ff"] {
-            assert!(Path::parse(odd).unwrap().is_no_file, "{odd}");
-        }
-        let is_hidden = |raw: &str| Path::parse(raw).unwrap().is_hidden;
-        assert!(is_hidden("/.env") && is_hidden("/a/.git/config") && is_hidden("/%2eenv"));
-        assert!(is_hidden("/a/.well-known") && is_hidden("/.well-known/.x"));
-        assert!(!is_hidden("/.well-known/acme") && !is_hidden("/a.b"));
+        assert_eq!(relative("/a%2Fb%2fc"), "a/b/c");
+        assert_eq!(relative("/a+b"), "a+b");
+        assert_eq!(Path::parse(b"/caf%e9/\xe9").unwrap().relative(), b"caf\xe9/\xe9");
     }
 
     #[test]
-    fn a_script_is_looked_for_at_each_part_that_could_be_one() {
-        let scripts = |raw: &str| Path::parse(raw).unwrap().scripts().collect::<Vec<_>>();
-        let pair = |script: &str, info: &str| (script.to_owned(), info.to_owned());
+    fn slashes_and_dot_segments_are_resolved() {
+        let is = |raw: &str, resolved: &str, is_directory| {
+            assert_eq!(
+                (relative(raw).as_str(), parse(raw).unwrap().is_directory),
+                (resolved, is_directory),
+                "{raw}"
+            );
+        };
+        is("/", "", true);
+        is("//", "", true);
+        is("/a//b", "a/b", false);
+        is("//a///", "a", true);
+        is("/a/./b", "a/b", false);
+        is("/a/.", "a", true);
+        is("/a/../b", "b", false);
+        is("/a/..", "", true);
+        is("/a/b/..", "a", true);
+        is("/a//../b", "b", false);
+        is("/a%2f%2e%2e%2fb", "b", false);
+        is("/a..b/...c", "a..b/...c", false);
+        is("/...", "...", false);
+    }
+
+    #[test]
+    fn what_begins_with_a_dot_is_hidden() {
+        let is_hidden = |raw: &str| parse(raw).unwrap().is_hidden();
+        assert!(is_hidden("/.env") && is_hidden("/a/.git/config") && is_hidden("/%2eenv"));
+        assert!(is_hidden("/a/.well-known") && is_hidden("/.well-known/.x") && is_hidden("/..."));
+        assert!(is_hidden("/.well-known/../.env") && is_hidden("/a%2f.env"));
+        assert!(!is_hidden("/.well-known/acme") && !is_hidden("/a.b") && !is_hidden("/.x/.."));
+    }
+
+    #[test]
+    fn a_script_is_looked_for_at_each_segment_that_could_be_one() {
+        let scripts = |raw: &str| parse(raw).unwrap().scripts().collect::<Vec<_>>();
+        let pair = |script: &str, info: &str| (script.to_owned(), info.as_bytes().to_vec());
         assert_eq!(scripts("/x.php"), [pair("x.php", "")]);
         assert_eq!(scripts("/a/x.php/b/"), [pair("a/x.php", "/b/")]);
         assert_eq!(scripts("/x.jpg/y.php"), [pair("x.jpg/y.php", "")]);
         assert_eq!(scripts("/a.php/b.php"), [pair("a.php", "/b.php"), pair("a.php/b.php", "")]);
-        assert!(scripts("/x.phpx/y").is_empty());
+        assert_eq!(scripts("/x.php/.a/../.b"), [pair("x.php", "/.b")]);
+        assert_eq!(scripts("/.x/y.php"), []);
+        assert_eq!(scripts("/a.php/.x/y.php"), [pair("a.php", "/.x/y.php")]);
+        assert_eq!(scripts("/x.phpx/y"), []);
+        let odd = Path::parse(b"/x.php/\xe9").unwrap();
+        assert_eq!(odd.scripts().collect::<Vec<_>>(), [("x.php".to_owned(), b"/\xe9".to_vec())]);
+    }
+
+    #[test]
+    fn the_url_of_a_directory_names_nothing_else() {
+        let url = |raw: &str| parse(raw).unwrap().to_directory_url();
+        assert_eq!(url("/"), "/");
+        assert_eq!(url("/a%20b/../c"), "/c/");
+        assert_eq!(url("//evil.example/d"), "/evil.example/d/");
+        assert_eq!(url("/\\evil.example/\r\n%3f"), "/%5Cevil.example/%0D%0A%3F/");
     }
 
     proptest! {
         #[test]
         fn no_path_panics_or_leads_up(raw in "(/?[a.%20efEF/]{0,20}|\\PC*)") {
-            if let Ok(path) = Path::parse(&raw) {
-                prop_assert!(path.is_no_file || !path.relative().split('/').any(|part| part == ".."));
+            if let Ok(path) = parse(&raw) {
+                let relative = path.relative();
+                let mut segments = relative.split(|byte| *byte == b'/');
+                prop_assert!(relative.is_empty() || segments.all(|it| !matches!(it, b"" | b"." | b"..")));
+                prop_assert_eq!(parse(&path.to_directory_url()).unwrap().segments, path.segments);
             }
         }
     }

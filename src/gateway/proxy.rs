@@ -1,4 +1,4 @@
-//! The PROXY protocol, version 2: a proxy in front says, ahead of the first request, who connected.
+//! The PROXY protocol, version 2: ahead of the first request, a proxy names the client's address.
 //! (haproxy.org, doc/proxy-protocol.txt, section 2.2)
 
 use std::io::{self, ErrorKind};
@@ -12,8 +12,8 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The most that may follow the first 16 bytes: the largest addresses, and some extensions.
 const MOST: u16 = 4096;
 
-/// Reads the header. `ends` are those of the connection itself, which count where the proxy speaks
-/// for nobody.
+/// Reads the header. `ends` are those of the connection itself, which count where the header names no
+/// TCP connection.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), ends: Ends) -> io::Result<Ends> {
     let mut start = [0; 16];
     stream.read_exact(&mut start).await?;
@@ -44,10 +44,10 @@ where
     let (remote, rest) = rest.split_first_chunk::<N>()?;
     let (local, rest) = rest.split_first_chunk::<N>()?;
     let (remote_port, local_port) = ports(rest)?;
-    Some(Ends {
-        remote: SocketAddr::new(IpAddr::from(*remote), remote_port),
-        local: SocketAddr::new(IpAddr::from(*local), local_port),
-    })
+    Some(Ends::new(
+        SocketAddr::new(IpAddr::from(*remote), remote_port),
+        SocketAddr::new(IpAddr::from(*local), local_port),
+    ))
 }
 
 fn ports(rest: &[u8]) -> Option<(u16, u16)> {
@@ -72,11 +72,11 @@ mod tests {
     }
 
     #[test]
-    fn it_tells_who_connected() {
+    fn it_names_both_ends_of_the_connection() {
         let four = header(0x21, 0x11, &[1, 2, 3, 4, 5, 6, 7, 8, 0, 80, 1, 187]);
         let ends = read_now(&four).unwrap();
         assert_eq!(
-            (ends.remote.to_string(), ends.local.to_string()),
+            (ends.remote().to_string(), ends.local().to_string()),
             ("1.2.3.4:80".into(), "5.6.7.8:443".into())
         );
         let six = header(
@@ -84,9 +84,12 @@ mod tests {
             0x21,
             &[&[0; 15][..], &[1], &[0; 15], &[2], &[0, 80, 1, 187], b"more"].concat(),
         );
-        assert_eq!(read_now(&six).unwrap().remote.to_string(), "[::1]:80");
+        assert_eq!(read_now(&six).unwrap().remote().to_string(), "[::1]:80");
+        let mapped = [&[0; 10][..], &[255, 255, 1, 2, 3, 4]].concat();
+        let mapped = header(0x21, 0x21, &[&mapped[..], &mapped, &[0, 80, 1, 187]].concat());
+        assert_eq!(read_now(&mapped).unwrap().local().to_string(), "1.2.3.4:443");
         for nobody in [header(0x20, 0, b""), header(0x21, 0, b""), header(0x21, 0x31, b"x")] {
-            assert_eq!(read_now(&nobody).unwrap().remote, Ends::unix().remote);
+            assert_eq!(read_now(&nobody).unwrap().remote(), Ends::unix().remote());
         }
     }
 

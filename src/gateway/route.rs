@@ -39,27 +39,31 @@ pub(super) struct StaticFile {
 pub(super) struct Script {
     /// Its path below the document root.
     pub path: String,
-    /// What follows it in the URL, with its slash; empty for nothing.
-    pub info: String,
+    /// What follows it in the URL, decoded, with its slash; empty for nothing.
+    pub info: Vec<u8>,
 }
 
-/// Finds what answers a path, in a release.
+/// Finds the file or script that answers a path, in a release. A path that `deny` names gets 403,
+/// whether it exists or not; so does a path whose file or script `deny` names.
 pub(super) fn route(served: &Served, settings: &Gateway, path: &Path) -> Result<Target, Refusal> {
-    if path.is_hidden {
-        return Err(not_found());
+    if !settings.deny.is_empty() && settings.denies(&String::from_utf8_lossy(&path.relative())) {
+        return Err(denied());
     }
     let router =
         Router { served, settings, lookup: Lookup { follow_symlinks: settings.follow_symlinks } };
-    if !path.is_no_file
-        && let Some(target) = router.file_or_script(path)?
-    {
-        return Ok(target);
+    if let Some(target) = router.find(path)? {
+        let is_denied = match &target {
+            Target::File(file) => settings.denies(&file.path),
+            Target::Script(script) => settings.denies(&script.path) && !is_front(settings, script),
+            Target::AddSlash => false,
+        };
+        return if is_denied { Err(denied()) } else { Ok(target) };
     }
     let front = settings.front_controller.get_ref();
     if front.is_empty() || !served.has_script(router.lookup, front)? {
         return Err(not_found());
     }
-    Ok(Target::Script(Script { path: front.clone(), info: String::new() }))
+    Ok(Target::Script(Script { path: front.clone(), info: Vec::new() }))
 }
 
 struct Router<'a> {
@@ -69,10 +73,20 @@ struct Router<'a> {
 }
 
 impl Router<'_> {
-    fn file_or_script(&self, path: &Path) -> Result<Option<Target>, Refusal> {
+    /// What the path itself names.
+    fn find(&self, path: &Path) -> Result<Option<Target>, Refusal> {
+        // What follows a script in the path is its own: a name that begins with a dot hides no file
+        // there.
         if let Some(script) = self.script(path)? {
             return Ok(Some(script));
         }
+        if path.is_hidden() {
+            return Err(not_found());
+        }
+        self.file_or_index(path)
+    }
+
+    fn file_or_index(&self, path: &Path) -> Result<Option<Target>, Refusal> {
         let relative = path.relative();
         if path.is_directory {
             return self.index(&relative);
@@ -80,9 +94,13 @@ impl Router<'_> {
         match self.lookup.open(&self.served.document_root, &relative)? {
             Found::Nothing => Ok(None),
             Found::Directory => Ok(self.index(&relative)?.is_some().then_some(Target::AddSlash)),
-            Found::File(..) if is_code(&relative) => Err(not_found()),
             Found::File(file, stat) => {
-                Ok(Some(Target::File(StaticFile { path: relative, file, stat })))
+                // With a name that is not UTF-8 it is sent, but nothing else is known by that name.
+                let path = String::from_utf8_lossy(&relative).into_owned();
+                if is_code(&path) {
+                    return Err(not_found());
+                }
+                Ok(Some(Target::File(StaticFile { path, file, stat })))
             }
         }
     }
@@ -98,7 +116,7 @@ impl Router<'_> {
         Ok(None)
     }
 
-    fn run(&self, path: String, info: String) -> Result<Target, Refusal> {
+    fn run(&self, path: String, info: Vec<u8>) -> Result<Target, Refusal> {
         if self.settings.allows(&path) {
             Ok(Target::Script(Script { path, info }))
         } else {
@@ -107,21 +125,32 @@ impl Router<'_> {
     }
 
     /// What answers for a directory.
-    fn index(&self, directory: &str) -> Result<Option<Target>, Refusal> {
+    fn index(&self, directory: &[u8]) -> Result<Option<Target>, Refusal> {
         for name in self.settings.index.get_ref() {
-            let path =
-                if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
+            let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+            let path = [directory, slash, name.as_bytes()].concat();
             let root = &self.served.document_root;
-            if is_script(&path) {
+            if is_script(name) {
+                let Ok(path) = String::from_utf8(path) else { continue };
                 if self.served.has_script(self.lookup, &path)? {
-                    return self.run(path, String::new()).map(Some);
+                    return self.run(path, Vec::new()).map(Some);
                 }
             } else if let Found::File(file, stat) = self.lookup.open(root, &path)? {
+                let path = String::from_utf8_lossy(&path).into_owned();
                 return Ok(Some(Target::File(StaticFile { path, file, stat })));
             }
         }
         Ok(None)
     }
+}
+
+/// Whether a script is the front controller. It answers other paths even where `deny` names it.
+fn is_front(settings: &Gateway, script: &Script) -> bool {
+    script.path == *settings.front_controller.get_ref()
+}
+
+fn denied() -> Refusal {
+    Refusal::plain(StatusCode::FORBIDDEN)
 }
 
 fn not_found() -> Refusal {
@@ -157,9 +186,11 @@ mod tests {
     }
 
     fn routed(served: &Served, settings: &Gateway, path: &str) -> String {
-        match route(served, settings, &Path::parse(path).unwrap()) {
+        match route(served, settings, &Path::parse(path.as_bytes()).unwrap()) {
             Ok(Target::File(file)) => format!("file {}", file.path),
-            Ok(Target::Script(script)) => format!("script {} {}", script.path, script.info),
+            Ok(Target::Script(script)) => {
+                format!("script {} {}", script.path, String::from_utf8_lossy(&script.info))
+            }
             Ok(Target::AddSlash) => "slash".to_owned(),
             Err(refusal) => refusal.status.as_u16().to_string(),
         }
@@ -198,7 +229,21 @@ mod tests {
         assert_eq!(routed("/.well-known/acme"), "file .well-known/acme");
         // Nobody runs a picture, and nobody reads code.
         assert_eq!(routed("/x.jpg/y.php"), "script index.php ");
-        for hidden in ["/.env", "/empty/.keep", "/b.php~", "/c.PHP", "/d.phtml"] {
+        assert_eq!(routed("/docs/../a.css"), "file a.css");
+        assert_eq!(routed("/docs%2f..//a.css"), "file a.css");
+        assert_eq!(routed("/docs/../sub/./"), "script sub/index.php ");
+        assert_eq!(routed("/app.php/../a.css"), "file a.css");
+        assert_eq!(routed("/app.php/a%2fb/.c"), "script app.php /a/b/.c");
+        assert_eq!(routed("/missing.php/.c"), "404");
+        for hidden in [
+            "/.well-known/../.env",
+            "/docs/../.env",
+            "/.x/.env",
+            "/empty/.keep",
+            "/b.php~",
+            "/c.PHP",
+            "/d.phtml",
+        ] {
             assert_eq!(routed(hidden), "404", "{hidden}");
         }
     }
@@ -212,6 +257,56 @@ mod tests {
         assert_eq!(routed("/up/evil.php"), "404");
         assert_eq!(routed("/up/evil.php/x.css"), "404");
         assert_eq!(routed("/x"), "script index.php ");
+    }
+
+    #[test]
+    fn what_is_denied_is_neither_read_nor_run() {
+        let files = [
+            "index.php",
+            "app.php",
+            "private/a.txt",
+            "private/index.php",
+            "docs/b.SQL",
+            "admin/index.php",
+            "pages/index.html",
+        ];
+        let (_dir, served) = release(&files);
+        let deny = [
+            "/private/",
+            "/app.php",
+            "*.sql",
+            "/admin/index.php",
+            "/index.php",
+            "/none",
+            "/pages/index.html",
+        ];
+        let settings = settings(&format!("deny = {deny:?}"));
+        let routed = |path| routed(&served, &settings, path);
+        for path in [
+            "/private",
+            "/private/",
+            "/private/a.txt",
+            "/%70rivate/a.txt",
+            "//private/a.txt",
+            "/private%2Fa.txt",
+            "/private/x/y",
+            "/app.php",
+            "/app.php/x",
+            "/docs/b.SQL",
+            "/x.sql",
+            "/admin/",
+            "/admin/index.php",
+            "/index.php",
+            "/index.php/x",
+            "/none",
+            "/pages/",
+        ] {
+            assert_eq!(routed(path), "403", "{path}");
+        }
+        assert_eq!(routed("/"), "script index.php ");
+        assert_eq!(routed("/pretty/private"), "script index.php ");
+        assert_eq!(routed("/private.txt"), "script index.php ");
+        assert_eq!(routed("/.env"), "404");
     }
 
     #[test]

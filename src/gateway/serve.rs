@@ -1,116 +1,161 @@
 //! `pools-manager serve`, from its start to its end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::access_log::AccessLog;
 use super::control;
 use super::front::Gateway;
 use super::listen::{self, Listener};
-use super::site::{Site, Sites};
-use super::sync::sync;
+use super::live::Live;
+use super::reload::{self, Reload};
+use super::settings::Settings;
+use super::signals::Signals;
 use super::worker::Workers;
-use crate::config::{Global, Listen};
+use crate::config::Listen;
 use crate::error::{Error, Exit, Result};
 use crate::file;
-use crate::pool::Pool;
 use crate::root::Root;
 
 /// How often it is looked for connections that nobody uses.
 const STALE: Duration = Duration::from_secs(1);
-/// The least time between two looks at a pool whose replicas cannot be connected to.
-const DOUBT: Duration = Duration::from_millis(100);
 
 /// Serves until it is told to stop. `ready` is called once requests are answered, with the
 /// addresses.
-pub async fn serve(
-    root: &Root,
-    global: Global,
-    pools: &[Arc<Pool>],
-    ready: impl FnOnce(&[String]),
-) -> Result<()> {
-    global.listens()?;
-    let sites = Sites::of(pools)?;
-    let log = open_log(root, &global)?;
-    let _flush = log.clone().map(Flush);
+pub async fn serve(root: &Root, ready: impl FnOnce(&[String])) -> Result<()> {
     let mut signals = Signals::listen()?;
-    outlive_file_size_limit()?;
-    raise_limit();
-    // Before anything is looked at: who finds nobody here has moved his names by then.
-    let control = control_socket(&global.control)?;
-    let gateway = Arc::new(Gateway::new(sites, global.front.clone(), log));
-    for site in gateway.sites.all() {
-        sync(site).await.map_err(|error| error.within(format!("pool \"{}\"", site.pool.name)))?;
-        tokio::spawn(look_again(Arc::clone(site)));
-    }
-    tokio::spawn(close_stale(Arc::clone(&gateway)));
-    let listeners: Vec<Listener> = global
-        .front
-        .listen()
-        .iter()
-        .map(|it| Listener::bind(it, &global))
-        .collect::<Result<_>>()?;
-    let addresses: Vec<String> = listeners.iter().zip(global.front.listen()).map(named).collect();
-    let (stop, stopped) = watch::channel(false);
-    let workers = Workers::start(&gateway, &stopped)?;
-    tokio::spawn(control::listen(control, Arc::clone(&gateway)));
-    let max = global.front.max_connections.clamp(1, Semaphore::MAX_PERMITS.min(1 << 30));
-    let places = Arc::new(Semaphore::new(max));
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|it| tokio::spawn(it.accept(Arc::clone(&workers), Arc::clone(&places))))
-        .collect();
-    ready(&addresses);
-    let told = signals.next().await;
-    // No new connections; those that there are end after the request that they have.
-    for accept in accepting {
-        accept.abort();
-        let _ = accept.await;
-    }
-    remove_sockets(&global);
-    let _ = stop.send(true);
-    let all = u32::try_from(max).unwrap_or(u32::MAX);
-    let drained = timeout(global.front.shutdown_timeout, places.acquire_many(all));
+    let reload = Arc::new(Notify::new());
+    let serving = tokio::select! {
+        serving = Serving::start(root, &reload) => serving?,
+        told = signals.stop(&reload) => return ended(told),
+    };
+    ready(&serving.addresses);
+    let told = signals.stop(&reload).await;
     tokio::select! {
-        drained = drained => if drained.is_err() {
-            let left = max - places.available_permits();
-            return Err(Error::failed(format!("{left} connections did not end within shutdown_timeout and were cut")));
-        },
-        again = signals.next() => return Err(again),
+        drained = serving.end() => drained?,
+        again = signals.stop(&reload) => return Err(again),
     }
+    ended(told)
+}
+
+fn ended(told: Error) -> Result<()> {
     match told.exit {
         Exit::Terminated => Ok(()),
         _ => Err(told),
     }
 }
 
-/// Has the access log written to its end, however the gateway ends.
-struct Flush(Arc<AccessLog>);
+/// A gateway that answers requests.
+struct Serving {
+    addresses: Vec<String>,
+    live: Arc<Live>,
+    accepting: Vec<JoinHandle<()>>,
+    /// How many connections there may be.
+    max: usize,
+    places: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+    /// Their threads end, and cut connections, when this is dropped.
+    _workers: Arc<Workers>,
+    paths: Paths,
+    _flush: Flush,
+}
 
-impl Drop for Flush {
-    fn drop(&mut self) {
-        self.0.flush();
+impl Serving {
+    async fn start(root: &Root, reload: &Arc<Notify>) -> Result<Self> {
+        let settings = Settings::read(root).await?;
+        let log = AccessLog::open(root, &settings.global, None)?;
+        raise_limit();
+        // Before anything is looked at: a command that finds no gateway has moved its names by then.
+        let control = control_socket(&settings.global.control)?;
+        let mut paths = Paths(vec![settings.global.control.clone()]);
+        let (global, sites) = settings.sites(None).await?;
+        let live = Live::new(Gateway::new(sites, global.front.clone(), log));
+        let flush = Flush(Arc::clone(&live));
+        let mut listeners = Vec::new();
+        for listen in global.front.listen() {
+            listeners.push(Listener::bind(listen, &global)?);
+            paths.0.extend(path(listen));
+        }
+        let addresses = listeners.iter().zip(global.front.listen()).map(named).collect();
+        let (stop, stopped) = watch::channel(false);
+        let workers = Workers::start(&live, &stopped)?;
+        tokio::spawn(control::listen(control, Arc::clone(&live)));
+        tokio::spawn(close_stale(Arc::clone(&live)));
+        live.gateway().sites.all().iter().for_each(|site| reload::watch(&live, site));
+        let max = global.front.max_connections.clamp(1, Semaphore::MAX_PERMITS.min(1 << 30));
+        let places = Arc::new(Semaphore::new(max));
+        let accept =
+            |it: Listener| tokio::spawn(it.accept(Arc::clone(&workers), Arc::clone(&places)));
+        let accepting = listeners.into_iter().map(accept).collect();
+        let again = Reload { root: root.clone(), started: global, live: Arc::clone(&live) };
+        tokio::spawn(again.run(Arc::clone(reload)));
+        Ok(Self {
+            addresses,
+            live,
+            accepting,
+            max,
+            places,
+            stop,
+            _workers: workers,
+            paths,
+            _flush: flush,
+        })
+    }
+
+    /// No new connections; those that there are end after the request that they have.
+    async fn end(self) -> Result<()> {
+        for accept in self.accepting {
+            accept.abort();
+            let _ = accept.await;
+        }
+        drop(self.paths);
+        let _ = self.stop.send(true);
+        let all = u32::try_from(self.max).unwrap_or(u32::MAX);
+        let patience = self.live.gateway().front.shutdown_timeout;
+        if timeout(patience, self.places.acquire_many(all)).await.is_err() {
+            let left = self.max - self.places.available_permits();
+            return Err(Error::failed(format!(
+                "{left} connections did not end within shutdown_timeout and were cut"
+            )));
+        }
+        Ok(())
     }
 }
 
-fn open_log(root: &Root, global: &Global) -> Result<Option<Arc<AccessLog>>> {
-    let front = &global.front;
-    let path = match front.access_log.as_str() {
-        "" => return Ok(None),
-        "-" => Path::new("-").to_owned(),
-        path => root.resolve(path),
-    };
-    AccessLog::open(&path, front.access_log_format).map(Some).map_err(|error| {
-        Error::config(format!("cannot write the access log {}: {error}", path.display()))
-            .hint(format!("correct access_log in {}", global.path.display()))
-    })
+/// Has the access log written to its end, however the gateway ends.
+struct Flush(Arc<Live>);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        if let Some(log) = &self.0.gateway().log {
+            log.flush();
+        }
+    }
+}
+
+/// The sockets of its own: no other program is to find one on which nobody listens.
+struct Paths(Vec<PathBuf>);
+
+impl Drop for Paths {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = file::remove(path);
+        }
+    }
+}
+
+fn path(listen: &Listen) -> Option<PathBuf> {
+    match listen {
+        Listen::Unix(path) => Some(path.clone()),
+        Listen::Tcp(_) => None,
+    }
 }
 
 /// As many file descriptors as we may have: each connection needs one, and each answer a second.
@@ -118,14 +163,6 @@ fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Where it cannot be raised, connections wait in the kernel.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-}
-
-/// A write beyond `RLIMIT_FSIZE` is to be an error, and not the end of the process by `SIGXFSZ`
-/// (setrlimit(2)). The handler stays when what it is registered for is dropped.
-fn outlive_file_size_limit() -> Result<()> {
-    let kind = SignalKind::from_raw(Signal::XFSZ.as_raw());
-    let registered = signal(kind).map(drop);
-    registered.map_err(|error| Error::failed(format!("cannot listen for signals: {error}")))
 }
 
 fn control_socket(path: &Path) -> Result<UnixListener> {
@@ -148,59 +185,10 @@ fn named((listener, listen): (&Listener, &Listen)) -> String {
     }
 }
 
-/// Nobody else is to find a socket on which nobody listens.
-fn remove_sockets(global: &Global) {
-    let own = global.front.listen().iter().filter_map(|listen| match listen {
-        Listen::Unix(path) => Some(path),
-        Listen::Tcp(_) => None,
-    });
-    for path in own.chain([&global.control]) {
-        let _ = file::remove(path);
-    }
-}
-
-/// Where replicas cannot be connected to, somebody may have moved names and told nobody.
-async fn look_again(site: Arc<Site>) {
-    loop {
-        site.doubted().await;
-        if let Err(error) = sync(&site).await {
-            eprintln!("pool \"{}\": {error}", site.pool.name);
-        }
-        sleep(DOUBT).await;
-    }
-}
-
 /// Kept connections hold children: where there is nothing to do, they are let go.
-async fn close_stale(gateway: Arc<Gateway>) {
+async fn close_stale(live: Arc<Live>) {
     loop {
         sleep(STALE).await;
-        gateway.sites.all().iter().for_each(|site| site.upstream.close_stale());
-    }
-}
-
-/// What a `serve` is told to end by.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Error::failed(format!("cannot listen for signals: {error}")))
-        };
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> Error {
-        let (exit, name) = tokio::select! {
-            _ = self.terminate.recv() => (Exit::Terminated, "SIGTERM"),
-            _ = self.interrupt.recv() => (Exit::Interrupted, "SIGINT"),
-        };
-        Error { exit, message: format!("told to stop by {name}"), hint: None }
+        live.gateway().sites.all().iter().for_each(|site| site.upstream.close_stale());
     }
 }

@@ -1,36 +1,46 @@
-//! A pool as the gateway serves it, and which pool a host is.
+//! A pool as the gateway serves it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 
+use super::sync::LeftOut;
 use super::upstream::Upstream;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 
-/// A pool that the gateway serves.
+/// A pool that the gateway serves, with the settings of one reading of its files.
 #[derive(Debug)]
 pub(super) struct Site {
     /// The pool.
     pub pool: Arc<Pool>,
     /// Its `[gateway]`.
     pub settings: config::Gateway,
-    /// Its replicas.
+    /// Its replicas. A site with newer settings has the same.
     pub upstream: Arc<Upstream>,
     /// The document root as PHP sees it.
     pub document_root: String,
     /// The directory of the release as PHP sees it.
     pub release_dir: String,
-    /// One at a time looks at what serves.
-    pub turn: tokio::sync::Mutex<()>,
+    /// How it is looked at what serves. A site with newer settings has the same.
+    pub watch: Arc<Watch>,
+}
+
+/// When it is looked at what serves, and what came of it.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// One at a time looks.
+    turn: Arc<tokio::sync::Mutex<LeftOut>>,
     doubt: Notify,
+    /// Why the last look has failed.
+    broken: Mutex<Option<String>>,
 }
 
 impl Site {
-    /// A pool that has a `[gateway]`; None: it is not the gateway's.
-    pub(super) fn of(pool: &Arc<Pool>) -> Result<Option<Arc<Self>>> {
+    /// A pool that has a `[gateway]`; None: it is not the gateway's. `before` is the same pool as it
+    /// was configured before.
+    pub(super) fn of(pool: Pool, before: Option<&Self>) -> Result<Option<Arc<Self>>> {
         let Some(settings) = pool.settings.gateway.clone() else { return Ok(None) };
         let dir = match &pool.settings.php.pinning {
             Some((_, current_dir)) => current_dir,
@@ -43,92 +53,59 @@ impl Site {
             "" => release_dir.clone(),
             below => format!("{release_dir}/{below}"),
         };
-        let upstream = Upstream::new(&settings);
-        Ok(Some(Arc::new(Self {
-            pool: Arc::clone(pool),
-            settings,
-            upstream,
-            document_root,
-            release_dir,
-            turn: tokio::sync::Mutex::default(),
-            doubt: Notify::new(),
-        })))
+        let (upstream, watch) = match before {
+            Some(before) => (Arc::clone(&before.upstream), Arc::clone(&before.watch)),
+            None => (Upstream::new(&settings), Arc::default()),
+        };
+        let pool = Arc::new(pool);
+        Ok(Some(Arc::new(Self { pool, settings, upstream, document_root, release_dir, watch })))
     }
 
     /// A replica could not be connected to: what serves is to be looked at again.
     pub(super) fn doubt(&self) {
-        self.doubt.notify_one();
+        self.watch.doubt.notify_one();
     }
 
-    /// Waits until there is reason to look again at what serves.
+    /// Whether nothing of it can be served before somebody mends something.
+    pub(super) fn is_broken(&self) -> bool {
+        self.upstream.table().served.is_empty() && self.watch.is_broken()
+    }
+}
+
+impl Watch {
+    /// The right to look, and what the last look has left out.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<LeftOut> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    /// Waits until there is reason to look again.
     pub(super) async fn doubted(&self) {
         self.doubt.notified().await;
     }
-}
 
-/// All pools that the gateway serves, by their hosts.
-#[derive(Debug, Default)]
-pub(super) struct Sites {
-    all: Vec<Arc<Site>>,
-    exact: HashMap<String, Arc<Site>>,
-    /// By what follows the `*` of `*.example.com`.
-    below: HashMap<String, Arc<Site>>,
-    every: Option<Arc<Site>>,
-}
+    /// Whether the last look has failed.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
 
-impl Sites {
-    /// Of these pools, those that have a `[gateway]`. No host may have two.
-    pub(super) fn of(pools: &[Arc<Pool>]) -> Result<Self> {
-        let mut sites = Self::default();
-        for pool in pools {
-            let Some(site) = Site::of(pool)? else { continue };
-            sites.all.push(Arc::clone(&site));
-            let hosts = site.settings.hosts.get_ref();
-            if hosts.is_empty()
-                && let Some(other) = sites.every.replace(Arc::clone(&site))
-            {
-                return Err(both(&other, &site, "every host"));
-            }
-            for host in hosts {
-                let other = match host.strip_prefix('*') {
-                    Some(below) => sites.below.insert(below.to_owned(), Arc::clone(&site)),
-                    None => sites.exact.insert(host.clone(), Arc::clone(&site)),
-                };
-                if let Some(other) = other {
-                    return Err(both(&other, &site, host));
-                }
-            }
+    /// Notes why a look has failed, and logs it where that is new.
+    pub(super) fn is_wrong(&self, pool: &str, error: &Error) {
+        let error = error.in_one_line();
+        let before = self.set(Some(error.clone()));
+        if before.as_ref() != Some(&error) {
+            tracing::error!("pool \"{pool}\": {error}");
         }
-        if sites.all.is_empty() {
-            return Err(Error::config("no pool has a [gateway], so there is nothing to serve")
-                .hint("write [gateway] into the pools-manager.toml of a pool; it needs no keys"));
+    }
+
+    /// Notes that a look has not failed, and logs it where that is new.
+    pub(super) fn is_right(&self, pool: &str) {
+        if self.set(None).is_some() {
+            tracing::info!("pool \"{pool}\": it is in order again");
         }
-        Ok(sites)
     }
 
-    /// All of them.
-    pub(super) fn all(&self) -> &[Arc<Site>] {
-        &self.all
+    fn set(&self, broken: Option<String>) -> Option<String> {
+        let mut now = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *now, broken)
     }
-
-    /// The site of a host, in small letters and without a port.
-    pub(super) fn find(&self, host: &str) -> Option<&Arc<Site>> {
-        if let Some(site) = self.exact.get(host) {
-            return Some(site);
-        }
-        let dots = host.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
-        let below = dots.map(|(at, _)| &host[at..]).find_map(|below| self.below.get(below));
-        below.or(self.every.as_ref())
-    }
-
-    /// The site of a pool.
-    pub(super) fn of_pool(&self, name: &str) -> Option<&Arc<Site>> {
-        self.all.iter().find(|site| site.pool.name == name)
-    }
-}
-
-fn both(one: &Site, other: &Site, host: &str) -> Error {
-    let (one, other) = (&one.pool.name, &other.pool.name);
-    Error::config(format!("the pools \"{one}\" and \"{other}\" both want {host}"))
-        .hint("write the hosts of each into its [gateway]: hosts = [\"example.com\"]")
 }

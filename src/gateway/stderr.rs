@@ -1,4 +1,4 @@
-//! What scripts and php-fpm complain about goes to the gateway's own standard error.
+//! What scripts and php-fpm complain about goes to the gateway's own log.
 
 /// The most of one request's complaints that is shown, in bytes.
 const SHOWN: usize = 64 * 1024;
@@ -33,7 +33,7 @@ impl Stderr {
     /// Shows a line. What would do something to a terminal is shown as `?`.
     pub(super) fn note(&self, line: &str) {
         let line = line.replace(char::is_control, "?");
-        eprintln!("pool \"{}\", request {}: {line}", self.pool, self.id);
+        tracing::warn!("pool \"{}\", request {}: {line}", self.pool, self.id);
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::lookup::Lookup;
 use super::refusal::Refusal;
+use super::since::Since;
 use crate::release::Release;
 
 /// For how long a script is known to be there.
@@ -35,22 +36,27 @@ pub(super) struct Served {
     pub dir: OwnedFd,
     /// What visitors see of it.
     pub document_root: OwnedFd,
+    /// The path of that below the release.
+    pub below: String,
     /// What tells it from all others in an `ETag`.
     pub tag: String,
+    /// The time since which clients get files of no other release.
+    pub since: Since,
     /// Scripts that were there when they were last looked for.
     scripts: RwLock<HashMap<String, Instant>>,
 }
 
 impl Served {
     /// Opens a release.
-    pub(super) fn open(release: &Release, document_root: &str) -> io::Result<Self> {
+    pub(super) fn open(release: &Release, below: &str) -> io::Result<Self> {
         let dir = release.open()?;
-        let document_root = Release::open_below(&dir, document_root)?;
+        let document_root = Release::open_below(&dir, below)?;
         let mut hasher = DefaultHasher::new();
         (&release.path, release.dev, release.ino).hash(&mut hasher);
         let tag = format!("{:x}", hasher.finish());
-        let (release, scripts) = (release.clone(), RwLock::default());
-        Ok(Self { release, dir, document_root, tag, scripts })
+        let (release, below) = (release.clone(), below.to_owned());
+        let (since, scripts) = (Since::default(), RwLock::default());
+        Ok(Self { release, dir, document_root, below, tag, since, scripts })
     }
 
     /// Whether a script is there, or was a moment ago: a release does not lose its scripts, and

@@ -11,7 +11,9 @@
 //! are told that it has gone, and are routed anew.
 
 mod connection;
+mod health;
 mod probe;
+mod queue;
 mod replica;
 mod slot;
 mod state;
@@ -24,6 +26,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+pub(super) use health::{Ping, SILENT};
 pub(super) use replica::Member;
 pub(super) use slot::Slot;
 
@@ -31,9 +34,10 @@ pub(super) use connection::{Connection, Kept};
 
 use super::fastcgi::Request;
 use super::table::{Served, Table};
-use crate::config::{Gateway, KeepAlive};
+use crate::config::Gateway;
 use crate::control;
-use state::{State, Taken, Ticket};
+use queue::Ticket;
+use state::{State, Taken};
 
 /// The replicas of one pool.
 #[derive(Debug)]
@@ -42,9 +46,7 @@ pub(super) struct Upstream {
     state: Mutex<State>,
     /// Something else serves.
     changed: Notify,
-    queue_max: usize,
-    queue_timeout: Duration,
-    keep: KeepAlive,
+    settings: ArcSwap<Gateway>,
 }
 
 /// Why a request gets no slot.
@@ -65,17 +67,25 @@ impl Upstream {
             table: ArcSwap::default(),
             state: Mutex::default(),
             changed: Notify::new(),
-            queue_max: settings.queue,
-            queue_timeout: settings.queue_timeout,
-            keep: settings.fastcgi_keep_alive,
+            settings: ArcSwap::from_pointee(settings.clone()),
         })
+    }
+
+    /// Goes by other settings from now on. Whether connections are kept changes with a replica's
+    /// next generation.
+    pub(super) fn configure(&self, settings: &Gateway) {
+        self.settings.store(Arc::new(settings.clone()));
+    }
+
+    fn queue_timeout(&self) -> Duration {
+        self.settings.load().queue_timeout
     }
 
     /// What serves from now on, all at once: whoever asks for the table after this has returned
     /// gets the new one.
     pub(super) fn exchange(&self, members: Vec<Member>) {
         let mut state = self.lock();
-        let served = state.exchange(members, self.keep);
+        let served = state.exchange(members, self.settings.load().fastcgi_keep_alive);
         self.table.store(Arc::new(Table { served }));
         state.hand_out();
         self.changed.notify_waiters();
@@ -113,7 +123,7 @@ impl Upstream {
                 changed.await;
             }
         };
-        timeout(self.queue_timeout, something).await.ok()
+        timeout(self.queue_timeout(), something).await.ok()
     }
 
     /// Waits for a slot on a replica that serves this release. `request`: one that may travel on a
@@ -128,7 +138,9 @@ impl Upstream {
             match state.take(&served.release, request.is_some()) {
                 Taken::Lease(lease) => return Ok(Slot::new(self, lease)),
                 Taken::Moved => return Err(NoSlot::Moved),
-                Taken::Wait if state.waiting() >= self.queue_max => return Err(NoSlot::Full),
+                Taken::Wait if state.waiting() >= self.settings.load().queue => {
+                    return Err(NoSlot::Full);
+                }
                 Taken::Wait => {
                     let request = request.filter(|_| state.keeps());
                     let request = request.map(|request| request.bytes(true).to_vec());
@@ -137,7 +149,7 @@ impl Upstream {
             }
         };
         let _place = Place { upstream: self, ticket };
-        match timeout(self.queue_timeout, turn).await {
+        match timeout(self.queue_timeout(), turn).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) => Err(NoSlot::Moved),
             Err(_) => Err(NoSlot::TimedOut),

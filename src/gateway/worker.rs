@@ -16,7 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::timeout;
 
 use super::client::Ends;
-use super::front::Gateway;
+use super::escape::Escaped;
+use super::live::Live;
 use super::pace::Pace;
 use super::proxy;
 use super::stream::{Socket, Stream};
@@ -51,11 +52,11 @@ pub(super) struct Accepted {
 
 impl Workers {
     /// Starts them. When `stop` becomes true, each connection ends after the request that it has.
-    pub(super) fn start(gateway: &Arc<Gateway>, stop: &watch::Receiver<bool>) -> Result<Arc<Self>> {
-        let workers = (0..threads(&gateway.front)).map(|number| {
+    pub(super) fn start(live: &Arc<Live>, stop: &watch::Receiver<bool>) -> Result<Arc<Self>> {
+        let workers = (0..threads(&live.gateway().front)).map(|number| {
             let (connections, given) = mpsc::unbounded_channel();
             let busy = Arc::new(AtomicUsize::new(0));
-            let work = work(Arc::clone(gateway), given, Arc::clone(&busy), stop.clone());
+            let work = work(Arc::clone(live), given, Arc::clone(&busy), stop.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let cannot = |error| Error::failed(format!("cannot start a thread: {error}"));
             let runtime = runtime.map_err(cannot)?;
@@ -88,18 +89,16 @@ fn threads(front: &Front) -> usize {
 }
 
 async fn work(
-    gateway: Arc<Gateway>,
+    live: Arc<Live>,
     mut given: mpsc::UnboundedReceiver<Accepted>,
     busy: Arc<AtomicUsize>,
     stop: watch::Receiver<bool>,
 ) {
-    let http = http(&gateway.front);
     while let Some(accepted) = given.recv().await {
-        let (gateway, busy) = (Arc::clone(&gateway), Arc::clone(&busy));
-        let (http, stop) = (http.clone(), stop.clone());
+        let (live, busy, stop) = (Arc::clone(&live), Arc::clone(&busy), stop.clone());
         tokio::spawn(async move {
             // A client that breaks off, or the protocol, is no event.
-            let _ = converse(&gateway, &http, accepted, stop).await;
+            let _ = converse(&live, accepted, stop).await;
             busy.fetch_sub(1, Ordering::Relaxed);
         });
     }
@@ -121,36 +120,41 @@ fn pace(front: &Front) -> Pace {
     Pace { timeout: front.send_timeout, min_rate: front.min_rate }
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends: with the limits of the moment when it was accepted, each
+/// request with the settings of the moment when that begins.
 async fn converse(
-    gateway: &Arc<Gateway>,
-    http: &http1::Builder,
+    live: &Live,
     accepted: Accepted,
     mut stop: watch::Receiver<bool>,
 ) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let Accepted { socket, ends, permit: _permit } = accepted;
+    let front = Arc::clone(&live.gateway().front);
+    let http = http(&front);
     let (socket, ends) = match ends {
         Some(ends) => (tcp(socket)?, ends),
         None => (unix(socket)?, Ends::unix()),
     };
-    let mut stream = Stream::new(socket, pace(&gateway.front));
-    let ends = if gateway.front.proxy_protocol {
-        timeout(gateway.front.header_timeout, proxy::read(&mut stream, ends)).await??
+    let mut stream = Stream::new(socket, pace(&front));
+    let ends = if front.proxy_protocol {
+        timeout(front.header_timeout, proxy::read(&mut stream, ends)).await??
     } else {
         ends
     };
     loop {
         tokio::select! {
-            ready = timeout(gateway.front.header_timeout, stream.readable()) => ready??,
+            ready = timeout(front.header_timeout, stream.readable()) => ready??,
             () = told(&mut stop) => return Ok(()),
         }
         let activity = stream.activity();
-        let service = service_fn(|request: Request<Incoming>| {
+        let escaped = Escaped::new(stream);
+        let notes = escaped.notes();
+        let service = service_fn(|mut request: Request<Incoming>| {
+            notes.begin(&mut request);
             let busy = activity.request(request.body().is_end_stream());
-            let answer = Arc::clone(gateway).answer(ends, request);
+            let answer = live.gateway().answer(ends, request);
             async move { Ok::<_, Infallible>(answer.await.map(|body| body.busy(busy))) }
         });
-        let mut connection = http.serve_connection(TokioIo::new(stream), service);
+        let mut connection = http.serve_connection(TokioIo::new(escaped), service);
         let is_told = tokio::select! {
             ended = &mut connection => return Ok(ended?),
             () = activity.rest() => false,
@@ -161,8 +165,9 @@ async fn converse(
             return Ok(connection.await?);
         }
         let parts = connection.into_parts();
-        stream = parts.io.into_inner();
-        stream.put_back(parts.read_buf);
+        let (inner, unread) = parts.io.into_inner().into_parts();
+        stream = inner;
+        stream.put_back([parts.read_buf, unread].concat().into());
     }
 }
 

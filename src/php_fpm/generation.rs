@@ -1,6 +1,6 @@
 //! A generation's names on disk, and the file that makes php-fpm one.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -85,6 +85,19 @@ impl Generation {
         })
     }
 
+    /// What a record says, with the names that follow from the record's own name: what its text
+    /// says of them decides nothing. None: it is another generation's text, or of a root that has
+    /// been moved since.
+    pub(super) fn derived(self, pool: &Pool, replica: u32, number: u32) -> Option<Self> {
+        let pid_file = conf_path(pool, replica, number).with_extension("pid");
+        let is_its_own = (self.replica, self.number) == (replica, number);
+        if !is_its_own || self.pid_file != pid_file {
+            return None;
+        }
+        let socket = private_name(&self.public, number);
+        Some(Self { bound: socket.clone(), socket, ..self })
+    }
+
     /// A master that listens on the replica's public name itself.
     pub fn adopted(replica: u32, resolved: &Resolved) -> Self {
         let public = &resolved.listen;
@@ -147,20 +160,19 @@ impl Generation {
         self.file_text(pool, resolved, None).map(drop)
     }
 
-    /// Writes the file that starts it. `control_timeout` is for how many
+    /// Writes the file that starts it, and returns that file opened for reading: php-fpm is given
+    /// this one, whatever has its name by then. `control_timeout` is for how many
     /// seconds QUIT lets requests finish; None leaves it as the operator set it.
     pub fn write(
         &self,
         pool: &Pool,
         resolved: &Resolved,
         control_timeout: Option<u64>,
-    ) -> Result<PathBuf> {
+    ) -> Result<File> {
         let path = conf_path(pool, self.replica, self.number);
         let text = self.file_text(pool, resolved, control_timeout)?;
-        match file::write_new(&path, &text) {
-            Ok(()) => Ok(path),
-            Err(error) => Err(Error::failed(format!("cannot write {}: {error}", path.display()))),
-        }
+        file::write_new(&path, &text)
+            .map_err(|error| Error::failed(format!("cannot write {}: {error}", path.display())))
     }
 
     fn file_text(
@@ -215,7 +227,8 @@ impl Generation {
             };
             file::remove(path).map_err(which)
         };
-        if self.socket != self.public {
+        // Whatever else may have its name is not what php-fpm has left.
+        if self.socket != self.public && socket::read_name(&self.socket)?.is_ours() {
             remove(&self.socket)?;
         }
         crash::point("its socket removed, its pid file still there");
@@ -254,18 +267,12 @@ pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
             _ => "it has to be a directory that you may read".to_owned(),
         })
     })?;
-    let prefix = format!("{}.", pool.name);
     let mut found: Vec<Generation> = entries
         .flatten()
-        .filter(|entry| {
-            entry.file_name().to_str().is_some_and(|name| {
-                name.starts_with(&prefix) && Path::new(name).extension() == Some("conf".as_ref())
-            })
+        .filter_map(|entry| {
+            let (replica, number) = named(pool, entry.file_name().to_str()?)?;
+            read_record(&entry.path())?.derived(pool, replica, number)
         })
-        .filter_map(|entry| read_record(&entry.path()))
-        .filter(|it| pool.replicas().any(|replica| replica == it.replica))
-        // "www" is not "www.1", though their files begin alike.
-        .filter(|it| it.pid_file == conf_path(pool, it.replica, it.number).with_extension("pid"))
         .collect();
     found.sort_by_key(|generation| (generation.replica, generation.number));
     Ok(found)
@@ -280,11 +287,20 @@ pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
     Ok(())
 }
 
+/// The replica and the generation of which a file of this name is the record: `www.1.g7.conf`.
+fn named(pool: &Pool, file: &str) -> Option<(u32, u32)> {
+    let name = file.strip_prefix(&pool.name)?.strip_prefix('.')?.strip_suffix(".conf")?;
+    let (replica, number) = name.split_once(".g")?;
+    let named = (replica.parse().ok()?, number.parse().ok()?);
+    let is_canonical = format!("{}.g{}", named.0, named.1) == name;
+    (is_canonical && pool.replicas().any(|it| it == named.0)).then_some(named)
+}
+
 fn read_record(path: &Path) -> Option<Generation> {
     record(&file::read(path).ok()?)
 }
 
-fn record(text: &str) -> Option<Generation> {
+pub(super) fn record(text: &str) -> Option<Generation> {
     let line = text.lines().find_map(|line| line.strip_prefix(RECORD))?;
     serde_json::from_str(line).ok()
 }
@@ -303,6 +319,14 @@ fn private_name(public: &Path, number: u32) -> PathBuf {
         name.push(extension);
     }
     public.with_file_name(name)
+}
+
+/// The number of the generation of which `private` is the private name.
+pub(super) fn number_of(public: &Path, private: &Path) -> Option<u32> {
+    let stem = public.file_stem()?.to_str()?;
+    let number = private.file_name()?.to_str()?.strip_prefix(stem)?.strip_prefix(".g")?;
+    let number = number.split('.').next()?.parse().ok()?;
+    (private_name(public, number) == private).then_some(number)
 }
 
 fn check_length(socket: &Path) -> Result<()> {
@@ -334,7 +358,7 @@ pub(super) fn quoted(path: &Path) -> Result<String> {
 }
 
 #[cfg(test)]
-mod fuzz;
+pub(super) mod fuzz;
 
 #[cfg(test)]
 mod tests {
@@ -345,6 +369,52 @@ mod tests {
         let private = |public: &str| private_name(Path::new(public), 7);
         assert_eq!(private("/s/php-fpm-www1.sock"), Path::new("/s/php-fpm-www1.g7.sock"));
         assert_eq!(private("/s/www1"), Path::new("/s/www1.g7"));
+        let number = |private: &str| number_of(Path::new("/s/www1.sock"), Path::new(private));
+        assert_eq!(number("/s/www1.g12.sock"), Some(12));
+        let others = [
+            "/s/www1.sock",
+            "/s/www12.g1.sock",
+            "/s/www1.g1",
+            "/t/www1.g1.sock",
+            "/s/www1.g01.sock",
+        ];
+        assert!(others.iter().all(|it| number(it).is_none()));
+    }
+
+    #[test]
+    fn a_record_decides_no_name() {
+        let recorded = Generation {
+            replica: 1,
+            number: 7,
+            public: "/s/www1.sock".into(),
+            bound: "/etc/passwd".into(),
+            socket: "/etc/passwd".into(),
+            pid_file: "/r/pid/www.1.g7.pid".into(),
+            public_pid: None,
+            ping_path: String::new(),
+            ping_response: String::new(),
+            status_path: None,
+            release: None,
+            children: None,
+        };
+        let pool = fuzz::pool_in("/r");
+        let read = |replica, number| recorded.clone().derived(&pool, replica, number);
+        let derived = read(1, 7).unwrap();
+        assert_eq!(
+            (derived.socket, derived.bound),
+            ("/s/www1.g7.sock".into(), "/s/www1.g7.sock".into())
+        );
+        assert_eq!((read(2, 7), read(1, 8)), (None, None), "the file has another name");
+        assert_eq!(recorded.derived(&fuzz::pool_in("/moved"), 1, 7), None);
+        let names = [
+            "www.1.g7.conf",
+            "www.3.g7.conf",
+            "www.1.1.g7.conf",
+            "www.01.g7.conf",
+            "web.1.g7.conf",
+        ];
+        let of = names.map(|name| named(&pool, name));
+        assert_eq!(of, [Some((1, 7)), None, None, None, None]);
     }
 
     #[test]

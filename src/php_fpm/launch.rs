@@ -1,13 +1,13 @@
 //! Starts a master.
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::complaints::complaints;
 use super::pin::pin;
-use super::resolved::{in_memory, read_all};
+use super::resolved::{in_child, in_memory, inherit, read_all};
 use super::{Command, Generation};
 use crate::crash;
 use crate::error::{Error, Result};
@@ -16,11 +16,14 @@ use crate::pool::Pool;
 /// Starts the master of `generation` with the file `conf`, and returns when
 /// php-fpm says that it is up: its first process exits when the master that
 /// it leaves behind listens.
+///
+/// php-fpm inherits the open file, and keeps it: no other file can take its place before php-fpm
+/// reads it, nor when somebody has php-fpm reload itself (USR2).
 pub async fn start(
     pool: &Pool,
     command: &Command,
     generation: &Generation,
-    conf: &Path,
+    conf: File,
     timeout: Duration,
 ) -> Result<()> {
     let mut said = in_memory("").map_err(|error| Error::failed(format!("memfd: {error}")))?;
@@ -29,7 +32,7 @@ pub async fn start(
     launch
         .args(&command.args)
         .arg("--fpm-config")
-        .arg(conf)
+        .arg(in_child(&conf))
         .current_dir(pool.root.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -37,6 +40,7 @@ pub async fn start(
         // A Ctrl-C on the terminal is for us: php-fpm must not see it.
         .process_group(0)
         .kill_on_drop(true);
+    inherit(&mut launch, conf);
     pin(&mut launch, pool, generation.release.as_ref())?;
     let status = match launch.spawn() {
         Ok(mut child) => {

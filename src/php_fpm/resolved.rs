@@ -59,6 +59,8 @@ pub struct Resolved {
     pub group: Option<String>,
     /// `opcache.file_cache`, where the section sets it.
     pub file_cache: Option<PathBuf>,
+    /// `memory_limit` in bytes, where the section sets one.
+    pub memory_limit: Option<u64>,
 }
 
 impl Resolved {
@@ -99,8 +101,7 @@ async fn run(
     let include = quoted(&pool.replica_conf(replica))?;
     let text = format!("include={include}\n[global]\nerror_log=/dev/null\nlog_level=notice\n");
     let file = in_memory(&text).map_err(|error| memfd(&error))?;
-    // php-fpm closes its stdin before it reads its configuration; this it does not.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let path = in_child(&file);
     ask(pool, command, &["--fpm-config", &path, "-tt"], Some(file), release).await
 }
 
@@ -180,9 +181,15 @@ fn correct_command(pool: &Pool) -> String {
     )
 }
 
+/// The path by which a child opens a file that it inherits. php-fpm closes its stdin before it
+/// reads its configuration; this it does not.
+pub(super) fn in_child(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
 /// Lets a child have a file, and this child only: the flag is changed after the fork.
 #[allow(unsafe_code)]
-fn inherit(child: &mut tokio::process::Command, file: File) {
+pub(super) fn inherit(child: &mut tokio::process::Command, file: File) {
     // SAFETY: between fork and exec one system call is made, on a file that the closure owns.
     unsafe {
         child.pre_exec(move || Ok(rustix::io::fcntl_setfd(&file, FdFlags::empty())?));
@@ -247,6 +254,10 @@ fn parse(text: &str) -> Result<Resolved> {
         );
     }
     let own = |key| find(section, key).map(str::to_owned);
+    let php_value = |name: &str| {
+        let kinds = ["php_admin_value", "php_value"];
+        kinds.iter().find_map(|kind| find(section, &format!("{kind}[{name}]")))
+    };
     let timeout = find("global", "process_control_timeout").unwrap_or("0s");
     Ok(Resolved {
         section: section.to_owned(),
@@ -262,12 +273,24 @@ fn parse(text: &str) -> Result<Resolved> {
         stops_gently: !["0", "0s"].contains(&timeout),
         user: own("user"),
         group: own("group"),
-        file_cache: ["php_admin_value", "php_value"]
-            .iter()
-            .find_map(|kind| find(section, &format!("{kind}[opcache.file_cache]")))
+        file_cache: php_value("opcache.file_cache")
             .filter(|path| !path.is_empty())
             .map(PathBuf::from),
+        memory_limit: php_value("memory_limit").and_then(php_size),
     })
+}
+
+/// Bytes in PHP's notation, such as `128M`; -1 is no limit.
+fn php_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let shift = match text.bytes().last()?.to_ascii_lowercase() {
+        b'k' => 10,
+        b'm' => 20,
+        b'g' => 30,
+        _ => 0,
+    };
+    let digits = if shift == 0 { text } else { &text[..text.len() - 1] };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// A static pool begins with all its children, one on demand with none.
@@ -322,6 +345,9 @@ mod tests {
         assert_eq!(parse(&fixed).unwrap().children, Some(Children { max: 8, fixed: true }));
         assert_eq!((resolved.user.as_deref(), resolved.group), (Some("www-data"), None));
         assert_eq!(resolved.file_cache, Some(PathBuf::from("/tmp/cache")));
+        assert_eq!(resolved.memory_limit, Some(3 << 20));
+        let sizes = ["128M", "1g", "65536", "-1", "", "M"].map(php_size);
+        assert_eq!(sizes, [Some(128 << 20), Some(1 << 30), Some(65_536), None, None, None]);
     }
 
     #[test]

@@ -47,9 +47,9 @@ pub fn look(generation: &Generation, table: &Table) -> Result<Option<Running>> {
 /// would remove its socket: where the kernel lists none, it is asked.
 fn listeners(generation: &Generation, table: &Table) -> Result<Vec<u64>> {
     let mut sockets = table.bound(&generation.bound).listeners;
-    if sockets.is_empty() && socket::is_listening(&generation.socket) {
-        sockets = Table::read().unwrap_or_default().bound(&generation.bound).listeners;
-        if sockets.is_empty() && socket::is_listening(&generation.socket) {
+    if sockets.is_empty() && socket::is_listening(&generation.socket)? {
+        sockets = Table::read()?.bound(&generation.bound).listeners;
+        if sockets.is_empty() && socket::is_listening(&generation.socket)? {
             let path = generation.socket.display();
             return Err(Error::failed(format!("{path} answers, but the kernel does not list it"))
                 .hint("its process runs in another network namespace, or the root was moved since it was started: run pools-manager where it was started"));
@@ -62,9 +62,13 @@ fn listeners(generation: &Generation, table: &Table) -> Result<Vec<u64>> {
 /// None when there are none, or when they have gone while we looked; also where a program that is
 /// not php-fpm has taken the name of a generation, or has outlived it: that must not be signalled.
 fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> {
+    // What cannot be read here is read below, or is an error there.
+    let is_master = |it: &Process| {
+        it.holds(sockets).unwrap_or(false) && it.is_php_fpm_master().unwrap_or(false)
+    };
     let by_file = process::read_pid_file(&generation.pid_file)
         .and_then(|pid| Process::open(pid).ok())
-        .filter(|process| process.holds(sockets) && process.is_php_fpm_master());
+        .filter(is_master);
     if by_file.is_some() {
         return Ok(Some(Holders { master: by_file, children: Vec::new() }));
     }
@@ -73,11 +77,11 @@ fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> 
     let deadline = Instant::now() + ENDING;
     let mut listed = sockets.to_vec();
     while listed.iter().any(|inode| sockets.contains(inode)) {
-        let holders = process::holders(sockets)
-            .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
+        let holders = process::holders(sockets).map_err(unseen)?;
         if !holders.is_empty() {
+            let are_strangers = holders.are_strangers().map_err(unseen)?;
             return match generation.number {
-                _ if !holders.are_strangers() => Ok(Some(holders)),
+                _ if !are_strangers => Ok(Some(holders)),
                 0 => Err(other_program(generation, &holders)),
                 _ => Ok(None),
             };
@@ -86,9 +90,14 @@ fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> 
             return Err(stranger(generation));
         }
         std::thread::sleep(POLL);
-        listed = Table::read().unwrap_or_default().bound(&generation.bound).listeners;
+        listed = Table::read()?.bound(&generation.bound).listeners;
     }
     Ok(None)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unseen(error: std::io::Error) -> Error {
+    Error::failed(format!("cannot look through /proc: {error}"))
 }
 
 fn stranger(generation: &Generation) -> Error {

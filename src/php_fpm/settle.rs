@@ -35,7 +35,7 @@ pub async fn settle(pool: &Pool) -> Result<()> {
 /// Those that have a record, and do not listen.
 fn launched(pool: &Pool) -> Result<Vec<Process>> {
     let failed = |error| Error::failed(format!("cannot look through /proc: {error}"));
-    let table = Table::read().map_err(failed)?;
+    let table = Table::read()?;
     let mut launched = Vec::new();
     for silent in discover(pool)?.into_iter().filter(|record| !table.listens(&record.bound)) {
         let conf = conf_path(pool, silent.replica, silent.number);

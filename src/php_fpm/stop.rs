@@ -53,7 +53,7 @@ async fn end_adopted(master: &Process, signal: Signal, timeout: Duration) -> Res
 }
 
 fn holders(running: &Running) -> Result<Vec<Process>> {
-    let still = Table::read().unwrap_or_default().bound(&running.generation.bound).listeners;
+    let still = Table::read()?.bound(&running.generation.bound).listeners;
     if !still.iter().any(|inode| running.sockets.contains(inode)) {
         return Ok(Vec::new());
     }

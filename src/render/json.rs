@@ -1,15 +1,50 @@
 //! One JSON document a line, for each event.
 
-use std::io::Write;
+use serde::Serialize;
 
-use crate::event::{Event, Report};
+use crate::event::Event;
 
-pub(super) struct JsonLines<W>(pub(super) W);
+/// An event that does not name its pool itself.
+#[derive(Serialize)]
+struct OfPool<'a> {
+    #[serde(flatten)]
+    event: &'a Event,
+    pool: &'a str,
+}
 
-impl<W: Write> Report for JsonLines<W> {
-    fn event(&mut self, event: &Event) {
-        let line = serde_json::to_string(event).unwrap_or_default();
-        // A reader that has gone away must not stop a rollout.
-        let _ = writeln!(self.0, "{line}").and_then(|()| self.0.flush());
+/// Prints an event of a pool.
+pub(super) fn print(pool: &str, event: &Event) {
+    super::print(&format!("{}\n", line(pool, event)));
+}
+
+fn line(pool: &str, event: &Event) -> String {
+    let line = match event {
+        Event::Pool { .. } | Event::Done { .. } => serde_json::to_string(event),
+        _ => serde_json::to_string(&OfPool { event, pool }),
+    };
+    line.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::{Id, Step, Title};
+
+    #[test]
+    fn each_line_names_its_pool_once() {
+        let id = Id { replica: 2, generation: 7 };
+        let shown = |event: Event| line("www", &event);
+        assert_eq!(
+            shown(Event::Pool { pool: "www".to_owned() }),
+            r#"{"event":"pool","pool":"www"}"#
+        );
+        assert_eq!(
+            shown(Event::StepStarted { step: Step::Stop(id) }),
+            r#"{"event":"step_started","step":"stop","replica":2,"generation":7,"pool":"www"}"#
+        );
+        assert_eq!(
+            shown(Event::StageDone { title: Title::Switching, ms: 3 }),
+            r#"{"event":"stage_done","stage":"switching","ms":3,"pool":"www"}"#
+        );
     }
 }

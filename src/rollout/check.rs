@@ -9,17 +9,27 @@ use super::execute::script;
 use super::observe::{Observation, Observed};
 use crate::balancer::Balancer;
 use crate::error::{Error, Result};
-use crate::php_fpm::{Generation, Resolved};
+use crate::machine::Machine;
+use crate::php_fpm::{Demand, Generation, Resolved};
 use crate::pool::Pool;
 use crate::process;
 use crate::release::Release;
 use crate::socket::{self, Name, Table, is_listening};
-use crate::step::{Stage, Step};
+use crate::step::{Id, Stage, Step};
+use crate::trust;
 
 /// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
 const ROOM: u64 = 128 * 1024;
 /// The same in files, sockets and links.
 const ROOM_INODES: u64 = 32;
+
+/// Whether nobody else can change what a command relies on before php-fpm is asked: files,
+/// directories and programs. The names that php-fpm tells are checked with the plan.
+pub(super) fn check_trust(pool: &Pool) -> Result<()> {
+    let files = trust::of_root(&pool.root).into_iter().chain(trust::of_pool(pool));
+    let programs = trust::php_fpm_program(pool).into_iter().chain(trust::hook_programs(pool));
+    trust::require(files.chain(programs))
+}
 
 /// Whether all that a plan starts can be written down, can listen, and can get its public name;
 /// and whether the balancer does what the plan tells it.
@@ -31,6 +41,8 @@ pub(super) async fn check_plan(
     stages: &[Stage],
 ) -> Result<()> {
     let steps = || stages.iter().flat_map(|stage| &stage.steps);
+    let resolved = observation.resolved().map(|(_, resolved)| resolved);
+    trust::require(trust::of_generations(resolved, observation.generations()))?;
     for step in steps() {
         if let Step::Start(id) = step
             && let Some(replica) = observation.replica(id.replica)
@@ -48,6 +60,37 @@ pub(super) async fn check_plan(
         balancer.check_changeable(drains).await?;
     }
     Ok(())
+}
+
+/// Whether the children of what a plan starts fit on the machine. Refuses what never can, and
+/// returns what the operator should know else.
+pub(super) fn check_capacity(
+    observation: &Observation,
+    stages: &[Stage],
+) -> Result<Option<String>> {
+    let resolved = |id: &Id| observation.replica(id.replica).and_then(|it| it.resolved.as_ref());
+    let children = |id: &Id| resolved(id).map_or(0, |it| i64::from(it.start_servers));
+    let (mut now, mut most) = (0, 0);
+    let mut started = BTreeMap::new();
+    for step in stages.iter().flat_map(|stage| &stage.steps) {
+        match step {
+            Step::Start(id) => {
+                now += children(id);
+                started.extend(resolved(id).map(|it| (id.replica, it)));
+            }
+            Step::Stop(id) => now -= children(id),
+            _ => {}
+        }
+        most = most.max(now);
+    }
+    if started.is_empty() {
+        return Ok(None);
+    }
+    let (demand, machine) = (Demand::of(started.into_values()), Machine::read());
+    match demand.refusal(most.unsigned_abs(), &machine) {
+        Some(error) => Err(error),
+        None => Ok(demand.warning(&machine).map(|(text, help)| format!("{text}: {help}"))),
+    }
 }
 
 /// A copy of another replica's file would take that one's place.
@@ -100,7 +143,7 @@ fn check_free(pool: &Pool, next: &Generation) -> Result<()> {
         if name.is_dir() && !name.is_symlink() {
             return taken("is a directory".to_owned());
         }
-        if socket::read_name(&name).is_ok_and(|it| it == Name::Socket) && is_listening(&name) {
+        if socket::read_name(&name).is_ok_and(|it| it == Name::Socket) && is_listening(&name)? {
             return taken("is a socket on which somebody listens".to_owned());
         }
     }
@@ -110,7 +153,7 @@ fn check_free(pool: &Pool, next: &Generation) -> Result<()> {
 /// A page that is not there would answer 404, as a page may, and pass for warm.
 fn check_warm_up(pool: &Pool, release: Option<&Release>) -> Result<()> {
     let Some(release) = release else { return Ok(()) };
-    for path in pool.settings.rollout.warm_up.get_ref() {
+    for path in pool.settings.rollout.warm_up() {
         let script = release.path.join(script(&release.path, path));
         if !script.is_file() {
             let (file, release) = (pool.settings_file(), release.path.display());
@@ -133,8 +176,9 @@ fn check_is_ours(pool: &Pool, seen: &Observation, replica: &Observed) -> Result<
     if running.any(|running| running.generation.socket == target) {
         return Ok(());
     }
-    let listeners = Table::read().unwrap_or_default().bound(&target).listeners;
-    let holders = process::holders(&listeners).unwrap_or_default();
+    let listeners = Table::read()?.bound(&target).listeners;
+    let holders = process::holders(&listeners)
+        .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
     let Some(holder) = holders.master.or(holders.children.into_iter().next()) else {
         return Ok(());
     };

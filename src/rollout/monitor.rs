@@ -1,23 +1,16 @@
-//! After a rollout: ask the operator's `monitor_url` through the web server.
+//! The operator's `monitor_url`: a page that is requested through the web server before and after
+//! a rollout.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http;
 use crate::pool::Pool;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Fails unless the page answers with a success. The rollout itself is done by now.
-pub(super) async fn check(pool: &Pool) -> Result<()> {
-    let Some(url) = &pool.settings.php.monitor_url else { return Ok(()) };
-    let failed = |what: String| {
-        Error::failed(format!("the rollout of \"{}\" is done, but {url} {what}", pool.name)).hint(
-            "the replicas answer on their sockets: look at the web server, or correct monitor_url",
-        )
-    };
-    complaint(url).await?.map_or(Ok(()), |complaint| Err(failed(complaint)))
-}
+/// For how long a bad answer may be one that passes: the web server may just be reloaded.
+const PASSES: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(50);
 
 /// What is wrong with the answer; None when it is a success.
 pub(crate) async fn complaint(url: &str) -> Result<Option<String>> {
@@ -28,4 +21,25 @@ pub(crate) async fn complaint(url: &str) -> Result<Option<String>> {
         Ok(response) => Some(format!("answers {}", response.status())),
         Err(error) => Some(format!("does not answer: {}", http::cause(&error))),
     })
+}
+
+/// The same of a pool, if it names a page; also where it could not be requested.
+pub(super) async fn complaint_of(pool: &Pool) -> Option<String> {
+    let url = pool.settings.php.monitor_url.as_deref()?;
+    match complaint(url).await {
+        Ok(complaint) => complaint.map(|complaint| format!("{} {complaint}", http::shown(url))),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// The same, where it does not pass.
+pub(super) async fn lasting_complaint_of(pool: &Pool) -> Option<String> {
+    let deadline = Instant::now() + PASSES;
+    loop {
+        let complaint = complaint_of(pool).await?;
+        if Instant::now() >= deadline {
+            return Some(complaint);
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }

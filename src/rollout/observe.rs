@@ -40,6 +40,8 @@ pub struct Observed {
     pub named: bool,
     /// What the balancer says of it; None where there is no balancer.
     pub member: Option<balancer::Member>,
+    /// Those that run and have no record any more, ascending.
+    pub lost: Vec<u32>,
 }
 
 impl Observed {
@@ -48,6 +50,11 @@ impl Observed {
         let published = |running: &&Running| Some(running.generation.number) == self.published;
         let reachable = |running: &&Running| running.reachable;
         self.running.iter().find(published).or(self.running.iter().rfind(reachable))
+    }
+
+    /// Whether it runs, and its master does not.
+    pub(crate) fn has_no_master(&self) -> bool {
+        self.current().is_some_and(|running| running.master.is_none())
     }
 
     /// The release that it serves, as the kernel tells it.
@@ -117,6 +124,14 @@ impl Observation {
         replicas.filter_map(|replica| Some((replica.number, replica.resolved.as_ref()?)))
     }
 
+    /// All generations that run, or are on record.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
+        self.replicas.iter().flat_map(|replica| {
+            let running = replica.running.iter().map(|running| &running.generation);
+            running.chain(&replica.ended)
+        })
+    }
+
     /// One generation that runs.
     pub fn running(&self, id: Id) -> Option<&Running> {
         let mut running = self.replica(id.replica)?.running.iter();
@@ -140,17 +155,24 @@ pub async fn observe(
     members: impl Future<Output = Result<Vec<balancer::Member>>>,
     ask: Ask<'_>,
 ) -> Result<Observation> {
+    let (resolved, members) =
+        tokio::try_join!(resolve(pool, to_ask(pool, ask)?, ask.release), members)?;
+    look(pool, resolved, members)
+}
+
+/// The replicas of which php-fpm is asked. With hundreds of pools it takes milliseconds to look who
+/// listens: that is only done if it matters.
+fn to_ask(pool: &Pool, ask: Ask<'_>) -> Result<Vec<u32>> {
+    if pool.replicas().all(|replica| ask.replicas.contains(&replica)) {
+        return Ok(pool.replicas().collect());
+    }
     let records = php_fpm::discover(pool)?;
-    let table = read_table()?;
+    let table = Table::read()?;
     let unknown = |replica: &u32| {
         let newest = records.iter().rfind(|record| record.replica == *replica);
         ask.replicas.contains(replica) || newest.is_none_or(|record| table.listens(&record.public))
     };
-    let (resolved, members) = tokio::try_join!(
-        resolve(pool, pool.replicas().filter(unknown).collect(), ask.release),
-        members,
-    )?;
-    look(pool, resolved, members)
+    Ok(pool.replicas().filter(unknown).collect())
 }
 
 /// Looks at a pool, of which php-fpm (for some replicas, ascending) and the balancer have told
@@ -161,14 +183,22 @@ pub fn look(
     members: Vec<balancer::Member>,
 ) -> Result<Observation> {
     let records = php_fpm::discover(pool)?;
-    let table = read_table()?; // php-fpm has taken its time: an older one will not do
+    let table = Table::read()?; // php-fpm has taken its time: an older one will not do
     let mut resolved = resolved.into_iter().peekable();
     let mut members = members.into_iter();
     let mut replicas = Vec::new();
     for number in pool.replicas() {
         let resolved = resolved.next_if(|(replica, _)| *replica == number).map(|(_, it)| it);
         let member = members.next();
-        replicas.push(observe_replica(number, resolved, &records, member, &table)?);
+        let of_it = |record: &&Generation| record.replica == number;
+        let names = records.iter().filter(of_it).map(|record| &*record.public);
+        let names: Vec<&Path> = names.chain(resolved.as_ref().map(|it| &*it.listen)).collect();
+        let lost = php_fpm::lost(pool, number, &names, &records, &table)?;
+        let mut known: Vec<Generation> = records.iter().chain(&lost).cloned().collect();
+        known.sort_by_key(|it| (it.replica, it.number));
+        let mut observed = observe_replica(number, resolved, &known, member, &table)?;
+        observed.lost = lost.iter().map(|it| it.number).collect();
+        replicas.push(observed);
     }
     Ok(Observation { replicas })
 }
@@ -190,6 +220,7 @@ fn observe_replica(
         published: None,
         named: false,
         member,
+        lost: vec![],
     };
     let mut names = Vec::new();
     for generation in adopted.into_iter().chain(recorded) {
@@ -209,21 +240,23 @@ fn observe_replica(
         }
     }
     if observed.running.is_empty() {
-        observed.named = names.iter().any(|name| is_named(name, records));
+        for name in &names {
+            observed.named |= is_named(name, records)?;
+        }
     }
     Ok(observed)
 }
 
 /// Whether a public name is there, and nobody's but this pool's: it leads to what has a record
 /// here, or nowhere. A mistake in `listen` may have named what belongs to another pool.
-fn is_named(public: &Path, records: &[Generation]) -> bool {
-    match socket::read_name(public) {
+fn is_named(public: &Path, records: &[Generation]) -> Result<bool> {
+    Ok(match socket::read_name(public) {
         Ok(Name::Link(target)) => {
-            records.iter().any(|record| record.socket == target) || !socket::is_listening(&target)
+            records.iter().any(|record| record.socket == target) || !socket::is_listening(&target)?
         }
-        Ok(Name::Socket) => !socket::is_listening(public),
+        Ok(Name::Socket) => !socket::is_listening(public)?,
         Ok(Name::Absent | Name::Stranger) | Err(_) => false,
-    }
+    })
 }
 
 /// A file or a directory on the public name is not ours to replace.
@@ -259,8 +292,4 @@ async fn resolve(
     let mut all = asked.join_all().await;
     all.sort_by_key(|(replica, _)| *replica);
     all.into_iter().map(|(replica, resolved)| Ok((replica, resolved?))).collect()
-}
-
-fn read_table() -> Result<Table> {
-    Table::read().map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))
 }

@@ -23,18 +23,25 @@ pub(super) struct Prepared {
     /// What is to be done to the symlink.
     pub(super) switch: Option<Switch>,
     /// What the operator should know.
-    pub(super) warning: Option<String>,
+    pub(super) warnings: Vec<String>,
+    /// Replicas that serve without a master, and are left so: `start` does not replace them.
+    pub(super) headless: Vec<u32>,
 }
 
 impl Prepared {
     pub(super) fn warn(&self, report: &mut dyn Report) {
-        if let Some(text) = self.warning.clone() {
+        for text in self.warnings.iter().cloned() {
             report.event(&Event::Warning { text });
         }
     }
 
-    /// Says what would be done.
-    pub(super) fn report(self, pool: &Pool, request: &Request, report: &mut dyn Report) {
+    /// Says what would be done; fails where that would.
+    pub(super) fn report(
+        self,
+        pool: &Pool,
+        request: &Request,
+        report: &mut dyn Report,
+    ) -> Result<()> {
         self.warn(report);
         let calls = request.goal.state == Wanted::Renewed && !self.stages.is_empty();
         if calls {
@@ -47,6 +54,7 @@ impl Prepared {
         if calls {
             hooks::report_plan(pool, Hook::AfterRollout, report);
         }
+        repair::refuse_headless(&self.headless)
     }
 }
 
@@ -61,8 +69,8 @@ pub(super) async fn prepare(
     let release = if starts { request.target.resolve(pool).await? } else { None };
     let replicas: &[u32] = if starts { &goal.replicas } else { &[] };
     let ask = Ask { replicas, release: release.as_ref() };
-    let mut warning = None;
-    let members = members(pool, balancer, goal, &mut warning);
+    let mut warnings = Vec::new();
+    let members = members(pool, balancer, goal, &mut warnings);
     let observation = observe(pool, members, ask).await?;
     let mut seen = observation.seen();
     match goal.state {
@@ -84,13 +92,15 @@ pub(super) async fn prepare(
         balancer.check_release(release)?;
     }
     check::check_plan(pool, balancer, &observation, release.as_ref(), &stages).await?;
+    warnings.extend(check::check_capacity(&observation, &stages)?);
     // Of a pool that is stopped as a whole, the last replica may go too.
     let keep_floor = match goal.state {
         Wanted::Stopped => false,
         Wanted::Repaired => seen.replicas.iter().any(|replica| !replica.stopped),
         Wanted::Running | Wanted::Renewed => true,
     };
-    Ok(Prepared { observation, release, stages, keep_floor, switch, warning })
+    let headless = repair::headless(&observation, goal);
+    Ok(Prepared { observation, release, stages, keep_floor, switch, warnings, headless })
 }
 
 /// What the balancer says of the replicas. One that does not run sends requests to nobody, so that
@@ -99,7 +109,7 @@ async fn members(
     pool: &Pool,
     balancer: &Balancer,
     goal: &Goal,
-    warning: &mut Option<String>,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<Member>> {
     let error = match balancer.members().await {
         Ok(members) => return Ok(members),
@@ -113,6 +123,6 @@ async fn members(
     if !can_do_without || balancer.is_running().await {
         return Err(error);
     }
-    *warning = Some(format!("{}; so no member is drained or enabled", error.message));
+    warnings.push(format!("{}; so no member is drained or enabled", error.message));
     Ok(Vec::new())
 }

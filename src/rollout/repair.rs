@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::observe::{Ask, Observation, Observed, observe};
 use super::plan::Seen;
-use crate::error::Result;
+use super::{Goal, Wanted};
+use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::fastcgi;
 use crate::php_fpm::{Generation, Running};
@@ -63,7 +64,12 @@ pub(super) async fn judge(
     for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
         replica.stopped = state.stopped.contains(&replica.number);
         let Some(current) = observed.current() else { continue };
-        let has_master = current.master.as_ref().is_some_and(|master| !master.is_stopped());
+        let has_master = match &current.master {
+            Some(master) => !master.is_stopped().map_err(|error| {
+                Error::failed(format!("cannot look at pid {}: {error}", master.pid()))
+            })?,
+            None => false,
+        };
         let can_stay = has_master && has(pool, observed, release);
         replica.stale = !can_stay || is_leaving(observed, current).await;
     }
@@ -99,6 +105,32 @@ async fn is_leaving(observed: &Observed, current: &Running) -> bool {
     observed.published.is_none()
         && *number > 0 // one that we have not started may answer no ping
         && fastcgi::ping(socket, ping_path, ping_response, ANSWER).await.is_err()
+}
+
+/// Replicas that are to run, and do without a master: nobody replaces a child that ends. A `start`
+/// leaves alone what serves.
+pub(super) fn headless(observation: &Observation, goal: &Goal) -> Vec<u32> {
+    let is_meant = |it: &&Observed| goal.replicas.contains(&it.number);
+    let is_headless = |it: &&Observed| it.published.is_some() && it.has_no_master();
+    let replicas = observation.replicas.iter().filter(is_meant).filter(is_headless);
+    match goal.state {
+        Wanted::Running => replicas.map(|it| it.number).collect(),
+        Wanted::Stopped | Wanted::Repaired | Wanted::Renewed => Vec::new(),
+    }
+}
+
+/// The error of a command that has left such replicas as they are.
+pub(super) fn refuse_headless(replicas: &[u32]) -> Result<()> {
+    if replicas.is_empty() {
+        return Ok(());
+    }
+    let dead: Vec<String> = replicas.iter().map(|it| masterless(*it)).collect();
+    Err(Error::failed(dead.join("; ")).hint("run pools-manager repair, which replaces them"))
+}
+
+/// What is wrong with a replica whose master is dead.
+pub(crate) fn masterless(replica: u32) -> String {
+    format!("the master of replica {replica} is dead, its children serve on")
 }
 
 /// Says so where the symlink names something else than what the pool has.

@@ -98,7 +98,8 @@ async fn resolve_once(
     let Some(name) = url.domain() else { return Ok(client) };
     let port = url.port_or_known_default().unwrap_or_default();
     let found = lookup_host((name, port)).await.map_err(|error| {
-        Error::config(format!("--url {:?}: cannot resolve {name:?}: {error}", url.as_str()))
+        let url = http::shown(url.as_str());
+        Error::config(format!("--url {url:?}: cannot resolve {name:?}: {error}"))
             .hint("check the name, or write an IP address")
     })?;
     let mut addresses: Vec<SocketAddr> = found.collect();

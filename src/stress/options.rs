@@ -7,6 +7,7 @@ use reqwest::Url;
 
 use super::page::Page;
 use crate::error::{Error, Result};
+use crate::http;
 
 /// What a run is asked to do. [`Options::new`] gives the defaults, the rest is set field by field.
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ impl Options {
 
 fn parse(page: Page, text: &str) -> Result<Url> {
     let wrong = |why: &str| {
-        Error::config(format!("--url {text:?}: {why}"))
+        Error::config(format!("--url {:?}: {why}", http::shown(text)))
             .hint(format!("write it out in full, like {}", page.default_url()))
     };
     let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;

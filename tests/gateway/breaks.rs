@@ -18,15 +18,12 @@ fn begin(served: &Served, page: &str) -> Connection {
 fn headers_that_make_no_sense_are_not_passed_on() {
     let served = Served::new();
     // php-fpm checks what a script says by header(); what it does not check is tried here.
-    served.page("length.php", "<?php header('Content-Length: 5'); echo 'longer than that';");
-    served.page("short.php", "<?php header('Content-Length: 500'); echo 'short';");
-    served.page("negative.php", "<?php header('Content-Length: -1'); echo 'x';");
     served.page("name.php", "<?php header('Bad Name: x'); echo 'x';");
     served.page("early.php", "<?php header('Status: 103 Early Hints'); echo 'x';");
     served.page("zero.php", "<?php header('Status: 0'); echo 'x';");
     served.page("many.php", "<?php for ($i = 0; $i < 300; $i++) header(\"X-$i: x\");");
     served.page("huge.php", "<?php header('X: ' . str_repeat('x', 200000));");
-    for page in ["length", "short", "negative", "name", "early", "zero", "many", "huge"] {
+    for page in ["name", "early", "zero", "many", "huge"] {
         let answer = served.get(&format!("/{page}.php"));
         assert_eq!(answer.status, 502, "{page}: {answer:?}");
     }

@@ -13,13 +13,23 @@ mod real {
 
 mod answers;
 mod breaks;
+mod compare;
 mod compression;
+mod crashes;
+mod dates;
+mod frozen;
 mod hostile;
+mod lengths;
+mod logs;
 mod memory;
 mod pace;
+mod pools;
 mod releases;
+mod reload;
 mod room;
+mod rules;
 mod served;
+mod signals;
 mod slow;
 mod start;
 mod statics;

@@ -4,6 +4,7 @@ mod answer;
 mod connection;
 
 use std::fs;
+use std::process::Stdio;
 
 use rustix::process::Signal;
 
@@ -65,25 +66,36 @@ impl Served {
         served
     }
 
+    /// Starts a gateway in front of a site, whose standard error is not read.
+    pub(crate) fn serve_with_stderr(site: Site, stderr: impl Into<Stdio>) -> Self {
+        let command = &mut site.manager(&["serve"]);
+        let gateway = Program::start_with(command, Stdio::piped(), stderr.into());
+        Self::serve_by(site, gateway)
+    }
+
     /// Starts a gateway through a program that executes it, with these arguments.
     pub(crate) fn serve_through(site: Site, program: &str, args: &[&str]) -> Self {
-        let gateway = site.manager(&["serve", "--json"]);
+        let gateway = site.manager(&["serve"]);
         let mut command = site.command(program);
         command.args(args).arg(gateway.get_program()).args(gateway.get_args());
+        let gateway = Program::start(&mut command);
+        Self::serve_by(site, gateway)
+    }
+
+    /// Takes a gateway that has been started in front of a site.
+    pub(crate) fn serve_by(site: Site, gateway: Program) -> Self {
         let mut served = Self { site, gateway: None, port: 0 };
-        served.await_ready(Program::start(&mut command));
+        served.await_gateway(gateway);
         served
     }
 
     pub(crate) fn start_gateway(&mut self) {
-        let gateway = self.site.spawn(&["serve", "--json"]);
-        self.await_ready(gateway);
+        self.await_gateway(self.site.spawn(&["serve"]));
     }
 
-    fn await_ready(&mut self, mut gateway: Program) {
-        let line = gateway.await_line("that it serves", |line| line.contains("\"ready\""));
-        let port = line.split(':').next_back().unwrap();
-        let port = port.split('"').next().unwrap();
+    fn await_gateway(&mut self, mut gateway: Program) {
+        let line = gateway.await_line("that it serves", |line| line.starts_with("Serving on "));
+        let port = line.trim_end().rsplit(':').next().unwrap();
         self.port = port.parse().unwrap();
         self.gateway = Some(gateway);
     }
@@ -118,6 +130,35 @@ impl Served {
         Connection::to(self.port)
     }
 
+    /// Waits until the gateway logs such a line.
+    pub(crate) fn await_log(&self, part: &str) -> String {
+        loop {
+            let line = self.gateway().await_complaint();
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Has the gateway read its configuration again, and waits until it has.
+    pub(crate) fn reload(&self) -> String {
+        self.gateway().signal(Signal::HUP);
+        let mut said = String::new();
+        while !said.contains("the configuration has been read")
+            && !said.contains("the configuration from before is kept")
+        {
+            said += &self.gateway().await_complaint();
+        }
+        said
+    }
+
+    /// Asks for a page of a host.
+    pub(crate) fn get_from(&self, host: &str, page: &str) -> Answer {
+        let mut connection = self.connect();
+        connection.send(&format!("GET {page} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        connection.answer().unwrap_or_else(|cut| panic!("GET {page}: {cut:?}"))
+    }
+
     /// Asks for a page on a connection of its own.
     pub(crate) fn get(&self, page: &str) -> Answer {
         self.get_with(page, "")
@@ -128,6 +169,13 @@ impl Served {
         let mut connection = self.connect();
         connection.send(&format!("GET {page} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
         connection.answer().unwrap_or_else(|cut| panic!("GET {page}: {cut:?}"))
+    }
+
+    /// The date of a file; waited for, since it is left out while something could still change.
+    pub(crate) fn await_date(&self, page: &str) -> String {
+        wait_for(&format!("a date of {page}"), || {
+            self.get(page).header("last-modified").map(str::to_owned)
+        })
     }
 
     /// What comes of these bytes.

@@ -103,17 +103,6 @@ fn what_a_pool_has_wrong_is_refused() {
 }
 
 #[test]
-fn two_pools_cannot_have_the_same_host() {
-    let site = Served::site("", "");
-    for file in ["1.conf", "2.conf", "php-fpm.conf", "pool.conf", "pools-manager.toml"] {
-        let text = site.read(&format!("etc/php/fpm/redundant-pools/www/{file}"));
-        site.write(&format!("etc/php/fpm/redundant-pools/other/{file}"), &text);
-    }
-    let ran = site.run(&["serve"]);
-    ran.status(2).stderr("error: the pools \"other\" and \"www\" both want every host\n  help: write the hosts of each into its [gateway]: hosts = [\"example.com\"]\n");
-}
-
-#[test]
 fn there_is_one_gateway_for_a_root() {
     let served = Served::new();
     let ran = served.site.run(&["serve"]);

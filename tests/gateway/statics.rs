@@ -13,7 +13,7 @@ fn a_file_that_the_client_has_is_not_sent_again() {
     assert_eq!((same.status, same.header("etag")), (304, Some(etag.as_str())));
     assert_eq!(again("If-None-Match: \"other\"\r\n").status, 200);
     assert_eq!(again("If-Match: \"other\"\r\n").status, 412);
-    // By time nothing is decided.
+    // A date that has not been reached yet says nothing.
     assert_eq!(again("If-Modified-Since: Fri, 31 Dec 2100 00:00:00 GMT\r\n").status, 200);
 }
 
@@ -61,7 +61,92 @@ fn a_download_goes_on_where_it_was_broken_off() {
     // Another file by now: the whole of it.
     assert_eq!(part("Range: bytes=1000-\r\nIf-Range: \"other\"\r\n").status, 200);
     assert_eq!(part("Range: bytes=99999999-\r\n").status, 416);
-    assert_eq!(part("Range: bytes=0-1,5-6\r\n").status, 200);
+    // What is one is sent as one.
+    assert_eq!(part("Range: bytes=2-4,0-1,1-6\r\n").text(), text[..7]);
+}
+
+#[test]
+fn several_ranges_come_in_one_answer() {
+    let served = Served::new();
+    let text: String = (10_000..20_000).map(|n| n.to_string()).collect();
+    served.page("large.bin", &text);
+    let get = |range: &str| served.get_with("/large.bin", &format!("Range: bytes={range}\r\n"));
+    let answer = get("40000-40009,0-4,-5,0-2");
+    assert_eq!((answer.status, answer.header("content-range")), (206, None));
+    let kind = answer.header("content-type").unwrap();
+    let boundary = kind.strip_prefix("multipart/byteranges; boundary=").unwrap();
+    let part = |range: &str, bytes: &str| {
+        format!(
+            "--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {range}/50000\r\n\r\n{bytes}\r\n"
+        )
+    };
+    let parts = part("40000-40009", &text[40_000..40_010])
+        + &part("0-4", &text[..5])
+        + &part("49995-49999", &text[49_995..]);
+    assert_eq!(answer.text(), format!("{parts}--{boundary}--\r\n"));
+    // The connection is good for the next answer, and HEAD has no ranges.
+    let mut connection = served.connect();
+    let asked = "Range: bytes=0-4,40000-\r\nIf-Range: \"other\"\r\n";
+    connection.send(&format!("GET /large.bin HTTP/1.1\r\nHost: a\r\n{asked}\r\n"));
+    assert!(connection.answer().unwrap().text() == text);
+    connection.send("HEAD /large.bin HTTP/1.1\r\nHost: a\r\nRange: bytes=0-4,40000-\r\n\r\n");
+    assert_eq!(connection.answer_to("HEAD").unwrap().status, 200);
+    assert_eq!(get("0-4,99999-").text(), text[..5]);
+    assert_eq!(get("50000-,99999-").status, 416);
+    assert_eq!(get("0-4,oops").status, 200);
+}
+
+/// Ranges that overlap, that are many, or that are most of the file: never more than the file.
+#[test]
+fn many_ranges_never_take_more_bytes_than_the_file() {
+    let served = Served::new();
+    served.page("large.bin", &"x".repeat(100_000));
+    let length = |ranges: &[String]| {
+        let range = format!("Range: bytes={}\r\n", ranges.join(","));
+        let answer = served.get_with("/large.bin", &range);
+        assert!(matches!(answer.status, 200 | 206), "{}", answer.status);
+        answer.body.len()
+    };
+    let overlapping: Vec<_> = (0..200).map(|n| format!("{n}-")).collect();
+    let single: Vec<_> = (0..200).map(|n| format!("{}-{}", n * 499, n * 499)).collect();
+    let too_many: Vec<_> = (0..1000).map(|n| format!("{n}-{n}")).collect();
+    assert_eq!(length(&overlapping), 100_000);
+    assert_eq!(length(&too_many), 100_000);
+    assert!((200..60_000).contains(&length(&single)));
+    // Each one has a head, so that all of them would be more than the file.
+    served.page("large.bin", &"x".repeat(20_000));
+    let close: Vec<_> = (0..200).map(|n| format!("{}-{}", n * 99, n * 99)).collect();
+    assert_eq!(length(&close), 20_000);
+}
+
+/// The same client may get another encoding of it the next time, under the same date.
+#[test]
+fn by_date_no_range_is_sent_of_what_is_compressed_for_some() {
+    let served = Served::new();
+    let text = "some text ".repeat(1000);
+    for name in ["a.txt", "a.bin"] {
+        served.page(name, &text);
+    }
+    let part = |page: &str| {
+        let date = served.await_date(page);
+        served.get_with(page, &format!("Range: bytes=1-2\r\nIf-Range: {date}\r\n")).status
+    };
+    assert_eq!((part("/a.bin"), part("/a.txt")), (206, 200));
+}
+
+#[test]
+fn files_have_the_types_of_a_long_list_and_those_of_the_operator() {
+    let served =
+        Served::with("types = { md = \"text/markdown\", JSON = \"application/x-own\" }", "");
+    let kind = |page: &str| {
+        served.page(page, "x");
+        served.get(&format!("/{page}")).header("content-type").unwrap().to_owned()
+    };
+    assert_eq!(kind("a.md"), "text/markdown");
+    assert_eq!(kind("a.json"), "application/x-own");
+    assert_eq!(kind("a.ics"), "text/calendar; charset=utf-8");
+    assert_eq!(kind("a.odt"), "application/vnd.oasis.opendocument.text");
+    assert_eq!(kind("a.unknown"), "application/octet-stream");
 }
 
 #[test]

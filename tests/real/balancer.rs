@@ -101,3 +101,39 @@ fn a_reload_of_apache_during_a_rolling_restart_costs_nothing() {
 fn cookie(replica: u64) -> String {
     format!("Cookie: ROUTEID=visitor.{replica}\r\n")
 }
+
+#[test]
+fn the_password_of_balancer_manager_is_never_printed() {
+    let site = Site::new();
+    let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+    let text = site.read(settings).replace("http://localhost", "http://ann:secret@localhost");
+    assert_eq!(text.matches("secret").count(), 2, "manager_url and monitor_url");
+    site.write(settings, &text);
+    let shown = |args: &[&str]| {
+        let ran = site.run(args);
+        let text = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!text.contains("secret") && !text.contains("ann"), "{ran}");
+        text
+    };
+    let url = format!("http://***@localhost:{}/balancer-manager", site.port());
+    assert!(shown(&["list"]).contains(&format!("manager_url=\"{url}\"")));
+    assert!(shown(&["list", "--json"]).contains(&format!("\"manager_url\":\"{url}\"")));
+    // Requests have it: Apache refuses nobody here.
+    site.run(&["start"]).succeeds();
+    assert!(shown(&["check"]).contains("http://***@localhost:"));
+    for args in [&["restart", "--json"][..], &["status"], &["check", "--json"], &["history"]] {
+        shown(args);
+    }
+    site.write(settings, &text.replace("/balancer-manager", "/no-manager"));
+    for args in [&["restart"][..], &["status", "--json"], &["check"]] {
+        assert!(shown(args).contains("/no-manager answers 404"));
+    }
+    site.write(settings, &text.replace("/ping-php-fpm", "/no-page"));
+    assert!(shown(&["restart"]).contains("/no-page answers 404"));
+    for wrong in ["http://ann:se/cret@localhost", "ann:secret@localhost", "ftp://ann:secret@h"] {
+        site.write(settings, &text.replace("http://ann:secret@localhost", wrong));
+        for args in [&["list"][..], &["check"]] {
+            assert!(!shown(args).contains("cret"));
+        }
+    }
+}

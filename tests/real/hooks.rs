@@ -166,13 +166,14 @@ fn programs_read_of_hooks_as_events() {
     assert_eq!(
         told,
         [
-            json!({"event": "hook_started", "hook": before}),
-            json!({"event": "hook_done", "hook": before, "status": 0, "failure": null}),
-            json!({"event": "hook_started", "hook": after}),
-            json!({"event": "hook_done", "hook": after, "status": 7, "failure": failure}),
+            json!({"event": "hook_started", "hook": before, "pool": "www"}),
+            json!({"event": "hook_done", "hook": before, "status": 0, "failure": null, "pool": "www"}),
+            json!({"event": "hook_started", "hook": after, "pool": "www"}),
+            json!({"event": "hook_done", "hook": after, "status": 7, "failure": failure, "pool": "www"}),
         ]
     );
     let warning =
         "the hook after_rollout ended with exit status: 7\n  the end of its output:\n    no";
-    assert!(events(&ran).contains(&json!({"event": "warning", "text": warning})), "{ran}");
+    let warned = json!({"event": "warning", "text": warning, "pool": "www"});
+    assert!(events(&ran).contains(&warned), "{ran}");
 }

@@ -4,6 +4,7 @@
 mod links;
 mod lock;
 mod names;
+mod owners;
 mod processes;
 mod records;
 mod state;

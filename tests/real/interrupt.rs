@@ -83,3 +83,43 @@ fn a_second_signal_stops_at_once_and_the_next_command_puts_it_right() {
     site.is_in_order_on("release2");
     load.finish();
 }
+
+/// Apache forgets an error only while it ignores the member's errors. To leave it so would make it
+/// send requests to a replica that fails.
+#[test]
+fn a_members_errors_are_not_ignored_for_good() {
+    let site = Site::prepared();
+    site.replace("etc/apache2/sites-enabled/82-php-fpm.conf", " retry=0\n", "\n");
+    let site = site.serve();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    let fails = || {
+        site.kill_replica(2);
+        site.status_when(|status| status["pools"][0]["replicas"][1]["lb"] == "Init Err");
+    };
+    let is_ignored = || site.members()[1].contains("Ign");
+    fails();
+    let places = site.places_of(&["start"]);
+    let nth = 1 + places.iter().position(|place| place == "a member's errors ignored").unwrap();
+
+    fails();
+    let manager = site.halt_at(nth, &["start"]);
+    assert!(is_ignored());
+    manager.signal(Signal::INT);
+    manager.signal(Signal::TERM);
+    manager.signal(Signal::CONT);
+    let ran = manager.finish();
+    // Which of the two came first cannot be told.
+    let said = ran.to_string();
+    assert!(["130", "143"].iter().any(|it| said.ends_with(&format!("exit status: {it}"))), "{ran}");
+    assert!(!is_ignored(), "{ran}");
+
+    site.run(&["start"]).succeeds();
+    fails();
+    site.kill_at(nth, &["start"], 0).unwrap();
+    assert!(is_ignored());
+    site.run(&["start"]).succeeds();
+    assert_eq!(site.members(), ["Init Ok", "Init Ok"]);
+    site.is_in_order_on("release1");
+    load.finish();
+}

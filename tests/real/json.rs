@@ -88,6 +88,7 @@ fn a_restart_is_one_event_a_line() {
         names.map(|name| (json!(name), json!(replica)))
     };
     assert_eq!(stages, [of(1), of(2)].concat());
+    assert!(events.iter().all(|event| event["pool"] == "www"), "{events:?}");
     // Each stage, and each step in it, is done before the next one begins.
     let mut begun = Vec::new();
     for event in &events {

@@ -18,31 +18,37 @@ enum Victim {
 use Victim::{NewChild, NewMaster, OldChild, OldMaster};
 
 #[test]
+#[ignore = "a sweep: bin/test --all"]
 fn a_process_is_killed_after_each_step_of_a_rolling_restart() {
     strike("rolling", Signal::KILL, &[OldMaster, NewMaster, OldChild, NewChild]);
 }
 
 #[test]
+#[ignore = "a sweep: bin/test --all"]
 fn a_process_is_killed_after_each_step_of_a_swap() {
     strike("swap", Signal::KILL, &[OldMaster, NewMaster, OldChild, NewChild]);
 }
 
 #[test]
+#[ignore = "a sweep: bin/test --all"]
 fn a_master_is_halted_after_each_step_of_a_rolling_restart() {
     strike("rolling", Signal::STOP, &[OldMaster, NewMaster]);
 }
 
 #[test]
+#[ignore = "a sweep: bin/test --all"]
 fn a_master_is_halted_after_each_step_of_a_swap() {
     strike("swap", Signal::STOP, &[OldMaster, NewMaster]);
 }
 
 #[test]
+#[ignore = "a sweep: bin/test --all"]
 fn a_child_is_halted_after_each_step_of_a_rolling_restart() {
     strike("rolling", Signal::STOP, &[OldChild, NewChild]);
 }
 
 #[test]
+#[ignore = "a sweep: bin/test --all"]
 fn a_child_is_halted_after_each_step_of_a_swap() {
     strike("swap", Signal::STOP, &[OldChild, NewChild]);
 }

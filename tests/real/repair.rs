@@ -221,6 +221,111 @@ fn a_master_that_does_not_get_there_is_ended() {
     site.is_in_order_on("release1");
 }
 
+/// `rm pid/*`, but for what belongs to Apache.
+fn empty_pid_dir(site: &Site) {
+    for entry in fs::read_dir(site.path("pid")).unwrap() {
+        let path = entry.unwrap().path();
+        let is_apaches = path.file_name().unwrap().to_str().unwrap().starts_with("apache2");
+        if !is_apaches {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn masters_whose_records_were_removed_are_adopted() {
+    adopts_lost_masters(&Site::new());
+}
+
+#[test]
+fn so_they_are_by_an_ordinary_user() {
+    adopts_lost_masters(&Site::prepared().owned_by_ordinary_user().serve());
+}
+
+fn adopts_lost_masters(site: &Site) {
+    site.run(&["start"]).succeeds();
+    site.run(&["restart", "single", "www", "2"]).succeeds();
+    let load = site.pings(2);
+    let masters = site.masters();
+    let record = site.read("pid/www.2.g2.conf");
+    empty_pid_dir(site);
+    site.run(&["status", "-q"]).succeeds();
+    let found = site.run(&["check", "-q"]);
+    for replica in 1..=2 {
+        let told = format!(
+            "    replica {replica} runs, but its record in pid/ has been removed\n    \
+             help: run pools-manager repair\n"
+        );
+        assert!(found.succeeds().stdout.contains(&told), "{found}");
+    }
+    site.run(&["repair"]).prints(&format!(
+        "{POOL}  Replica 1 runs; its record in pid/ is written again\n  \
+         Replica 2 runs; its record in pid/ is written again\n"
+    ));
+    assert_eq!(site.masters(), masters);
+    assert_eq!(site.generations(), [1, 2]);
+    assert_eq!(site.read("pid/www.2.g2.conf"), record);
+    site.is_in_order_on("release1");
+    site.run(&["check", "-q"]).prints("");
+    // Each other command goes on from what is there as well.
+    for (strategy, release) in [("rolling", "release2"), ("swap", "release1")] {
+        empty_pid_dir(site);
+        site.switch(release);
+        site.run(&["restart", "--strategy", strategy]).succeeds();
+        site.is_in_order_on(release);
+    }
+    load.finish();
+    empty_pid_dir(site);
+    site.run(&["stop"]).succeeds();
+    assert!(site.php_fpm().is_empty());
+}
+
+/// Nobody's master, on a name that a generation could have; and another pool's, on its own.
+#[test]
+fn who_is_not_ours_is_not_adopted() {
+    let site = Site::new();
+    let name = site.path("sockets/php-fpm-www1.g7.sock");
+    let stranger = std::os::unix::net::UnixListener::bind(&name).unwrap();
+    assert_eq!(site.status()["pools"][0]["replicas"][0]["running"], 0);
+    site.run(&["start"]).succeeds();
+    assert_eq!(site.generations(), [1, 1]);
+    // A copy of the pool, under another name.
+    let pools = "etc/php/fpm/redundant-pools";
+    for file in ["1.conf", "2.conf", "php-fpm.conf", "pool.conf", "pools-manager.toml"] {
+        let text = site.read(&format!("{pools}/www/{file}"));
+        site.write(&format!("{pools}/api/{file}"), &text);
+    }
+    let ran = site.run(&["restart", "single", "api"]);
+    assert!(ran.status(2).stderr.contains("this pool has no record of that"), "{ran}");
+    drop(stranger);
+}
+
+#[test]
+fn a_start_says_that_a_master_is_dead() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    site.kill(&site.masters()[1..]);
+    let dead = "the master of replica 2 is dead, its children serve on";
+    let error = format!("error: {dead}\n  help: run pools-manager repair, which replaces them\n");
+    site.unchanged_by(|| site.run(&["start"]))
+        .stdout(&format!(
+            "{POOL}  Replica 1 is already running\n  \
+             Replica 2 serves without its master, which is dead\n"
+        ))
+        .stderr(&error)
+        .status(1);
+    site.run(&["start", "--dry-run"]).stderr(&error).status(1);
+    site.run(&["start", "single", "www", "1"]).succeeds();
+    let not_well =
+        format!("error: pool \"www\": not well: replica 2; {dead}; run pools-manager repair\n");
+    site.run(&["status", "-q"]).stderr(&not_well).status(1);
+    site.run(&["repair"]).succeeds();
+    site.run(&["start"]).succeeds();
+    site.is_in_order_on("release1");
+    load.finish();
+}
+
 /// A php-fpm that can be held before it begins.
 struct SlowStart<'a> {
     site: &'a Site,
@@ -234,7 +339,7 @@ impl<'a> SlowStart<'a> {
         let slow = Self { site, waits, go };
         slow.goes_on();
         let script = format!(
-            "#!/bin/sh\ncase \"$*\" in *.conf)\n  : >{}\n  while [ ! -e {} ]; do sleep 0.01; done\nesac\nexec {} \"$@\"\n",
+            "#!/bin/sh\ncase \"$*\" in *fd/*[0-9])\n  : >{}\n  while [ ! -e {} ]; do sleep 0.01; done\nesac\nexec {} \"$@\"\n",
             slow.waits.display(),
             slow.go.display(),
             php_fpm().display()

@@ -7,7 +7,7 @@ mod files;
 mod front;
 mod hold;
 mod http;
-mod installed;
+pub(crate) mod installed;
 mod kernel;
 mod layout;
 mod load;

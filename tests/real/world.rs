@@ -3,6 +3,7 @@
 
 mod apache;
 mod clock;
+mod descriptors;
 mod disk;
 mod filesystems;
 mod manager;

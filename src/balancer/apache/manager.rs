@@ -17,6 +17,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// The largest document that is read, in bytes: some 10,000 workers.
 const MAX_DOCUMENT: usize = 16 << 20;
+/// The path of a script that no site has.
+const NO_SCRIPT: &str = "/pools-manager-probe.php";
 /// The largest form that balancer-manager reads, in bytes.
 const MAX_FORM: usize = 1_024;
 
@@ -106,12 +108,20 @@ impl Manager {
         self.send(request).await.map(drop)
     }
 
-    /// Makes one request through the balancer, if a page for that is known. Its answer is nobody's
-    /// concern.
-    pub(super) async fn probe(&self, within: Duration) {
-        if let Some(url) = &self.probe {
-            let _ = self.client.get(url.clone()).timeout(within).send().await;
-        }
+    /// Makes one request that Apache is likely to pass through the balancer; its answer does not
+    /// matter. The operator's page is tried first, then a script that does not exist, in turn: that
+    /// page may be one that Apache does not pass on, and php-fpm answers 404 to the script without
+    /// running any code of the site.
+    pub(super) async fn probe(&self, attempt: usize, within: Duration) {
+        let url = match &self.probe {
+            Some(page) if attempt.is_multiple_of(2) => page.clone(),
+            _ => {
+                let mut url = self.url.clone();
+                url.set_path(NO_SCRIPT);
+                url
+            }
+        };
+        let _ = self.client.get(url).timeout(within).send().await;
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response> {

@@ -8,7 +8,10 @@ use super::Apache;
 use super::document::{Snapshot, Worker};
 use super::status::MemberStatus;
 use crate::balancer::Enabled;
+use crate::crash;
 use crate::error::{Error, Exit, Result};
+use crate::file;
+use crate::interrupt;
 
 /// How long a member in error may take to be used again.
 const ERROR_DEADLINE: Duration = Duration::from_secs(1);
@@ -58,7 +61,8 @@ impl Apache {
     /// Undoes what [`Apache::drain`] does, and leaves the operator's other flags alone: a stopped
     /// member stays stopped. Apache cannot be told to forget an error, but it forgets it at the
     /// next request while the member's errors are ignored; so they are for that long, at most one
-    /// second. If this is cancelled in that second, they remain ignored.
+    /// second. If the process is killed in that second, [`Apache::clean_up`] of the next command
+    /// takes that back.
     pub async fn enable(&self, index: usize) -> Result<Enabled> {
         let before = self.read().await?;
         let mut now = self.set(before, index, &[(DRAIN, false), (DISABLED, false)]).await?;
@@ -66,7 +70,7 @@ impl Apache {
         if member.status.is_in_error() && !member.status.is_stopped() {
             if member.is_used() {
                 // Where Apache tries it at once anyhow, this only makes it look well.
-                self.manager.probe(ERROR_DEADLINE).await;
+                self.manager.probe(0, ERROR_DEADLINE).await;
             } else {
                 now = self.forget_error(now, index).await?;
             }
@@ -78,22 +82,58 @@ impl Apache {
         if self.member(&now, index)?.status.ignores_errors() {
             return self.await_no_error(index).await;
         }
+        let _hold = interrupt::hold();
+        self.note_ignored(index);
         let forgotten = async {
             self.set(now, index, &[(IGNORE_ERRORS, true)]).await?;
+            crash::point("a member's errors ignored");
             self.await_no_error(index).await
         };
         // Whatever became of it, the operator's flag is put back.
         let forgotten = forgotten.await;
         let now = self.reread().await?;
         let restored = self.set(now, index, &[(IGNORE_ERRORS, false)]).await?;
+        self.forget_ignored();
         forgotten.map(|_| restored)
+    }
+
+    /// Takes back what a command has left that was killed while it had Apache ignore a member's
+    /// errors: Apache would go on sending requests to a replica that fails. Where nothing was left,
+    /// it asks nothing.
+    pub async fn clean_up(&self) -> Result<()> {
+        let Some(note) = &self.note else { return Ok(()) };
+        let Ok(text) = file::read(note) else { return Ok(()) };
+        for (index, url) in self.member_urls.iter().enumerate() {
+            if text.lines().any(|line| line == url) {
+                let now = self.read().await?;
+                self.set(now, index, &[(IGNORE_ERRORS, false)]).await?;
+            }
+        }
+        self.forget_ignored();
+        Ok(())
+    }
+
+    /// A flag that the operator has set looks the same: so it is noted whose this one is. Without a
+    /// note, the flag is taken back all the same, unless the manager is killed.
+    fn note_ignored(&self, index: usize) {
+        if let Some(note) = &self.note {
+            let _ = file::write_new(note, &format!("{}\n", self.member_urls[index]));
+        }
+    }
+
+    fn forget_ignored(&self) {
+        if let Some(note) = &self.note {
+            let _ = file::remove(note);
+        }
     }
 
     /// Waits until the member is no longer in error, or until the deadline.
     async fn await_no_error(&self, index: usize) -> Result<Snapshot> {
         let deadline = Instant::now() + ERROR_DEADLINE;
+        let mut attempts = 0..;
         loop {
-            self.manager.probe(deadline.saturating_duration_since(Instant::now())).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.manager.probe(attempts.next().unwrap_or_default(), left).await;
             let now = self.reread().await?;
             if !self.member(&now, index)?.status.is_in_error() || Instant::now() >= deadline {
                 return Ok(now);

@@ -61,6 +61,10 @@ fn served(shown: Option<&Shown>, behind: &[Behind<'_>]) -> Vec<Finding> {
 fn out_of_use(seen: &Seen, shown: &Shown) -> Option<Finding> {
     let number = seen.replica;
     match seen.socket().and_then(|socket| shown.serving(socket)) {
+        Some(replica) if replica.silent => Some(Finding::warning(
+            format!("replica {number} accepts the gateway's connections, and does not answer"),
+            "see whether its processes are halted or hang (`ps -eo pid,stat,wchan,args`); a restart replaces them",
+        )),
         Some(replica) if replica.aside => Some(Finding::warning(
             format!("the gateway cannot connect to replica {number}"),
             format!(
@@ -88,6 +92,7 @@ mod tests {
             release: "/srv/1".into(),
             serves: true,
             aside: false,
+            silent: false,
             in_flight: 0,
             kept: 0,
         }
@@ -116,6 +121,11 @@ mod tests {
         assert_eq!(
             found(Some(vec![aside, replica("/2")])),
             [warning("the gateway cannot connect to replica 1")]
+        );
+        let silent = Replica { aside: true, silent: true, ..replica("/1") };
+        assert_eq!(
+            found(Some(vec![silent, replica("/2")])),
+            [warning("replica 1 accepts the gateway's connections, and does not answer")]
         );
         let nobody = "the gateway serves no replica that runs: visitors get 503";
         assert_eq!(found(Some(Vec::new())), [(Level::Error, nobody.to_owned())]);

@@ -84,11 +84,17 @@ pub struct Request(Vec<u8>);
 
 impl Request {
     /// Adds the whole body. Without this it has to be sent separately, and ended, by [`stdin`].
+    ///
+    /// An empty body adds nothing. php-fpm reads no further than `CONTENT_LENGTH` says, so the empty
+    /// `STDIN` record that FastCGI has for the end of a body would stay unread, whether the script
+    /// has run or not. Without it, the last record that is sent is the last one that php-fpm reads
+    /// before it runs the script: the kernel then tells whether the script has begun
+    /// (`Exchange::was_unread`).
     pub fn push_body(&mut self, body: &[u8]) {
         if !body.is_empty() {
             stdin(&mut self.0, body);
+            stdin(&mut self.0, b"");
         }
-        stdin(&mut self.0, b"");
     }
 
     /// Its bytes. Whether the connection is to stay open can be told for each attempt anew.

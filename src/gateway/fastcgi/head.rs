@@ -27,9 +27,6 @@ pub enum BadHead {
     /// A status that is none of a final answer.
     #[error("its Status makes no sense")]
     Status,
-    /// A length that is no number, or two lengths that differ.
-    #[error("its Content-Length makes no sense")]
-    Length,
 }
 
 /// The head of an answer.
@@ -40,6 +37,10 @@ pub struct Head {
     /// All other headers, with those that come twice. Those that are about one connection, which
     /// are not the script's to say, are left out.
     pub headers: HeaderMap,
+    /// `Content-Length`; None: there is none, or it makes no sense.
+    pub length: Option<u64>,
+    /// A `Content-Length` that is no number, or is not the first one: none is in the headers then.
+    pub bad_length: Option<HeaderValue>,
 }
 
 /// Collects output until the head is whole.
@@ -72,16 +73,19 @@ impl HeadParser {
     }
 }
 
-/// The place behind the first empty line; lines end in CR LF, or in LF alone.
+/// The place behind the first empty line, which may be the first of all: a head without headers.
+/// Lines end in CR LF, or in LF alone.
 fn end_of_head(text: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
-        at += text.get(at..)?.iter().position(|&byte| byte == b'\n')? + 1;
-        match text.get(at..)? {
-            [b'\n', ..] => return Some(at + 1),
-            [b'\r', b'\n', ..] => return Some(at + 2),
-            _ => {}
+        if at == 0 || text.get(at - 1) == Some(&b'\n') {
+            match text.get(at..)? {
+                [b'\n', ..] => return Some(at + 1),
+                [b'\r', b'\n', ..] => return Some(at + 2),
+                _ => {}
+            }
         }
+        at += text.get(at..)?.iter().position(|&byte| byte == b'\n')? + 1;
     }
 }
 
@@ -103,6 +107,7 @@ fn parse_into<'a>(text: &'a [u8], lines: &mut [httparse::Header<'a>]) -> Result<
         _ => return Err(BadHead::NoHeader),
     };
     let mut status = None;
+    let (mut length, mut bad_length) = (None, None);
     let mut headers = HeaderMap::with_capacity(lines.len());
     for line in lines {
         if line.name.eq_ignore_ascii_case("Status") {
@@ -112,30 +117,39 @@ fn parse_into<'a>(text: &'a [u8], lines: &mut [httparse::Header<'a>]) -> Result<
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| BadHead::NoHeader)?;
         let value = HeaderValue::from_bytes(line.value).map_err(|_| BadHead::NoHeader)?;
         if name == CONTENT_LENGTH {
-            check_length(&value, headers.get(CONTENT_LENGTH))?;
+            let differs = headers.get(CONTENT_LENGTH).is_some_and(|before| before != value);
+            length = length_of(&value).filter(|_| !differs);
+            if length.is_none() {
+                bad_length = Some(value.clone());
+            }
             headers.insert(name, value);
         } else if !is_of_connection(&name) {
             headers.append(name, value);
         }
     }
+    if bad_length.is_some() {
+        headers.remove(CONTENT_LENGTH);
+        length = None;
+    }
     let implied = if headers.contains_key(LOCATION) { StatusCode::FOUND } else { StatusCode::OK };
-    Ok(Head { status: status.unwrap_or(implied), headers })
+    Ok(Head { status: status.unwrap_or(implied), headers, length, bad_length })
 }
 
-/// `404 Not Found`. What comes before the final answer (1xx) cannot be one.
+/// `404 Not Found`: three digits, and whatever follows, as nginx and Apache read it. What comes
+/// before the final answer (1xx) cannot be one.
 fn status_of(value: &[u8]) -> Result<StatusCode, BadHead> {
-    let code = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let (code, rest) = value.split_at_checked(3).ok_or(BadHead::Status)?;
     match StatusCode::from_bytes(code) {
-        Ok(status) if (200..600).contains(&status.as_u16()) => Ok(status),
+        Ok(status) if status.as_u16() >= 200 && !rest.first().is_some_and(u8::is_ascii_digit) => {
+            Ok(status)
+        }
         _ => Err(BadHead::Status),
     }
 }
 
-fn check_length(value: &HeaderValue, before: Option<&HeaderValue>) -> Result<(), BadHead> {
+fn length_of(value: &HeaderValue) -> Option<u64> {
     let is_number = !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    let fits = value.to_str().is_ok_and(|text| text.parse::<u64>().is_ok());
-    let differs = before.is_some_and(|before| before != value);
-    if is_number && fits && !differs { Ok(()) } else { Err(BadHead::Length) }
+    value.to_str().ok().filter(|_| is_number)?.parse().ok()
 }
 
 /// Headers of RFC 9110, section 7.6.1: what they say is between the gateway and its client.

@@ -1,63 +1,227 @@
-//! `If-Match` and `If-None-Match`, by RFC 9110, section 13.
+//! Conditions of a request, by RFC 9110, section 13.2.2: `If-Match`, else `If-Unmodified-Since`; then
+//! `If-None-Match`, else `If-Modified-Since`.
 
-use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::header::{
+    HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+};
 use hyper::http::request::Parts;
 
-/// What comes of a request's conditions.
+/// The validators of a representation.
+#[derive(Debug, Default)]
+pub(super) struct Validators {
+    pub(super) etag: Option<HeaderValue>,
+    /// The time of the last change, in seconds since 1970; None: not known.
+    pub(super) changed: Option<u64>,
+    /// That second is over: no later change can get the same date.
+    pub(super) is_settled: bool,
+    /// No other encoding of the representation has the same date.
+    pub(super) is_date_strong: bool,
+}
+
+/// The result of a request's conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Send,
-    /// The client has it already.
+    /// The answer is 304.
     NotModified,
-    /// The client wants another one.
+    /// The answer is 412.
     Failed,
 }
 
-/// Judges a GET or a HEAD for what has this tag.
-pub(super) fn judge(request: &Parts, etag: Option<&HeaderValue>) -> Verdict {
-    let any = |name| request.headers.get_all(name).into_iter();
-    let mut wanted = any(IF_MATCH).peekable();
-    if wanted.peek().is_some() && !wanted.any(|list| names(list, etag, false)) {
-        return Verdict::Failed;
+impl Validators {
+    /// `Last-Modified`, in seconds since 1970.
+    pub(super) fn modified(&self) -> Option<u64> {
+        self.changed.filter(|_| self.is_settled)
     }
-    if any(IF_NONE_MATCH).any(|list| names(list, etag, true)) {
-        return Verdict::NotModified;
+
+    /// Evaluates the conditions of a GET or HEAD. An invalid date is ignored, as is an
+    /// `If-Modified-Since` that is later than `now`.
+    pub(super) fn judge(&self, request: &Parts, now: u64) -> Verdict {
+        let etag = self.etag.as_ref();
+        if let Some(is_named) = names(request, IF_MATCH, etag, false) {
+            if !is_named {
+                return Verdict::Failed;
+            }
+        } else if let Some((date, changed)) = date(request, IF_UNMODIFIED_SINCE).zip(self.changed)
+            && changed > date
+        {
+            return Verdict::Failed;
+        }
+        let is_known = names(request, IF_NONE_MATCH, etag, true).unwrap_or_else(|| {
+            let dates = date(request, IF_MODIFIED_SINCE).zip(self.modified());
+            dates.is_some_and(|(date, modified)| (modified..=now).contains(&date))
+        });
+        if is_known { Verdict::NotModified } else { Verdict::Send }
     }
-    Verdict::Send
+
+    /// Whether `If-Range` allows a range.
+    pub(super) fn allow_range(&self, request: &Parts) -> bool {
+        let Some(named) = request.headers.get(IF_RANGE) else { return true };
+        if named.as_bytes().starts_with(b"\"") {
+            return self.etag.as_ref() == Some(named);
+        }
+        let date = date(request, IF_RANGE);
+        self.is_date_strong && date.is_some() && date == self.modified()
+    }
 }
 
-/// Whether a list of tags has this one. A weak one (`W/`) only stands for the same where it is
-/// allowed to.
-fn names(list: &HeaderValue, etag: Option<&HeaderValue>, weak: bool) -> bool {
-    let (Ok(list), Some(etag)) = (list.to_str(), etag.and_then(|etag| etag.to_str().ok())) else {
-        return false;
-    };
-    let strong = |tag: &'_ str| -> String {
-        let tag = tag.trim();
-        if weak { tag.strip_prefix("W/").unwrap_or(tag).to_owned() } else { tag.to_owned() }
-    };
-    list.trim() == "*" || list.split(',').any(|tag| strong(tag) == strong(etag))
+/// Seconds since 1970.
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A date as HTTP writes it.
+pub(super) fn http_date(seconds: u64) -> Option<HeaderValue> {
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    // Beyond the year 9999 it cannot be written, and does not need to be.
+    let is_written = seconds < 253_402_300_800;
+    is_written.then(|| HeaderValue::from_str(&httpdate::fmt_http_date(time)).ok()).flatten()
+}
+
+/// What a value says, where it is a date.
+pub(super) fn parse_date(value: &HeaderValue) -> Option<u64> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok().map(seconds)
+}
+
+/// The date of a header that comes once.
+fn date(request: &Parts, name: HeaderName) -> Option<u64> {
+    let mut values = request.headers.get_all(name).into_iter();
+    let first = values.next()?;
+    if values.next().is_some() { None } else { parse_date(first) }
+}
+
+/// Whether the lists of a header have this tag; None: there is no such header. A weak tag (`W/`)
+/// only stands for the same where it is allowed to.
+fn names(
+    request: &Parts,
+    header: HeaderName,
+    etag: Option<&HeaderValue>,
+    weak: bool,
+) -> Option<bool> {
+    let strong = |tag: &'_ [u8]| tag.strip_prefix(b"W/").filter(|_| weak).unwrap_or(tag).to_vec();
+    let is = |tag: &[u8]| etag.is_some_and(|etag| strong(tag) == strong(etag.as_bytes()));
+    let mut lists = request.headers.get_all(header).into_iter().map(HeaderValue::as_bytes);
+    let has = |list: &[u8]| list.trim_ascii() == b"*" || tags(list).any(is);
+    let first = has(lists.next()?);
+    Some(first || lists.any(has))
+}
+
+/// The tags of a list. A tag may have commas between its quotes.
+fn tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut is_quoted = false;
+    list.split(move |byte| {
+        is_quoted ^= *byte == b'"';
+        *byte == b',' && !is_quoted
+    })
+    .map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: u64 = 2_000_000_000;
+
+    fn request(headers: &[(&str, &str)]) -> Parts {
+        let builder =
+            headers.iter().fold(hyper::Request::builder(), |it, (n, v)| it.header(*n, *v));
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    fn validators(changed: Option<u64>) -> Validators {
+        let etag = Some(HeaderValue::from_static("\"a,b\""));
+        Validators { etag, changed, is_settled: true, is_date_strong: true }
+    }
+
+    fn judged(headers: &[(&str, &str)]) -> Verdict {
+        validators(Some(NOW - 100)).judge(&request(headers), NOW)
+    }
+
+    fn at(seconds: u64) -> String {
+        http_date(seconds).unwrap().to_str().unwrap().to_owned()
+    }
+
     #[test]
     fn tags_are_compared_as_http_says() {
-        let etag = HeaderValue::from_static("\"a\"");
-        let judged = |name: &str, value: &str| {
-            let request = hyper::Request::builder().header(name, value).body(()).unwrap();
-            judge(&request.into_parts().0, Some(&etag))
-        };
-        for same in ["\"a\"", "*", "W/\"a\"", "\"b\", \"a\"", "\"b\",W/\"a\""] {
+        let judged = |name: &str, value: &str| judged(&[(name, value)]);
+        for same in ["\"a,b\"", "*", "W/\"a,b\"", "\"b\", \"a,b\"", "\"b\",W/\"a,b\"", " * "] {
             assert_eq!(judged("if-none-match", same), Verdict::NotModified, "{same}");
         }
-        assert_eq!(judged("if-none-match", "\"b\""), Verdict::Send);
-        assert_eq!(judged("if-match", "\"a\""), Verdict::Send);
-        assert_eq!(judged("if-match", "W/\"a\""), Verdict::Failed);
+        for other in ["\"b\"", "a,b", "\"a\",\"b\"", "", "\"", "\"a,b", "w/\"a,b\""] {
+            assert_eq!(judged("if-none-match", other), Verdict::Send, "{other}");
+        }
+        assert_eq!(judged("if-match", "\"a,b\""), Verdict::Send);
+        assert_eq!(judged("if-match", "*"), Verdict::Send);
+        assert_eq!(judged("if-match", "W/\"a,b\""), Verdict::Failed);
         assert_eq!(judged("if-match", "\"b\""), Verdict::Failed);
-        // By time nothing is decided: after a rollback the older file is the right one.
-        assert_eq!(judged("if-modified-since", "Fri, 31 Dec 2100 00:00:00 GMT"), Verdict::Send);
+    }
+
+    #[test]
+    fn dates_count_where_no_tag_does() {
+        let (before, same, after) = (at(NOW - 101), at(NOW - 100), at(NOW - 99));
+        let (now, future) = (at(NOW), at(NOW + 1));
+        let since = |date: &str| judged(&[("if-modified-since", date)]);
+        for date in [&same, &after, &now] {
+            assert_eq!(since(date), Verdict::NotModified, "{date}");
+        }
+        for date in [&before, &future, "", "yesterday", "0", "Thu, 01 Jan 1970 00:00:00"] {
+            assert_eq!(since(date), Verdict::Send, "{date}");
+        }
+        let until = |date: &str| judged(&[("if-unmodified-since", date)]);
+        assert_eq!(until(&before), Verdict::Failed);
+        for date in [&same, &after, &future, "yesterday"] {
+            assert_eq!(until(date), Verdict::Send, "{date}");
+        }
+        let twice = [("if-modified-since", same.as_str()), ("if-modified-since", &same)];
+        assert_eq!(judged(&twice), Verdict::Send);
+        let other_tag = [("if-none-match", "\"x\""), ("if-modified-since", same.as_str())];
+        assert_eq!(judged(&other_tag), Verdict::Send);
+        let own_tag = [("if-match", "\"a,b\""), ("if-unmodified-since", before.as_str())];
+        assert_eq!(judged(&own_tag), Verdict::Send);
+        let both = [("if-unmodified-since", before.as_str()), ("if-none-match", "\"a,b\"")];
+        assert_eq!(judged(&both), Verdict::Failed);
+    }
+
+    #[test]
+    fn without_a_date_of_its_own_no_date_is_compared() {
+        let judged = |name: &str| validators(None).judge(&request(&[(name, &at(1))]), NOW);
+        assert_eq!(judged("if-modified-since"), Verdict::Send);
+        assert_eq!(judged("if-unmodified-since"), Verdict::Send);
+        assert!(!validators(None).allow_range(&request(&[("if-range", &at(1))])));
+    }
+
+    #[test]
+    fn what_may_change_within_the_same_second_is_known_by_no_date() {
+        let fresh = Validators { is_settled: false, ..validators(Some(NOW - 100)) };
+        let judged = |name: &str, at_: u64| fresh.judge(&request(&[(name, &at(at_))]), NOW);
+        assert_eq!(judged("if-modified-since", NOW - 100), Verdict::Send);
+        assert!(!fresh.allow_range(&request(&[("if-range", &at(NOW - 100))])));
+        // That the client has something older is certain.
+        assert_eq!(judged("if-unmodified-since", NOW - 101), Verdict::Failed);
+        assert_eq!(judged("if-unmodified-since", NOW - 100), Verdict::Send);
+    }
+
+    #[test]
+    fn a_range_is_of_exactly_what_the_client_has() {
+        let allows = |validators: &Validators, value: &str| {
+            validators.allow_range(&request(&[("if-range", value)]))
+        };
+        let strong = validators(Some(NOW - 100));
+        assert!(strong.allow_range(&request(&[])));
+        assert!(allows(&strong, "\"a,b\"") && allows(&strong, &at(NOW - 100)));
+        for other in ["\"b\"", "W/\"a,b\"", "*", "", &at(NOW - 101), &at(NOW - 99), "today"] {
+            assert!(!allows(&strong, other), "{other}");
+        }
+        let weak = Validators { is_date_strong: false, ..strong };
+        assert!(allows(&weak, "\"a,b\"") && !allows(&weak, &at(NOW - 100)));
+    }
+
+    #[test]
+    fn no_date_is_too_late_to_be_written() {
+        assert!(http_date(253_402_300_799).is_some());
+        assert!(http_date(253_402_300_800).is_none() && http_date(u64::MAX).is_none());
     }
 }

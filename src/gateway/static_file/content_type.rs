@@ -1,54 +1,134 @@
-//! What a file is, by its name.
+//! The media type of a file, by the extension of its name.
+
+use hyper::header::HeaderValue;
+
+use crate::config::Gateway;
 
 /// What a file is.
 #[derive(Debug)]
 pub(super) struct Kind {
     /// Its media type.
-    pub(super) name: &'static str,
-    /// Whether compressing makes it smaller.
+    pub(super) name: HeaderValue,
+    /// Whether compression makes it smaller.
     pub(super) compresses: bool,
 }
 
-/// The kind of a file. One that is not known is offered to be saved.
-pub(super) fn of(path: &str) -> Kind {
+/// The kind of a file. The operator's types come first; an unknown one is `application/octet-stream`.
+pub(super) fn of(settings: &Gateway, path: &str) -> Kind {
     let name = path.rsplit('/').next().unwrap_or(path);
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     let extension = extension.to_ascii_lowercase();
-    let text = |name| Kind { name, compresses: true };
-    let packed = |name| Kind { name, compresses: false };
-    match extension.as_str() {
-        "html" | "htm" => text("text/html; charset=utf-8"),
-        "css" => text("text/css; charset=utf-8"),
-        "js" | "mjs" => text("text/javascript; charset=utf-8"),
-        "json" | "map" => text("application/json"),
-        "webmanifest" => text("application/manifest+json"),
-        "txt" | "md" => text("text/plain; charset=utf-8"),
-        "csv" => text("text/csv; charset=utf-8"),
-        "xml" => text("text/xml; charset=utf-8"),
-        "rss" => text("application/rss+xml"),
-        "atom" => text("application/atom+xml"),
-        "svg" => text("image/svg+xml"),
-        "ico" => text("image/x-icon"),
-        "wasm" => text("application/wasm"),
-        "ttf" => text("font/ttf"),
-        "otf" => text("font/otf"),
-        "eot" => text("application/vnd.ms-fontobject"),
-        "woff" => packed("font/woff"),
-        "woff2" => packed("font/woff2"),
-        "png" => packed("image/png"),
-        "jpg" | "jpeg" => packed("image/jpeg"),
-        "gif" => packed("image/gif"),
-        "webp" => packed("image/webp"),
-        "avif" => packed("image/avif"),
-        "mp3" => packed("audio/mpeg"),
-        "ogg" | "oga" => packed("audio/ogg"),
-        "wav" => packed("audio/wav"),
-        "mp4" | "m4v" => packed("video/mp4"),
-        "webm" => packed("video/webm"),
-        "mov" => packed("video/quicktime"),
-        "pdf" => packed("application/pdf"),
-        "zip" => packed("application/zip"),
-        "gz" => packed("application/gzip"),
-        _ => packed("application/octet-stream"),
+    if let Some(configured) = settings.types.get(extension.as_str()) {
+        let name = configured.value().clone();
+        let compresses = name.to_str().is_ok_and(compresses);
+        return Kind { name, compresses };
+    }
+    let name = known(&extension);
+    Kind { name: with_charset(name), compresses: compresses(name) }
+}
+
+/// The crate's list, corrected where the registry of media types or browsers use another name.
+fn known(extension: &str) -> &'static str {
+    match extension {
+        "mjs" | "cjs" => "text/javascript",
+        "map" => "application/json",
+        // Browsers download `text/markdown` in place of showing it.
+        "md" => "text/plain",
+        "woff" => "font/woff",
+        "otf" => "font/otf",
+        "m4a" => "audio/mp4",
+        "m4v" => "video/mp4",
+        "ts" => "video/mp2t",
+        "m3u8" => "application/vnd.apple.mpegurl",
+        "sql" => "application/sql",
+        "toml" => "application/toml",
+        "yaml" | "yml" => "application/yaml",
+        "tgz" => "application/gzip",
+        "zst" => "application/zstd",
+        other => mime_guess::from_ext(other).first_raw().unwrap_or("application/octet-stream"),
+    }
+}
+
+/// Adds the charset of text: UTF-8.
+fn with_charset(name: &'static str) -> HeaderValue {
+    if !name.starts_with("text/") {
+        return HeaderValue::from_static(name);
+    }
+    HeaderValue::from_str(&format!("{name}; charset=utf-8"))
+        .unwrap_or_else(|_| HeaderValue::from_static(name))
+}
+
+/// Whether compression makes a file of this type smaller.
+fn compresses(name: &str) -> bool {
+    let name = name.split(';').next().unwrap_or(name).trim_end();
+    name.starts_with("text/")
+        || name.ends_with("+xml")
+        || name.ends_with("+json")
+        || matches!(
+            name,
+            "application/javascript"
+                | "application/json"
+                | "application/rtf"
+                | "application/sql"
+                | "application/toml"
+                | "application/vnd.ms-fontobject"
+                | "application/wasm"
+                | "application/x-sh"
+                | "application/xml"
+                | "application/yaml"
+                | "font/otf"
+                | "font/ttf"
+                | "image/bmp"
+                | "image/x-icon"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(settings: &str, path: &str) -> (String, bool) {
+        let Kind { name, compresses } = of(&toml::from_str(settings).unwrap(), path);
+        (name.to_str().unwrap().to_owned(), compresses)
+    }
+
+    #[test]
+    fn a_file_is_what_its_ending_says() {
+        let is = |path, name: &str, compresses| {
+            assert_eq!(kind("", path), (name.to_owned(), compresses), "{path}");
+        };
+        is("a/b.HTML", "text/html; charset=utf-8", true);
+        is("a.css", "text/css; charset=utf-8", true);
+        is("a.js", "text/javascript; charset=utf-8", true);
+        is("a.mjs", "text/javascript; charset=utf-8", true);
+        is("a.json", "application/json", true);
+        is("a.js.map", "application/json", true);
+        is("a.webmanifest", "application/manifest+json", true);
+        is("a.svg", "image/svg+xml", true);
+        is("a.xml", "text/xml; charset=utf-8", true);
+        is("a.ico", "image/x-icon", true);
+        is("a.ttf", "font/ttf", true);
+        is("a.wasm", "application/wasm", true);
+        is("a.woff2", "font/woff2", false);
+        is("a.woff", "font/woff", false);
+        is("a.png", "image/png", false);
+        is("a.avif", "image/avif", false);
+        is("a.mp4", "video/mp4", false);
+        is("a.pdf", "application/pdf", false);
+        let word = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+        is("a.docx", word, false);
+        is("a.epub", "application/epub+zip", false);
+        is("a.ics", "text/calendar; charset=utf-8", true);
+        for unknown in ["a", "a.", "a.unknown", ".css/a", "a.ü"] {
+            is(unknown, "application/octet-stream", false);
+        }
+    }
+
+    #[test]
+    fn the_operator_has_the_last_word() {
+        let settings = "[types]\nmd = 'text/markdown'\nGLB = 'model/x'\nx = 'a/b+json; c=d'";
+        assert_eq!(kind(settings, "a.MD"), ("text/markdown".to_owned(), true));
+        assert_eq!(kind(settings, "a.glb"), ("model/x".to_owned(), false));
+        assert_eq!(kind(settings, "a.x"), ("a/b+json; c=d".to_owned(), true));
     }
 }

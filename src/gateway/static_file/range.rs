@@ -1,39 +1,63 @@
-//! `Range`, by RFC 9110, section 14. Of several ranges at once, none is sent but the whole.
+//! `Range`, by RFC 9110, section 14.
 
 use hyper::Method;
 use hyper::header::RANGE;
 use hyper::http::request::Parts;
 
-/// What of a file is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The most ranges of a request, as in Apache (`MaxRanges`). The answer to more is the whole file.
+const RANGES_MAX: usize = 200;
+
+/// The part of a file that a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Range {
     Whole,
     /// From here up to, and without, there.
     Part(u64, u64),
-    /// There is nothing of it.
+    /// Several of those, in the order of the request. No two of them overlap.
+    Parts(Vec<(u64, u64)>),
+    /// The file has no such part.
     Unsatisfiable,
 }
 
-/// What a request wants of a file of this size. What makes no sense is ignored.
+/// The part of a file of this size that a request asks for. An invalid header is ignored, as HTTP
+/// allows: the answer is the whole file.
 pub(super) fn of(request: &Parts, size: u64) -> Range {
-    if request.method != Method::GET {
+    // nginx and Apache answer 200 for an empty file.
+    if request.method != Method::GET || size == 0 {
         return Range::Whole;
     }
-    let range = request.headers.get(RANGE).and_then(|value| value.to_str().ok());
-    range.and_then(|text| parse(text, size)).unwrap_or(Range::Whole)
+    let mut lines = request.headers.get_all(RANGE).into_iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Range::Whole };
+    line.to_str().ok().and_then(|text| parse(text, size)).unwrap_or(Range::Whole)
 }
 
 fn parse(text: &str, size: u64) -> Option<Range> {
-    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let (unit, list) = text.split_once('=')?;
+    if !unit.eq_ignore_ascii_case("bytes") || list.split(',').count() > RANGES_MAX {
+        return None;
+    }
+    let items =
+        list.split(',').map(|item| item.trim_matches([' ', '\t'])).filter(|it| !it.is_empty());
+    let asked: Vec<(u64, u64)> = items.map(|item| one(item, size)).collect::<Option<_>>()?;
+    if asked.is_empty() {
+        return None;
+    }
+    let there = asked.into_iter().filter(|(from, to)| from < to).collect();
+    Some(match *coalesce(there) {
+        [] => Range::Unsatisfiable,
+        [(from, to)] => Range::Part(from, to),
+        ref parts => Range::Parts(parts.to_vec()),
+    })
+}
+
+/// One range; an empty one where the file has no such part.
+fn one(text: &str, size: u64) -> Option<(u64, u64)> {
     let number = |text: &str| -> Option<u64> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         is_number.then(|| text.parse().unwrap_or(u64::MAX))
     };
-    let (from, to) = match (first, last) {
-        ("", last) => {
-            let length = number(last)?;
-            (size.saturating_sub(length), if length == 0 { 0 } else { size })
-        }
+    Some(match text.split_once('-')? {
+        ("", last) => (size.saturating_sub(number(last)?), size),
         (first, "") => (number(first)?, size),
         (first, last) => {
             let (first, last) = (number(first)?, number(last)?);
@@ -42,12 +66,32 @@ fn parse(text: &str, size: u64) -> Option<Range> {
             }
             (first, last.saturating_add(1).min(size))
         }
-    };
-    Some(if from < to { Range::Part(from, to) } else { Range::Unsatisfiable })
+    })
+}
+
+/// Merges ranges that overlap or touch, each in the place of the first of them.
+fn coalesce(ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    let mut sorted: Vec<(usize, (u64, u64))> = ranges.into_iter().enumerate().collect();
+    sorted.sort_unstable_by_key(|(_, (from, _))| *from);
+    let mut merged: Vec<(usize, (u64, u64))> = Vec::with_capacity(sorted.len());
+    for (place, (from, to)) in sorted {
+        match merged.last_mut() {
+            Some((first, (_, end))) if from <= *end => {
+                *first = place.min(*first);
+                *end = to.max(*end);
+            }
+            _ => merged.push((place, (from, to))),
+        }
+    }
+    merged.sort_unstable_by_key(|(place, _)| *place);
+    merged.into_iter().map(|(_, range)| range).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -57,13 +101,78 @@ mod tests {
         is("bytes=5-", Some(Range::Part(5, 10)));
         is("bytes=-3", Some(Range::Part(7, 10)));
         is("bytes=-30", Some(Range::Part(0, 10)));
+        is("Bytes= 0-0 ,\t", Some(Range::Part(0, 1)));
         is("bytes=5-99999999999999999999999", Some(Range::Part(5, 10)));
         for none in ["bytes=10-", "bytes=10-11", "bytes=-0", "bytes=99999999999999999999-"] {
             is(none, Some(Range::Unsatisfiable));
         }
-        for nonsense in ["bytes=5-4", "bytes=-", "bytes=a-b", "lines=0-1", "bytes=0-1,3-4", "0-1"] {
+        for nonsense in [
+            "bytes=5-4",
+            "bytes=-",
+            "bytes=a-b",
+            "lines=0-1",
+            "bytes=0-1,x",
+            "0-1",
+            "bytes=",
+            "bytes=,",
+            "bytes 0-1",
+            "bytes=0 -1",
+            "bytes=+0-1",
+            "bytes=0-1;2-3",
+            "bytes=--1",
+        ] {
             is(nonsense, None);
         }
-        assert_eq!(parse("bytes=0-", 0), Some(Range::Unsatisfiable));
+        let request = hyper::Request::builder().header(RANGE, "bytes=0-").body(()).unwrap();
+        assert_eq!(of(&request.into_parts().0, 0), Range::Whole);
+    }
+
+    #[test]
+    fn ranges_that_overlap_or_touch_become_one() {
+        let is = |text, range| assert_eq!(parse(text, 10_000), Some(range), "{text}");
+        is("bytes=0-99,1000-1099", Range::Parts(vec![(0, 100), (1000, 1100)]));
+        is("bytes=1000-1099,0-99", Range::Parts(vec![(1000, 1100), (0, 100)]));
+        is("bytes=0-99,50-199", Range::Part(0, 200));
+        is("bytes=100-199,0-99", Range::Part(0, 200));
+        is("bytes=0-0,2-2", Range::Parts(vec![(0, 1), (2, 3)]));
+        is(
+            "bytes=5000-5009,0-9,-10,4000-6000",
+            Range::Parts(vec![(4000, 6001), (0, 10), (9990, 10_000)]),
+        );
+        is("bytes=0-9,99999-", Range::Part(0, 10));
+        is("bytes=10000-,20000-", Range::Unsatisfiable);
+    }
+
+    #[test]
+    fn too_many_ranges_get_the_whole() {
+        let list = |count: u64| {
+            let items: Vec<_> = (0..count).map(|n| format!("{}-{}", n * 1000, n * 1000)).collect();
+            parse(&format!("bytes={}", items.join(",")), 1 << 40)
+        };
+        assert!(matches!(list(200), Some(Range::Parts(parts)) if parts.len() == 200));
+        assert_eq!(list(201), None);
+        assert_eq!(parse(&format!("bytes=0-0{}", ",".repeat(500)), 10), None);
+    }
+
+    proptest! {
+        /// Whatever is asked for: what is sent is all of it, and nothing twice.
+        #[test]
+        fn what_is_sent_covers_what_is_asked_for_once(
+            asked in vec((0_u64..3000, 0_u64..3000), 1..12), size in 1_u64..3000,
+        ) {
+            let items: Vec<_> = asked.iter().map(|(from, length)| format!("{from}-{}", from + length)).collect();
+            let sent = match parse(&format!("bytes={}", items.join(",")), size).unwrap() {
+                Range::Unsatisfiable => vec![],
+                Range::Part(from, to) => vec![(from, to)],
+                Range::Parts(parts) => parts,
+                Range::Whole => unreachable!(),
+            };
+            for at in 0..size {
+                let is_asked = asked.iter().any(|(from, length)| (*from..=from + length).contains(&at));
+                let times = sent.iter().filter(|(from, to)| (*from..*to).contains(&at)).count();
+                prop_assert!(times <= 1 && (!is_asked || times == 1));
+            }
+            prop_assert!(sent.iter().all(|(from, to)| from < to && *to <= size));
+        }
     }
 }

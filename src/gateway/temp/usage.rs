@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const WAITING: usize = 2;
 
 /// The most bytes that may be held.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) struct Limits {
     /// Of all.
     pub all: u64,

@@ -10,6 +10,8 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
 };
@@ -73,6 +75,17 @@ impl Connection {
         }
         let opened = self.opened;
         Ok(Self { opened, ..Self::new(self.receiver.into_nonblocking_fd()?)? })
+    }
+
+    /// Whether php-fpm has ended its sending side only: its process still has the socket open.
+    pub(in crate::gateway) fn is_half_closed(&self) -> bool {
+        let mut fds = [PollFd::new(&self.receiver, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let polled = retry_on_intr(|| poll(&mut fds, Some(&now)));
+        let events = fds[0].revents();
+        polled.is_ok()
+            && events.contains(PollFlags::RDHUP)
+            && !events.intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     /// Sends as much as the kernel takes now; returns how much that was.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::replica::Health;
 use super::{Upstream, connection};
 
 /// The time before the first attempt; each one doubles it, up to the last.
@@ -33,7 +34,7 @@ async fn probe(upstream: Weak<Upstream>, replica: u64, socket: Arc<Path>) {
         };
         if answers {
             let mut state = upstream.lock();
-            state.set_aside(replica, false);
+            state.set_health(replica, Health::Well);
             state.hand_out();
             return;
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::connection::{Connection, Idle};
+use super::health::{Other, Ping, Suspect};
 use crate::config::KeepAlive;
 use crate::control;
 use crate::gateway::table::Served;
@@ -19,6 +20,18 @@ pub(crate) struct Member {
     pub served: Arc<Served>,
     /// How many children it may have; None: that is not known.
     pub children: Option<Children>,
+    /// What tells whether it is alive; None: nothing does.
+    pub ping: Option<Arc<Ping>>,
+}
+
+/// Whether a replica can be given requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    Well,
+    /// It could not be connected to.
+    Unreachable,
+    /// It accepts connections, and does not answer.
+    Silent,
 }
 
 #[derive(Debug)]
@@ -27,8 +40,11 @@ pub(super) struct Replica {
     pub(super) member: Member,
     /// It gets new requests.
     pub(super) serves: bool,
-    /// It could not be connected to.
-    pub(super) aside: bool,
+    pub(super) health: Health,
+    /// It is being asked whether it answers.
+    pub(super) is_examined: bool,
+    /// How many requests it has answered.
+    pub(super) answered: u64,
     pub(super) in_flight: u32,
     /// Connections without a request.
     pub(super) idle: Vec<Idle>,
@@ -50,7 +66,9 @@ impl Replica {
             id,
             member,
             serves: true,
-            aside: false,
+            health: Health::Well,
+            is_examined: false,
+            answered: 0,
             in_flight: 0,
             idle: Vec::new(),
             keeps,
@@ -64,9 +82,14 @@ impl Replica {
 
     pub(super) fn takes(&self, release: &Release) -> bool {
         self.serves
-            && !self.aside
+            && !self.is_aside()
             && self.in_flight < self.limit()
             && self.member.served.release == *release
+    }
+
+    /// It gets no requests until it is well again.
+    pub(super) fn is_aside(&self) -> bool {
+        self.health != Health::Well
     }
 
     fn children(&self) -> u32 {
@@ -84,6 +107,23 @@ impl Replica {
     /// Children that serve nobody else.
     fn held(&self) -> u32 {
         self.in_flight.saturating_add(u32::try_from(self.idle.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether a child serves no request and no kept connection, by what the gateway has sent.
+    pub(super) fn has_free_child(&self) -> bool {
+        self.held() < self.children()
+    }
+
+    /// It, to be examined; None: it has no ping.
+    pub(super) fn suspect(&self, others: Vec<Other>) -> Option<Suspect> {
+        let (socket, ping) = (Arc::clone(&self.member.socket), self.member.ping.clone()?);
+        Some(Suspect { replica: self.id, socket, ping, others })
+    }
+
+    /// It, to be compared with one that is examined.
+    pub(super) fn other(&self) -> Other {
+        let (socket, ping) = (Arc::clone(&self.member.socket), self.member.ping.clone());
+        Other { replica: self.id, socket, ping, answered: self.answered }
     }
 
     /// Takes a connection for one more request: whether it is to be kept, and one that is open.
@@ -124,7 +164,8 @@ impl Replica {
             socket: self.member.socket.to_path_buf(),
             release: self.member.served.release.path.clone(),
             serves: self.serves,
-            aside: self.aside,
+            aside: self.is_aside(),
+            silent: self.health == Health::Silent,
             in_flight: self.in_flight,
             kept: self.idle.len(),
         }

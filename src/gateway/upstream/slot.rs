@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Connection, Kept, Upstream, probe};
+use super::replica::Health;
+use super::{Connection, Kept, Upstream, health, probe};
 
 /// Which replica, and on which connection.
 #[derive(Debug)]
@@ -55,18 +56,27 @@ impl Slot {
         self.lease.as_mut()?.kept.take()
     }
 
-    /// Gives it back, with a connection that can take another request.
-    pub(in crate::gateway) fn finish(mut self, open: Connection) {
+    /// Gives it back after a whole answer, with the connection if that can take another request.
+    pub(in crate::gateway) fn finish(mut self, open: Option<Connection>) {
         if let Some(lease) = self.lease.take() {
-            self.give_back(&lease, Some(open));
+            self.upstream.lock().give_back(lease.replica, open, true);
+        }
+    }
+
+    /// The replica has not answered for [`health::SILENT`]: it is examined, where that tells anything.
+    pub(in crate::gateway) fn suspect(&self) {
+        let Some(lease) = &self.lease else { return };
+        let suspect = self.upstream.lock().suspect(lease.replica);
+        if let Some(suspect) = suspect {
+            health::examine(&self.upstream, suspect);
         }
     }
 
     /// The replica cannot be connected to: it gets no requests until it can.
     pub(crate) fn set_aside(mut self) {
         let Some(lease) = self.lease.take() else { return };
-        let is_new = self.upstream.lock().set_aside(lease.replica, true);
-        self.give_back(&lease, None);
+        let is_new = self.upstream.lock().set_health(lease.replica, Health::Unreachable);
+        self.give_back(&lease);
         if is_new {
             probe::start(&self.upstream, lease.replica, &lease.socket);
         }
@@ -77,15 +87,15 @@ impl Slot {
         self.lease.take()
     }
 
-    fn give_back(&self, lease: &Lease, open: Option<Connection>) {
-        self.upstream.lock().give_back(lease.replica, open);
+    fn give_back(&self, lease: &Lease) {
+        self.upstream.lock().give_back(lease.replica, None, false);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
-            self.give_back(&lease, None);
+            self.give_back(&lease);
         }
     }
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use super::replica::Health;
 use super::*;
+use crate::config::KeepAlive;
 use crate::gateway::fastcgi::Params;
 use crate::php_fpm::Children;
 use crate::release::Release;
@@ -32,7 +34,7 @@ impl World {
     fn member(&self, socket: &str, release: &str, children: u32) -> Member {
         let socket: PathBuf = self.dir.path().join(socket);
         let children = Some(Children { max: children, fixed: true });
-        Member { socket: socket.into(), served: self.served(release), children }
+        Member { socket: socket.into(), served: self.served(release), children, ping: None }
     }
 
     fn in_flight(&self, socket: &str) -> u32 {
@@ -166,7 +168,7 @@ async fn one_child_is_spared_while_nobody_waits() {
     }
     let kept = |slots: &mut Vec<Slot>| {
         for slot in slots.drain(..) {
-            slot.finish(connection().0);
+            slot.finish(Some(connection().0));
         }
         world.upstream.show().0[0].kept
     };
@@ -194,7 +196,7 @@ async fn who_waits_gets_the_connection_with_his_request_sent() {
     let mut waits = Box::pin(world.upstream.acquire(&served, Some(&mut waiting)));
     assert!(is_ready!(waits).is_err());
     let (open, mut php) = connection();
-    first.finish(open);
+    first.finish(Some(open));
     let sent = waits.await.unwrap().take_kept().unwrap().sent.unwrap();
     let mut read = vec![0; sent];
     php.read_exact(&mut read).unwrap();
@@ -215,7 +217,7 @@ async fn the_last_child_is_not_passed_on_for_ever() {
         let mut asked = request();
         let mut waits = Box::pin(world.upstream.acquire(&served, Some(&mut asked)));
         assert!(is_ready!(waits).is_err());
-        slot.finish(open);
+        slot.finish(Some(open));
         slot = waits.await.unwrap();
         let Some(kept) = slot.take_kept() else { break };
         open = kept.connection;
@@ -235,4 +237,98 @@ async fn a_replica_that_nobody_listens_for_is_set_aside_until_somebody_does() {
     assert!(is_ready!(waits).is_err());
     let _listener = std::os::unix::net::UnixListener::bind(world.dir.path().join("a")).unwrap();
     waits.await.unwrap();
+}
+
+/// However many wait, one slot that becomes free costs a few looks at the replicas.
+#[tokio::test]
+async fn a_freed_slot_is_given_without_looking_at_all_that_wait() {
+    let world = World::new(&Gateway { queue: 5000, ..Gateway::default() });
+    world.upstream.exchange(vec![world.member("a", "1", 1), world.member("b", "2", 1)]);
+    let (first, second) = (world.served("1"), world.served("2"));
+    let mut slot = world.upstream.acquire(&first, None).await.unwrap();
+    let _other = world.upstream.acquire(&second, None).await.unwrap();
+    let mut waits = Vec::new();
+    for number in 0..4000 {
+        let served = if number % 2 == 0 { &first } else { &second };
+        let mut wait = Box::pin(world.upstream.acquire(served, None));
+        assert!(is_ready!(wait).is_err());
+        waits.push(wait);
+    }
+    for next in (0..2000).step_by(2) {
+        let before = world.upstream.lock().steps();
+        drop(slot);
+        let steps = world.upstream.lock().steps() - before;
+        assert!(steps <= 4, "{steps}");
+        slot = is_ready!(waits[next]).unwrap().unwrap();
+        assert_eq!(name(&slot), "a");
+    }
+    // One that goes away leaves no gap in the order.
+    drop(waits.remove(2000));
+    drop(slot);
+    assert_eq!(name(&is_ready!(waits[2001]).unwrap().unwrap()), "a");
+}
+
+fn ping() -> Arc<Ping> {
+    Arc::new(Ping { path: "/ping".to_owned(), response: "pong".to_owned() })
+}
+
+#[tokio::test]
+async fn a_replica_is_examined_only_while_it_has_a_free_child() {
+    let world = World::new(&Gateway::default());
+    let member = |name: &str| Member { ping: Some(ping()), ..world.member(name, "1", 2) };
+    world.upstream.exchange(vec![member("a"), member("b")]);
+    let served = world.upstream.served().unwrap();
+    let mut slots = Vec::new();
+    for _ in 0..4 {
+        slots.push(world.upstream.acquire(&served, None).await.unwrap());
+    }
+    let ids = [1, 2];
+    for id in ids {
+        assert!(world.upstream.lock().suspect(id).is_none());
+    }
+    slots.pop();
+    let suspects = ids.map(|id| world.upstream.lock().suspect(id).map(|it| it.replica));
+    let [found] = suspects.into_iter().flatten().collect::<Vec<_>>()[..] else { panic!() };
+    // Not twice at a time.
+    assert!(world.upstream.lock().suspect(found).is_none());
+    assert!(!world.upstream.lock().examined(found, false));
+    assert!(world.upstream.lock().suspect(found).is_some());
+}
+
+#[tokio::test]
+async fn the_last_replica_is_not_ejected() {
+    let world = World::new(&Gateway::default());
+    let member = |name: &str| Member { ping: Some(ping()), ..world.member(name, "1", 2) };
+    world.upstream.exchange(vec![member("a"), member("b")]);
+    assert!(world.upstream.lock().examined(1, true));
+    assert!(!world.upstream.lock().examined(1, true)); // it is aside already
+    assert!(world.upstream.lock().suspect(2).is_none());
+    assert!(!world.upstream.lock().examined(2, true));
+    let served = world.upstream.served().unwrap();
+    for _ in 0..2 {
+        assert_eq!(name(&world.upstream.acquire(&served, None).await.unwrap()), "b");
+    }
+}
+
+/// While a pool goes from one release to the next, requests leave the one that nobody can serve.
+#[tokio::test]
+async fn what_waits_for_a_replica_that_is_set_aside_is_routed_anew() {
+    let world = World::new(&Gateway::default());
+    world.upstream.exchange(vec![world.member("a", "1", 1), world.member("b", "2", 1)]);
+    let (first, second) = (world.served("1"), world.served("2"));
+    let one = world.upstream.acquire(&first, None).await.unwrap();
+    let mut waits = Box::pin(world.upstream.acquire(&first, None));
+    assert!(is_ready!(waits).is_err());
+    assert!(world.upstream.lock().examined(1, true));
+    assert_eq!(is_ready!(waits).unwrap().unwrap_err(), NoSlot::Moved);
+    assert_eq!(world.upstream.acquire(&first, None).await.unwrap_err(), NoSlot::Moved);
+    assert_eq!(world.upstream.served().unwrap().release, second.release);
+    // With the other one gone too, both are waited for.
+    world.upstream.lock().set_health(2, Health::Silent);
+    let mut waits = Box::pin(world.upstream.acquire(&first, None));
+    assert!(is_ready!(waits).is_err());
+    drop(one);
+    world.upstream.lock().set_health(1, Health::Well);
+    world.upstream.lock().hand_out();
+    assert_eq!(name(&is_ready!(waits).unwrap().unwrap()), "a");
 }

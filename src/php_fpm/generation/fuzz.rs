@@ -61,13 +61,19 @@ prop_compose! {
 }
 
 fn pool() -> Pool {
+    pool_in("/srv")
+}
+
+/// A pool of two replicas.
+pub(super) fn pool_in(root: &str) -> Pool {
     let php = Php { pinning: None, command: Vec::new(), monitor_url: None };
     let (rollout, hooks) = (Rollout::default(), Hooks::default());
     let settings = Settings { php, apache: None, gateway: None, rollout, hooks };
-    Pool { name: "www".to_owned(), root: Root::new("/srv".into()), replica_count: 2, settings }
+    Pool { name: "www".to_owned(), root: Root::new(root.into()), replica_count: 2, settings }
 }
 
-fn resolved() -> Resolved {
+/// One that is in order.
+pub(in crate::php_fpm) fn resolved() -> Resolved {
     Resolved {
         section: "www1".to_owned(),
         listen: "/srv/php-fpm-www1.sock".into(),
@@ -81,6 +87,7 @@ fn resolved() -> Resolved {
         user: None,
         group: None,
         file_cache: None,
+        memory_limit: None,
     }
 }
 

@@ -32,6 +32,22 @@ impl Execution<'_> {
         Ok(())
     }
 
+    /// After a stop of the whole pool: enables what is drained. Nobody listens, so requests fail
+    /// either way, and whatever starts the replicas next, such as a boot script, need not know of
+    /// the balancer.
+    pub(in crate::rollout) async fn leave_members_enabled(&mut self) {
+        if self.observation.replicas.iter().any(|replica| !replica.running.is_empty()) {
+            return;
+        }
+        // Apache may be stopped too: what it was told is forgotten then.
+        let members = self.balancer.members().await.unwrap_or_default();
+        for (index, _) in members.iter().enumerate().filter(|(_, member)| member.draining) {
+            if let Err(error) = self.balancer.enable(index).await {
+                self.warn(format!("{} stays drained: {error}", members[index].name));
+            }
+        }
+    }
+
     /// A replica that runs lacks nothing but its requests: a web server that is being restarted
     /// just now has some time to come back.
     async fn enabled(&self, replica: u32) -> Result<Enabled> {
@@ -52,7 +68,7 @@ impl Execution<'_> {
         if !self.keep_floor || !is_current || self.done.fresh.contains_key(&id.replica) {
             return Ok(());
         }
-        self.check_lender(&Table::read().unwrap_or_default())?;
+        self.check_lender(&Table::read()?)?;
         check_start(self.pool, replica)
     }
 
@@ -60,7 +76,7 @@ impl Execution<'_> {
     pub(super) fn check_lender(&self, table: &Table) -> Result<()> {
         let Some(lender) = self.done.lent_to else { return Ok(()) };
         let Generation { bound, socket, .. } = &self.running(lender)?.generation;
-        if table.listens(bound) || is_listening(socket) {
+        if table.listens(bound) || is_listening(socket)? {
             return Ok(());
         }
         Err(Error::failed(format!("{lender}, which was to serve meanwhile, has died")))
@@ -87,7 +103,7 @@ impl Execution<'_> {
 
     async fn another_serves(&self, replica: u32) -> Result<bool> {
         let members = self.balancer.members().await?;
-        let table = Table::read().unwrap_or_default();
+        let table = Table::read()?;
         Ok(self.observation.replicas.iter().filter(|other| other.number != replica).any(|other| {
             let in_balancer = members.get(member(other.number)).is_none_or(|member| member.serves);
             let running = other.running.iter().chain(self.done.fresh.get(&other.number));

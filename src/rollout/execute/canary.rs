@@ -21,7 +21,7 @@ impl Execution<'_> {
         // What has been stopped last is the canary, which is nothing to go back to.
         self.done.stopped.remove(&replica);
         if self.fresh(replica) == canary
-            && !self.is_listening(replica)
+            && !self.may_listen(replica)
             && let Some(ended) = self.done.fresh.remove(&replica)
             && let Err(error) = php_fpm::discard(&ended).await
         {
@@ -30,7 +30,7 @@ impl Execution<'_> {
     }
 
     async fn take_back(&mut self, replica: u32) -> Result<()> {
-        if let Some(old) = self.still_running(replica) {
+        if let Some(old) = self.still_running(replica)? {
             self.tell_rolling_back(replica, self.release_of(self.running(old)?));
             self.publish(old)?;
             let stages = self.plan_again(replica, Wanted::Running, Ask::default()).await?;
@@ -49,10 +49,11 @@ impl Execution<'_> {
     }
 
     /// The generation that the canary was started beside.
-    fn still_running(&self, replica: u32) -> Option<Id> {
-        let old = self.observation.replica(replica)?.current()?;
+    fn still_running(&self, replica: u32) -> Result<Option<Id>> {
+        let old = self.observation.replica(replica).and_then(|it| it.current());
+        let Some(old) = old else { return Ok(None) };
         let id = Id { replica, generation: old.generation.number };
-        socket::is_listening(&old.generation.socket).then_some(id)
+        Ok(socket::is_listening(&old.generation.socket)?.then_some(id))
     }
 
     fn fresh(&self, replica: u32) -> Option<Id> {
@@ -60,9 +61,10 @@ impl Execution<'_> {
         Some(Id { replica, generation: running.generation.number })
     }
 
-    fn is_listening(&self, replica: u32) -> bool {
+    /// Whether it listens, or that cannot be told: what may serve is not discarded.
+    fn may_listen(&self, replica: u32) -> bool {
         let fresh = self.done.fresh.get(&replica);
-        fresh.is_some_and(|running| socket::is_listening(&running.generation.socket))
+        fresh.is_some_and(|it| socket::is_listening(&it.generation.socket).unwrap_or(true))
     }
 
     /// Its name is lent to another replica, and it is stopped.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Execution, millis};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Event;
 use crate::fastcgi::{self, FastCgiError};
 use crate::php_fpm::Generation;
@@ -33,8 +33,7 @@ impl Execution<'_> {
         let mut told = None::<(Instant, Bound)>;
         let mut looks = 0;
         loop {
-            let table = Table::read()
-                .map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))?;
+            let table = Table::read()?;
             let bound = table.bound(&generation.bound);
             let is_idle = bound.in_flight() == 0
                 && (looks > 0 || self.balancer.is_idle(&generation.socket).await?);

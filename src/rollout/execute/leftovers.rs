@@ -16,6 +16,7 @@ impl Execution<'_> {
         for replica in &self.observation.replicas {
             let fresh = self.done.fresh.get(&replica.number);
             for running in replica.running.iter().chain(fresh) {
+                php_fpm::write_again(self.pool, running)?;
                 finish_publishing(&running.generation)?;
                 forget_adopted(&running.generation)?;
             }
@@ -64,7 +65,7 @@ fn finish_publishing(generation: &Generation) -> Result<()> {
 /// An adopted master has no record: what is left of one that has ended is its private name.
 fn forget_adopted(now: &Generation) -> Result<()> {
     let private = now.private_name_of_adopted();
-    if socket::is_listening(&private) { Ok(()) } else { remove(&private) }
+    if socket::is_listening(&private)? { Ok(()) } else { remove(&private) }
 }
 
 fn remove(name: &Path) -> Result<()> {

@@ -15,7 +15,7 @@ impl Execution<'_> {
     pub(super) async fn lend(&mut self, replica: u32, to: Id) -> Result<()> {
         self.await_another_serving(replica).await?;
         let target = self.running(to)?.generation.socket.clone();
-        if !socket::is_listening(&target) {
+        if !socket::is_listening(&target)? {
             return Err(Error::failed(format!("{to} does not listen any more")));
         }
         self.keep_reachable(replica)?;

@@ -63,8 +63,7 @@ impl Execution<'_> {
             let number = replica.number;
             if !self.done.fresh.contains_key(&number) {
                 let current = self.observation.replica(number).and_then(|it| it.current());
-                let listening = |it: &&Running| socket::is_listening(&it.generation.socket);
-                let Some(current) = current.filter(listening) else {
+                let Some(current) = current.filter(|it| may_listen(it)) else {
                     continue; // nothing of it runs: it stays out
                 };
                 let id = super::Id { replica: number, generation: current.generation.number };
@@ -107,7 +106,7 @@ impl Execution<'_> {
     fn runs(&self, replica: u32) -> bool {
         let old = self.observation.replica(replica).into_iter().flat_map(|it| &it.running);
         let mut all = old.chain(self.done.fresh.get(&replica));
-        all.any(|running| socket::is_listening(&running.generation.socket))
+        all.any(may_listen)
     }
 
     /// Whether a release can be gone back to; else says that it is gone.
@@ -196,4 +195,9 @@ fn describe(replica: &Observed) -> String {
     let member = replica.member.as_ref();
     let balancer = member.map(|it| format!(" (LB=\"{}\")", it.status)).unwrap_or_default();
     format!("replica {} {what}{balancer}", replica.number)
+}
+
+/// Whether it listens, or that cannot be told: it was seen to listen before.
+fn may_listen(running: &Running) -> bool {
+    socket::is_listening(&running.generation.socket).unwrap_or(true)
 }

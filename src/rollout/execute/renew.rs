@@ -38,7 +38,7 @@ impl Execution<'_> {
         let conf = generation.write(pool, resolved, gentle)?;
         crash::point("recorded, not launched");
         let timeout = pool.settings.rollout.ready_timeout;
-        let started = php_fpm::start(pool, &Command::of(pool)?, &generation, &conf, timeout).await;
+        let started = php_fpm::start(pool, &Command::of(pool)?, &generation, conf, timeout).await;
         let listening = match started {
             Ok(()) => listening(&generation, timeout).await,
             Err(error) => Err(error),
@@ -101,7 +101,7 @@ impl Execution<'_> {
 
 /// Ends what a start that failed may have left: a master that came up too late.
 async fn discard(generation: &Generation) -> Result<()> {
-    let table = Table::read().unwrap_or_default();
+    let table = Table::read()?;
     match php_fpm::look(generation, &table)? {
         Some(running) => php_fpm::discard(&running).await,
         None => generation.remove_leftovers().map_err(|error| {
@@ -114,8 +114,7 @@ async fn discard(generation: &Generation) -> Result<()> {
 async fn listening(generation: &Generation, timeout: Duration) -> Result<Running> {
     let deadline = Instant::now() + timeout;
     loop {
-        let table = Table::read()
-            .map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))?;
+        let table = Table::read()?;
         match php_fpm::look(generation, &table)? {
             Some(running) if running.master.is_some() => return Ok(running),
             _ if Instant::now() >= deadline => {

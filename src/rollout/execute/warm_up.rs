@@ -15,9 +15,13 @@ use crate::step::Id;
 impl Execution<'_> {
     /// Asks for each warm-up path: once, so that opcache compiles it once, and
     /// then on as many children at a time as the pool begins with, so that
-    /// each has its own caches filled. A server error is a bad release.
+    /// each has its own caches filled. A server error is a bad release. If the operator lists no
+    /// paths, the front page is probed instead.
     pub(super) async fn warm_up(&mut self, id: Id) -> Result<()> {
-        let paths = self.pool.settings.rollout.warm_up.get_ref();
+        if self.pool.settings.rollout.probes_front_page() {
+            return self.probe(id).await;
+        }
+        let paths = self.pool.settings.rollout.warm_up();
         if paths.is_empty() {
             return Ok(());
         }
@@ -106,7 +110,8 @@ impl Visit<'_> {
     }
 }
 
-fn server_error(response: &fastcgi::Response) -> String {
+/// The status of an answer, and what PHP said on the error stream.
+pub(super) fn server_error(response: &fastcgi::Response) -> String {
     let said = String::from_utf8_lossy(&response.stderr);
     format!("status {}\n{}", response.status, said.trim()).trim_end().to_owned()
 }

@@ -84,7 +84,7 @@ impl Execution<'_> {
             .await
             .map_err(|error| Error::failed(format!("{id} does not answer a ping: {error}")))?;
         let deadline = Instant::now() + timeout;
-        for path in self.pool.settings.rollout.warm_up.get_ref() {
+        for path in self.pool.settings.rollout.warm_up() {
             self.visit(generation, path, 1, deadline).await?;
         }
         let mut was_full = false;

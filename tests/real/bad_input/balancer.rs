@@ -165,20 +165,3 @@ fn a_balancer_that_would_fail_the_sessions_of_a_drained_member() {
     );
     site.run(&["restart", "--strategy", "swap"]).succeeds();
 }
-
-/// The rollout is done by then, and what it says of the page is the only complaint.
-#[test]
-fn a_page_to_monitor_that_does_not_answer_well() {
-    let site = running();
-    let help =
-        "the replicas answer on their sockets: look at the web server, or correct monitor_url";
-    site.while_changed(SETTINGS, "/ping-php-fpm", "/absent", || {
-        let ran = site.run(&["restart"]);
-        assert!(ran.stdout.ends_with("Activating the load balancer for replica 2  [OK]\n"), "{ran}");
-        let said = "the rollout of \"www\" is done, but http://localhost:PORT/absent answers 404 Not Found";
-        assert_eq!(site.shown(&ran.stderr), error(said, help));
-        ran.status(1);
-    });
-    site.is_in_order_on("release1");
-    assert_eq!(site.generations(), [2, 2]);
-}

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
-use super::super::site::{Site, wait_for};
+use super::super::site::Site;
 use super::{POOL, POOL_CONF, SETTINGS, error, running};
 
 const SOCKET: &str = "sockets/php-fpm-www1.sock";
@@ -92,23 +92,24 @@ fn a_public_name_that_is_another_pools() {
     site.is_in_order_on("release1");
 }
 
-/// Somebody has cleaned up: what runs is found by its name alone.
+/// Somebody has cleaned up: what runs is adopted, and goes on.
 #[test]
-fn a_pool_whose_records_were_removed() {
+fn records_that_were_removed_are_written_again() {
     let site = running();
     let masters = site.masters();
-    let stderr = of_nobody(POOL, masters[0]);
-    for replica in [1, 2] {
-        fs::remove_file(site.path(&format!("pid/www.{replica}.g1.conf"))).unwrap();
-    }
-    for command in [&["start"][..], &["restart"], &["restart", "--strategy", "swap"]] {
-        site.refuses(command, &stderr);
-    }
-    for master in masters {
-        kill_process(master, Signal::QUIT).unwrap();
-    }
-    wait_for("the end of php-fpm", || site.php_fpm().is_empty().then_some(()));
-    site.run(&["start"]).succeeds();
+    let remove = || {
+        for replica in [1, 2] {
+            fs::remove_file(site.path(&format!("pid/www.{replica}.g1.conf"))).unwrap();
+        }
+    };
+    remove();
+    site.run(&["start"]).prints(
+        "Redundant pool \"www\"...\n  Replica 1 runs; its record in pid/ is written again\n  \
+         Replica 2 runs; its record in pid/ is written again\n",
+    );
+    assert_eq!(site.masters(), masters);
+    remove();
+    site.run(&["restart"]).succeeds();
     site.is_in_order_on("release1");
 }
 

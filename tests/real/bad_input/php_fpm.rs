@@ -186,3 +186,49 @@ fn a_configuration_that_is_no_replica() {
         });
     }
 }
+
+/// php-fpm accepts any number, and forks until nothing is left.
+#[test]
+fn children_that_can_never_fit_are_refused() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let conf = "etc/php/fpm/redundant-pools/www/pool.conf";
+    let sample = site.read(conf);
+    let many = sample.replace("pm.max_children = 5", "pm.max_children = 4000000");
+    let fixed = many.replace("pm = dynamic", "pm = static");
+    for text in [many, fixed] {
+        site.write(conf, &text);
+        for command in
+            [&["restart"][..], &["restart", "--strategy", "swap"], &["switch", "www", "release2"]]
+        {
+            let ran = site.unchanged_by(|| site.run(command));
+            let told = " children are allowed, and there is room for ";
+            let at_once = " children would be started at once, and there is room for ";
+            assert!(ran.stderr.contains(told) || ran.stderr.contains(at_once), "{ran}");
+            assert!(ran.stderr.contains("\n  help: lower pm.max_children, "), "{ran}");
+            ran.status(2);
+        }
+        let ran = site.run(&["check", "-q"]);
+        let told = "    8000000 children are allowed, and there is room for ";
+        assert!(ran.status(2).stdout.contains(told), "{ran}");
+    }
+    site.write(conf, &sample);
+    site.run(&["restart"]).succeeds();
+}
+
+#[test]
+fn children_that_fit_only_while_they_are_idle_are_warned_of() {
+    let site = Site::new();
+    let conf = "etc/php/fpm/redundant-pools/www/pool.conf";
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
+    let kib: u64 = total.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    // Of two replicas, each child with 16 MiB.
+    let children = kib / 1024 / 16 / 2 + 10;
+    site.replace(conf, "pm.max_children = 5", &format!("pm.max_children = {children}"));
+    let told = format!("{} children are allowed, ", 2 * children);
+    let ran = site.run(&["start"]);
+    assert!(ran.succeeds().stdout.contains(&format!("  Warning: {told}")), "{ran}");
+    let ran = site.run(&["check", "-q"]);
+    assert!(ran.succeeds().stdout.contains(&format!("    {told}")), "{ran}");
+}

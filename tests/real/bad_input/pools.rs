@@ -1,5 +1,4 @@
-//! One pool is broken, and the other one is not: that is no reason to do nothing for it, and none
-//! to begin with what cannot be done for all.
+//! One pool is broken, and the other one is not: that one is changed, and the broken one reported.
 
 use super::super::site::Site;
 use super::{POOL, SETTINGS, error};
@@ -39,22 +38,73 @@ fn a_broken_pool_is_no_reason_to_leave_the_other_one_alone() {
 }
 
 #[test]
-fn a_broken_pool_is_found_before_any_other_is_changed() {
+fn broken_pool_does_not_keep_the_others_from_being_changed() {
     let site = two_pools();
-    for (pool, dir) in [("api", API), ("www", POOL)] {
+    for (broken, sound, dir) in [("api", "www", API), ("www", "api", POOL)] {
         for (file, from, to, stderr) in MISTAKES {
             site.while_changed(&format!("{dir}/{file}"), from, to, || {
-                for command in [&["restart"][..], &["restart", "all", "--strategy", "swap"]] {
-                    let ran = site.unchanged_by(|| site.run(command));
-                    let said = site.shown(&ran.stderr);
-                    // Ahead of all work, which pool it is has not been said yet.
-                    let said = said.replace("error: pool \"www\": ", "error: ");
-                    assert_eq!(said, stderr(pool), "{ran}");
+                for options in [&["--parallel", "1"][..], &["--strategy", "swap"]] {
+                    let (before, stays) = (records(&site, sound), records(&site, broken));
+                    let ran = site.run(&[&["restart"], options].concat());
+                    assert_eq!(site.shown(&ran.stderr), stderr(broken), "{ran}");
                     ran.status(2);
+                    assert!(records(&site, sound).iter().all(|it| !before.contains(it)), "{ran}");
+                    assert_eq!(records(&site, broken), stays, "{ran}");
+                    let blocks = ran.stdout.matches("Redundant pool ").count();
+                    assert_eq!(blocks, 2, "{ran}");
                 }
             });
         }
     }
+    site.run(&["status"]).succeeds();
+}
+
+/// A pool that fails in the middle, and one whose release is gone, in one command.
+#[test]
+fn pools_that_fail_in_different_ways_are_all_reported() {
+    let site = two_pools();
+    site.replace(SETTINGS, "www/current.release", "www/no.release");
+    let ran = site.run(&["restart"]);
+    let said = site.shown(&ran.status(2).stderr);
+    assert!(said.starts_with("error: pool \"www\": ROOT/www/no.release is missing\n"), "{ran}");
+    assert_eq!(records(&site, "api"), ["api.1.g2.conf", "api.2.g2.conf"]);
+
+    site.replace(
+        &format!("{API}/pools-manager.toml"),
+        "[php]",
+        "[rollout]\nwarm_up = [\"/bad.php\"]\n[php]",
+    );
+    site.add_page("bad.php", "<?php http_response_code(500);");
+    let ran = site.run(&["restart"]);
+    let said = site.shown(&ran.status(2).stderr);
+    assert!(said.starts_with("error: pool \"api\" is left as follows: replica 1 runs "), "{ran}");
+    assert!(said.contains("\npool \"www\": ROOT/www/no.release is missing\n"), "{ran}");
+}
+
+#[test]
+fn list_start_and_stop_pass_over_a_broken_pool() {
+    let site = two_pools();
+    let (file, from, to, stderr) = MISTAKES[0];
+    site.while_changed(&format!("{API}/{file}"), from, to, || {
+        let listed = site.run(&["list"]);
+        assert!(listed.status(2).stdout.starts_with("www -> ("), "{listed}");
+        for command in ["list", "stop", "start", "repair"] {
+            let ran = site.run(&[command]);
+            assert_eq!(site.shown(&ran.status(2).stderr), stderr("api"), "{ran}");
+        }
+        site.run(&["list", "-q"]).prints("api\nwww\n");
+    });
+    assert_eq!(records(&site, "www"), ["www.1.g2.conf", "www.2.g2.conf"]);
+    assert_eq!(records(&site, "api"), ["api.1.g1.conf", "api.2.g1.conf"]);
+    site.run(&["status"]).succeeds();
+}
+
+/// The records of a pool's generations.
+fn records(site: &Site, pool: &str) -> Vec<String> {
+    let prefix = format!("pid/{pool}.");
+    let mut names = site.file_names();
+    names.retain(|name| name.starts_with(&prefix) && name.strip_suffix(".conf").is_some());
+    names.iter().map(|name| name.replace("pid/", "")).collect()
 }
 
 #[test]

@@ -230,32 +230,3 @@ fn what_root_has_left_behind_is_found() {
                 help: it has to be there (mkdir), and to be writable for you (chown)";
     assert_eq!(found(&site, "sockets"), [shut]);
 }
-
-#[test]
-fn a_directory_that_anybody_can_write_to_is_found() {
-    let site = Site::new();
-    let set_mode = |dir: &str, mode| {
-        fs::set_permissions(site.path(dir), Permissions::from_mode(mode)).unwrap();
-    };
-    let told = |dir: &str| {
-        let dir = site.path(dir).display().to_string();
-        format!(
-            "    anybody can write to {dir}, and put files and links of his own there\n    \
-             help: chmod o-w {dir}\n"
-        )
-    };
-    for mode in [0o777, 0o1777, 0o702] {
-        set_mode("pid", mode);
-        set_mode("sockets", mode);
-        let root = site.root().display();
-        site.run(&["check", "-q"]).prints(&format!(
-            "Root \"{root}\"...\n  Directory pid  [Warning]\n{}\
-             Redundant pool \"www\"...\n  Sockets  [Warning]\n{}",
-            told("pid"),
-            told("sockets")
-        ));
-    }
-    set_mode("pid", 0o775);
-    set_mode("sockets", 0o775);
-    site.run(&["check", "-q"]).prints("");
-}

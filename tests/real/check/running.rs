@@ -76,8 +76,8 @@ fn a_master_that_has_died_alone_is_found() {
     site.run(&["start"]).succeeds();
     site.kill(&site.masters()[1..]);
     let dead = "warning: the master of replica 2 is dead, its children serve on";
-    assert_eq!(found(&site, "replicas"), [format!("{dead}{RESTART}")]);
-    site.run(&["restart"]).succeeds();
+    assert_eq!(found(&site, "replicas"), [format!("{dead}\n  help: run pools-manager repair")]);
+    site.run(&["repair"]).succeeds();
     site.run(&["check", "-q"]).prints("");
 }
 

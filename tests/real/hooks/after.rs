@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use rustix::process::Signal;
 
-use super::super::site::Site;
+use super::super::site::{Site, wait_for};
 use super::{ALL_NOTE, WAIT, await_file, noted, notes, set, site};
 
 #[test]
@@ -72,7 +72,7 @@ fn a_signal_lets_it_finish_and_no_other_pool_is_begun() {
     site.run(&["start"]).succeeds();
     set(&site, &[("after_rollout", WAIT)], "");
     let masters = site.masters();
-    let manager = site.spawn(&["restart"]);
+    let manager = site.spawn(&["restart", "--parallel", "1"]);
     await_file(&site, "begun");
     manager.signal(Signal::INT);
     let noted = "stopping at the next good place; once more stops at once\n";
@@ -86,6 +86,77 @@ fn a_signal_lets_it_finish_and_no_other_pool_is_begun() {
     assert!(ran.stdout.ends_with(ending), "{ran}");
     assert_ne!(site.masters(), masters);
     site.run(&["history", "zoo"]).prints("Redundant pool \"zoo\"...\n  No rollout is on record\n");
+}
+
+/// While the first pool waits, the second one is renewed; its lines come when the first has ended.
+#[test]
+fn pools_that_are_renewed_side_by_side_do_not_mix_their_lines() {
+    let site = Site::new();
+    second_pool(&site);
+    site.run(&["start"]).succeeds();
+    set(&site, &[("before_rollout", WAIT)], "");
+    let manager = site.spawn(&["restart", "--parallel", "2"]);
+    await_file(&site, "begun");
+    wait_for("the rollout of the second pool", || {
+        let history = site.run(&["history", "zoo"]).stdout;
+        history.contains(" done\n").then_some(())
+    });
+    site.write("end", "");
+    let ran = manager.finish();
+    let blocks: Vec<&str> = ran.succeeds().stdout.split("Redundant pool ").skip(1).collect();
+    let [www, zoo] = blocks[..] else { panic!("{ran}") };
+    assert!(www.starts_with("\"www\"...\n  Running the hook before_rollout  [OK]\n"), "{ran}");
+    assert!(www.ends_with("Activating the load balancer for replica 2  [OK]\n"), "{ran}");
+    let swapped = "\"zoo\"...\n  Starting replica 1  [OK]\n  \
+                   Switching all names to the new generations  [OK]\n  \
+                   Stopping replica 1  [OK]\n";
+    assert_eq!(zoo, swapped, "{ran}");
+}
+
+/// Programs read of each event when it happens, and of which pool it is.
+#[test]
+fn events_of_pools_that_are_renewed_side_by_side_come_at_once() {
+    let site = Site::new();
+    second_pool(&site);
+    site.run(&["start"]).succeeds();
+    set(&site, &[("before_rollout", WAIT)], "");
+    let mut manager = site.spawn(&["restart", "--json", "--parallel", "2"]);
+    manager.await_event("that the second pool is done", |event| {
+        event["event"] == "done" && event["pool"] == "zoo"
+    });
+    assert!(!site.path("ended").exists());
+    site.write("end", "");
+    let ran = manager.finish();
+    let events = super::events(ran.succeeds());
+    assert!(events.iter().all(|event| ["www", "zoo"].contains(&event["pool"].as_str().unwrap())));
+    assert_eq!(events.last().unwrap()["pool"], "www");
+}
+
+#[test]
+fn signal_ends_all_pools_that_are_under_way() {
+    let site = Site::new();
+    second_pool(&site);
+    site.run(&["start"]).succeeds();
+    set(&site, &[("before_rollout", WAIT)], "");
+    site.replace(
+        "etc/php/fpm/redundant-pools/zoo/pools-manager.toml",
+        "[php]",
+        "[hooks]\nbefore_rollout = [\"sh\", \"-c\", \"touch zoo; sleep 60\"]\n[php]",
+    );
+    let before = (site.files(), site.all_masters());
+    let manager = site.spawn(&["restart", "--parallel", "2"]);
+    await_file(&site, "begun");
+    await_file(&site, "zoo");
+    manager.signal(Signal::INT);
+    let ran = manager.finish();
+    let refused = "told to stop by SIGINT while the hook before_rollout ran\n  \
+                   help: nothing was changed\n";
+    let stderr = format!(
+        "stopping at the next good place; once more stops at once\n\
+         error: pool \"www\": {refused}pool \"zoo\": {refused}"
+    );
+    ran.status(130).stderr(&stderr);
+    assert_eq!((site.files(), site.all_masters()), before);
 }
 
 /// A pool "zoo" behind no balancer, whose turn comes after "www".

@@ -1,46 +1,89 @@
-//! The record of a generation names files that are removed when it has ended. Somebody else could
-//! write one, where anybody can write to `pid/`.
+//! The record of a generation names files that are removed when it has ended, and is what starts
+//! it. Somebody else could write one, or put another one in its place, where he can write to `pid/`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use nix::unistd::{User, geteuid};
+use rustix::process::{Signal, kill_process};
 
-use super::super::site::Site;
+use super::super::site::{Site, wait_for};
 
-#[test]
-fn a_record_that_somebody_else_has_written_is_not_believed() {
-    if !geteuid().is_root() {
-        return; // nobody else can give a file away
-    }
-    let site = Site::new();
-    site.run(&["start"]).succeeds();
-    let load = site.pings(2);
-    fs::set_permissions(site.path("pid"), Permissions::from_mode(0o1777)).unwrap();
+/// Of a generation 9 that never was, whose socket is said to be a file of root's.
+fn plant(site: &Site, owner: &str) {
     site.write("precious", "precious");
     let socket = |n| site.path(&format!("sockets/php-fpm-www1.g{n}.sock")).display().to_string();
     let record = site.read("pid/www.1.g1.conf").replace("\"number\":1,", "\"number\":9,");
     let record = record.replace("www.1.g1.pid", "www.1.g9.pid");
     let record = record.replace(&socket(1), &site.path("precious").display().to_string());
     site.write("pid/www.1.g9.conf", &record);
-    let nobody = User::from_name("nobody").unwrap().unwrap();
-    chown(site.path("pid/www.1.g9.conf"), Some(nobody.uid.as_raw()), None).unwrap();
+    chown(site.path("pid/www.1.g9.conf"), Some(uid(owner)), None).unwrap();
+}
+
+fn uid(name: &str) -> u32 {
+    User::from_name(name).unwrap().unwrap().uid.as_raw()
+}
+
+#[test]
+fn a_record_that_the_owner_of_the_directory_has_planted_is_not_followed() {
+    if !geteuid().is_root() {
+        return; // nobody else can give a file away
+    }
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    chown(site.path("pid"), Some(uid("www-data")), None).unwrap();
+    plant(&site, "www-data");
+    for command in [&["restart"][..], &["restart", "--strategy", "swap"], &["stop"], &["repair"]] {
+        let ran = site.unchanged_by(|| site.run(command));
+        assert!(ran.status(2).stderr.contains("/pid belongs to www-data"), "{ran}");
+        assert_eq!(site.read("precious"), "precious");
+    }
+    // The directory is root's again, and the record still its writer's.
+    chown(site.path("pid"), Some(0), None).unwrap();
     for strategy in ["rolling", "swap"] {
         site.run(&["restart", "--strategy", strategy]).succeeds();
         assert_eq!(site.read("precious"), "precious");
     }
     assert_eq!(site.generations(), [3, 3]);
     load.finish();
-    site.run(&["stop"]).succeeds();
+}
+
+/// Whoever has written it: what it says of its names decides nothing.
+#[test]
+fn the_names_in_a_record_are_not_used() {
+    let site = Site::new();
     site.run(&["start"]).succeeds();
+    let load = site.pings(2);
+    plant(&site, "root");
+    for strategy in ["rolling", "swap"] {
+        site.run(&["restart", "--strategy", strategy]).succeeds();
+        assert_eq!(site.read("precious"), "precious");
+    }
+    // It was root's own word that there had been a generation 9.
+    assert_eq!(site.generations(), [11, 3]);
+    site.is_in_order_on("release1");
+    load.finish();
+}
+
+#[test]
+fn a_record_of_another_user_is_not_believed() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    plant(&site, "nobody");
+    site.run(&["restart"]).succeeds();
+    assert_eq!(site.generations(), [2, 2]);
     assert_eq!(site.read("precious"), "precious");
     fs::remove_file(site.path("pid/www.1.g9.conf")).unwrap();
     site.is_in_order_on("release1");
 }
 
-/// Root may run the commands of somebody else's site.
+/// Root may look at somebody else's site.
 #[test]
-fn the_records_of_whoever_owns_the_directory_are_believed() {
+fn the_records_of_whoever_owns_the_directory_are_shown() {
     if !geteuid().is_root() {
         return;
     }
@@ -54,5 +97,79 @@ fn the_records_of_whoever_owns_the_directory_are_believed() {
         })
     };
     as_root(&["status", "-q"]).succeeds();
+    let ran = as_root(&["restart"]);
+    assert!(ran.status(2).stderr.contains(" belongs to nobody "), "{ran}");
     assert_eq!(site.generations(), [1, 1]);
+}
+
+/// As it is halted between the two, somebody puts another file in the place of what was written.
+#[test]
+fn php_fpm_gets_the_file_that_was_written() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let places = site.places_of(&["restart"]);
+    let nth = 1 + places.iter().position(|place| place == "recorded, not launched").unwrap();
+    let manager = site.halt_at(nth, &["restart"]);
+    let record = "pid/www.1.g3.conf";
+    let written = site.read(record);
+    let log = site.path("planted.log");
+    let planted =
+        written.replace("[global]\n", &format!("[global]\nerror_log = {}\n", log.display()));
+    assert_ne!(planted, written);
+    site.write("planted.conf", &planted);
+    fs::rename(site.path("planted.conf"), site.path(record)).unwrap();
+    manager.signal(Signal::CONT);
+    manager.finish().status(0);
+    assert_eq!(site.generations(), [3, 3]);
+    assert!(!log.exists(), "{}", fs::read_to_string(log).unwrap());
+}
+
+/// pools-manager never sends USR2; an operator, or logrotate, may.
+#[test]
+fn a_master_that_reloads_itself_reads_the_same_file_again() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let before = site.masters();
+    let record = site.read("pid/www.1.g1.conf");
+    let log = site.path("planted.log");
+    let line = format!("[global]\nerror_log = {}\n", log.display());
+    site.write("planted.conf", &record.replace("[global]\n", &line));
+    fs::rename(site.path("planted.conf"), site.path("pid/www.1.g1.conf")).unwrap();
+    kill_process(before[0], Signal::USR2).unwrap();
+    let renewed: i32 = wait_for("the reload", || {
+        let pid: i32 = site.read("pid/www.1.g1.pid").trim().parse().ok()?;
+        (pid != before[0].as_raw_nonzero().get()).then_some(pid)
+    });
+    site.status_when(|status| status["pools"][0]["ok"] == true);
+    assert_eq!(site.masters()[0].as_raw_nonzero().get(), renewed);
+    assert!(!log.exists());
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release1");
+}
+
+/// PHP's user would keep every deploy from beginning.
+#[test]
+fn nobody_else_can_hold_the_lock() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let site = Site::new();
+    // As an earlier version has left it.
+    site.write("pid/www.lock", "");
+    fs::set_permissions(site.path("pid/www.lock"), Permissions::from_mode(0o644)).unwrap();
+    site.run(&["start"]).succeeds();
+    let mut flock = site.command("setpriv");
+    flock.args([
+        "--reuid",
+        "nobody",
+        "--clear-groups",
+        "flock",
+        "--nonblock",
+        "pid/www.lock",
+        "true",
+    ]);
+    let said = flock.output().unwrap();
+    assert!(!said.status.success());
+    assert!(String::from_utf8_lossy(&said.stderr).contains("Permission denied"), "{said:?}");
+    site.run(&["restart", "--no-wait"]).succeeds();
 }

@@ -29,6 +29,7 @@ impl Disk {
 
     /// Mounts one that has room, but a quota of so many bytes: a btrfs in a file, since a quota
     /// binds root only there. None: only root can.
+    #[allow(dead_code, reason = "for tests/gateway")]
     pub(crate) fn with_quota(site: &Site, dir: &str, bytes: u64) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
@@ -37,7 +38,7 @@ impl Disk {
         fs::create_dir_all(&dir).unwrap();
         fs::File::create(&image).unwrap().set_len(160 << 20).unwrap();
         let run = |program: &str, args: &[&dyn AsRef<OsStr>]| {
-            let ran = Command::new(program).args(args.iter().map(|it| it.as_ref())).output();
+            let ran = Command::new(program).args(args.iter().map(AsRef::as_ref)).output();
             let ran = ran.unwrap_or_else(|error| panic!("{program} (btrfs-progs): {error}"));
             assert!(ran.status.success(), "{program}: {ran:?}");
         };
@@ -50,6 +51,7 @@ impl Disk {
     }
 
     /// Takes the quota away.
+    #[allow(dead_code, reason = "for tests/gateway")]
     pub(crate) fn lift_quota(&self) {
         let btrfs = Command::new("btrfs").args(["qgroup", "limit", "none"]).arg(&self.0).status();
         assert!(btrfs.unwrap().success());

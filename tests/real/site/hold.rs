@@ -5,15 +5,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
-use super::http::Answer;
-use super::{Site, wait_for};
+use super::{Program, Site, wait_for};
 
-/// A request that is under way: a script has begun to answer it, and waits for the test.
+const FCGI_REQUEST: &str = env!("CARGO_BIN_EXE_fcgi-request");
+
+/// A request in flight: its script has begun the answer and waits for the test.
 pub(crate) struct Held {
-    /// The php-fpm pool that it runs in: `www1`.
+    /// The php-fpm pool that runs the script: `www1`.
     pub(crate) by: String,
     gate: Gate,
-    answer: JoinHandle<Answer>,
+    /// Gives the body of the answer.
+    body: JoinHandle<String>,
 }
 
 /// Where the script `hold.php` waits.
@@ -23,21 +25,39 @@ pub(crate) struct Gate {
 }
 
 impl Site {
-    /// Sends a request, and returns when its script runs.
+    /// Sends a request to Apache, and returns when its script runs on either replica.
     pub(crate) fn hold(&self) -> Held {
         let (gate, page) = self.gate();
         let client = self.client();
-        let answer = thread::spawn(move || client.get(&page));
-        Held { by: gate.reached(), gate, answer }
+        let body = thread::spawn(move || {
+            let answer = client.get(&page);
+            assert_eq!(answer.status, 200);
+            answer.body
+        });
+        Held { by: gate.reached(), gate, body }
     }
 
-    /// One request on each of two replicas, the first on replica 1: Apache gives a request to
-    /// whoever has fewer.
+    /// Sends a request to a replica's own socket, and returns when its script runs. Apache spreads
+    /// requests as it likes, and two of them may share a replica.
+    pub(crate) fn hold_on(&self, replica: u32) -> Held {
+        let (gate, page) = self.gate();
+        let socket = format!("sockets/php-fpm-www{replica}.sock");
+        let mut request = self.command(FCGI_REQUEST);
+        request.args(["--timeout", "60s", "--document-root", "www/current", &page, &socket]);
+        let request = Program::start(&mut request);
+        let body = thread::spawn(move || {
+            let ran = request.finish();
+            let (_, body) = ran.succeeds().stdout.split_once("\r\n\r\n").unwrap();
+            body.to_owned()
+        });
+        let held = Held { by: gate.reached(), gate, body };
+        assert_eq!(held.by, format!("www{replica}"));
+        held
+    }
+
+    /// One request on each of two replicas.
     pub(crate) fn hold_both(&self) -> [Held; 2] {
-        let mut both = [self.hold(), self.hold()];
-        both.sort_by(|one, other| one.by.cmp(&other.by));
-        assert_eq!([both[0].by.as_str(), &both[1].by], ["www1", "www2"]);
-        both
+        [1, 2].map(|replica| self.hold_on(replica))
     }
 
     /// From now on, each new generation has to pass this gate before it may serve.
@@ -84,12 +104,11 @@ impl Held {
     /// Lets the script come to its end. All of its answer must arrive, from one release.
     pub(crate) fn end(self, release: u32) {
         self.gate.open();
-        let answer = self.answer.join().unwrap();
-        assert_eq!(answer.status, 200);
+        let body = self.body.join().unwrap();
         let dots = ".".repeat(100_000);
-        let text = answer.body.replace(&format!("{dots}\n"), "all dots\n");
+        let text = body.replace(&format!("{dots}\n"), "all dots\n");
         let whole =
             format!("begun on release {release}\nall dots\nall dots\nended on release {release}\n");
-        assert!(text == whole, "{} bytes, {}", answer.body.len(), &text[..text.len().min(200)]);
+        assert!(text == whole, "{} bytes, {}", body.len(), &text[..text.len().min(200)]);
     }
 }

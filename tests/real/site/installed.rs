@@ -6,8 +6,13 @@ use std::path::PathBuf;
 
 /// Debian's name for Apache.
 pub(super) fn apache() -> PathBuf {
-    find(|name| name == "apache2")
-        .expect("apache2 is missing: install it (Debian: apt-get install apache2)")
+    server("apache2")
+}
+
+/// A web server, by its name: that of Debian's package, and of the program in it.
+pub(crate) fn server(name: &str) -> PathBuf {
+    find(|it| it == name)
+        .unwrap_or_else(|| panic!("{name} is missing: install it (Debian: apt-get install {name})"))
 }
 
 /// Any php-fpm: `php-fpm8.2` on Debian.

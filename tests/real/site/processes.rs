@@ -20,7 +20,7 @@ pub(crate) struct Process {
     /// Its parent; None where that is in none of the namespaces that we see.
     pub(crate) parent: Option<Pid>,
     pub(crate) uid: u32,
-    /// Its command line.
+    /// Its command line, with the path of php-fpm's configuration.
     pub(crate) title: String,
 }
 
@@ -121,12 +121,28 @@ fn read(pid: Pid) -> Option<Process> {
         status.lines().find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next())
     };
     let title = fs::read(proc(pid).join("cmdline")).ok()?;
+    let title = String::from_utf8_lossy(&title).trim_end_matches('\0').replace('\0', " ");
     Some(Process {
         pid,
         parent: field("PPid:")?.parse().ok().and_then(Pid::from_raw),
         uid: field("Uid:")?.parse().ok()?,
-        title: String::from_utf8_lossy(&title).trim_end_matches('\0').replace('\0', " "),
+        title: with_configuration(pid, title),
     })
+}
+
+/// A master's title with the path of its configuration, in place of the descriptor by which it was
+/// given that file.
+fn with_configuration(pid: Pid, title: String) -> String {
+    const FD: &str = "/proc/self/fd/";
+    let Some((before, after)) = title.split_once(FD) else { return title };
+    let digits = after.len() - after.trim_start_matches(|it: char| it.is_ascii_digit()).len();
+    let (fd, after) = after.split_at(digits);
+    match fs::read_link(proc(pid).join("fd").join(fd)) {
+        Ok(file) => {
+            format!("{before}{}{after}", file.display().to_string().replace(" (deleted)", ""))
+        }
+        Err(_) => title,
+    }
 }
 
 /// Kills all that belong to the root, and returns those that do not end.

@@ -24,11 +24,16 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::start_with(command, Stdio::piped(), Stdio::piped())
+    }
+
+    /// With another standard output and error than what is read by the test.
+    pub(crate) fn start_with(command: &mut Command, stdout: Stdio, stderr: Stdio) -> Self {
         let shown = format!("{command:?}");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
-        let lines = read(child.stdout.take().unwrap());
-        let stderr = read(child.stderr.take().unwrap());
+        let lines = child.stdout.take().map_or_else(nothing, read);
+        let stderr = child.stderr.take().map_or_else(nothing, read);
         Self { child, command: shown, lines, stdout: String::new(), stderr }
     }
 
@@ -96,6 +101,11 @@ impl Program {
         let stderr = rest(&self.stderr);
         Ran { stdout: self.stdout, stderr, status, command: self.command }
     }
+}
+
+/// Output that is not read.
+fn nothing() -> Receiver<String> {
+    mpsc::channel().1
 }
 
 /// Reads lines in the background.

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 pub(crate) struct Ran {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    pub(super) status: ExitStatus,
+    pub(crate) status: ExitStatus,
     pub(super) command: String,
 }
 
@@ -42,6 +42,11 @@ impl Ran {
     pub(crate) fn status(&self, expected: i32) -> &Self {
         assert_eq!(self.status.code(), Some(expected), "exit status\n{self}");
         self
+    }
+
+    /// Whether it ended well.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.status.success()
     }
 
     /// The signal that has ended it.

@@ -18,6 +18,7 @@ impl Site {
              case \" $* \" in *' -tt '*) exec \"$php\" \"$@\";; esac\n\
              [ \"$(cat www/current/release.txt)\" = 2 ] || exec \"$php\" \"$@\"\n\
              for conf; do :; done\n\
+             conf=$(readlink \"$conf\")\n\
              pid_file=${{conf%.conf}}.pid\n\
              {on_release_2}\n",
             php.display()

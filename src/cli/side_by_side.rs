@@ -1,0 +1,96 @@
+//! Changes pools side by side. Pools share nothing: what is wrong with one of them is reported at
+//! the end, and does not keep the others from being changed.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::task::{JoinSet, LocalSet};
+
+use super::OPEN_FILES_MIN;
+use super::status::all_in_one;
+use crate::error::{Error, Exit, Result};
+use crate::event::{Event, Report};
+use crate::pool::Pool;
+use crate::render::{self, OnePool};
+use crate::rollout::{self, Request};
+
+/// What is to be done to one pool; an error where it cannot be read.
+pub(super) struct Job {
+    /// The pool's name.
+    pub(super) name: String,
+    pub(super) work: Result<(Arc<Pool>, Request)>,
+}
+
+/// Does all jobs, at most `parallel` at the same time; None: as many as there are processors. They
+/// begin in their order. After Ctrl-C no further one begins.
+pub(super) async fn run_all(
+    jobs: Vec<Job>,
+    parallel: Option<NonZeroUsize>,
+    json: bool,
+) -> Result<()> {
+    let reports = render::for_stdout(json);
+    let is_one_of_many = jobs.len() > 1;
+    let at_once = at_once(parallel);
+    let all = async {
+        let mut waiting = jobs.into_iter().enumerate();
+        let mut running = JoinSet::new();
+        let mut errors = BTreeMap::new();
+        let mut is_told_to_stop = false;
+        loop {
+            while running.len() < at_once
+                && !is_told_to_stop
+                && let Some((place, job)) = waiting.next()
+            {
+                let report = reports.of(place, &job.name);
+                running.spawn_local(async move { (place, run(job, is_one_of_many, report).await) });
+            }
+            match running.join_next().await {
+                None => return errors.into_values().collect::<Vec<_>>(),
+                Some(Ok((_, Ok(())))) => {}
+                Some(Ok((place, Err(error)))) => {
+                    is_told_to_stop |= is_signal(error.exit);
+                    errors.insert(place, error);
+                }
+                Some(Err(broken)) => resume_unwind(broken.into_panic()),
+            }
+        }
+    };
+    all_in_one(&LocalSet::new().run_until(all).await)
+}
+
+async fn run(job: Job, is_one_of_many: bool, mut report: OnePool) -> Result<()> {
+    let Job { name, work } = job;
+    let done = match work {
+        Ok((pool, request)) => rollout::run(&pool, &request, &mut report).await,
+        Err(error) => {
+            report.event(&Event::Pool { pool: name.clone() });
+            report.event(&Event::Done { pool: name.clone(), ok: false, ms: 0 });
+            Err(error)
+        }
+    };
+    done.map_err(|error| if is_one_of_many { naming(&name, error) } else { error })
+}
+
+/// The error with the pool's name in it. Many name the pool, or a file of it, by themselves.
+fn naming(pool: &str, error: Error) -> Error {
+    let said = [Some(error.message.as_str()), error.hint.as_deref()];
+    let names = [format!("\"{pool}\""), format!("/redundant-pools/{pool}/")];
+    let is_named = said.into_iter().flatten().any(|text| names.iter().any(|it| text.contains(it)));
+    if is_named { error } else { error.within(format!("pool \"{pool}\"")) }
+}
+
+fn is_signal(exit: Exit) -> bool {
+    matches!(exit, Exit::HungUp | Exit::Interrupted | Exit::Terminated)
+}
+
+/// How many pools may be changed at the same time: no more than the limit of open files permits.
+fn at_once(parallel: Option<NonZeroUsize>) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = parallel.map_or_else(processors, usize::from);
+    let files = getrlimit(Resource::Nofile).current.map(|files| files / OPEN_FILES_MIN);
+    let most = files.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    wanted.min(most).max(1)
+}

@@ -1,0 +1,332 @@
+//! Lines on their way to a file, which a thread of its own writes.
+//!
+//! Whoever has a line never waits for a disk or a reader, and never gets an error. Lines wait in
+//! memory, up to a limit; what exceeds it, or cannot be written, is lost and counted. The count is
+//! logged as soon as something can be written again.
+//!
+//! Not `tracing-appender`, which has most of this: it counts waiting lines and not their bytes,
+//! ignores write errors, cannot change its file, and prints to standard output when it ends.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+/// How many bytes may wait to be written.
+const ROOM: usize = 4 << 20;
+/// The buffer that is kept for later lines, in bytes.
+const KEPT: usize = 64 << 10;
+
+/// Lines on their way to a file. The thread that writes them ends some time after this is dropped.
+#[derive(Debug)]
+pub struct Lines(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// For messages.
+    name: String,
+    state: Mutex<State>,
+    /// There is something to do for the thread.
+    filled: Condvar,
+    /// The thread has written what it had.
+    written: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<u8>,
+    /// How many lines found no room.
+    refused: u64,
+    /// The file to be used from now on.
+    next: Option<File>,
+    is_writing: bool,
+    is_closed: bool,
+}
+
+impl Lines {
+    /// Starts the thread. `name` is what messages about lost lines call the file.
+    pub fn start(name: &str, file: File) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            written: Condvar::new(),
+        });
+        let of_thread = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("lines".to_owned())
+            .spawn(move || Writer::new(file).work(&of_thread))?;
+        Ok(Self(shared))
+    }
+
+    /// Adds a line, with its end. Never blocks.
+    pub fn push(&self, line: &[u8]) {
+        let mut state = self.0.lock();
+        if state.waiting.len() + line.len() > ROOM {
+            state.refused += 1;
+            return;
+        }
+        state.waiting.extend_from_slice(line);
+        drop(state);
+        self.0.filled.notify_one();
+    }
+
+    /// Writes to another file from now on. Lines that wait may go to the old one.
+    pub fn redirect(&self, file: File) {
+        self.0.lock().next = Some(file);
+        self.0.filled.notify_one();
+    }
+
+    /// Waits until no line waits to be written, at most for this long.
+    pub fn flush(&self, patience: Duration) {
+        let is_busy = |state: &mut State| state.is_writing || !state.waiting.is_empty();
+        drop(self.0.written.wait_timeout_while(self.0.lock(), patience, is_busy));
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.filled.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something to do, and takes the lines. None: nothing comes any more.
+    fn next(&self, batch: &mut Vec<u8>) -> Option<(u64, Option<File>)> {
+        let mut state = self.lock();
+        state.is_writing = false;
+        self.written.notify_all();
+        let is_idle = |it: &mut State| it.waiting.is_empty() && it.next.is_none() && !it.is_closed;
+        let waited = self.filled.wait_while(state, is_idle);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.waiting.is_empty() && state.next.is_none() {
+            return None;
+        }
+        batch.clear();
+        batch.shrink_to(KEPT);
+        mem::swap(batch, &mut state.waiting);
+        state.is_writing = true;
+        Some((mem::take(&mut state.refused), state.next.take()))
+    }
+}
+
+/// The thread's side.
+struct Writer {
+    file: File,
+    /// The last line was cut off in its middle.
+    is_cut: bool,
+    /// How many lines were lost since that was last logged.
+    lost: u64,
+    /// Why the last lines could not be written.
+    failed: Option<io::Error>,
+}
+
+impl Writer {
+    fn new(file: File) -> Self {
+        Self { file, is_cut: false, lost: 0, failed: None }
+    }
+
+    fn work(mut self, shared: &Shared) {
+        let mut batch = Vec::new();
+        while let Some((refused, next)) = shared.next(&mut batch) {
+            self.lost += refused;
+            let written = self.write(&batch);
+            self.report(&shared.name, written);
+            if let Some(next) = next {
+                self.file = next;
+                self.is_cut = false;
+            }
+        }
+    }
+
+    /// Logs that lines cannot be written, and how many were lost once they can again. Where this is
+    /// the log itself, the former is lost as well.
+    fn report(&mut self, name: &str, written: io::Result<()>) {
+        if let Err(error) = written {
+            if self.failed.is_none() {
+                tracing::error!("{name} cannot be written: {error}");
+            }
+            self.failed = Some(error);
+            return;
+        }
+        let failed = self.failed.take();
+        let lost = mem::take(&mut self.lost);
+        if lost > 0 {
+            let why = failed.map_or_else(
+                || "they came faster than they were written".to_owned(),
+                |error| error.to_string(),
+            );
+            tracing::warn!("{name} lost {lost} lines: {why}");
+        }
+    }
+
+    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+        if self.is_cut && !batch.is_empty() {
+            self.write_part(b"\n").map_err(|(error, _)| error).inspect_err(|_| {
+                self.lost += count(batch);
+            })?;
+            self.is_cut = false;
+        }
+        self.write_part(batch).map_err(|(error, left)| {
+            self.lost += count(left);
+            self.is_cut = batch[..batch.len() - left.len()].last().is_some_and(|it| *it != b'\n');
+            error
+        })
+    }
+
+    /// An error has what is left.
+    fn write_part<'a>(&self, mut left: &'a [u8]) -> Result<(), (io::Error, &'a [u8])> {
+        while !left.is_empty() {
+            match (&self.file).write(left) {
+                Ok(0) => return Err((ErrorKind::WriteZero.into(), left)),
+                Ok(written) => left = &left[written..],
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    // Another process may have made a terminal or a pipe that it shares with us so.
+                    ErrorKind::WouldBlock => self.await_room().map_err(|error| (error, left))?,
+                    _ => return Err((error, left)),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn await_room(&self) -> io::Result<()> {
+        match poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn count(lines: &[u8]) -> u64 {
+    lines.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Read};
+    use std::os::fd::OwnedFd;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn pipe() -> (BufReader<File>, File) {
+        let (reader, writer) = io::pipe().unwrap();
+        (BufReader::new(OwnedFd::from(reader).into()), OwnedFd::from(writer).into())
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_holds_nobody_up() {
+        let (mut reader, writer) = pipe();
+        let lines = Lines::start("it", writer).unwrap();
+        let line = [&[b'x'; 1023][..], b"\n"].concat();
+        // Twice what fits into memory and the pipe.
+        for _ in 0..2 * (2 * ROOM + (1 << 20)) / line.len() {
+            lines.push(&line);
+        }
+        assert!(lines.0.lock().waiting.len() <= ROOM);
+        assert!(lines.0.lock().refused > 0);
+        let mut first = String::new();
+        reader.read_line(&mut first).unwrap();
+        assert_eq!(first.as_bytes(), line);
+    }
+
+    #[test]
+    fn what_waits_is_written_before_the_thread_ends() {
+        let (mut reader, writer) = pipe();
+        let lines = Lines::start("it", writer).unwrap();
+        lines.push(b"one\n");
+        lines.push(b"two\n");
+        drop(lines);
+        let mut all = String::new();
+        reader.read_to_string(&mut all).unwrap();
+        assert_eq!(all, "one\ntwo\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_costs_its_lines_only() {
+        let (mut reader, writer) = pipe();
+        let lines = Lines::start("it", File::options().write(true).open("/dev/full").unwrap());
+        let lines = lines.unwrap();
+        lines.push(b"lost\n");
+        lines.flush(PATIENCE);
+        lines.redirect(writer);
+        // A line that comes before the change is seen may go to the old file.
+        lines.flush(PATIENCE);
+        while lines.0.lock().next.is_some() {
+            std::thread::yield_now();
+        }
+        lines.push(b"kept\n");
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line, "kept\n");
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_is_ended_before_the_next_one() {
+        let (mut reader, file) = pipe();
+        let mut writer = Writer { is_cut: true, ..Writer::new(file) };
+        writer.write(b"next\n").unwrap();
+        drop(writer);
+        let mut all = String::new();
+        reader.read_to_string(&mut all).unwrap();
+        assert_eq!(all, "\nnext\n");
+    }
+
+    /// What is logged on this thread.
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Said {
+        fn write(&mut self, said: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(said)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_lost_is_logged_once_lines_can_be_written_again() {
+        let said = Said::default();
+        let log = said.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || log.clone()).finish();
+        let (_reader, pipe) = pipe();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut writer = Writer::new(File::options().write(true).open("/dev/full").unwrap());
+            for _ in 0..2 {
+                let written = writer.write(b"one\ntwo\n");
+                writer.report("it", written);
+            }
+            writer.file = pipe;
+            for _ in 0..2 {
+                let written = writer.write(b"three\n");
+                writer.report("it", written);
+            }
+        });
+        let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+        let said: Vec<_> = said.lines().map(|line| line.split_once("lines: ").unwrap().1).collect();
+        let full = "No space left on device (os error 28)";
+        assert_eq!(
+            said,
+            [format!("it cannot be written: {full}"), format!("it lost 4 lines: {full}")]
+        );
+    }
+
+    #[test]
+    fn lost_lines_are_counted() {
+        let mut writer = Writer::new(File::options().write(true).open("/dev/full").unwrap());
+        writer.write(b"one\ntwo\n").unwrap_err();
+        assert_eq!((writer.lost, writer.is_cut), (2, false));
+    }
+}

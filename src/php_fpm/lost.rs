@@ -1,0 +1,113 @@
+//! Masters of ours whose record is gone: somebody has emptied `pid/`.
+//!
+//! A master still holds the very file that it was started with, and listens on a name that only a
+//! generation of its replica has. The kernel says who listens there. So the record is read from the
+//! master itself, and `repair` writes it again.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::Running;
+use super::generation::{Generation, conf_path, number_of, record};
+use crate::error::{Error, Result};
+use crate::file;
+use crate::pool::Pool;
+use crate::process::Process;
+use crate::socket::{self, Table};
+
+/// The generations of a replica that run and are not among the `known` ones, ascending. `public` are
+/// the names that the replica has, or has had.
+pub fn lost(
+    pool: &Pool,
+    replica: u32,
+    public: &[&Path],
+    known: &[Generation],
+    table: &Table,
+) -> Result<Vec<Generation>> {
+    let is_known = |number: u32| {
+        known.iter().any(|record| (record.replica, record.number) == (replica, number))
+    };
+    let names = table.listening().filter_map(|path| {
+        let number = public.iter().find_map(|public| number_of(public, path))?;
+        (number > 0 && !is_known(number)).then_some((number, path))
+    });
+    let found = names.filter_map(|(number, path)| {
+        found_at(pool, replica, number, path, table)
+            .map_err(|error| {
+                let path = path.display();
+                Error::failed(format!("cannot tell which process listens on {path}: {error}"))
+            })
+            .transpose()
+    });
+    let mut found = found.collect::<Result<Vec<_>>>()?;
+    found.sort_by_key(|generation| generation.number);
+    found.dedup_by_key(|generation| generation.number);
+    Ok(found)
+}
+
+/// The generation that listens there, if it is that one of this pool: its master has made the
+/// socket, is ours, calls itself php-fpm, and was started with that generation's file.
+fn found_at(
+    pool: &Pool,
+    replica: u32,
+    number: u32,
+    path: &Path,
+    table: &Table,
+) -> io::Result<Option<Generation>> {
+    let Some(peer) = unless_gone(socket::listener(path))? else { return Ok(None) };
+    let Some(master) = unless_gone(Process::open(peer.pid()))? else { return Ok(None) };
+    let is_ours = [0, nix::unistd::geteuid().as_raw()].contains(&peer.uid());
+    let is_it = is_ours
+        && master.holds(&table.bound(path).listeners)?
+        && master.is_php_fpm_master()?
+        && master.configuration()? == Some(conf_path(pool, replica, number));
+    if !is_it {
+        return Ok(None);
+    }
+    let Some(text) = unless_gone(text(&master))? else { return Ok(None) };
+    let generation = record(&text).and_then(|record| record.derived(pool, replica, number));
+    Ok(generation.filter(|generation| generation.bound == path))
+}
+
+/// What was asked of a process, unless that has ended meanwhile or is another user's. Without a free
+/// descriptor, for example, nothing is known.
+fn unless_gone<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Err(error),
+            _ => Ok(None),
+        },
+    }
+}
+
+/// The file that a master was started with, though nothing has its name any more.
+fn text(master: &Process) -> io::Result<String> {
+    let held = master.configuration_file()?.ok_or(io::ErrorKind::NotFound)?;
+    let mut text = String::new();
+    fs::File::open(held)?.take(file::MOST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Writes the record and the pid file of a generation again, where they are gone.
+pub fn write_again(pool: &Pool, running: &Running) -> Result<()> {
+    let Running { generation, master: Some(master), .. } = running else { return Ok(()) };
+    let conf = conf_path(pool, generation.replica, generation.number);
+    let is_gone = |path: &Path| path.symlink_metadata().is_err();
+    if generation.number == 0 || !is_gone(&conf) {
+        return Ok(());
+    }
+    let cannot = |path: &Path, error: io::Error| {
+        Error::failed(format!("cannot write {} again: {error}", path.display()))
+    };
+    // The pid file first: with the record there, nobody would look for it again.
+    if is_gone(&generation.pid_file) {
+        file::write_new(&generation.pid_file, &master.pid().to_string())
+            .map_err(|error| cannot(&generation.pid_file, error))?;
+    }
+    let written = text(master).and_then(|text| file::write_new(&conf, &text));
+    written.map(drop).map_err(|error| cannot(&conf, error))
+}

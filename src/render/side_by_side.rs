@@ -1,0 +1,160 @@
+//! Events of pools that are changed side by side, on one standard output.
+//!
+//! JSON lines name their pool, and are printed as they come. People get one pool's lines after the
+//! other's, in the order of the pools: those of the first pool that has not ended are shown as they
+//! come, those of the pools behind it are kept until it is their turn.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::json;
+use crate::event::{Event, Report};
+
+/// What shows the events of several pools.
+pub struct SideBySide(Rc<RefCell<Shared>>);
+
+struct Shared {
+    shown_by: ShownBy,
+    /// The place of the pool whose events are shown as they come.
+    turn: usize,
+    /// The events of the pools behind it, by their places.
+    kept: BTreeMap<usize, Kept>,
+}
+
+enum ShownBy {
+    Json,
+    /// One pool after the other.
+    Lines(Box<dyn Report>),
+}
+
+#[derive(Default)]
+struct Kept {
+    events: Vec<Event>,
+    has_ended: bool,
+}
+
+/// One pool's part of it. When this is dropped the pool's lines are complete.
+pub struct OnePool {
+    shared: Rc<RefCell<Shared>>,
+    place: usize,
+    pool: String,
+}
+
+impl SideBySide {
+    /// Shows events as JSON lines.
+    pub(super) fn json() -> Self {
+        Self::shown_by(ShownBy::Json)
+    }
+
+    /// Shows events by `report`, one pool after the other.
+    pub(super) fn lines(report: Box<dyn Report>) -> Self {
+        Self::shown_by(ShownBy::Lines(report))
+    }
+
+    fn shown_by(shown_by: ShownBy) -> Self {
+        Self(Rc::new(RefCell::new(Shared { shown_by, turn: 0, kept: BTreeMap::new() })))
+    }
+
+    /// The part of the pool whose lines come at this place. Places are counted from 0, and each is
+    /// taken once.
+    pub fn of(&self, place: usize, pool: &str) -> OnePool {
+        OnePool { shared: Rc::clone(&self.0), place, pool: pool.to_owned() }
+    }
+}
+
+impl Report for OnePool {
+    fn event(&mut self, event: &Event) {
+        let shared = &mut *self.shared.borrow_mut();
+        match &mut shared.shown_by {
+            ShownBy::Json => json::print(&self.pool, event),
+            ShownBy::Lines(report) if shared.turn == self.place => report.event(event),
+            ShownBy::Lines(_) => shared.kept.entry(self.place).or_default().keep(event),
+        }
+    }
+}
+
+impl Drop for OnePool {
+    fn drop(&mut self) {
+        let shared = &mut *self.shared.borrow_mut();
+        if shared.turn == self.place {
+            shared.next();
+        } else {
+            shared.kept.entry(self.place).or_default().has_ended = true;
+        }
+    }
+}
+
+impl Shared {
+    /// Shows what has been kept of the next pool, and of those behind it if it has ended.
+    fn next(&mut self) {
+        loop {
+            self.turn += 1;
+            let Some(kept) = self.kept.remove(&self.turn) else { return };
+            if let ShownBy::Lines(report) = &mut self.shown_by {
+                kept.events.iter().for_each(|event| report.event(event));
+            }
+            if !kept.has_ended {
+                return;
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// Of a wait only the last report counts, since it tells the whole time.
+    fn keep(&mut self, event: &Event) {
+        let waits =
+            |event: &Event| matches!(event, Event::Progress { .. } | Event::Watching { .. });
+        if waits(event) && self.events.last().is_some_and(waits) {
+            self.events.pop();
+        }
+        self.events.push(event.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::Title;
+
+    /// Notes what it is told.
+    struct Notes(Rc<RefCell<Vec<String>>>);
+
+    impl Report for Notes {
+        fn event(&mut self, event: &Event) {
+            let note = match event {
+                Event::Pool { pool } => pool.clone(),
+                Event::StageStarted { title } => title.to_string(),
+                Event::Progress { waited_ms, .. } => waited_ms.to_string(),
+                _ => "?".to_owned(),
+            };
+            self.0.borrow_mut().push(note);
+        }
+    }
+
+    #[test]
+    fn lines_of_a_pool_come_together_and_in_the_order_of_the_pools() {
+        let notes = Rc::new(RefCell::new(Vec::new()));
+        let all = SideBySide::lines(Box::new(Notes(Rc::clone(&notes))));
+        let begin = |place, name: &str| {
+            let mut pool = all.of(place, name);
+            pool.event(&Event::Pool { pool: name.to_owned() });
+            pool
+        };
+        let progress =
+            |waited_ms| Event::Progress { replica: 1, accepted: 1, queued: 0, waited_ms };
+        let (mut a, mut b, c) = (begin(0, "a"), begin(1, "b"), begin(2, "c"));
+        drop(c);
+        b.event(&progress(1));
+        b.event(&progress(2));
+        a.event(&Event::StageStarted { title: Title::Stopping(1) });
+        assert_eq!(*notes.borrow(), ["a", "Stopping replica 1"]);
+        drop(a);
+        assert_eq!(notes.borrow()[2..], ["b", "2"]);
+        b.event(&progress(3));
+        drop(b);
+        drop(begin(3, "d"));
+        assert_eq!(notes.borrow()[4..], ["3", "c", "d"]);
+    }
+}

@@ -1,0 +1,151 @@
+use super::*;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+const PATH: &str = "site/pid/www.1.g1.conf";
+
+/// A directory of root's, or of whoever runs the tests, in the sticky `/tmp`.
+fn site() -> tempfile::TempDir {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    fs::create_dir_all(dir.path().join("site/pid")).unwrap();
+    fs::write(dir.path().join(PATH), "").unwrap();
+    for below in ["site", "site/pid"] {
+        set_mode(&dir.path().join(below), 0o755);
+    }
+    set_mode(&dir.path().join(PATH), 0o644);
+    dir
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+fn told(dir: &tempfile::TempDir) -> Vec<(String, String)> {
+    let shown = |text: String| text.replace(&dir.path().display().to_string(), "DIR");
+    let found = complaints([dir.path().join(PATH)]);
+    found.into_iter().map(|it| (shown(it.message), shown(it.hint.unwrap_or_default()))).collect()
+}
+
+fn messages(dir: &tempfile::TempDir) -> Vec<String> {
+    told(dir)
+        .into_iter()
+        .map(|(message, _)| message.split_once(": ").unwrap().0.to_owned())
+        .collect()
+}
+
+#[test]
+fn what_only_its_user_can_change_has_no_complaint() {
+    let dir = site();
+    assert_eq!(told(&dir), []);
+    assert!(complaints([dir.path().join("absent/pid")]).is_empty());
+    assert!(complaints([PathBuf::from("/tmp")]).len() == 1, "the directory itself is not above");
+}
+
+#[test]
+fn each_place_that_others_can_write_is_named_with_the_remedy() {
+    let dir = site();
+    let name = user_name(geteuid());
+    let end = format!(": others can decide what {name} starts, stops and deletes");
+    for (below, mode) in [("site", 0o777), ("site/pid", 0o757), (PATH, 0o646)] {
+        let before = fs::metadata(dir.path().join(below)).unwrap().mode();
+        set_mode(&dir.path().join(below), mode);
+        let message = format!("DIR/{below} can be written by anybody (mode 0{mode:o}){end}");
+        assert_eq!(told(&dir), [(message, format!("chmod o-w DIR/{below}"))]);
+        set_mode(&dir.path().join(below), before & 0o7777);
+    }
+    assert_eq!(told(&dir), []);
+}
+
+#[test]
+fn a_sticky_directory_is_trusted_as_far_as_what_is_in_it() {
+    let dir = site();
+    set_mode(&dir.path().join("site"), 0o1777);
+    assert_eq!(told(&dir), []);
+    assert_eq!(complaints([dir.path().join("site")]).len(), 1);
+}
+
+#[test]
+fn what_belongs_to_another_user_is_refused() {
+    if !geteuid().is_root() {
+        return; // nobody else can give a file away
+    }
+    let nobody = User::from_name("nobody").unwrap().unwrap();
+    for below in ["site", "site/pid", PATH] {
+        let dir = site();
+        chown(dir.path().join(below), Some(nobody.uid.as_raw()), None).unwrap();
+        let (message, help) = told(&dir).remove(0);
+        let owner = format!("DIR/{below} belongs to nobody (uid {})", nobody.uid);
+        assert!(message.starts_with(&owner), "{message}");
+        assert_eq!(help, format!("chown root DIR/{below}"));
+        // The user whose it is has no complaint; another ordinary user has.
+        let as_user = |uid| {
+            let judge = Judge { euid: uid };
+            places(&dir.path().join(PATH)).iter().filter_map(|it| judge.complaint(it)).count()
+        };
+        assert_eq!(as_user(nobody.uid), 0);
+        assert_eq!(as_user(Uid::from_raw(nobody.uid.as_raw() - 1)), 1);
+    }
+}
+
+#[test]
+fn a_group_is_trusted_only_if_nobody_else_is_in_it() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let dir = site();
+    set_mode(&dir.path().join("site/pid"), 0o775);
+    assert_eq!(told(&dir), []);
+    let www_data = Group::from_name("www-data").unwrap().unwrap();
+    chown(dir.path().join("site/pid"), None, Some(www_data.gid.as_raw())).unwrap();
+    assert_eq!(messages(&dir), ["DIR/site/pid can be written by the group www-data (mode 0775)"]);
+}
+
+#[test]
+fn the_way_of_a_symlink_counts() {
+    let dir = site();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(at("open")).unwrap();
+    fs::rename(at(PATH), at("open/conf")).unwrap();
+    symlink("../../open/conf", at(PATH)).unwrap();
+    assert_eq!(messages(&dir), [""; 0]);
+    set_mode(&at("open"), 0o777);
+    assert_eq!(messages(&dir), ["DIR/open can be written by anybody (mode 0777)"]);
+    set_mode(&at("open"), 0o755);
+    symlink("loop", at("loop")).unwrap();
+    assert!(complaints([at("loop/x")]).is_empty(), "a loop ends");
+    if geteuid().is_root() {
+        // In a sticky directory, whoever owns a link may replace it.
+        std::os::unix::fs::lchown(at(PATH), Some(65_534), None).unwrap();
+        assert_eq!(messages(&dir), [""; 0]);
+        set_mode(&at("site/pid"), 0o1777);
+        let message = messages(&dir).remove(0);
+        assert!(
+            message.starts_with("the symlink DIR/site/pid/www.1.g1.conf belongs to"),
+            "{message}"
+        );
+    }
+}
+
+/// An access control list of `acl(5)`, as the kernel stores it: nobody may write.
+#[test]
+fn an_access_control_list_counts() {
+    let dir = site();
+    let pid = dir.path().join("site/pid");
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    let none = u32::MAX;
+    let entries = [(1, 7, none), (2, 7, 65_534), (4, 5, none), (0x10, 7, none), (0x20, 5, none)];
+    for (tag, rights, id) in entries {
+        list.extend(u16::to_le_bytes(tag));
+        list.extend(u16::to_le_bytes(rights));
+        list.extend(u32::to_le_bytes(id));
+    }
+    let flags = rustix::fs::XattrFlags::empty();
+    if rustix::fs::setxattr(&pid, "system.posix_acl_access", &list, flags).is_err() {
+        return; // the filesystem has none
+    }
+    let message = "DIR/site/pid can be written by others: its access control list says so: others \
+                   can decide what";
+    let (told, help) = told(&dir).remove(0);
+    assert!(told.starts_with(message), "{told}");
+    assert_eq!(help, "setfacl -b DIR/site/pid; chmod g-w DIR/site/pid");
+}

@@ -1,0 +1,148 @@
+//! Logs that fail, or that nobody reads: no request fails, and none waits.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+
+use crate::real::site::{Program, Site, wait_for};
+use crate::served::Served;
+
+const GLOBAL: &str = "etc/pools-manager.toml";
+
+/// A site whose replicas run, with a page that complains: more than fits into a pipe.
+fn site(global: &str) -> Site {
+    let site = Served::site("", global);
+    site.add_page(
+        "complain.php",
+        "<?php for ($i = 0; $i < 100; $i++) error_log(str_repeat('x', 1000)); echo 'done';",
+    );
+    site.add_page("file.txt", "file");
+    site.run(&["start"]).succeeds();
+    site
+}
+
+/// The gateway logs for each of these requests, and answers them all.
+fn visit(served: &Served) {
+    for _ in 0..3 {
+        let two_hosts = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+        assert_eq!(served.raw(two_hosts).unwrap().status, 400);
+        assert_eq!(served.get("/complain.php").text(), "done");
+        assert_eq!(served.get("/file.txt").text(), "file");
+    }
+}
+
+fn full() -> File {
+    File::options().write(true).open("/dev/full").unwrap()
+}
+
+#[test]
+fn log_that_cannot_be_written_costs_no_request() {
+    let (reader, nobody) = io::pipe().unwrap();
+    drop(reader);
+    for stderr in [Stdio::from(full()), Stdio::from(nobody)] {
+        let mut served = Served::serve_with_stderr(site(""), stderr);
+        visit(&served);
+        served.stop_gateway().status(0);
+    }
+}
+
+#[test]
+fn log_that_is_closed_costs_no_request() {
+    let site = site("");
+    let mut manager = site.command("/bin/sh");
+    manager.args(["-c", "exec \"$@\" 2>&-", "sh"]);
+    manager.arg(env!("CARGO_BIN_EXE_pools-manager")).arg("serve");
+    let mut served = Served::serve_by(site, Program::start(&mut manager));
+    visit(&served);
+    served.stop_gateway().succeeds();
+}
+
+#[test]
+fn log_that_nobody_reads_costs_no_request() {
+    let (mut reader, stderr) = io::pipe().unwrap();
+    let mut served = Served::serve_with_stderr(site(""), stderr);
+    visit(&served);
+    served.stop_gateway().status(0);
+    // The pipe is full of whole lines, the last one perhaps excepted.
+    let mut said = Vec::new();
+    reader.read_to_end(&mut said).unwrap();
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.lines().next().unwrap().contains("WARN request "), "{said}");
+    assert!(said.contains("WARN pool \"www\", request "), "{said}");
+}
+
+#[test]
+fn access_log_that_cannot_be_written_costs_no_request() {
+    let mut served = Served::serve(site("access_log = \"/dev/full\""));
+    visit(&served);
+    let said = served.stop_gateway();
+    let error = "ERROR the access log cannot be written: No space left on device (os error 28)\n";
+    assert_eq!(said.status(0).stderr.matches(error).count(), 1, "{said}");
+}
+
+/// A FIFO without a reader is an error at the start, and one whose reader has stopped reading
+/// costs lines only.
+#[test]
+fn access_log_that_nobody_reads_costs_no_request() {
+    let site = site("access_log = \"pid/access.fifo\"");
+    let fifo = site.path("pid/access.fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let ran = site.run(&["serve"]);
+    assert!(ran.status(2).stderr.contains("cannot write the access log"), "{ran}");
+    let _reader = File::options().read(true).write(true).open(&fifo).unwrap();
+    let mut served = Served::serve(site);
+    let agent = format!("User-Agent: {}\r\n", "x".repeat(20_000));
+    for _ in 0..20 {
+        assert_eq!(served.get_with("/file.txt", &agent).status, 200);
+    }
+    served.stop_gateway().succeeds();
+}
+
+/// What it prints when it serves, and its access log: into a pipe that is full, and into none.
+#[test]
+fn standard_output_that_cannot_be_written_costs_no_request() {
+    let site = site("access_log = \"-\"");
+    site.replace(GLOBAL, "127.0.0.1:0", "unix:sockets/gateway.sock");
+    let path = site.path("sockets/gateway.sock");
+    let (_reader, pipe) = io::pipe().unwrap();
+    let mut filler = pipe.try_clone().unwrap();
+    rustix::fs::fcntl_setfl(&filler, rustix::fs::OFlags::NONBLOCK).unwrap();
+    while filler.write(&[b'\n'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&filler, rustix::fs::OFlags::empty()).unwrap();
+    drop(filler);
+    for stdout in [OwnedFd::from(pipe), OwnedFd::from(full())] {
+        let command = &mut site.manager(&["serve"]);
+        let gateway = Program::start_with(command, stdout.into(), Stdio::piped());
+        for _ in 0..3 {
+            let mut stream = wait_for("the gateway", || UnixStream::connect(&path).ok());
+            stream.write_all(b"GET /file.txt HTTP/1.0\r\n\r\n").unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            assert!(text.ends_with("\r\n\r\nfile"), "{text}");
+        }
+        gateway.signal(Signal::TERM);
+        gateway.finish().status(0);
+        let _ = fs::remove_file(&path);
+    }
+}
+
+#[test]
+fn log_is_json_where_that_is_asked_for() {
+    let site = site("");
+    let mut gateway = site.spawn(&["serve", "--json"]);
+    let ready = gateway.await_line("that it serves", |line| line.contains("\"ready\""));
+    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    let address = ready["listen"][0].as_str().unwrap().strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n").unwrap();
+    let line: serde_json::Value = serde_json::from_str(&gateway.await_complaint()).unwrap();
+    gateway.signal(Signal::TERM);
+    gateway.finish().status(0);
+    assert_eq!(line["level"], "WARN");
+    assert!(line["message"].as_str().unwrap().starts_with("request "), "{line}");
+}

@@ -1,0 +1,140 @@
+//! One broken pool among others: its hosts get 503, the others are served, and it comes back.
+
+use std::fs;
+
+use crate::real::site::{Site, wait_for};
+use crate::served::Served;
+
+const POOLS: &str = "etc/php/fpm/redundant-pools";
+const SHOP: &str = "etc/php/fpm/redundant-pools/shop/pools-manager.toml";
+
+/// The pool "www" with `www.test`, and "shop" with `shop.test`: a replica each, started.
+fn two_pools() -> Site {
+    let site = Served::site("hosts = [\"www.test\"]", "");
+    add_pool(&site, "shop", "hosts = [\"shop.test\"]");
+    fs::remove_file(site.path(&format!("{POOLS}/www/2.conf"))).unwrap();
+    site.run(&["start"]).succeeds();
+    site
+}
+
+/// A pool with a release of its own.
+fn add_pool(site: &Site, name: &str, gateway: &str) {
+    let conf = site.read(&format!("{POOLS}/www/1.conf"));
+    site.write(&format!("{POOLS}/{name}/1.conf"), &conf.replace("www", name));
+    for file in ["php-fpm.conf", "pool.conf"] {
+        let text = site.read(&format!("{POOLS}/www/{file}"));
+        site.write(&format!("{POOLS}/{name}/{file}"), &text);
+    }
+    let release = format!("srv/{name}.release1");
+    site.write(&format!("{release}/ping.php"), &format!("<?php echo '{name}';"));
+    fs::create_dir_all(site.path(&format!("srv/{name}"))).unwrap();
+    site.point(&format!("srv/{name}.release"), format!("{name}.release1"));
+    let settings = format!(
+        "[php]\ncurrent_release_symlink = \"srv/{name}.release\"\ncurrent_dir = \"srv/{name}\"\n\n[gateway]\n{gateway}\n"
+    );
+    site.write(&format!("{POOLS}/{name}/pools-manager.toml"), &settings);
+}
+
+fn status(served: &Served, host: &str) -> u16 {
+    served.get_from(host, "/ping.php").status
+}
+
+#[test]
+fn pool_with_a_broken_configuration_does_not_stop_the_others() {
+    let mut served = Served::serve(two_pools());
+    let good = served.site.read(SHOP);
+    assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (200, 200));
+    let broken = [
+        (good.replace("[php]", "[php]\nx = 3"), 503, "its hosts get 503: shop.test"),
+        (format!("{good}[rollout\n"), 503, "its hosts get 503: shop.test"),
+        (
+            good.replace("hosts = [\"shop.test\"]", "hosts = 3"),
+            421,
+            "its hosts cannot be told from the file",
+        ),
+    ];
+    for (text, expected, said) in broken {
+        served.stop_gateway().status(0);
+        served.site.write(SHOP, &text);
+        served.start_gateway();
+        let line = served.await_log(said);
+        assert!(line.contains("ERROR pool \"shop\": ") && line.contains(SHOP), "{line}");
+        assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (200, expected));
+        served.site.write(SHOP, &good);
+        served.reload();
+        assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (200, 200));
+    }
+}
+
+#[test]
+fn pool_without_its_document_root_is_served_once_that_is_there() {
+    let site = two_pools();
+    site.replace(SHOP, "[gateway]\n", "[gateway]\ndocument_root = \"public\"\n");
+    let served = Served::serve(site);
+    let line = served.await_log("ERROR pool \"shop\": cannot serve ");
+    assert!(line.contains("/shop.release1/public: No such file"), "{line}");
+    assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (200, 503));
+    served.site.write("srv/shop.release1/public/ping.php", "<?php echo 'here';");
+    wait_for("the pool", || (status(&served, "shop.test") == 200).then_some(()));
+    served.await_log("INFO pool \"shop\": it is in order again");
+}
+
+#[test]
+fn pool_whose_release_was_deleted_is_served_after_its_next_restart() {
+    let site = two_pools();
+    fs::remove_dir_all(site.path("srv/shop.release1")).unwrap();
+    site.write("srv/shop.release2/ping.php", "<?php echo 'shop';");
+    let served = Served::serve(site);
+    served.await_log("ERROR pool \"shop\": cannot serve ");
+    assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (200, 503));
+    served.site.point("srv/shop.release", "shop.release2");
+    served.site.run(&["restart", "single", "shop"]).succeeds();
+    assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (200, 200));
+}
+
+#[test]
+fn host_that_two_pools_want_gets_503_and_their_other_hosts_are_served() {
+    let site = two_pools();
+    site.replace(SHOP, "\"shop.test\"", "\"shop.test\", \"www.test\"");
+    let text = site.read(SHOP);
+    let served = Served::serve(site);
+    served.await_log("the pools \"shop\" and \"www\" both want www.test: it gets 503");
+    assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (503, 200));
+    served.site.write(SHOP, &text.replace(", \"www.test\"", ""));
+    served.reload();
+    assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (200, 200));
+    // The pool that has a host keeps it.
+    served.site.write(SHOP, &text);
+    let said = served.reload();
+    assert!(said.contains("both want www.test: \"www\" keeps it"), "{said}");
+    assert_eq!(served.get_from("www.test", "/ping.php").text(), "pong1\n");
+}
+
+#[test]
+fn two_pools_that_want_every_host_get_503_until_one_names_its_own() {
+    let site = Served::site("", "");
+    add_pool(&site, "shop", "");
+    site.run(&["start"]).succeeds();
+    let served = Served::serve(site);
+    served.await_log("the pools \"shop\" and \"www\" both want every host: it gets 503");
+    assert_eq!(status(&served, "any.test"), 503);
+    served.site.replace(SHOP, "[gateway]\n", "[gateway]\nhosts = [\"shop.test\"]\n");
+    served.reload();
+    assert_eq!((status(&served, "any.test"), status(&served, "shop.test")), (200, 200));
+}
+
+#[test]
+fn pool_with_a_deleted_release_does_not_stop_a_restart_of_its_other_replica() {
+    let site = Served::site("", "");
+    site.add_rollout("strategy = \"rolling\"");
+    site.run(&["start"]).succeeds();
+    site.switch("release2");
+    site.run(&["restart", "single", "www", "1"]).succeeds();
+    fs::remove_dir_all(site.path("www/release1")).unwrap();
+    let served = Served::serve(site);
+    served.await_log("gets no requests: cannot serve ");
+    assert_eq!(served.get("/ping.php").status, 200);
+    served.site.run(&["restart", "single", "www", "1"]).succeeds();
+    served.site.run(&["restart"]).succeeds();
+    served.site.run(&["status", "-q"]).succeeds();
+}

@@ -1,0 +1,66 @@
+//! A manager that has too few file descriptors for what it has to look at: what it cannot see, it does
+//! not take for gone.
+
+use std::collections::BTreeSet;
+
+use crate::site::{Program, Ran, Site};
+
+/// Runs a command with this many descriptors at most.
+fn run(site: &Site, limit: u32, args: &[&str]) -> Ran {
+    let manager = site.manager(&[]).get_program().to_owned();
+    let mut command = site.command("prlimit");
+    command.arg(format!("--nofile={limit}")).arg(manager).args(args);
+    Program::start(&mut command).finish()
+}
+
+/// As many as commands need by and by: from those with which none can begin to those that are enough.
+fn limits() -> impl Iterator<Item = u32> {
+    (4..32).step_by(2)
+}
+
+#[test]
+fn too_few_descriptors_change_nothing_that_runs() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let (masters, files) = (site.masters(), site.files());
+    let mut errors = BTreeSet::new();
+    for limit in limits() {
+        for args in [&["start"][..], &["status"], &["check"], &["restart", "--dry-run"]] {
+            let ran = run(&site, limit, args);
+            let is_told = ["Too many open files", " files open, and needs "]
+                .iter()
+                .any(|told| ran.stderr.contains(told));
+            if is_told {
+                errors.insert(args[0]);
+            }
+            assert_eq!(site.all_masters().len(), 2, "{limit}: {ran}");
+            assert_eq!(site.files(), files, "{limit}: {ran}");
+            let says_gone = ran.stdout.contains("not running") && ran.has_succeeded();
+            assert!(!says_gone, "{limit}: {ran}");
+        }
+    }
+    assert!(errors.contains("start") && errors.contains("status"), "{errors:?}");
+    assert_eq!(site.masters(), masters);
+}
+
+/// Whatever becomes of a restart, and of a stop, the next one finds all that is left.
+#[test]
+fn too_few_descriptors_leave_no_process_behind() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    for limit in limits().step_by(3) {
+        let ran = run(&site, limit, &["restart", "--timeout", "2"]);
+        if !ran.has_succeeded() {
+            site.run(&["repair"]).succeeds();
+        }
+        assert_eq!(site.all_masters().len(), 2, "{limit}: {ran}");
+        let ran = run(&site, limit, &["stop", "--timeout", "2"]);
+        if ran.has_succeeded() {
+            assert!(site.php_fpm().is_empty(), "{limit}: {ran}");
+        } else {
+            site.run(&["stop"]).succeeds();
+            assert!(site.php_fpm().is_empty(), "{limit}: {ran}");
+        }
+        site.run(&["start"]).succeeds();
+    }
+}

@@ -1,0 +1,109 @@
+//! WordPress in two releases, in front of one database and one directory of uploads.
+
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use crate::database::Database;
+use crate::gateway::served::Served;
+
+const PACKAGED: &str = "/usr/share/wordpress";
+
+/// The site, its gateway, and its database.
+pub(crate) struct Blog {
+    // In this order they end.
+    served: Served,
+    _database: Database,
+}
+
+impl Blog {
+    /// Two releases of it that are the same but for their numbers; the first one runs.
+    pub(crate) fn new() -> Self {
+        // What visitors upload is no code.
+        let pool = "follow_symlinks = true\ndeny = [\"/wp-content/uploads/evil.php\"]";
+        let site = Served::site(pool, "");
+        let database = Database::start(&site.path("db"), "wordpress");
+        let uploads = site.path("shared/uploads");
+        fs::create_dir_all(&uploads).unwrap();
+        let account = nix::unistd::User::from_name("www-data").unwrap().unwrap();
+        chown(&uploads, Some(account.uid.as_raw()), Some(account.gid.as_raw())).unwrap();
+        for release in ["release1", "release2"] {
+            let dir = site.path(&format!("www/{release}"));
+            fs::remove_dir_all(&dir).unwrap();
+            let copy = ["-rL", PACKAGED, dir.to_str().unwrap()];
+            assert!(Command::new("cp").args(copy).status().unwrap().success());
+            release_files(&dir, &release["release".len()..], database.socket());
+            let link = dir.join("wp-content/uploads");
+            let _ = fs::remove_dir_all(&link); // there is none in some versions of the package
+            symlink(&uploads, link).unwrap();
+        }
+        site.run(&["start"]).succeeds();
+        Self { served: Served::serve(site), _database: database }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.served.port()
+    }
+
+    /// Moves the symlink, and restarts the pool.
+    pub(crate) fn deploy(&self, release: &str) {
+        self.served.site.switch(release);
+        self.served.site.run(&["restart"]).succeeds();
+    }
+}
+
+/// What a release has of its own.
+fn release_files(dir: &Path, number: &str, socket: &Path) {
+    fs::write(dir.join("release.txt"), format!("{number}\n")).unwrap();
+    let socket = socket.display();
+    let config = format!(
+        "<?php
+define('DB_NAME', 'wordpress');
+define('DB_USER', 'wordpress');
+define('DB_PASSWORD', '');
+define('DB_HOST', 'localhost:{socket}');
+define('DB_CHARSET', 'utf8mb4');
+define('DB_COLLATE', '');
+define('AUTH_KEY', 'a'); define('SECURE_AUTH_KEY', 'b'); define('LOGGED_IN_KEY', 'c');
+define('NONCE_KEY', 'd'); define('AUTH_SALT', 'e'); define('SECURE_AUTH_SALT', 'f');
+define('LOGGED_IN_SALT', 'g'); define('NONCE_SALT', 'h');
+// The test stays on the loopback interface.
+define('WP_HTTP_BLOCK_EXTERNAL', true);
+define('AUTOMATIC_UPDATER_DISABLED', true);
+define('DISABLE_WP_CRON', true);
+$table_prefix = 'wp_';
+if (!defined('ABSPATH')) define('ABSPATH', __DIR__ . '/');
+require_once ABSPATH . 'wp-settings.php';
+"
+    );
+    fs::write(dir.join("wp-config.php"), config).unwrap();
+    let own = dir.join("wp-content/mu-plugins");
+    fs::create_dir_all(&own).unwrap();
+    let plugin = format!(
+        "<?php
+header('X-Release: {number}');
+function wp_mail() {{ return true; }}
+"
+    );
+    fs::write(own.join("release.php"), plugin).unwrap();
+}
+
+/// A picture of one dot, as PNG.
+pub(crate) fn picture() -> Vec<u8> {
+    let mut picture = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8], data: &[u8]| {
+        let mut sum = flate2::Crc::new();
+        sum.update(kind);
+        sum.update(data);
+        picture.extend(u32::try_from(data.len()).unwrap().to_be_bytes());
+        picture.extend([kind, data].concat());
+        picture.extend(sum.sum().to_be_bytes());
+    };
+    chunk(b"IHDR", &[0, 0, 0, 1, 0, 0, 0, 1, 8, 2, 0, 0, 0]);
+    let mut dot = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut dot, &[0, 200, 100, 50]).unwrap();
+    chunk(b"IDAT", &dot.finish().unwrap());
+    chunk(b"IEND", &[]);
+    picture
+}
