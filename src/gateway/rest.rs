@@ -2,7 +2,8 @@
 //!
 //! While nothing happens, what hyper holds for it, above all a buffer of 8 KiB, is given back until
 //! its client says something again. While an answer is sent, hyper gets the next part of it only
-//! once it has written the one before; for a slow client, that is a small one.
+//! once it has written the one before. That is a small one for a slow client, and where all
+//! connections together have much that is not written.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,9 +17,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How much of an answer hyper gets at a time, in bytes: a little more may come, by the last piece.
 /// Most answers are shorter, and go in one write.
-const PART: usize = 32 * 1024;
+const PART: usize = 97 * 1024;
 /// The same for a slow client.
-const SMALL_PART: usize = 16 * 1024;
+const SMALL_PART: usize = 32 * 1024;
+/// How much all connections together may have beyond their small parts, in bytes.
+const BEYOND: usize = 16 << 20;
+
+/// How much they have.
+static HELD_BEYOND: AtomicUsize = AtomicUsize::new(0);
 
 /// What happens on a connection.
 #[derive(Debug, Default)]
@@ -70,22 +76,21 @@ impl Activity {
 
     /// Everything that hyper had was written.
     pub(super) fn written(&self) {
-        // Few answers wait.
-        if self.given.swap(0, Ordering::Relaxed) >= SMALL_PART {
+        let given = self.given.swap(0, Ordering::Relaxed);
+        // Few answers are longer, and wait.
+        if given >= SMALL_PART {
+            HELD_BEYOND.fetch_sub(given - SMALL_PART, Ordering::Relaxed);
             let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
             waiting.into_iter().for_each(Waker::wake);
         }
     }
 
-    fn poll_may_give(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let part = if self.slow.load(Ordering::Relaxed) { SMALL_PART } else { PART };
-        if self.given.load(Ordering::Relaxed) < part {
-            return Poll::Ready(());
-        }
-        // hyper relies on being woken by the body.
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        *waiting = Some(cx.waker().clone());
-        Poll::Pending
+    fn may_give(&self) -> bool {
+        let given = self.given.load(Ordering::Relaxed);
+        given < SMALL_PART
+            || given < PART
+                && !self.slow.load(Ordering::Relaxed)
+                && HELD_BEYOND.load(Ordering::Relaxed) < BEYOND
     }
 
     /// Waits until nothing has happened for a while, and nothing is about to.
@@ -107,12 +112,28 @@ impl Activity {
 impl Busy {
     /// Waits until hyper can take more of the answer.
     pub(super) fn poll_may_give(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll_may_give(cx)
+        if self.0.may_give() {
+            return Poll::Ready(());
+        }
+        // hyper relies on being woken by the body.
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// hyper has taken so many bytes.
     pub(super) fn gave(&self, bytes: usize) {
-        self.0.given.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.0.given.fetch_add(bytes, Ordering::Relaxed);
+        let beyond = (before + bytes).saturating_sub(before.max(SMALL_PART));
+        if beyond > 0 {
+            HELD_BEYOND.fetch_add(beyond, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.written();
     }
 }
 

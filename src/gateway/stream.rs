@@ -25,6 +25,9 @@ use unsent::unsent;
 /// For log lines about clients that were too slow.
 static CUT: Throttle = Throttle::new();
 
+/// The most that is read at a time, in bytes. hyper reads into a larger buffer after each one that
+/// it could fill: so this bounds its buffers to 32 KiB.
+const READ: usize = 32 * 1024 - 1;
 /// A client that is waited for so long is slow: no more is held for it than has to be.
 const SLOW: Duration = Duration::from_millis(500);
 
@@ -195,12 +198,18 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = if self.ahead.is_empty() {
-            on_socket!(self, poll_read, cx, buffer)
-        } else {
+        let read = if !self.ahead.is_empty() {
             let length = self.ahead.len().min(buffer.remaining());
             buffer.put_slice(&self.ahead.split_to(length));
             Poll::Ready(Ok(()))
+        } else if buffer.remaining() > READ {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ));
+            let read = on_socket!(self, poll_read, cx, &mut part);
+            let length = part.filled().len();
+            buffer.advance(length);
+            read
+        } else {
+            on_socket!(self, poll_read, cx, buffer)
         };
         if buffer.filled().len() > before {
             self.activity.hear();

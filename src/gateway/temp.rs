@@ -22,7 +22,7 @@ use usage::{Share, Usage};
 
 /// The memory for answers beyond what each of them may have anyway, in bytes. It is used while
 /// clients are fast; what slow clients leave there is bounded by it.
-const MEMORY: Limits = Limits { all: 32 << 20, pool: 32 << 20, client: 16 << 20 };
+const MEMORY: Limits = Limits { all: 16 << 20, pool: 16 << 20, client: 8 << 20 };
 
 /// The directory of all temporary files, and how much is in them and in memory.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 
 /// The most that hyper holds of an answer, and of a body that comes in, in bytes. For slow clients
 /// [`Activity`](super::rest::Activity) gives it less.
-const BUFFER: usize = 32 * 1024;
+const BUFFER: usize = 128 * 1024;
 
 /// All threads that serve.
 #[derive(Debug)]

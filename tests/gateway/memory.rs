@@ -10,7 +10,7 @@ use crate::served::{Connection, Served};
 const READERS: usize = 1500;
 /// For each of them, and for the gateway itself.
 const MOST: u64 = 150 << 20;
-/// The same for bodies that come in: up to 32 MiB of them stay in memory.
+/// The same for bodies that come in: up to 16 MiB of them stay in memory.
 const MOST_WITH_BODIES: u64 = 200 << 20;
 
 /// Connections on which the answer has begun, and of which nothing more is read.
