@@ -273,6 +273,8 @@ mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::{self, Process};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     use std::os::unix::net::{UnixListener, UnixStream};
 
     const SAMPLE: &[u8] = b"Num       RefCount Protocol Flags    Type St Inode Path
@@ -333,6 +335,40 @@ nonsense
         assert!(!is_listening(&dir.path().join("file")).unwrap());
         assert!(!is_listening(&dir.path().join("file/below")).unwrap());
         assert!(!is_listening(&dir.path().join("x".repeat(200))).unwrap());
+    }
+
+    /// In a process of its own, whose limit is nobody else's.
+    #[test]
+    fn without_a_descriptor_nothing_is_taken_for_gone() {
+        const CHILD: &str = "POOLS_MANAGER_TEST_WITHOUT_DESCRIPTORS";
+        if std::env::var_os(CHILD).is_none() {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            let name = "socket::tests::without_a_descriptor_nothing_is_taken_for_gone";
+            let ran = child.args(["--exact", name]).env(CHILD, "1").output().unwrap();
+            assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let inode = Table::read().unwrap().bound(&path).listeners;
+        let us = Process::open(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = |current| setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+        limit(Some(3));
+        let errors = [
+            Table::read().is_err(),
+            is_listening(&path).is_err(),
+            us.holds(&inode).is_err(),
+            us.is_stopped().is_err(),
+            us.is_php_fpm_master().is_err(),
+            process::holders(&inode).is_err(),
+            process::children(&us).is_err(),
+        ];
+        limit(maximum);
+        assert_eq!(errors, [true; 7]);
+        assert!(is_listening(&path).unwrap() && us.holds(&inode).unwrap());
+        drop(listener);
     }
 
     #[test]

@@ -265,7 +265,7 @@ impl Pump {
     async fn run(mut self, collected: VecDeque<Bytes>) {
         for chunk in collected {
             if self.push(chunk).await.is_err() {
-                return;
+                return self.leave().await;
             }
         }
         loop {
