@@ -80,14 +80,15 @@ pub fn finish(work: impl Future<Output = Result<()>>) -> ExitCode {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => Err(Error::failed(format!("cannot start: {error}"))),
     });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let status = done.map_or_else(
+        |error| {
             log::say(&format!("error: {error}\n"));
-            log::flush();
             error.exit.into()
-        }
-    }
+        },
+        |()| ExitCode::SUCCESS,
+    );
+    log::flush();
+    status
 }
 
 /// With too few, whatever is opened first fails, and says anything but that.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
-use super::Site;
+use super::{Site, wait_for};
 
 /// A small filesystem on a directory of a site. It has to be declared after the site, and so be
 /// gone before it: a mount point cannot be removed.
@@ -53,8 +53,10 @@ impl Disk {
     /// Takes the quota away.
     #[allow(dead_code, reason = "for tests/gateway")]
     pub(crate) fn lift_quota(&self) {
-        let btrfs = Command::new("btrfs").args(["qgroup", "limit", "none"]).arg(&self.0).status();
-        assert!(btrfs.unwrap().success());
+        let mut btrfs = Command::new("btrfs");
+        btrfs.args(["qgroup", "limit", "none"]).arg(&self.0);
+        // A quota that is used up may refuse the change itself, until the kernel has made room.
+        wait_for("a lifted quota", || btrfs.status().unwrap().success().then_some(()));
     }
 
     /// Uses up all its bytes.
