@@ -5,11 +5,9 @@
 //! what is known by then. What cannot be found out is no reason to leave out the rest.
 
 mod account;
-mod balancer;
 mod between;
 mod configuration;
 mod directory;
-mod finding;
 mod hooks;
 mod links;
 mod monitor;
@@ -25,14 +23,14 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 pub use between::compare;
-pub use finding::{Checked, Finding, Level, Topic};
 
+use crate::backend::Behind;
 use crate::error::Error;
+use crate::finding::{Checked, Level, Topic};
 use crate::lock;
 use crate::pool::Pool;
 use crate::rollout::look;
 use crate::root::Root;
-use balancer::Behind;
 
 /// What was found in the root, apart from its pools.
 #[derive(Debug, Serialize)]
@@ -83,7 +81,13 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     };
     // Where nothing could be mounted, php-fpm is asked all the same.
     let pinnable = wanted.clone().filter(|_| matches!(current, Some((_, Ok(())))));
-    let (answers, told) = tokio::join!(php_fpm::ask(pool, pinnable, turns), balancer::read(pool));
+    let inspect = async {
+        match pool.backend() {
+            Ok(backend) => Ok(backend.inspect().await),
+            Err(error) => Err(error),
+        }
+    };
+    let (answers, inspected) = tokio::join!(php_fpm::ask(pool, pinnable, turns), inspect);
     let resolved = answers.as_ref().map(php_fpm::Answers::resolved).unwrap_or_default();
     let account = answers.as_ref().ok().and_then(php_fpm::Answers::account);
     let looked = look(pool, resolved.clone(), Vec::new());
@@ -97,7 +101,11 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     let behind = |replica| Behind {
         replica,
         public: resolved.iter().find(|(n, _)| *n == replica).map(|(_, it)| &*it.listen),
-        seen: seen.iter().find(|it| it.replica == replica).filter(|_| at_work.is_none()),
+        published: seen
+            .iter()
+            .find(|it| it.replica == replica)
+            .and_then(replicas::Seen::socket)
+            .filter(|_| at_work.is_none()),
     };
     let behind: Vec<_> = pool.replicas().map(behind).collect();
     let mut topics = vec![
@@ -105,7 +113,10 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
         php_fpm::check(pool, answers),
         release::check(pool, current, account.as_ref()),
         sockets::check(pool, &resolved, observation.as_ref(), trouble),
-        balancer::check(pool, told, &behind),
+        match inspected {
+            Ok(inspected) => inspected.check(pool.settings.strategy(), &behind),
+            Err(error) => Checked::new(Topic::Balancer, [], [error.into()]),
+        },
         monitor::check(pool, seen.iter().any(replicas::Seen::is_published)).await,
     ];
     topics.extend(hooks::check(pool));

@@ -1,17 +1,16 @@
 //! What the operator's files say, validated: errors name file and line.
 
 mod file;
-#[cfg(test)]
-mod fuzz;
 mod gateway;
 mod global;
 mod hooks;
+mod rollout;
 mod salvage;
-mod settings;
-mod values;
+pub(crate) mod values;
 
+pub use file::File;
 pub use gateway::{Gateway, KeepAlive, Redirect};
 pub use global::{Front, Global, Listen, LogFormat};
 pub use hooks::{Hook, Hooks};
+pub use rollout::{OnFailure, Rollout, Strategy};
 pub use salvage::{EVERY_HOST, salvaged_hosts};
-pub use settings::{Apache, OnFailure, Php, Rollout, Settings, Strategy};

@@ -27,7 +27,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// An error as its reader sees it: what is wrong, and what to do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub struct Error {
     /// The status that the program ends with.
     pub exit: Exit,

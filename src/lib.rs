@@ -9,7 +9,6 @@
 //! | [`render`] | shows events: the classic lines, live progress, JSON lines |
 //! | [`status`], [`check`], [`releases`], [`tree`] | what `status`, `check`, `releases` and `ps-list` show |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
-//! | [`balancer`] | what spreads requests over replicas: Apache, or nothing that we talk to |
 //! | [`gateway`] | the embedded web server and balancer |
 //! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
 //! | [`fastcgi`] | one request at a time: ping, status, warm-up |
@@ -20,7 +19,10 @@
 //! | [`control`] | what commands and a running gateway say to each other |
 //! | [`lock`], [`interrupt`] | one hand at a time; Ctrl-C |
 //! | [`trust`] | whether what a command relies on can be changed by its user and root alone |
-//! | [`pool`], [`config`], [`root`] | plain data, and the operator's files |
+//! | [`pool`], [`root`] | a pool and its settings, and where its files are |
+//! | [`backend`] | what requests come through: one driver for each kind, with its table, its commands and its checks |
+//! | [`finding`] | what a check finds |
+//! | [`config`] | the operator's files: parsed values, and errors that name a line |
 //! | [`mod@file`] | files that somebody else may have put something in the place of |
 //! | [`http`] | requests to the operator's own web server |
 //! | [`log`] | the log of a program that serves |
@@ -28,7 +30,7 @@
 //! | `crash` | where a test can kill the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
 
-pub mod balancer;
+pub mod backend;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -38,6 +40,7 @@ pub mod error;
 pub mod event;
 pub mod fastcgi;
 pub mod file;
+pub mod finding;
 #[cfg(test)]
 mod fuzz;
 pub mod gateway;

@@ -5,13 +5,15 @@
 //! one with a mistake does not stop the others.
 
 mod placeholders;
+mod settings;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use placeholders::user_name;
+pub use settings::{Php, Pinning, Settings};
 
-use crate::config::Settings;
+use crate::backend::{self, Backend};
 use crate::error::{Error, Result};
 use crate::root::Root;
 
@@ -39,6 +41,17 @@ impl Pool {
         self.root.pools_dir().join(&self.name).join(FILE_NAME)
     }
 
+    /// The driver of its backend. Does not talk to the backend yet.
+    pub fn backend(&self) -> Result<Backend> {
+        let context = backend::Context {
+            root: &self.root,
+            pool: &self.name,
+            monitor_url: self.settings.monitor_url.as_deref(),
+            note: self.ignored_errors_file(),
+        };
+        Backend::new(&self.settings.backend, context)
+    }
+
     /// The php-fpm configuration of one replica, as its operator wrote it.
     pub fn replica_conf(&self, replica: u32) -> PathBuf {
         self.root.pools_dir().join(&self.name).join(format!("{replica}.conf"))
@@ -50,7 +63,7 @@ impl Pool {
     }
 
     /// The file that exists while Apache ignores the errors of a member for us.
-    pub fn ignored_errors_file(&self) -> PathBuf {
+    fn ignored_errors_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.ignored-errors", self.name))
     }
 
@@ -109,7 +122,7 @@ pub fn load(root: &Root, name: &str) -> Result<Pool> {
     }
     let settings = Settings::read(&path, root)?;
     let replica_count = count_replicas(&dir)?;
-    settings.check_members(&path, replica_count)?;
+    settings.backend.check_replicas(&path, replica_count)?;
     Ok(Pool { name: name.to_owned(), root: root.clone(), replica_count, settings })
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::lock;
 use crate::php_fpm::{self, Running};
-use crate::pool::Pool;
+use crate::pool::{Pinning, Pool};
 use crate::process;
 use crate::release::{self, Pinned, Release};
 use crate::rollout::{Ask, observe};
@@ -47,7 +47,7 @@ pub struct Directory {
 
 /// Looks at a pool.
 pub async fn releases(pool: &Arc<Pool>) -> Result<Releases> {
-    let Some((symlink, current_dir)) = &pool.settings.php.pinning else {
+    let Some(Pinning { symlink, current_dir }) = &pool.settings.pinning else {
         return Err(Error::config(format!("the pool \"{}\" pins no releases", pool.name))
             .hint("set current_release_symlink and current_dir in its [php]"));
     };

@@ -27,7 +27,7 @@ pub use observe::{Ask, Observation, Observed, look, observe};
 pub use plan::{Member, Replica, Seen, plan};
 pub use target::Target;
 
-use crate::balancer::Balancer;
+use crate::backend::Backend;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
@@ -59,13 +59,13 @@ pub async fn run(pool: &Arc<Pool>, request: &Request, report: &mut dyn Report) -
     let started = Instant::now();
     report.event(&Event::Pool { pool: pool.name.clone() });
     check::check_trust(pool)?;
-    let balancer = Balancer::of(pool)?;
+    let backend = pool.backend()?;
     let result = if request.dry_run {
-        prepare(pool, &balancer, request)
+        prepare(pool, &backend, request)
             .await
             .and_then(|prepared| prepared.report(pool, request, report))
     } else {
-        change(pool, &balancer, request, report).await
+        change(pool, &backend, request, report).await
     };
     let (ok, ms) = (result.is_ok(), millis(started));
     report.event(&Event::Done { pool: pool.name.clone(), ok, ms });
@@ -74,18 +74,18 @@ pub async fn run(pool: &Arc<Pool>, request: &Request, report: &mut dyn Report) -
 
 async fn change(
     pool: &Arc<Pool>,
-    balancer: &Balancer,
+    backend: &Backend,
     request: &Request,
     report: &mut dyn Report,
 ) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let lock = take_lock(pool, request, &interrupt, report).await?;
     php_fpm::settle(pool).await?;
-    if let Err(error) = balancer.clean_up().await {
+    if let Err(error) = backend.clean_up().await {
         let text = format!("{}; a member's errors are still ignored there", error.message);
         report.event(&Event::Warning { text });
     }
-    let prepared = prepare(pool, balancer, request).await?;
+    let prepared = prepare(pool, backend, request).await?;
     interrupt.check().map_err(|told| left_alone(pool, told))?;
     prepared.warn(report);
     report_nothing(&request.goal, &prepared, report);
@@ -102,7 +102,7 @@ async fn change(
         record::note_wanted(&lock, pool, &request.goal, report);
     }
     let (result, cause) =
-        prepared.carry_out(pool, balancer, request, &lock, interrupt, report).await;
+        prepared.carry_out(pool, backend, request, &lock, interrupt, report).await;
     if let Some(hooks) = hooks {
         hooks.end(cause.as_ref().or(result.as_ref().err()), report).await;
     }
@@ -142,7 +142,7 @@ impl Prepared {
     async fn carry_out(
         self,
         pool: &Arc<Pool>,
-        balancer: &Balancer,
+        backend: &Backend,
         request: &Request,
         lock: &Lock,
         interrupt: Interrupt,
@@ -164,7 +164,7 @@ impl Prepared {
         }
         let mut execution = Execution {
             pool,
-            balancer,
+            backend,
             observation,
             release,
             drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),

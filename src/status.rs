@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::balancer::{self, Balancer};
-use crate::control::Shown;
+use crate::backend::{Backend, Standing};
 use crate::error::{Error, Result};
 use crate::fastcgi;
 use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::Pinned;
 use crate::rollout::repair::masterless;
-use crate::rollout::{Ask, Observed, observe};
+use crate::rollout::{Ask, Observation, Observed, observe};
 use crate::state::State;
 
 /// The release of a replica whose processes cannot be looked into.
@@ -61,21 +60,16 @@ pub struct ReplicaStatus {
 /// Looks at a pool, and pings those of its replicas that are in `wanted`.
 pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     let mut problems = Vec::new();
-    let balancer = Balancer::of(pool)?;
-    let (members, mut unread) = match balancer.members().await {
-        Ok(members) => (members, None),
-        Err(error) => (Vec::new(), Some(error.to_string())),
-    };
-    let shown = balancer.show().await.unwrap_or_else(|error| {
-        unread = Some(error.to_string());
-        None
-    });
-    let seen = observe(pool, async { Ok(members) }, Ask::default()).await?;
+    let backend = pool.backend()?;
+    let seen = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+    let (standings, unread) = standings(&backend, &seen).await;
     let stopped = State::read(&pool.state_file()).map(|state| state.stopped).unwrap_or_default();
     let mut replicas = Vec::new();
-    for observed in seen.replicas.iter().filter(|observed| wanted.contains(&observed.number)) {
-        let stopped = stopped.contains(&observed.number);
-        replicas.push(replica_status(pool, observed, shown.as_ref(), stopped).await);
+    for (observed, standing) in seen.replicas.iter().zip(standings) {
+        if wanted.contains(&observed.number) {
+            let stopped = stopped.contains(&observed.number);
+            replicas.push(replica_status(pool, observed, standing, stopped).await);
+        }
     }
     // Without its master, the release of a replica cannot be read.
     let readable = replicas.iter().filter(|it| it.running > 0 && it.current != UNKNOWN);
@@ -95,13 +89,25 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems })
 }
 
+/// What the backend says of each replica, and why it cannot be read.
+async fn standings(backend: &Backend, seen: &Observation) -> (Vec<Standing>, Option<String>) {
+    let socket = |observed: &Observed| {
+        observed.published_running().map(|running| running.generation.socket.clone())
+    };
+    let sockets: Vec<_> = seen.replicas.iter().map(socket).collect();
+    match backend.standings(&sockets).await {
+        Ok(standings) => (standings, None),
+        Err(error) => (vec![Standing::unknown(); sockets.len()], Some(error.to_string())),
+    }
+}
+
 async fn replica_status(
     pool: &Pool,
     observed: &Observed,
-    shown: Option<&Shown>,
+    standing: Standing,
     stopped: bool,
 ) -> ReplicaStatus {
-    let published = observed.current().filter(|_| observed.published.is_some());
+    let published = observed.published_running();
     let ping = match published {
         Some(running) => ping(running).await,
         None => Err(match observed.running.len() {
@@ -113,14 +119,13 @@ async fn replica_status(
         Some(running) => current(pool, running),
         None => (false, String::new()),
     };
-    let (serves, lb) = match &pool.settings.gateway {
-        Some(_) => in_gateway(published, shown),
-        None => standing(pool, observed.member.as_ref()),
-    };
     ReplicaStatus {
         replica: observed.number,
-        ok: serves && ping.is_ok() && pinned && published.is_some_and(|it| it.master.is_some()),
-        lb,
+        ok: standing.serves
+            && ping.is_ok()
+            && pinned
+            && published.is_some_and(|it| it.master.is_some()),
+        lb: standing.word,
         ping_php: ping.unwrap_or_else(|why| why),
         current,
         generation: observed.published,
@@ -128,26 +133,6 @@ async fn replica_status(
         running: observed.running.len(),
         stopped,
     }
-}
-
-fn standing(pool: &Pool, member: Option<&balancer::Member>) -> (bool, String) {
-    match member {
-        Some(member) => (member.serves, member.status.clone()),
-        None if pool.settings.apache.is_some() => (false, "unknown".to_owned()),
-        None => (true, "none".to_owned()),
-    }
-}
-
-/// What the gateway does with a generation, in its own words.
-fn in_gateway(published: Option<&Running>, shown: Option<&Shown>) -> (bool, String) {
-    let Some(shown) = shown else { return (false, "no gateway".to_owned()) };
-    let known = published.and_then(|running| shown.serving(&running.generation.socket));
-    let (serves, word) = match known {
-        None => (false, "out"),
-        Some(replica) if replica.aside => (false, "error"),
-        Some(_) => (true, "ok"),
-    };
-    (serves, word.to_owned())
 }
 
 async fn ping(running: &Running) -> std::result::Result<String, String> {
@@ -161,7 +146,7 @@ async fn ping(running: &Running) -> std::result::Result<String, String> {
 
 /// What the processes see as their release, and whether that can serve.
 fn current(pool: &Pool, running: &Running) -> (bool, String) {
-    let Some((_, current_dir)) = &pool.settings.php.pinning else {
+    let Some(current_dir) = pool.settings.current_dir() else {
         return (true, pool.root.path().display().to_string());
     };
     match running.pinned(current_dir) {

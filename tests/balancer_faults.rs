@@ -6,8 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use pools_manager::balancer::Enabled;
-use pools_manager::balancer::apache::Apache;
+use pools_manager::backend::Enabled;
+use pools_manager::backend::apache::Apache;
 use pools_manager::error::Exit;
 
 #[derive(Clone, Copy, PartialEq)]

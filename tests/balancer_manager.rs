@@ -7,8 +7,8 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pools_manager::balancer::apache::{Apache as Driver, Snapshot};
-use pools_manager::balancer::{Balancer, Enabled};
+use pools_manager::backend::apache::{Apache as Driver, Snapshot};
+use pools_manager::backend::{Backend, Enabled};
 use pools_manager::error::Exit;
 use wire::{Apache, Fpm, Ran, root};
 
@@ -215,7 +215,7 @@ fn what_the_operator_set_stays_set() {
 fn a_drain_is_asserted_again_after_a_restart_of_apache() {
     let root = root();
     let mut apache = site(root.path());
-    let balancer = Balancer::Apache(driver(&apache, "lb", &[ONE, TWO]));
+    let balancer = Backend::Apache(driver(&apache, "lb", &[ONE, TWO]));
     let draining = || {
         let members = block_on(balancer.members()).unwrap();
         members.iter().map(|member| member.draining).collect::<Vec<_>>()
@@ -238,7 +238,7 @@ fn an_error_is_forgotten_once_a_request_passes() {
         assert!(lb.other_serving(0).await.unwrap());
         // A request that finds nobody puts both into error.
         assert_eq!(get(apache.url("/ping")).await.0, 503);
-        let members = Balancer::Apache(lb.clone()).members().await.unwrap();
+        let members = Backend::Apache(lb.clone()).members().await.unwrap();
         assert!(members.iter().all(|member| member.in_error && !member.serves));
         assert!(!lb.other_serving(0).await.unwrap());
 

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use pools_manager::balancer::Enabled;
-use pools_manager::balancer::apache::{Apache, Columns, Snapshot, Worker};
+use pools_manager::backend::Enabled;
+use pools_manager::backend::apache::{Apache, Columns, Snapshot, Worker};
 use pools_manager::error::{Error, Result};
 use serde::Serialize;
 use serde_json::json;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::finding::{Finding, Level, Topic};
 use super::{Listens, PoolChecked};
+use crate::finding::{Finding, Level, Topic};
 
 /// Finds sockets that replicas of several pools have: those of a pool that began as a copy.
 pub fn compare(pools: &mut [PoolChecked]) {
@@ -45,7 +45,7 @@ fn shared<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::finding::Checked;
+    use crate::finding::Checked;
 
     fn pool(name: &str, listens: &[(u32, &str)]) -> PoolChecked {
         let listens = listens.iter().map(|(replica, path)| (*replica, path.into())).collect();

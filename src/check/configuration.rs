@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::finding::{Checked, Finding, Topic, untrusted};
 use crate::error::Error;
+use crate::finding::{Checked, Finding, Topic, untrusted};
 use crate::pool::Pool;
 use crate::trust;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfs, access, statvfs};
 
-use super::finding::{self, Checked, Finding, Topic};
+use crate::finding::{self, Checked, Finding, Topic};
 use crate::root::Root;
 use crate::trust;
 

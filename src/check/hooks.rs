@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::finding::{Checked, Finding, Topic, untrusted};
 use crate::config::Hook;
+use crate::finding::{Checked, Finding, Topic, untrusted};
 use crate::hook;
 use crate::pool::Pool;
 use crate::trust;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
-use super::finding::Finding;
 use crate::config::Gateway;
+use crate::finding::Finding;
 
 /// The most files and directories that are read.
 const ENTRIES_MAX: usize = 50_000;

@@ -1,13 +1,13 @@
 //! `monitor_url`: whether the web server answers.
 
-use super::finding::{Checked, Finding, Topic};
+use crate::finding::{Checked, Finding, Topic};
 use crate::http;
 use crate::pool::Pool;
 use crate::rollout::monitor;
 
 /// Requests the page, if a replica runs that could answer.
 pub(super) async fn check(pool: &Pool, anybody_runs: bool) -> Checked {
-    let Some(url) = &pool.settings.php.monitor_url else {
+    let Some(url) = &pool.settings.monitor_url else {
         return Checked::new(Topic::Monitor, ["no monitor_url".to_owned()], []);
     };
     let shown = http::shown(url);

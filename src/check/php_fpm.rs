@@ -7,8 +7,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::account::Account;
-use super::finding::{Checked, Finding, Topic, by_replica, untrusted};
 use crate::error::Result;
+use crate::finding::{Checked, Finding, Topic, by_replica, untrusted};
 use crate::machine::Machine;
 use crate::php_fpm::{Command, Demand, Installed, Resolved};
 use crate::pool::Pool;
@@ -69,7 +69,7 @@ pub(super) fn check(pool: &Pool, answers: Result<Answers>) -> Checked {
         Ok(answers) => answers,
         Err(error) => return Checked::new(Topic::PhpFpm, [], [error.into()]),
     };
-    let current_dir = pool.settings.php.pinning.as_ref().map(|(_, current_dir)| &**current_dir);
+    let current_dir = pool.settings.current_dir();
     let resolved = answers.resolved();
     let mut notes = Vec::new();
     let mut findings = Vec::new();

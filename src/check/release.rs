@@ -5,16 +5,16 @@ use std::iter::once;
 use std::path::Path;
 
 use super::account::{Account, Barrier};
-use super::finding::{Checked, Finding, Topic};
 use super::links::{self, Links};
 use crate::error::Result;
-use crate::pool::Pool;
+use crate::finding::{Checked, Finding, Topic};
+use crate::pool::{Pinning, Pool};
 use crate::release::{self, Release};
 
 /// The release that would be mounted now, and whether it could be: None where releases are not
 /// pinned.
 pub(super) fn current(pool: &Pool) -> Option<(Result<Release>, Result<()>)> {
-    let (symlink, current_dir) = pool.settings.php.pinning.as_ref()?;
+    let Pinning { symlink, current_dir } = pool.settings.pinning.as_ref()?;
     let mount_point = release::check_mount_point(current_dir);
     let release = Release::resolve(symlink).and_then(|release| match &mount_point {
         Ok(()) => {
@@ -54,12 +54,12 @@ pub(super) fn check(
 
 /// Symlinks that the gateway does not follow, if it serves the pool.
 fn links(pool: &Pool, release: &Path) -> Links {
-    let settings = pool.settings.gateway.as_ref();
+    let settings = pool.settings.backend.gateway();
     settings.map(|settings| links::check(settings, release)).unwrap_or_default()
 }
 
 fn closed(pool: &Pool, release: &Release, account: &Account) -> Option<Finding> {
-    let (_, current_dir) = pool.settings.php.pinning.as_ref()?;
+    let current_dir = pool.settings.current_dir()?;
     let mount_point = fs::canonicalize(current_dir).ok()?;
     account.barrier(&mount_point, &release.path).map(|barrier| told(&account.name, &barrier))
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::finding::{Checked, Finding, Topic};
+use crate::finding::{Checked, Finding, Topic};
 use crate::lock::Holder;
 use crate::php_fpm::Running;
 use crate::pool::Pool;
@@ -83,7 +83,7 @@ impl Seen {
 
 /// Reads where the public names lead.
 pub(super) fn see(pool: &Pool, observation: &Observation) -> Vec<Seen> {
-    let current_dir = pool.settings.php.pinning.as_ref().map(|(_, current_dir)| &**current_dir);
+    let current_dir = pool.settings.current_dir();
     let all = &observation.replicas;
     all.iter().map(|observed| seen(observed, all, current_dir)).collect()
 }
@@ -235,7 +235,7 @@ fn not_yet(seen: &[Seen], wanted: &Release) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::finding::Level;
+    use crate::finding::Level;
 
     fn release(ino: u64) -> Release {
         Release { path: format!("/srv/release{ino}").into(), dev: 1, ino }

@@ -1,7 +1,7 @@
 //! The directory of the sockets, and their names.
 
 use super::directory;
-use super::finding::{Checked, Finding, Topic, untrusted};
+use crate::finding::{Checked, Finding, Topic, untrusted};
 use crate::php_fpm::{Generation, Resolved};
 use crate::pool::Pool;
 use crate::rollout::{Observation, check_names, refuse_stranger};

@@ -7,8 +7,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::scope::PoolScope;
-use crate::check::{self, Checked, Finding, Level, PoolChecked, RootChecked};
+use crate::check::{self, PoolChecked, RootChecked};
 use crate::error::{Error, Result};
+use crate::finding::{Checked, Finding, Level};
 use crate::pool;
 use crate::render::print;
 use crate::root::Root;

@@ -4,9 +4,7 @@ use serde_json::json;
 
 use super::scope::Scope;
 use super::status::all_in_one;
-use crate::config::Apache;
 use crate::error::Result;
-use crate::http;
 use crate::pool::Pool;
 use crate::render::print;
 use crate::root::Root;
@@ -48,42 +46,22 @@ impl Args {
 }
 
 fn value(pool: &Pool) -> serde_json::Value {
-    json!({
+    let backend = pool.settings.backend.name();
+    let mut value = json!({
         "pool": pool.name,
         "replica_count": pool.replica_count,
-        "backend": backend(pool),
-        "apache": pool.settings.apache.as_ref().map(without_password),
+        "backend": backend,
         "strategy": pool.settings.strategy(),
-    })
-}
-
-fn without_password(apache: &Apache) -> Apache {
-    let mut apache = apache.clone();
-    apache.manager_url = http::shown(&apache.manager_url);
-    apache
-}
-
-fn backend(pool: &Pool) -> &'static str {
-    match &pool.settings {
-        settings if settings.gateway.is_some() => "gateway",
-        settings if settings.apache.is_some() => "apache",
-        _ => "none",
+    });
+    if let Some(settings) = pool.settings.backend.describe().json {
+        value[backend] = settings;
     }
+    value
 }
 
-/// The original's line; a list is written as Python would.
+/// The original's line.
 fn line(pool: &Pool) -> String {
     let Pool { name, replica_count, .. } = pool;
-    let balancer = pool.settings.apache.as_ref().map(|apache| {
-        let members: Vec<String> =
-            apache.member_urls().iter().map(|url| format!("'{url}'")).collect();
-        format!(
-            " balancer_name=\"{}\" manager_url=\"{}\" member_urls=\"[{}]\"",
-            apache.balancer_name,
-            http::shown(&apache.manager_url),
-            members.join(", ")
-        )
-    });
-    let (backend, balancer) = (backend(pool), balancer.unwrap_or_default());
-    format!("{name} -> (replica_count=\"{replica_count}\" backend=\"{backend}\"{balancer})")
+    let (backend, rest) = (pool.settings.backend.name(), pool.settings.backend.describe().line);
+    format!("{name} -> (replica_count=\"{replica_count}\" backend=\"{backend}\"{rest})")
 }

@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 use crate::http;
 
 /// A configuration file's text, kept so that an error can name a line of it.
-pub(super) struct File<'a> {
+pub struct File<'a> {
     path: &'a Path,
     text: String,
 }
 
 impl<'a> File<'a> {
-    pub(super) fn read(path: &'a Path) -> Result<Self> {
+    pub(crate) fn read(path: &'a Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(|error| {
             Error::config(format!("cannot read {}: {error}", path.display()))
                 .hint("it must be a file that you may read")
@@ -24,7 +24,7 @@ impl<'a> File<'a> {
         Self::of(path, bytes)
     }
 
-    pub(super) fn of(path: &'a Path, bytes: Vec<u8>) -> Result<Self> {
+    pub(crate) fn of(path: &'a Path, bytes: Vec<u8>) -> Result<Self> {
         String::from_utf8(bytes).map(|text| Self { path, text }).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let file = Self { path, text: String::from_utf8_lossy(error.as_bytes()).into_owned() };
@@ -32,7 +32,7 @@ impl<'a> File<'a> {
         })
     }
 
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         toml::from_str(&self.text).map_err(|error| {
             let at = error.span().unwrap_or(0..0);
             let line = self.text.lines().nth(self.line(&at) - 1).unwrap_or_default().trim();
@@ -45,7 +45,7 @@ impl<'a> File<'a> {
     }
 
     /// An error about the place `at`, a range of bytes in the file.
-    pub(super) fn error(&self, at: &Range<usize>, message: &str) -> Error {
+    pub(crate) fn error(&self, at: &Range<usize>, message: &str) -> Error {
         let line = self.line(at);
         Error::config(format!("{}:{line}: {}", self.path.display(), message.trim_end()))
     }

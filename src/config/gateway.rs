@@ -139,7 +139,7 @@ impl Default for Gateway {
 }
 
 impl Gateway {
-    pub(super) fn check(&self, file: &File<'_>) -> Result<()> {
+    pub(crate) fn check(&self, file: &File<'_>) -> Result<()> {
         for host in self.hosts.get_ref() {
             if !is_host(host.strip_prefix("*.").unwrap_or(host)) {
                 let message = format!("\"{host}\" is no host");

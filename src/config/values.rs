@@ -12,12 +12,12 @@ use crate::http;
 /// The longest time that a setting may name; beyond it the clock could overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     from.deserialize_str(Time)
 }
 
 /// No wait at all would be no chance at all.
-pub(super) fn some_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+pub(crate) fn some_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let duration = from.deserialize_str(Time)?;
     if duration.is_zero() { Err(Error::custom("it has to be more than 0")) } else { Ok(duration) }
 }
@@ -40,7 +40,7 @@ impl Visitor<'_> for Time {
 }
 
 /// A program and its arguments.
-pub(super) fn command<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+pub(crate) fn command<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let words = Vec::<String>::deserialize(from)?;
     match words.first() {
         Some(program) if !program.is_empty() => Ok(words),
@@ -48,7 +48,7 @@ pub(super) fn command<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>,
     }
 }
 
-pub(super) fn page_url<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(crate) fn page_url<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     match http::page(&text) {
         Ok(_) => Ok(text),
@@ -56,18 +56,18 @@ pub(super) fn page_url<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::
     }
 }
 
-pub(super) fn page_url_or_empty<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(crate) fn page_url_or_empty<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     if text.is_empty() { Ok(text) } else { page_url(text.into_deserializer()) }
 }
 
-pub(super) fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(crate) fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     if text.is_empty() { Err(Error::custom("it is empty")) } else { Ok(text) }
 }
 
 /// Bytes, with a unit of 1,024 or none.
-pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+pub(crate) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let text = String::deserialize(from)?;
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let shift = match text[digits.len()..].trim_start() {
@@ -84,12 +84,12 @@ pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
 }
 
 /// A size whose default depends on another one.
-pub(super) fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     size(from).map(Some)
 }
 
 /// Networks like `10.0.0.0/8`, or single addresses.
-pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+pub(crate) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let wrong = |text: &str| {
         Error::invalid_value(
             Unexpected::Str(text),

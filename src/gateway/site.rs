@@ -41,9 +41,9 @@ impl Site {
     /// A pool that has a `[gateway]`; None: it is not the gateway's. `before` is the same pool as it
     /// was configured before.
     pub(super) fn of(pool: Pool, before: Option<&Self>) -> Result<Option<Arc<Self>>> {
-        let Some(settings) = pool.settings.gateway.clone() else { return Ok(None) };
-        let dir = match &pool.settings.php.pinning {
-            Some((_, current_dir)) => current_dir,
+        let Some(settings) = pool.settings.backend.gateway().cloned() else { return Ok(None) };
+        let dir = match pool.settings.current_dir() {
+            Some(current_dir) => current_dir,
             None => pool.root.path(),
         };
         let Some(release_dir) = dir.to_str().map(str::to_owned) else {

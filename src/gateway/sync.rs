@@ -141,7 +141,7 @@ fn member(site: &Site, running: &Running, served: &mut Vec<Arc<Served>>) -> Resu
 
 /// What the master sees, wherever the symlink points by now.
 fn release(site: &Site, running: &Running) -> Result<Release> {
-    let Some((_, current_dir)) = &site.pool.settings.php.pinning else {
+    let Some(current_dir) = site.pool.settings.current_dir() else {
         return Release::at(site.pool.root.path());
     };
     match running.pinned(current_dir) {

@@ -25,7 +25,7 @@ pub(super) fn pin(
     pool: &Pool,
     release: Option<&Release>,
 ) -> Result<()> {
-    let (Some(release), Some((_, current_dir))) = (release, &pool.settings.php.pinning) else {
+    let (Some(release), Some(current_dir)) = (release, pool.settings.current_dir()) else {
         return Ok(());
     };
     let pin = Pin {

@@ -7,7 +7,7 @@ use rustix::fs::{Access, access, statvfs};
 
 use super::execute::script;
 use super::observe::{Observation, Observed};
-use crate::balancer::Balancer;
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::machine::Machine;
 use crate::php_fpm::{Demand, Generation, Resolved};
@@ -35,7 +35,7 @@ pub(super) fn check_trust(pool: &Pool) -> Result<()> {
 /// and whether the balancer does what the plan tells it.
 pub(super) async fn check_plan(
     pool: &Pool,
-    balancer: &Balancer,
+    backend: &Backend,
     observation: &Observation,
     release: Option<&Release>,
     stages: &[Stage],
@@ -57,7 +57,7 @@ pub(super) async fn check_plan(
     }
     let drains = steps().any(|step| matches!(step, Step::Drain { .. }));
     if drains || steps().any(|step| matches!(step, Step::Enable { .. })) {
-        balancer.check_changeable(drains).await?;
+        backend.check_changeable(drains).await?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 pub(super) use warm_up::script;
 
 use super::observe::Observation;
-use crate::balancer::Balancer;
+use crate::backend::Backend;
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
@@ -37,7 +37,7 @@ use crate::step::{Id, Stage, Step, Title};
 /// What all steps of a plan share.
 pub(super) struct Execution<'a> {
     pub(super) pool: &'a Arc<Pool>,
-    pub(super) balancer: &'a Balancer,
+    pub(super) backend: &'a Backend,
     pub(super) observation: Observation,
     /// What new generations are pinned to.
     pub(super) release: Option<Release>,
@@ -65,7 +65,7 @@ pub(super) struct Done {
     /// Generations that were still at work at their drain deadline.
     busy: Vec<Id>,
     /// The balancer knows where the public names lead. A killed manager may not have told it.
-    balancer_knows: bool,
+    backend_knows: bool,
     /// Replicas that have been drained and not enabled again.
     drained: Vec<u32>,
     /// A replica that is between its first and its last stage, or all of them, after a switch.
@@ -107,7 +107,7 @@ impl Execution<'_> {
             self.check_boundary(stage.title)?;
             self.stage(stage).await?;
         }
-        self.tell_balancer().await
+        self.tell_backend().await
     }
 
     /// Between two replicas is a good place to stop; so is any place before a
@@ -136,7 +136,7 @@ impl Execution<'_> {
                 return Err(error);
             }
         }
-        if let Err(error) = self.tell_balancer().await {
+        if let Err(error) = self.tell_backend().await {
             self.report.event(&Event::StageFailed { title, reason: error.to_string() });
             return Err(error);
         }
@@ -145,10 +145,10 @@ impl Execution<'_> {
     }
 
     /// The names that a stage moves, move for the balancer's clients all at once.
-    pub(super) async fn tell_balancer(&mut self) -> Result<()> {
-        if !self.done.balancer_knows {
-            self.balancer.names_moved().await?;
-            self.done.balancer_knows = true;
+    pub(super) async fn tell_backend(&mut self) -> Result<()> {
+        if !self.done.backend_knows {
+            self.backend.names_moved().await?;
+            self.done.backend_knows = true;
         }
         Ok(())
     }
@@ -205,7 +205,7 @@ impl Execution<'_> {
 
     /// The real directory that a generation sees, wherever the symlink points by now.
     fn release_of(&self, running: &Running) -> Option<Release> {
-        let (_, current_dir) = self.pool.settings.php.pinning.as_ref()?;
+        let current_dir = self.pool.settings.current_dir()?;
         match running.pinned(current_dir) {
             Some(Pinned::Release(release)) => Some(release),
             _ => running.generation.release.clone(),

@@ -25,7 +25,7 @@ pub(crate) async fn complaint(url: &str) -> Result<Option<String>> {
 
 /// The same of a pool, if it names a page; also where it could not be requested.
 pub(super) async fn complaint_of(pool: &Pool) -> Option<String> {
-    let url = pool.settings.php.monitor_url.as_deref()?;
+    let url = pool.settings.monitor_url.as_deref()?;
     match complaint(url).await {
         Ok(complaint) => complaint.map(|complaint| format!("{} {complaint}", http::shown(url))),
         Err(error) => Some(error.to_string()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::plan;
-use crate::balancer;
+use crate::backend;
 use crate::error::{Error, Result};
 use crate::php_fpm::{self, Command, Generation, Resolved, Running};
 use crate::pool::Pool;
@@ -39,7 +39,7 @@ pub struct Observed {
     /// pool, or nowhere.
     pub named: bool,
     /// What the balancer says of it; None where there is no balancer.
-    pub member: Option<balancer::Member>,
+    pub member: Option<backend::Member>,
     /// Those that run and have no record any more, ascending.
     pub lost: Vec<u32>,
 }
@@ -50,6 +50,11 @@ impl Observed {
         let published = |running: &&Running| Some(running.generation.number) == self.published;
         let reachable = |running: &&Running| running.reachable;
         self.running.iter().find(published).or(self.running.iter().rfind(reachable))
+    }
+
+    /// The generation that the public name leads to.
+    pub fn published_running(&self) -> Option<&Running> {
+        self.current().filter(|_| self.published.is_some())
     }
 
     /// Whether it runs, and its master does not.
@@ -83,12 +88,12 @@ impl Observed {
             stale: false,
             proven: self.current().is_some_and(|it| it.generation.has_been_published()),
             stopped: false,
-            member: self.member.as_ref().map_or(plan::Member::NoBalancer, standing),
+            member: self.member.as_ref().map_or(plan::Member::None, standing),
         }
     }
 }
 
-fn standing(member: &balancer::Member) -> plan::Member {
+fn standing(member: &backend::Member) -> plan::Member {
     if member.serves {
         plan::Member::Serving
     } else if member.in_error {
@@ -108,7 +113,7 @@ impl Observation {
 
     /// Whether all replicas serve this release.
     pub(super) fn all_serve(&self, pool: &Pool, release: &Release) -> bool {
-        let Some((_, current_dir)) = &pool.settings.php.pinning else { return false };
+        let Some(current_dir) = pool.settings.current_dir() else { return false };
         let has_it = |it: &Observed| it.release(current_dir).as_ref() == Some(release);
         self.replicas.iter().all(|replica| replica.seen().serves() && has_it(replica))
     }
@@ -152,7 +157,7 @@ pub struct Ask<'a> {
 /// recorded; that takes 30 ms of CPU for each.
 pub async fn observe(
     pool: &Arc<Pool>,
-    members: impl Future<Output = Result<Vec<balancer::Member>>>,
+    members: impl Future<Output = Result<Vec<backend::Member>>>,
     ask: Ask<'_>,
 ) -> Result<Observation> {
     let (resolved, members) =
@@ -180,7 +185,7 @@ fn to_ask(pool: &Pool, ask: Ask<'_>) -> Result<Vec<u32>> {
 pub fn look(
     pool: &Pool,
     resolved: Vec<(u32, Resolved)>,
-    members: Vec<balancer::Member>,
+    members: Vec<backend::Member>,
 ) -> Result<Observation> {
     let records = php_fpm::discover(pool)?;
     let table = Table::read()?; // php-fpm has taken its time: an older one will not do
@@ -207,7 +212,7 @@ fn observe_replica(
     number: u32,
     resolved: Option<Resolved>,
     records: &[Generation],
-    member: Option<balancer::Member>,
+    member: Option<backend::Member>,
     table: &Table,
 ) -> Result<Observed> {
     let adopted = resolved.as_ref().map(|resolved| Generation::adopted(number, resolved));

@@ -51,7 +51,7 @@ pub struct Replica {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Member {
     /// There is no balancer: clients come by path.
-    NoBalancer,
+    None,
     /// It gets requests.
     Serving,
     /// It is drained or disabled.
@@ -65,7 +65,7 @@ pub enum Member {
 impl Replica {
     /// Whether new requests reach a process of it.
     pub fn serves(&self) -> bool {
-        self.published.is_some() && matches!(self.member, Member::NoBalancer | Member::Serving)
+        self.published.is_some() && matches!(self.member, Member::None | Member::Serving)
     }
 
     fn id(&self, generation: u32) -> Id {
@@ -89,7 +89,7 @@ impl Replica {
     fn enable(&self, drained: bool) -> Option<Step> {
         let replica = self.number;
         let needed = match self.member {
-            Member::NoBalancer | Member::TakenOut => false,
+            Member::None | Member::TakenOut => false,
             Member::Serving => drained,
             Member::Drained | Member::InError => true,
         };

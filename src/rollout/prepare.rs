@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::switch::Switch;
 use super::{Ask, Goal, Observation, Request, Wanted, check, hooks, observe, plan, repair};
-use crate::balancer::{Balancer, Member};
+use crate::backend::{Backend, Member};
 use crate::config::Hook;
 use crate::error::Result;
 use crate::event::{Event, Report};
@@ -61,7 +61,7 @@ impl Prepared {
 /// All that can be wrong before anything is changed is found here.
 pub(super) async fn prepare(
     pool: &Arc<Pool>,
-    balancer: &Balancer,
+    backend: &Backend,
     request: &Request,
 ) -> Result<Prepared> {
     let goal = &request.goal;
@@ -70,7 +70,7 @@ pub(super) async fn prepare(
     let replicas: &[u32] = if starts { &goal.replicas } else { &[] };
     let ask = Ask { replicas, release: release.as_ref() };
     let mut warnings = Vec::new();
-    let members = members(pool, balancer, goal, &mut warnings);
+    let members = members(pool, backend, goal, &mut warnings);
     let observation = observe(pool, members, ask).await?;
     let mut seen = observation.seen();
     match goal.state {
@@ -89,9 +89,9 @@ pub(super) async fn prepare(
         }
     }
     if let Some(release) = &release {
-        balancer.check_release(release)?;
+        backend.check_release(release)?;
     }
-    check::check_plan(pool, balancer, &observation, release.as_ref(), &stages).await?;
+    check::check_plan(pool, backend, &observation, release.as_ref(), &stages).await?;
     warnings.extend(check::check_capacity(&observation, &stages)?);
     // Of a pool that is stopped as a whole, the last replica may go too.
     let keep_floor = match goal.state {
@@ -103,15 +103,15 @@ pub(super) async fn prepare(
     Ok(Prepared { observation, release, stages, keep_floor, switch, warnings, headless })
 }
 
-/// What the balancer says of the replicas. One that does not run sends requests to nobody, so that
+/// What the backend says of the replicas. One that does not run sends requests to nobody, so that
 /// it keeps nothing from being started, nor a whole pool from being stopped.
 async fn members(
     pool: &Pool,
-    balancer: &Balancer,
+    backend: &Backend,
     goal: &Goal,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Member>> {
-    let error = match balancer.members().await {
+    let error = match backend.members().await {
         Ok(members) => return Ok(members),
         Err(error) => error,
     };
@@ -120,7 +120,7 @@ async fn members(
         Wanted::Stopped => pool.replicas().all(|replica| goal.replicas.contains(&replica)),
         Wanted::Renewed => false,
     };
-    if !can_do_without || balancer.is_running().await {
+    if !can_do_without || backend.is_running().await {
         return Err(error);
     }
     warnings.push(format!("{}; so no member is drained or enabled", error.message));

@@ -122,7 +122,7 @@ pub(super) fn from(
     seen: &Observation,
     to: Option<&Release>,
 ) -> Option<PathBuf> {
-    let (_, current_dir) = pool.settings.php.pinning.as_ref()?;
+    let current_dir = pool.settings.current_dir()?;
     let meant = seen.replicas.iter().filter(|it| request.goal.replicas.contains(&it.number));
     let ran: Vec<Release> = meant.filter_map(|it| it.release(current_dir)).collect();
     let count = |release: &&Release| {

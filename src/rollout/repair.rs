@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::fastcgi;
 use crate::php_fpm::{Generation, Running};
-use crate::pool::Pool;
+use crate::pool::{Pinning, Pool};
 use crate::release::Release;
 use crate::state::{Outcome, State, Trouble};
 
@@ -92,8 +92,8 @@ pub(super) async fn judge_unpublished(
 }
 
 fn has(pool: &Pool, observed: &Observed, release: Option<&Release>) -> bool {
-    match &pool.settings.php.pinning {
-        Some((_, current_dir)) => observed.release(current_dir).as_ref() == release,
+    match pool.settings.current_dir() {
+        Some(current_dir) => observed.release(current_dir).as_ref() == release,
         None => true,
     }
 }
@@ -135,7 +135,7 @@ pub(crate) fn masterless(replica: u32) -> String {
 
 /// Says so where the symlink names something else than what the pool has.
 pub(super) fn mention_symlink(pool: &Pool, has: Option<&Release>, report: &mut dyn Report) {
-    let (Some((symlink, _)), Some(has)) = (&pool.settings.php.pinning, has) else { return };
+    let (Some(Pinning { symlink, .. }), Some(has)) = (&pool.settings.pinning, has) else { return };
     let link = symlink.display();
     let leads = match Release::resolve(symlink) {
         Ok(named) if named == *has => return,

@@ -10,7 +10,7 @@ use super::observe::{Ask, observe};
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, LinkChange, Report};
-use crate::pool::Pool;
+use crate::pool::{Pinning, Pool};
 use crate::release::{self, Release};
 
 const DIFFER: &str =
@@ -27,7 +27,7 @@ pub(super) struct Switch {
 impl Switch {
     /// What has to be done to the symlink; None where it names the release already.
     pub(super) fn plan(pool: &Pool, release: &Release) -> Result<Option<Self>> {
-        let Some((link, _)) = &pool.settings.php.pinning else { return Ok(None) };
+        let Some(Pinning { symlink: link, .. }) = &pool.settings.pinning else { return Ok(None) };
         let before = release::read_link(link)?;
         if Release::resolve(link).is_ok_and(|named| named == *release) {
             return Ok(None);
@@ -86,7 +86,7 @@ impl Switch {
 
     /// The replicas that serve the release.
     async fn serving(&self, pool: &Arc<Pool>) -> Result<Vec<u32>> {
-        let Some((_, current_dir)) = &pool.settings.php.pinning else { return Ok(Vec::new()) };
+        let Some(current_dir) = pool.settings.current_dir() else { return Ok(Vec::new()) };
         let now = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
         let serves = now.replicas.iter().filter(|replica| {
             let release = replica.release(current_dir);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::observe::{Ask, observe};
 use super::{before, repair};
 use crate::error::{Error, Result};
-use crate::pool::Pool;
+use crate::pool::{Pinning, Pool};
 use crate::release::{self, Release};
 use crate::state::State;
 
@@ -33,7 +33,7 @@ impl Target {
 
     /// The directory that is meant; None where releases are not pinned.
     pub(super) async fn resolve(&self, pool: &Arc<Pool>) -> Result<Option<Release>> {
-        let Some((symlink, current_dir)) = &pool.settings.php.pinning else {
+        let Some(Pinning { symlink, current_dir }) = &pool.settings.pinning else {
             return match self {
                 Self::Current | Self::Kept => Ok(None),
                 Self::Release(_) | Self::Before => Err(pins_none(pool)),

@@ -4,8 +4,10 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Hooks, Php, Rollout, Settings};
+use crate::backend;
+use crate::config::{Hooks, Rollout};
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
+use crate::pool::{Php, Settings};
 use crate::root::Root;
 
 const RECORDED: &str = r#"{"replica":1,"number":7,"public":"/srv/sockets/php-fpm-www1.sock","bound":"/srv/sockets/php-fpm-www1.g7.sock","socket":"/srv/sockets/php-fpm-www1.g7.sock","pid_file":"/srv/pid/www.1.g7.pid","public_pid":"/srv/pid/php-fpm-www1.pid","ping_path":"/ping-php-fpm","ping_response":"pong","status_path":"/status-php-fpm","release":{"path":"/srv/www/release1","dev":65024,"ino":262157}}"#;
@@ -66,9 +68,14 @@ fn pool() -> Pool {
 
 /// A pool of two replicas.
 pub(super) fn pool_in(root: &str) -> Pool {
-    let php = Php { pinning: None, command: Vec::new(), monitor_url: None };
-    let (rollout, hooks) = (Rollout::default(), Hooks::default());
-    let settings = Settings { php, apache: None, gateway: None, rollout, hooks };
+    let settings = Settings {
+        pinning: None,
+        php: Php { command: Vec::new() },
+        monitor_url: None,
+        backend: backend::Settings::None,
+        rollout: Rollout::default(),
+        hooks: Hooks::default(),
+    };
     Pool { name: "www".to_owned(), root: Root::new(root.into()), replica_count: 2, settings }
 }
 

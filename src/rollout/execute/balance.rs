@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Execution;
-use crate::balancer::Enabled;
+use crate::backend::Enabled;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::php_fpm::Generation;
@@ -20,7 +20,7 @@ impl Execution<'_> {
         self.await_another_serving(replica).await?;
         // Noted first: a call that fails half-way may have had its effect.
         self.done.drained.push(replica);
-        self.balancer.drain(member(replica)).await
+        self.backend.drain(member(replica)).await
     }
 
     pub(super) async fn enable(&mut self, replica: u32) -> Result<()> {
@@ -40,9 +40,9 @@ impl Execution<'_> {
             return;
         }
         // Apache may be stopped too: what it was told is forgotten then.
-        let members = self.balancer.members().await.unwrap_or_default();
+        let members = self.backend.members().await.unwrap_or_default();
         for (index, _) in members.iter().enumerate().filter(|(_, member)| member.draining) {
-            if let Err(error) = self.balancer.enable(index).await {
+            if let Err(error) = self.backend.enable(index).await {
                 self.warn(format!("{} stays drained: {error}", members[index].name));
             }
         }
@@ -53,7 +53,7 @@ impl Execution<'_> {
     async fn enabled(&self, replica: u32) -> Result<Enabled> {
         let deadline = Instant::now() + self.pool.settings.rollout.ready_timeout;
         loop {
-            match self.balancer.enable(member(replica)).await {
+            match self.backend.enable(member(replica)).await {
                 Err(_) if Instant::now() < deadline => tokio::time::sleep(AWAY_POLL).await,
                 result => return result,
             }
@@ -102,7 +102,7 @@ impl Execution<'_> {
     }
 
     async fn another_serves(&self, replica: u32) -> Result<bool> {
-        let members = self.balancer.members().await?;
+        let members = self.backend.members().await?;
         let table = Table::read()?;
         Ok(self.observation.replicas.iter().filter(|other| other.number != replica).any(|other| {
             let in_balancer = members.get(member(other.number)).is_none_or(|member| member.serves);

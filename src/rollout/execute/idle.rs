@@ -26,7 +26,7 @@ impl Execution<'_> {
     /// and none of its children works on after an early answer
     /// (`fastcgi_finish_request`). At the deadline it says what will be cut.
     pub(super) async fn await_idle(&mut self, id: Id) -> Result<()> {
-        self.tell_balancer().await?;
+        self.tell_backend().await?;
         let generation = self.running(id)?.generation.clone();
         let started = Instant::now();
         let deadline = started + self.drain_timeout;
@@ -36,7 +36,7 @@ impl Execution<'_> {
             let table = Table::read()?;
             let bound = table.bound(&generation.bound);
             let is_idle = bound.in_flight() == 0
-                && (looks > 0 || self.balancer.is_idle(&generation.socket).await?);
+                && (looks > 0 || self.backend.is_idle(&generation.socket).await?);
             looks = if is_idle { looks + 1 } else { 0 };
             if looks >= LOOKS {
                 if children_are_idle(&generation, deadline).await {

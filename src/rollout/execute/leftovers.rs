@@ -8,6 +8,7 @@ use super::names::{cannot, publish_pid};
 use crate::error::Result;
 use crate::file;
 use crate::php_fpm::{self, Generation};
+use crate::pool::Pinning;
 use crate::rollout::switch;
 use crate::socket::{self, Name};
 
@@ -23,7 +24,7 @@ impl Execution<'_> {
         }
         self.forget_ended()?;
         // Looked for first: its directory may be read-only for all but the operator.
-        if let Some((symlink, _)) = &self.pool.settings.php.pinning
+        if let Some(Pinning { symlink, .. }) = &self.pool.settings.pinning
             && let unfinished = switch::unfinished(symlink)
             && unfinished.is_symlink()
         {

@@ -91,7 +91,7 @@ impl Execution<'_> {
         strategy: Strategy,
     ) -> Result<()> {
         self.done = super::Done::default();
-        let members = self.balancer.members().await?;
+        let members = self.backend.members().await?;
         let ask = Ask { replicas: &replicas, release: Some(&release) };
         self.observation = observe(self.pool, async { Ok(members) }, ask).await?;
         let goal = Goal { state: Wanted::Renewed, replicas, strategy, canary: None };

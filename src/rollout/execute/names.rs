@@ -19,7 +19,7 @@ impl Execution<'_> {
             return Err(Error::failed(format!("{to} does not listen any more")));
         }
         self.keep_reachable(replica)?;
-        self.done.balancer_knows = false;
+        self.done.backend_knows = false;
         for name in self.names_leading_to(replica) {
             socket::publish(&name, &target).map_err(|error| cannot("publish", &name, &error))?;
         }
@@ -31,7 +31,7 @@ impl Execution<'_> {
     /// and those that were lent to it.
     pub(super) fn unpublish(&mut self, replica: u32) -> Result<()> {
         self.keep_reachable(replica)?;
-        self.done.balancer_knows = false;
+        self.done.backend_knows = false;
         for name in self.names_leading_to(replica) {
             file::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
         }
@@ -41,7 +41,7 @@ impl Execution<'_> {
     /// Moves the replica's name, and what was lent to it, to this generation.
     pub(super) fn publish(&mut self, id: Id) -> Result<()> {
         self.keep_reachable(id.replica)?;
-        self.done.balancer_knows = false;
+        self.done.backend_knows = false;
         let generation = self.running(id)?.generation.clone();
         if self.done.fresh.get(&id.replica).is_some_and(|it| it.generation == generation) {
             self.check_pin(self.running(id)?)?; // it was there when the generation was ready

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use super::Execution;
 use super::warm_up::server_error;
-use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::fastcgi::{self, Request, Response};
 use crate::http;
 use crate::php_fpm::Running;
-use crate::pool::Pool;
+use crate::pool::{Pool, Settings};
 use crate::process::Process;
 use crate::step::Id;
 
@@ -90,8 +89,8 @@ impl Execution<'_> {
 
     /// The front controller of a generation's release, as its processes see it.
     fn front_controller(&self, running: &Running) -> Option<PathBuf> {
-        let (outside, inside) = match &self.pool.settings.php.pinning {
-            Some((_, current_dir)) => (self.release_of(running)?.path, current_dir.as_path()),
+        let (outside, inside) = match self.pool.settings.current_dir() {
+            Some(current_dir) => (self.release_of(running)?.path, current_dir),
             None => (self.pool.root.path().to_owned(), self.pool.root.path()),
         };
         let known = candidates(&self.pool.settings);
@@ -102,7 +101,7 @@ impl Execution<'_> {
 
 /// Paths below a release, the likeliest first.
 fn candidates(settings: &Settings) -> Vec<PathBuf> {
-    let Some(gateway) = &settings.gateway else {
+    let Some(gateway) = settings.backend.gateway() else {
         return FRONT_CONTROLLERS.iter().map(PathBuf::from).collect();
     };
     let root = Path::new(gateway.document_root.get_ref());
@@ -127,16 +126,16 @@ fn request(pool: &Pool, script: &Path) -> Request {
         Some(host) => request.header("Host", host),
         None => request,
     };
-    let url = pool.settings.php.monitor_url.as_deref().unwrap_or_default();
+    let url = pool.settings.monitor_url.as_deref().unwrap_or_default();
     if url.starts_with("https:") { request.param("HTTPS", "on") } else { request }
 }
 
 /// A host for which the application answers, as far as the settings tell one.
 fn host(settings: &Settings) -> Option<String> {
-    let hosts = settings.gateway.iter().flat_map(|gateway| gateway.hosts.get_ref());
+    let hosts = settings.backend.gateway().into_iter().flat_map(|gateway| gateway.hosts.get_ref());
     let named = hosts.into_iter().find(|host: &&String| !host.starts_with('*')).cloned();
     named.or_else(|| {
-        let url = http::page(settings.php.monitor_url.as_deref()?).ok()?;
+        let url = http::page(settings.monitor_url.as_deref()?).ok()?;
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         Some(format!("{}{port}", url.host_str()?))
     })

@@ -19,7 +19,7 @@ impl Execution<'_> {
     pub(super) async fn recover(&mut self, cause: &Error) -> Error {
         self.discard_unpublished().await;
         self.put_back().await;
-        if let Err(error) = self.tell_balancer().await {
+        if let Err(error) = self.tell_backend().await {
             self.warn(error.to_string());
         }
         self.undo_canary().await;
@@ -154,7 +154,7 @@ impl Execution<'_> {
         ask: Ask<'_>,
     ) -> Result<Vec<Stage>> {
         // Where the balancer does not answer now, it serves by its name, and is enabled later.
-        let members = self.balancer.members().await.unwrap_or_default();
+        let members = self.backend.members().await.unwrap_or_default();
         self.observation = observe(self.pool, async { Ok(members) }, ask).await?;
         let replicas = vec![replica];
         let goal = Goal { state, replicas, strategy: Strategy::Rolling, canary: None };
@@ -166,7 +166,7 @@ impl Execution<'_> {
     }
 
     async fn state_left(&self) -> String {
-        let members = self.balancer.members().await;
+        let members = self.backend.members().await;
         let unread = members.as_ref().err().map(|error| error.message.clone());
         let members = members.unwrap_or_default();
         match observe(self.pool, async { Ok(members) }, Ask::default()).await {

@@ -85,8 +85,8 @@ impl Execution<'_> {
 
     /// Whether the kernel says that a new generation sees its release.
     pub(super) fn check_pin(&self, running: &Running) -> Result<()> {
-        let (Some(release), Some((_, current_dir))) =
-            (&running.generation.release, &self.pool.settings.php.pinning)
+        let (Some(release), Some(current_dir)) =
+            (&running.generation.release, self.pool.settings.current_dir())
         else {
             return Ok(());
         };

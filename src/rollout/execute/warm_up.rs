@@ -58,8 +58,7 @@ impl Execution<'_> {
 
     /// The file that answers a path, as the generation sees it.
     fn script(&self, generation: &Generation, path: &str) -> PathBuf {
-        let pinning = self.pool.settings.php.pinning.as_ref();
-        let below = pinning.map_or(self.pool.root.path(), |(_, current_dir)| current_dir);
+        let below = self.pool.settings.current_dir().unwrap_or(self.pool.root.path());
         let outside = generation.release.as_ref().map_or(below, |release| &release.path);
         below.join(script(outside, path))
     }

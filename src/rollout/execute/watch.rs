@@ -92,7 +92,7 @@ impl Execution<'_> {
             let status = fastcgi::status(&generation.socket, path, timeout).await;
             was_full = status.is_ok_and(|status| status.max_children_reached > 0);
         }
-        let members = self.balancer.members().await?;
+        let members = self.backend.members().await?;
         let member = members.into_iter().nth(id.replica as usize - 1);
         let broken = member.filter(|member| member.in_error).map(|member| member.status);
         Ok(Seen { broken, was_full })

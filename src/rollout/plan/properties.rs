@@ -231,7 +231,7 @@ prop_compose! {
     ) -> Replica {
         let running: Vec<u32> = alive.into_iter().collect();
         let published = (is_published && !running.is_empty()).then(|| running[pick.index(running.len())]);
-        let member = if balanced { member } else { Member::NoBalancer };
+        let member = if balanced { member } else { Member::None };
         let current = published.or(reachable.then(|| running.last().copied()).flatten());
         let named = published.is_some() || leads_nowhere;
         let stale = stale || current.is_none();

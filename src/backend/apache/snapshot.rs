@@ -1,10 +1,9 @@
-//! What balancer-manager tells, whichever of its two documents told it.
+//! A balancer and its members at one moment, read from either document.
 
+use std::fmt;
 use std::path::Path;
 
-use super::section::{Columns, Problem, Section, column};
-use super::status::MemberStatus;
-use super::{html, xml};
+use super::document::{Columns, Section, column};
 
 /// Apache's own `retry=` where a member sets none (`PROXY_WORKER_DEFAULT_RETRY`), in seconds.
 const DEFAULT_RETRY: u64 = 60;
@@ -39,11 +38,6 @@ pub struct Worker {
     pub route: String,
     /// All that the document tells, under the document's names.
     pub columns: Columns,
-}
-
-/// Reads whichever document this is: an Apache that ignores `xml=1` sends its HTML page.
-pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {
-    if text.contains("<httpd:manager") { xml::read(text) } else { html::read(text) }
 }
 
 impl Snapshot {
@@ -116,5 +110,70 @@ impl Worker {
             name,
             columns,
         })
+    }
+}
+
+/// The status of a worker, as `ap_proxy_parse_wstatus` of Apache's `proxy_util.c` writes it: any
+/// of Init Ign Drn Gen Shut Dis Stop Err Stby Spar Free `HcFl`, and Ok for one that may be used. A
+/// draining worker is `Init Drn Ok`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MemberStatus(String);
+
+impl MemberStatus {
+    /// Takes the words as Apache wrote them. Unknown ones are kept, and mean nothing.
+    pub fn new(text: &str) -> Self {
+        Self(text.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// Whether the word is among them.
+    pub fn has(&self, word: &str) -> bool {
+        self.0.split(' ').any(|known| known == word)
+    }
+
+    /// It gets no new requests, except those of its sticky sessions.
+    pub fn is_draining(&self) -> bool {
+        self.has("Drn")
+    }
+
+    /// It gets no requests at all.
+    pub fn is_disabled(&self) -> bool {
+        self.has("Dis")
+    }
+
+    /// The operator stopped it.
+    pub fn is_stopped(&self) -> bool {
+        self.has("Stop")
+    }
+
+    /// Apache could not connect to it, and waits for its `retry=` seconds to pass.
+    pub fn is_in_error(&self) -> bool {
+        self.has("Err")
+    }
+
+    /// Errors do not put it out of use.
+    pub fn ignores_errors(&self) -> bool {
+        self.has("Ign")
+    }
+
+    /// It is a hot standby or a hot spare: used when the others cannot be.
+    pub fn is_standby(&self) -> bool {
+        self.has("Stby") || self.has("Spar")
+    }
+
+    /// Nobody has taken it out of use. It may be in error all the same.
+    pub fn is_free(&self) -> bool {
+        let out = ["Drn", "Dis", "Stop", "Shut", "HcFl"];
+        self.has("Init") && !out.iter().any(|word| self.has(word))
+    }
+
+    /// It gets new requests (a standby: when its turn has come).
+    pub fn serves(&self) -> bool {
+        self.is_free() && self.has("Ok") && !self.is_in_error()
+    }
+}
+
+impl fmt::Display for MemberStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }

@@ -43,12 +43,12 @@ pub struct Finding {
 
 impl Finding {
     /// A command would fail, or requests do.
-    pub(super) fn error(message: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(crate) fn error(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { level: Level::Error, message: message.into(), help: Some(help.into()) }
     }
 
     /// It works, or may work, but not as well as it could.
-    pub(super) fn warning(message: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(crate) fn warning(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { level: Level::Warning, message: message.into(), help: Some(help.into()) }
     }
 }
@@ -61,7 +61,7 @@ impl From<Error> for Finding {
 }
 
 /// The paths that others can change, in the words of the commands that refuse them.
-pub(super) fn untrusted(paths: impl IntoIterator<Item = PathBuf>) -> impl Iterator<Item = Finding> {
+pub(crate) fn untrusted(paths: impl IntoIterator<Item = PathBuf>) -> impl Iterator<Item = Finding> {
     trust::complaints(paths).into_iter().map(Finding::from)
 }
 
@@ -119,7 +119,7 @@ pub struct Checked {
 }
 
 impl Checked {
-    pub(super) fn new(
+    pub(crate) fn new(
         topic: Topic,
         notes: impl IntoIterator<Item = String>,
         findings: impl IntoIterator<Item = Finding>,
@@ -138,7 +138,7 @@ impl Checked {
 
 /// Tells what is so of several replicas once: each finding of one replica is told for all
 /// replicas that have the same one.
-pub(super) fn by_replica(found: impl IntoIterator<Item = (u32, Finding)>) -> Vec<Finding> {
+pub(crate) fn by_replica(found: impl IntoIterator<Item = (u32, Finding)>) -> Vec<Finding> {
     let mut groups: Vec<(Vec<u32>, Finding)> = Vec::new();
     for (replica, finding) in found {
         match groups.iter_mut().find(|(_, known)| *known == finding) {

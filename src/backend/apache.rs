@@ -8,13 +8,13 @@
 //!   back. A nonce lasts until Apache is restarted.
 //! - A change is a form of at most 1,024 bytes.
 
+mod check;
 mod document;
-mod html;
+mod driver;
 mod manager;
-mod section;
-mod status;
+mod settings;
+mod snapshot;
 mod write;
-mod xml;
 
 #[cfg(test)]
 mod fuzz;
@@ -25,11 +25,11 @@ use std::path::PathBuf;
 
 use super::Member;
 use crate::error::{Error, Result};
-pub use document::{Snapshot, Worker};
+pub use document::Columns;
+use document::{Problem, Section};
 use manager::Manager;
-pub use section::Columns;
-use section::{Problem, Section};
-pub use status::MemberStatus;
+pub use settings::Settings;
+pub use snapshot::{MemberStatus, Snapshot, Worker};
 
 /// One balancer of an Apache, and those of its members that are a pool's replicas.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ impl Apache {
     /// the URL of each replica's member, either alone (`fcgi://pool-1`) or whole
     /// (`unix:/path|fcgi://pool-1`). Asks nothing yet.
     pub fn new(manager_url: &str, balancer_name: &str, member_urls: &[String]) -> Result<Self> {
-        let balancer = section::without_scheme(balancer_name);
+        let balancer = document::without_scheme(balancer_name);
         if balancer.is_empty() {
             return Err(Error::config("the balancer's name is empty"));
         }
@@ -103,11 +103,6 @@ impl Apache {
         (0..self.member_urls.len())
             .map(|index| self.member(&snapshot, index).map(Member::from))
             .collect()
-    }
-
-    /// Whether somebody listens at the manager's URL; a host that cannot be found or reached may.
-    pub async fn is_running(&self) -> bool {
-        self.manager.is_listened_to().await
     }
 
     /// Whether the balancer would still have a worker that serves if it lost this member.

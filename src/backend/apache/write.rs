@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Apache;
-use super::document::{Snapshot, Worker};
-use super::status::MemberStatus;
-use crate::balancer::Enabled;
+use super::snapshot::{MemberStatus, Snapshot, Worker};
+use crate::backend::Enabled;
 use crate::crash;
 use crate::error::{Error, Exit, Result};
 use crate::file;

@@ -6,14 +6,15 @@ use std::time::Duration;
 use proptest::collection::{hash_set, vec};
 use proptest::prelude::*;
 
-use super::file::File;
-use super::settings::Settings;
+use super::{Pinning, Settings};
+use crate::backend;
+use crate::config::File;
 use crate::error::Result;
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
 use crate::root::Root;
 
 const SAMPLES: &[&str] = &[
-    include_str!("../../etc/php/fpm/redundant-pools/www/pools-manager.toml"),
+    include_str!("../../../etc/php/fpm/redundant-pools/www/pools-manager.toml"),
     r#"[php]
 current_release_symlink = "www/current.release"
 current_dir = "www/current"
@@ -71,6 +72,13 @@ fn settings(text: &[u8]) -> Result<Settings> {
     Settings::of(&file, &Root::new("/root".into()))
 }
 
+fn member_urls(settings: &Settings) -> &[String] {
+    match &settings.backend {
+        backend::Settings::Apache(apache) => apache.member_urls(),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// JSON's strings are TOML's, but for one character that TOML wants escaped.
 fn quoted(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap().replace('\u{7f}', "\\u007f")
@@ -94,10 +102,10 @@ proptest! {
         );
         let settings = settings(text.as_bytes()).unwrap();
         let root = Root::new("/root".into());
-        prop_assert_eq!(settings.php.pinning, Some((root.resolve(link), root.resolve("at"))));
-        prop_assert_eq!(settings.php.command, words);
-        let apache = settings.apache.unwrap();
-        prop_assert_eq!(apache.member_urls(), members);
+        let (symlink, current_dir) = (root.resolve(link), root.resolve("at"));
+        prop_assert_eq!(&settings.pinning, &Some(Pinning { symlink, current_dir }));
+        prop_assert_eq!(&settings.php.command, &words);
+        prop_assert_eq!(member_urls(&settings), members);
         prop_assert_eq!(settings.rollout.drain_timeout, Duration::from_millis(drain));
         prop_assert_eq!(settings.rollout.warm_up(), warm_up.as_slice());
     }
@@ -140,5 +148,5 @@ fn a_megabyte_of_anything_is_read_at_once() {
     }
     let urls: Vec<String> = (0..30_000).map(|n| format!("\"fcgi://pool-{n:09}\"")).collect();
     let many = SAMPLES[1].replace("\"fcgi://pool-2\"", &urls.join(",\n"));
-    assert_eq!(settings(many.as_bytes()).unwrap().apache.unwrap().member_urls().len(), 30_001);
+    assert_eq!(member_urls(&settings(many.as_bytes()).unwrap()).len(), 30_001);
 }

@@ -3,7 +3,7 @@
 //! The page is HTML 4 of a fixed shape: for each balancer a heading with a link, a table of its
 //! attributes, and a table of its workers. It is read by looking for those, and for nothing else.
 
-use super::section::{Columns, Problem, Section, without_scheme};
+use super::{Columns, Problem, Section, without_scheme};
 
 /// More characters than a column's name has. Each row repeats it, so the rest is not read.
 const MAX_HEADING: usize = 40;

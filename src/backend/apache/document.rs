@@ -1,4 +1,7 @@
-//! What the readers of both documents find.
+//! The two documents of balancer-manager, and what both say.
+
+mod html;
+mod xml;
 
 /// Names and values, in the document's order.
 pub type Columns = Vec<(String, String)>;
@@ -8,7 +11,7 @@ pub type Columns = Vec<(String, String)>;
 pub(super) struct Section {
     /// Without `balancer://`.
     pub(super) name: String,
-    /// None where the document does not tell it; empty where there is none.
+    /// None where the document does not have it; empty where there is none.
     pub(super) nonce: Option<String>,
     pub(super) attributes: Columns,
     pub(super) rows: Vec<Columns>,
@@ -17,7 +20,7 @@ pub(super) struct Section {
 /// Why a document cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// It is something else.
+    /// It is another document.
     NotManager,
     /// It is balancer-manager's, but damaged.
     Broken(String),
@@ -32,4 +35,9 @@ pub(super) fn without_scheme(name: &str) -> &str {
 pub(super) fn column<'a>(columns: &'a Columns, name: &str) -> Option<&'a str> {
     let found = columns.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value.as_str())
+}
+
+/// Reads whichever document this is: an Apache that ignores `xml=1` sends its HTML page.
+pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {
+    if text.contains("<httpd:manager") { xml::read(text) } else { html::read(text) }
 }

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::document::{Snapshot, read};
-use super::section::{Problem, column};
-use super::status::MemberStatus;
+use super::document::{Problem, column, read};
+use super::snapshot::{MemberStatus, Snapshot};
 
 const XML: &str = include_str!("fixtures/2.4.71.xml");
 const HTML: &str = include_str!("fixtures/2.4.71.html");

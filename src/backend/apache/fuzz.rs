@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 
-use super::document::{Snapshot, read};
-use super::section::column;
+use super::document::{column, read};
+use super::snapshot::Snapshot;
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
 
 const SAMPLES: &[&str] =

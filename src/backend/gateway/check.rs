@@ -1,56 +1,48 @@
-//! The gateway, where that is the balancer: whether it runs, and serves what runs.
+//! The gateway's part of `check`: whether it runs, and serves the replicas that run.
 
-use super::Behind;
-use crate::balancer::Balancer;
-use crate::check::finding::{Checked, Finding, Topic};
-use crate::check::replicas::Seen;
-use crate::config::Global;
+use std::path::Path;
+
+use crate::backend::{Behind, Inspection};
+use crate::config::Strategy;
 use crate::control::Shown;
 use crate::error::{Error, Result};
-use crate::pool::Pool;
+use crate::finding::{Checked, Finding, Topic};
 
 const SERVE: &str = "run pools-manager serve";
 const START: &str = "run pools-manager start";
 
-/// What the gateway is told, and what it tells.
+/// The gateway as it was read.
 #[derive(Debug)]
-pub(in crate::check) struct Asked {
-    /// An error where it is not told where to listen.
-    listens: Result<()>,
+pub(super) struct Read {
+    /// An error where no address to listen on is configured.
+    pub(super) listens: Result<()>,
     /// Ok(None): no gateway runs.
-    shown: Result<Option<Shown>>,
+    pub(super) shown: Result<Option<Shown>>,
 }
 
-/// Asks a gateway that runs.
-pub(super) async fn ask(pool: &Pool) -> Result<Asked> {
-    let global = Global::read(&pool.root)?;
-    let shown = Balancer::of(pool)?.show().await;
-    Ok(Asked { listens: global.listens().map(drop), shown })
-}
-
-/// `behind` has one entry for each replica, ascending.
-pub(super) fn check(asked: Result<Asked>, behind: &[Behind<'_>]) -> Checked {
-    let found = asked.and_then(|asked| findings(asked, behind));
-    let findings = found.unwrap_or_else(|error| vec![error.into()]);
-    Checked::new(Topic::Balancer, ["gateway".to_owned()], findings)
-}
-
-fn findings(asked: Asked, behind: &[Behind<'_>]) -> Result<Vec<Finding>> {
-    if let Err(Error { message, hint, .. }) = asked.listens {
-        return Ok(vec![Finding::warning(message, hint.unwrap_or_default())]);
+impl Inspection for Read {
+    fn check(&self, _strategy: Strategy, replicas: &[Behind<'_>]) -> Checked {
+        let findings = match (&self.listens, &self.shown) {
+            (Err(Error { message, hint, .. }), _) => {
+                vec![Finding::warning(message, hint.clone().unwrap_or_default())]
+            }
+            (Ok(()), Err(error)) => vec![error.clone().into()],
+            (Ok(()), Ok(shown)) => served(shown.as_ref(), replicas),
+        };
+        Checked::new(Topic::Balancer, ["gateway".to_owned()], findings)
     }
-    Ok(served(asked.shown?.as_ref(), behind))
 }
 
 /// What of that which runs is served.
-fn served(shown: Option<&Shown>, behind: &[Behind<'_>]) -> Vec<Finding> {
-    let published: Vec<&Seen> =
-        behind.iter().filter_map(|it| it.seen.filter(|seen| seen.is_published())).collect();
+fn served(shown: Option<&Shown>, replicas: &[Behind<'_>]) -> Vec<Finding> {
+    let published = replicas.iter().filter_map(|it| Some((it.replica, it.published?)));
+    let published: Vec<(u32, &Path)> = published.collect();
     let Some(shown) = shown else {
         let is_missed = !published.is_empty();
         return Vec::from_iter(is_missed.then(|| Finding::warning("no gateway runs", SERVE)));
     };
-    let out: Vec<Finding> = published.iter().filter_map(|seen| out_of_use(seen, shown)).collect();
+    let out = published.iter().filter_map(|(number, socket)| out_of_use(*number, socket, shown));
+    let out: Vec<Finding> = out.collect();
     if !out.is_empty() && out.len() == published.len() {
         let nobody = "the gateway serves no replica that runs: visitors get 503";
         return vec![Finding::error(nobody, START)];
@@ -58,9 +50,8 @@ fn served(shown: Option<&Shown>, behind: &[Behind<'_>]) -> Vec<Finding> {
     out
 }
 
-fn out_of_use(seen: &Seen, shown: &Shown) -> Option<Finding> {
-    let number = seen.replica;
-    match seen.socket().and_then(|socket| shown.serving(socket)) {
+fn out_of_use(number: u32, socket: &Path, shown: &Shown) -> Option<Finding> {
+    match shown.serving(socket) {
         Some(replica) if replica.silent => Some(Finding::warning(
             format!("replica {number} accepts the gateway's connections, and does not answer"),
             "see whether its processes are halted or hang (`ps -eo pid,stat,wchan,args`); a restart replaces them",
@@ -83,8 +74,8 @@ fn out_of_use(seen: &Seen, shown: &Shown) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::finding::Level;
     use crate::control::Replica;
+    use crate::finding::Level;
 
     fn replica(socket: &str) -> Replica {
         Replica {
@@ -100,9 +91,12 @@ mod tests {
 
     /// Of two replicas that run, on the sockets /1 and /2.
     fn found(shown: Option<Vec<Replica>>) -> Vec<(Level, String)> {
-        let seen = [1, 2].map(|number| Seen::published_on(number, &format!("/{number}")));
-        let behind = |seen| Behind { replica: 0, public: None, seen: Some(seen) };
-        let behind: Vec<_> = seen.iter().map(behind).collect();
+        let behind = |(replica, socket)| Behind {
+            replica,
+            public: None,
+            published: Some(Path::new(socket)),
+        };
+        let behind = [(1, "/1"), (2, "/2")].map(behind);
         let shown = shown.map(|replicas| Shown { replicas, waiting: 0 });
         served(shown.as_ref(), &behind).into_iter().map(|it| (it.level, it.message)).collect()
     }

@@ -1,77 +1,51 @@
-//! The balancer and its members.
-
-mod gateway;
+//! Apache's part of `check`: the balancer and its members.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Checked, Finding, Topic};
-use super::replicas::Seen;
-use crate::balancer::apache::{Apache, Snapshot, Worker};
-use crate::config::{self, Strategy};
-use crate::error::Result;
-use crate::pool::Pool;
+use super::snapshot::{Snapshot, Worker};
+use crate::backend::{Behind, Inspection};
+use crate::config::Strategy;
+use crate::error::Error;
+use crate::finding::{Checked, Finding, Topic};
 
 /// How many links are followed from a member's socket to a public name.
 const MAX_LINKS: usize = 8;
 
-/// What the balancer tells.
+/// The balancer as it was read.
 #[derive(Debug)]
-pub(super) enum Told {
-    /// There is none.
-    Nothing,
-    Apache(Result<Snapshot>),
-    Gateway(Result<gateway::Asked>),
+pub(super) struct Read {
+    pub(super) snapshot: Snapshot,
+    pub(super) member_urls: Vec<String>,
 }
 
-/// Reads the balancer.
-pub(super) async fn read(pool: &Pool) -> Told {
-    if pool.settings.gateway.is_some() {
-        return Told::Gateway(gateway::ask(pool).await);
-    }
-    let Some(apache) = &pool.settings.apache else { return Told::Nothing };
-    let driver = Apache::new(&apache.manager_url, &apache.balancer_name, apache.member_urls());
-    Told::Apache(match driver {
-        Ok(driver) => driver.read().await,
-        Err(error) => Err(error),
-    })
-}
-
-/// What is known of the replica behind a member.
+/// A balancer that could not be read.
 #[derive(Debug)]
-pub(super) struct Behind<'a> {
-    pub(super) replica: u32,
-    /// Its public socket name, where php-fpm accepts its configuration.
-    pub(super) public: Option<&'a Path>,
-    /// None where it could not be looked at, or where a command is at work on it.
-    pub(super) seen: Option<&'a Seen>,
-}
+pub(super) struct Unread(pub(super) Error);
 
-/// `behind` has one entry for each replica, ascending.
-pub(super) fn check(pool: &Pool, told: Told, behind: &[Behind<'_>]) -> Checked {
-    match told {
-        Told::Nothing => Checked::new(Topic::Balancer, ["none".to_owned()], []),
-        Told::Gateway(asked) => gateway::check(asked, behind),
-        Told::Apache(Err(error)) => Checked::new(Topic::Balancer, [], [error.into()]),
-        Told::Apache(Ok(snapshot)) => check_apache(pool, &snapshot, behind),
+impl Inspection for Unread {
+    fn check(&self, _strategy: Strategy, _replicas: &[Behind<'_>]) -> Checked {
+        Checked::new(Topic::Balancer, [], [self.0.clone().into()])
     }
 }
 
-fn check_apache(pool: &Pool, snapshot: &Snapshot, behind: &[Behind<'_>]) -> Checked {
-    let apache = pool.settings.apache.iter().flat_map(config::Apache::member_urls);
-    let members = apache.zip(behind);
-    let members = members.filter_map(|(url, behind)| Some((snapshot.worker(url)?, behind)));
-    let members: Vec<_> = members.collect();
-    let mut notes = vec!["apache".to_owned()];
-    let mut findings: Vec<Finding> = as_a_whole(snapshot, pool.settings.strategy());
-    for (worker, behind) in &members {
-        findings.extend(retries(worker));
-        findings.extend(behind.public.and_then(|public| elsewhere(worker, behind.replica, public)));
-        findings.extend(out_of_use(worker, behind));
-        notes.extend(taken_out(worker));
+impl Inspection for Read {
+    fn check(&self, strategy: Strategy, replicas: &[Behind<'_>]) -> Checked {
+        let members = self.member_urls.iter().zip(replicas);
+        let members = members.filter_map(|(url, it)| Some((self.snapshot.worker(url)?, it)));
+        let members: Vec<_> = members.collect();
+        let mut notes = vec!["apache".to_owned()];
+        let mut findings: Vec<Finding> = as_a_whole(&self.snapshot, strategy);
+        for (worker, behind) in &members {
+            findings.extend(retries(worker));
+            findings
+                .extend(behind.public.and_then(|public| elsewhere(worker, behind.replica, public)));
+            findings.extend(out_of_use(worker, behind));
+            notes.extend(taken_out(worker));
+        }
+        findings.extend(nobody_serves(&members));
+        Checked::new(Topic::Balancer, notes, findings)
     }
-    findings.extend(nobody_serves(&members));
-    Checked::new(Topic::Balancer, notes, findings)
 }
 
 fn as_a_whole(snapshot: &Snapshot, strategy: Strategy) -> Vec<Finding> {
@@ -160,7 +134,7 @@ fn canonical(name: &Path) -> Option<PathBuf> {
 }
 
 fn out_of_use(worker: &Worker, behind: &Behind<'_>) -> Option<Finding> {
-    behind.seen.filter(|seen| seen.is_published())?;
+    behind.published?;
     let (url, replica) = (&worker.url, behind.replica);
     let Worker { status, .. } = worker;
     let what = match () {
@@ -183,9 +157,9 @@ fn taken_out(worker: &Worker) -> Option<String> {
 }
 
 fn nobody_serves(members: &[(&Worker, &Behind<'_>)]) -> Option<Finding> {
-    let published = |behind: &Behind<'_>| behind.seen.is_some_and(Seen::is_published);
-    let serves = members.iter().any(|(worker, behind)| worker.is_used() && published(behind));
-    let somebody_runs = members.iter().any(|(_, behind)| published(behind));
+    let mut running = members.iter().filter(|(_, behind)| behind.published.is_some()).peekable();
+    let somebody_runs = running.peek().is_some();
+    let serves = running.any(|(worker, _)| worker.is_used());
     (somebody_runs && !serves).then(|| {
         Finding::error(
             "no member of a replica that runs is in use: visitors get 503",

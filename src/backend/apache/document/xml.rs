@@ -6,7 +6,7 @@
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use super::section::{Problem, Section, without_scheme};
+use super::{Problem, Section, without_scheme};
 
 /// More columns than a worker has; the rest is not read.
 const MAX_COLUMNS: usize = 100;

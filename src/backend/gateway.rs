@@ -1,0 +1,100 @@
+//! The gateway, `pools-manager serve`, driven over its control socket.
+//!
+//! The gateway routes by the public names. It reads all of them again, at one moment, when the
+//! driver says that they have moved. So nothing is drained or enabled: a name that is lent takes its
+//! replica out, and a name that is published puts the replica back. Where no gateway runs, nothing
+//! has to be said: a gateway that starts later listens on the control socket first, and reads the
+//! names afterwards.
+
+mod check;
+
+use std::path::{Path, PathBuf};
+
+use super::{Context, Driver, Inspection, Standing};
+use crate::config::{self, Global};
+use crate::control::{self, Answer, Ask, Shown};
+use crate::error::{Error, Result};
+use crate::release::Release;
+use check::Read;
+
+/// The gateway, as far as one pool is concerned.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// An error where no address to listen on is configured.
+    listens: Result<()>,
+    control: PathBuf,
+    pool: String,
+    /// Below the release.
+    document_root: String,
+}
+
+impl Gateway {
+    /// The gateway of the pool's root. Does not talk to it yet.
+    pub(super) fn new(settings: &config::Gateway, context: &Context<'_>) -> Result<Self> {
+        let global = Global::read(context.root)?;
+        Ok(Self {
+            listens: global.listens().map(drop),
+            control: global.control,
+            pool: context.pool.to_owned(),
+            document_root: settings.document_root.get_ref().clone(),
+        })
+    }
+
+    /// The pool's state in the gateway; None: no gateway runs.
+    async fn show(&self) -> Result<Option<Shown>> {
+        match control::ask(&self.control, &Ask::Show(self.pool.clone())).await? {
+            Some(Answer::Shown(shown)) => Ok(Some(shown)),
+            Some(Answer::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
+            Some(Answer::Done) | None => Ok(None),
+        }
+    }
+}
+
+impl Driver for Gateway {
+    fn name(&self) -> &'static str {
+        "gateway"
+    }
+
+    async fn standings(&self, sockets: &[Option<PathBuf>]) -> Result<Vec<Standing>> {
+        let shown = self.show().await?;
+        let standing = |socket: &Option<PathBuf>| {
+            let Some(shown) = &shown else { return Standing::new(false, "no gateway") };
+            match socket.as_ref().and_then(|socket| shown.serving(socket)) {
+                None => Standing::new(false, "out"),
+                Some(replica) if replica.aside => Standing::new(false, "error"),
+                Some(_) => Standing::new(true, "ok"),
+            }
+        };
+        Ok(sockets.iter().map(standing).collect())
+    }
+
+    async fn inspect(&self) -> Box<dyn Inspection> {
+        Box::new(Read { listens: self.listens.clone(), shown: self.show().await })
+    }
+
+    /// When this returns, every new request is routed by what the public names lead to now.
+    async fn names_moved(&self) -> Result<()> {
+        match control::ask(&self.control, &Ask::Sync(self.pool.clone())).await? {
+            Some(Answer::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts requests for which the gateway has not connected yet: the kernel does not see them.
+    async fn is_idle(&self, socket: &Path) -> Result<bool> {
+        let Some(shown) = self.show().await? else { return Ok(true) };
+        let mut there = shown.replicas.iter().filter(|replica| replica.socket == socket);
+        Ok(there.all(|replica| replica.in_flight == 0 && replica.kept == 0))
+    }
+
+    /// Whether the gateway could serve a release: it and its document root are there.
+    fn check_release(&self, release: &Release) -> Result<()> {
+        let opened = release.open().and_then(|dir| Release::open_below(dir, &self.document_root));
+        opened.map(drop).map_err(|error| {
+            let path = release.path.join(&self.document_root);
+            Error::config(format!("the gateway cannot serve {}: {error}", path.display())).hint(
+                "document_root names a directory below the release, which the gateway may enter",
+            )
+        })
+    }
+}

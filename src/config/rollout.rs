@@ -1,0 +1,85 @@
+//! `[rollout]`: how a rollout proceeds.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::file::File;
+use super::values;
+use crate::error::Result;
+
+/// `[rollout]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollout {
+    /// None: rolling where a balancer is configured, else swap.
+    pub strategy: Option<Strategy>,
+    /// How long requests that are in flight are waited for.
+    #[serde(deserialize_with = "values::duration")]
+    pub drain_timeout: Duration,
+    /// How long a new generation has to become ready.
+    #[serde(deserialize_with = "values::some_duration")]
+    pub ready_timeout: Duration,
+    /// Paths that a new generation has to answer before it is published. None: its front page, see
+    /// [`Rollout::probes_front_page`].
+    pub warm_up: Option<Spanned<Vec<String>>>,
+    /// What to do with a replica whose new generation is not ready.
+    pub on_failure: OnFailure,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            strategy: None,
+            drain_timeout: Duration::from_secs(60),
+            ready_timeout: Duration::from_secs(10),
+            warm_up: None,
+            on_failure: OnFailure::Rollback,
+        }
+    }
+}
+
+impl Rollout {
+    /// The paths that the operator has listed.
+    pub fn warm_up(&self) -> &[String] {
+        self.warm_up.as_ref().map_or(&[], |paths| paths.get_ref())
+    }
+
+    /// Whether a new generation is asked for its front page: the operator has listed no paths. An
+    /// empty list asks for nothing.
+    pub fn probes_front_page(&self) -> bool {
+        self.warm_up.is_none()
+    }
+
+    pub(crate) fn check(&self, file: &File<'_>) -> Result<()> {
+        let Some(paths) = &self.warm_up else { return Ok(()) };
+        let Some(path) = paths.get_ref().iter().find(|path| !path.starts_with('/')) else {
+            return Ok(());
+        };
+        let message = format!("the warm-up path \"{path}\" does not begin with /");
+        Err(file
+            .error(&paths.span(), &message)
+            .hint("write what follows the host in the page's URL, like /index.php"))
+    }
+}
+
+/// The order in which a rollout takes its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// One replica after the other: the old generation leaves, the new one comes.
+    Rolling,
+    /// All new generations beside the old ones, then all names at once.
+    Swap,
+}
+
+/// What to do with a replica whose new generation is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It gets the release back that it had.
+    Rollback,
+    /// It stays out of the balancer, to be looked at.
+    Stop,
+}
