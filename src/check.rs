@@ -4,14 +4,12 @@
 //! (`-tt`, `-i`). First everything is asked, as much as possible at once; then each theme judges
 //! what is known by then. What cannot be found out is no reason to leave out the rest.
 
-mod account;
 mod between;
 mod configuration;
 mod directory;
 mod hooks;
 mod links;
 mod monitor;
-mod php_fpm;
 mod release;
 mod replicas;
 mod sockets;
@@ -31,6 +29,7 @@ use crate::lock;
 use crate::pool::Pool;
 use crate::rollout::look;
 use crate::root::Root;
+use crate::runtime;
 
 /// What was found in the root, apart from its pools.
 #[derive(Debug, Serialize)]
@@ -87,10 +86,9 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
             Err(error) => Err(error),
         }
     };
-    let (answers, inspected) = tokio::join!(php_fpm::ask(pool, pinnable, turns), inspect);
-    let resolved = answers.as_ref().map(php_fpm::Answers::resolved).unwrap_or_default();
-    let account = answers.as_ref().ok().and_then(php_fpm::Answers::account);
-    let looked = look(pool, resolved.clone(), Vec::new());
+    let (runtime, inspected) = tokio::join!(runtime::inspect(pool, pinnable, turns), inspect);
+    let specs = runtime.specs;
+    let looked = look(pool, specs.clone(), Vec::new());
     // One that has begun meanwhile may have been half way through when we looked.
     let at_work = at_work.or_else(|| lock::holder(&pool.lock_file()));
     let (observation, trouble) = match looked {
@@ -100,7 +98,7 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     let seen = observation.as_ref().map(|it| replicas::see(pool, it)).unwrap_or_default();
     let behind = |replica| Behind {
         replica,
-        public: resolved.iter().find(|(n, _)| *n == replica).map(|(_, it)| &*it.listen),
+        public: specs.iter().find(|(n, _)| *n == replica).map(|(_, it)| it.public()),
         published: seen
             .iter()
             .find(|it| it.replica == replica)
@@ -110,9 +108,9 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     let behind: Vec<_> = pool.replicas().map(behind).collect();
     let mut topics = vec![
         configuration::check(pool),
-        php_fpm::check(pool, answers),
-        release::check(pool, current, account.as_ref()),
-        sockets::check(pool, &resolved, observation.as_ref(), trouble),
+        runtime.checked,
+        release::check(pool, current, runtime.account.as_ref()),
+        sockets::check(pool, &specs, observation.as_ref(), trouble),
         match inspected {
             Ok(inspected) => inspected.check(pool.settings.strategy(), &behind),
             Err(error) => Checked::new(Topic::Balancer, [], [error.into()]),
@@ -123,7 +121,7 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     if observation.is_some() {
         topics.push(replicas::check(&seen, wanted.as_ref(), at_work.as_ref()));
     }
-    let listens = resolved.into_iter().map(|(replica, it)| (replica, it.listen)).collect();
+    let listens = specs.iter().map(|(replica, it)| (*replica, it.public().to_owned())).collect();
     PoolChecked { pool: pool.name.clone(), ok: is_ok(&topics), topics, listens }
 }
 

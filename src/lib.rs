@@ -10,7 +10,7 @@
 //! | [`status`], [`check`], [`releases`], [`tree`] | what `status`, `check`, `releases` and `ps-list` show |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`gateway`] | the embedded web server and balancer |
-//! | [`php_fpm`] | the runtime: configuration, generations, start, stop |
+//! | [`runtime`] | what kind of server a replica is: generations, their start, probes, stop; php-fpm |
 //! | [`fastcgi`] | one request at a time: ping, status, warm-up |
 //! | [`hook`] | the operator's own programs, which a rollout calls |
 //! | [`release`], [`socket`], [`process`], [`machine`] | what the kernel knows: mounts, sockets, pidfds, limits |
@@ -30,6 +30,7 @@
 //! | `crash` | where a test can kill the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
 
+mod account;
 pub mod backend;
 pub mod check;
 pub mod cli;
@@ -50,7 +51,6 @@ pub mod interrupt;
 pub mod lock;
 pub mod log;
 pub mod machine;
-pub mod php_fpm;
 pub mod pool;
 pub mod process;
 pub mod release;
@@ -58,6 +58,7 @@ pub mod releases;
 pub mod render;
 pub mod rollout;
 pub mod root;
+pub mod runtime;
 pub mod socket;
 pub mod state;
 pub mod status;

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::lock;
-use crate::php_fpm::{self, Running};
 use crate::pool::{Pinning, Pool};
 use crate::process;
 use crate::release::{self, Pinned, Release};
 use crate::rollout::{Ask, observe};
-use crate::step::Id;
+use crate::runtime::{self, Running};
+use crate::step::GenerationId;
 
 /// How often to look again when a generation has ended under our eyes.
 const LOOKS: usize = 8;
@@ -40,7 +40,7 @@ pub struct Directory {
     pub in_use: bool,
     /// Those that have it: generations that run; and, while a rollout is at work, those that it
     /// is about to start, or could have to start again.
-    pub generations: Vec<Id>,
+    pub generations: Vec<GenerationId>,
     #[serde(skip)]
     release: Option<Release>,
 }
@@ -111,26 +111,26 @@ impl Found {
 
 /// What each generation sees. Fails if that cannot be told of one: a cleanup must not take
 /// silence for permission.
-async fn pins(pool: &Arc<Pool>, current_dir: &Path) -> Result<Vec<(Id, Pinned)>> {
+async fn pins(pool: &Arc<Pool>, current_dir: &Path) -> Result<Vec<(GenerationId, Pinned)>> {
     let mut last = None;
     for _ in 0..LOOKS {
         let under_way = lock::holder(&pool.lock_file()).is_some();
         // What is about to start does not listen yet, but is recorded: so the records come first.
-        let records = if under_way { php_fpm::discover(pool)? } else { Vec::new() };
+        let records = if under_way { runtime::discover(pool)? } else { Vec::new() };
         let observation = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
         let running = observation.replicas.iter().flat_map(|replica| &replica.running);
         let mut pins = Vec::new();
         last = None;
         for running in running {
             let generation = &running.generation;
-            let id = Id { replica: generation.replica, generation: generation.number };
+            let id = generation.id();
             match seen_by(running, current_dir) {
                 Some(pinned) => pins.push((id, pinned)),
                 None => last = Some(id),
             }
         }
         for record in records {
-            let id = Id { replica: record.replica, generation: record.number };
+            let id = record.id();
             let seen = pins.iter().any(|(running, _)| *running == id);
             if let Some(release) = record.release.filter(|it| !seen && it.is_there()) {
                 pins.push((id, Pinned::Release(release)));

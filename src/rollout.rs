@@ -32,8 +32,8 @@ use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
 use crate::lock::Lock;
-use crate::php_fpm;
 use crate::pool::Pool;
+use crate::runtime;
 use execute::{Done, Execution, millis};
 use hooks::Hooks;
 use prepare::{Prepared, prepare};
@@ -80,7 +80,7 @@ async fn change(
 ) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let lock = take_lock(pool, request, &interrupt, report).await?;
-    php_fpm::settle(pool).await?;
+    runtime::settle(pool).await?;
     if let Err(error) = backend.clean_up().await {
         let text = format!("{}; a member's errors are still ignored there", error.message);
         report.event(&Event::Warning { text });

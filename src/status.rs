@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use crate::backend::{Backend, Standing};
 use crate::error::{Error, Result};
-use crate::fastcgi;
-use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::Pinned;
 use crate::rollout::repair::masterless;
 use crate::rollout::{Ask, Observation, Observed, observe};
+use crate::runtime::Running;
 use crate::state::State;
+use crate::step::Number;
 
 /// The release of a replica whose processes cannot be looked into.
 const UNKNOWN: &str = "unknown";
@@ -48,7 +48,7 @@ pub struct ReplicaStatus {
     /// The release that its processes see; empty when it does not run.
     pub current: String,
     /// The generation that its public name leads to; 0 is an adopted master.
-    pub generation: Option<u32>,
+    pub generation: Option<Number>,
     /// The master of that generation.
     pub pid: Option<i32>,
     /// How many generations of it run: more than one after a crash.
@@ -137,11 +137,7 @@ async fn replica_status(
 
 async fn ping(running: &Running) -> std::result::Result<String, String> {
     let generation = &running.generation;
-    let expect = &generation.ping_response;
-    match fastcgi::ping(&generation.socket, &generation.ping_path, expect, PING_TIMEOUT).await {
-        Ok(()) => Ok(expect.clone()),
-        Err(error) => Err(error.to_string()),
-    }
+    generation.ping(PING_TIMEOUT).await.map(|()| generation.server.pong().to_owned())
 }
 
 /// What the processes see as their release, and whether that can serve.

@@ -2,15 +2,67 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One generation of one replica of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Id {
+pub struct GenerationId {
     /// The replica.
     pub replica: u32,
-    /// The generation's number; 0 is an adopted master.
-    pub generation: u32,
+    /// Which run of the replica.
+    pub generation: Number,
+}
+
+/// Which run of its replica a generation is. In files and JSON it is a number: 0 for an adopted
+/// master.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(from = "u32", into = "u32")]
+pub enum Number {
+    /// A master that was started by other means than pools-manager, such as the original tool. It
+    /// listens on the replica's public name.
+    #[default]
+    Adopted,
+    /// A run that pools-manager started, counted upwards from 1 for the replica's life.
+    Started(u32),
+}
+
+impl Number {
+    /// The number of the run after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self::Started(u32::from(self) + 1)
+    }
+
+    /// Whether pools-manager did not start it.
+    pub fn is_adopted(self) -> bool {
+        self == Self::Adopted
+    }
+}
+
+impl From<u32> for Number {
+    fn from(number: u32) -> Self {
+        match number {
+            0 => Self::Adopted,
+            number => Self::Started(number),
+        }
+    }
+}
+
+impl From<Number> for u32 {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Adopted => 0,
+            Number::Started(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        u32::from(*self).fmt(f)
+    }
 }
 
 /// One thing to do, with its own event, deadline and failure.
@@ -28,7 +80,7 @@ pub enum Step {
         /// Whose name.
         replica: u32,
         /// Who serves it meanwhile.
-        to: Id,
+        to: GenerationId,
     },
     /// Remove the replica's public name.
     Unpublish {
@@ -36,19 +88,19 @@ pub enum Step {
         replica: u32,
     },
     /// Wait until nothing is in flight on a generation.
-    AwaitIdle(Id),
+    AwaitIdle(GenerationId),
     /// End a generation, and remove what it leaves.
-    Stop(Id),
+    Stop(GenerationId),
     /// Start a new generation, pinned to the release.
-    Start(Id),
+    Start(GenerationId),
     /// Wait until a new generation answers the ping.
-    AwaitReady(Id),
+    AwaitReady(GenerationId),
     /// Ask a new generation for the warm-up paths.
-    WarmUp(Id),
+    WarmUp(GenerationId),
     /// Point the replica's public name at a generation.
-    Publish(Id),
+    Publish(GenerationId),
     /// Watch a new generation that serves, before others follow it.
-    Watch(Id),
+    Watch(GenerationId),
     /// Tell the balancer to send the replica requests again.
     Enable {
         /// Which one.
@@ -74,11 +126,13 @@ impl fmt::Display for Step {
     }
 }
 
-impl fmt::Display for Id {
+impl fmt::Display for GenerationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.generation {
-            0 => write!(f, "the adopted master of replica {}", self.replica),
-            number => write!(f, "generation {number} of replica {}", self.replica),
+            Number::Adopted => write!(f, "the adopted master of replica {}", self.replica),
+            number @ Number::Started(_) => {
+                write!(f, "generation {number} of replica {}", self.replica)
+            }
         }
     }
 }

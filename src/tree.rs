@@ -6,11 +6,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::process::{self, Process};
 use crate::release::Pinned;
 use crate::rollout::{Ask, observe};
+use crate::runtime::Running;
+use crate::step::Number;
 
 /// The processes of one pool.
 #[derive(Debug, Serialize)]
@@ -27,7 +28,7 @@ pub struct Branch {
     /// The replica that it is a run of.
     pub replica: u32,
     /// Its number; 0 is a master that was started by other means.
-    pub generation: u32,
+    pub generation: Number,
     /// Whether the replica's public name leads to it.
     pub published: bool,
     /// The release that it sees; None where releases are not pinned.
@@ -106,8 +107,8 @@ impl fmt::Display for Branch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  replica {}, ", self.replica)?;
         match self.generation {
-            0 => write!(f, "started by other means")?,
-            number => write!(f, "generation {number}")?,
+            Number::Adopted => write!(f, "started by other means")?,
+            number @ Number::Started(_) => write!(f, "generation {number}")?,
         }
         if let Some(release) = &self.release {
             write!(f, ", {release}")?;

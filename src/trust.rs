@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Group, Uid, User, geteuid};
 
 use crate::error::{Error, Result};
 
-pub use paths::{hook_programs, of_generations, of_pool, of_root, php_fpm_program};
+pub use paths::{hook_programs, of_generations, of_pool, of_root, program};
 
 /// How many symlinks are followed on the way to a file, as by the kernel.
 const MAX_LINKS: usize = 40;

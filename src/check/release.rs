@@ -4,8 +4,8 @@ use std::fs;
 use std::iter::once;
 use std::path::Path;
 
-use super::account::{Account, Barrier};
 use super::links::{self, Links};
+use crate::account::{Account, Barrier};
 use crate::error::Result;
 use crate::finding::{Checked, Finding, Topic};
 use crate::pool::{Pinning, Pool};

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use crate::finding::{Checked, Finding, Topic};
 use crate::lock::Holder;
-use crate::php_fpm::Running;
 use crate::pool::Pool;
 use crate::release::{Pinned, Release};
 use crate::rollout::repair::masterless;
 use crate::rollout::{Observation, Observed};
+use crate::runtime::Running;
 use crate::socket::{self, Name};
+use crate::step::Number;
 
 const START: &str = "run pools-manager start";
 const RESTART: &str = "run pools-manager restart";
@@ -20,9 +21,9 @@ const REPAIR: &str = "run pools-manager repair";
 pub(super) struct Seen {
     pub(super) replica: u32,
     /// The generations that run, ascending.
-    running: Vec<u32>,
+    running: Vec<Number>,
     /// The one that its public name leads to.
-    published: Option<u32>,
+    published: Option<Number>,
     /// Where that one listens.
     socket: Option<PathBuf>,
     name: Leads,
@@ -59,25 +60,8 @@ impl Seen {
     }
 
     /// The one that serves, or would.
-    fn current(&self) -> Option<u32> {
+    fn current(&self) -> Option<Number> {
         self.published.or(self.running.last().copied())
-    }
-}
-
-#[cfg(test)]
-impl Seen {
-    /// One that runs as it should, and listens there.
-    pub(super) fn published_on(replica: u32, socket: &str) -> Self {
-        Self {
-            replica,
-            running: vec![4],
-            published: Some(4),
-            socket: Some(socket.into()),
-            name: Leads::Home,
-            is_lost: false,
-            has_master: true,
-            pinned: None,
-        }
     }
 }
 
@@ -107,8 +91,8 @@ fn leads(observed: &Observed, all: &[Observed]) -> Leads {
         return Leads::Home;
     }
     let records = observed.running.iter().map(|running| &running.generation).chain(&observed.ended);
-    let resolved = observed.resolved.as_ref().map(|resolved| resolved.listen.clone());
-    let public = resolved.or(records.last().map(|record| record.public.clone()));
+    let configured = observed.spec.as_ref().map(|spec| spec.public().to_owned());
+    let public = configured.or(records.last().map(|record| record.public.clone()));
     match public.map(|public| (socket::read_name(&public), public)) {
         Some((Ok(Name::Link(target)), _)) => {
             let is_target = |running: &Running| running.generation.socket == target;
@@ -242,7 +226,16 @@ mod tests {
     }
 
     fn well(replica: u32) -> Seen {
-        Seen { pinned: Some(Pinned::Release(release(1))), ..Seen::published_on(replica, "/1") }
+        Seen {
+            replica,
+            running: vec![Number::Started(4)],
+            published: Some(Number::Started(4)),
+            socket: Some("/1".into()),
+            name: Leads::Home,
+            is_lost: false,
+            has_master: true,
+            pinned: Some(Pinned::Release(release(1))),
+        }
     }
 
     fn gone(replica: u32, name: Leads) -> Seen {
@@ -274,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_a_crash_leaves_is_found() {
-        let beside = Seen { running: vec![4, 5], ..well(1) };
+        let beside = Seen { running: vec![Number::Started(4), Number::Started(5)], ..well(1) };
         let unreached = Seen { published: None, name: Leads::Absent, ..well(2) };
         let lent = Seen { published: None, name: Leads::Lent(1), ..well(3) };
         let headless = Seen { has_master: false, pinned: None, ..well(4) };

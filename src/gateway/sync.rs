@@ -13,9 +13,9 @@ use super::site::Site;
 use super::table::Served;
 use super::upstream::{Member, Ping};
 use crate::error::{Error, Result};
-use crate::php_fpm::Running;
 use crate::release::{Pinned, Release};
 use crate::rollout::{Ask, Observation, Observed, observe};
+use crate::runtime::Running;
 
 /// The private sockets of replicas that run, and cannot be served.
 pub(super) type LeftOut = Vec<PathBuf>;
@@ -135,7 +135,7 @@ fn member(site: &Site, running: &Running, served: &mut Vec<Arc<Served>>) -> Resu
     };
     let generation = &running.generation;
     let socket = generation.socket.as_path().into();
-    let (children, ping) = (generation.children, Ping::of(generation));
+    let (children, ping) = (generation.server.children(), Ping::of(generation));
     Ok(Member { socket, served: known, children, ping })
 }
 

@@ -28,11 +28,11 @@ fn line(pool: &str, event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::{Id, Step, Title};
+    use crate::step::{GenerationId, Number, Step, Title};
 
     #[test]
     fn each_line_names_its_pool_once() {
-        let id = Id { replica: 2, generation: 7 };
+        let id = GenerationId { replica: 2, generation: Number::Started(7) };
         let shown = |event: Event| line("www", &event);
         assert_eq!(
             shown(Event::Pool { pool: "www".to_owned() }),

@@ -5,17 +5,16 @@ use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::execute::script;
 use super::observe::{Observation, Observed};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::machine::Machine;
-use crate::php_fpm::{Demand, Generation, Resolved};
 use crate::pool::Pool;
 use crate::process;
 use crate::release::Release;
+use crate::runtime::{self, Generation, Runtime, Spec};
 use crate::socket::{self, Name, Table, is_listening};
-use crate::step::{Id, Stage, Step};
+use crate::step::{GenerationId, Stage, Step};
 use crate::trust;
 
 /// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
@@ -27,7 +26,10 @@ const ROOM_INODES: u64 = 32;
 /// directories and programs. The names that php-fpm tells are checked with the plan.
 pub(super) fn check_trust(pool: &Pool) -> Result<()> {
     let files = trust::of_root(&pool.root).into_iter().chain(trust::of_pool(pool));
-    let programs = trust::php_fpm_program(pool).into_iter().chain(trust::hook_programs(pool));
+    // What is wrong with the command itself is reported where the replicas are looked at.
+    let runtime = Runtime::of(pool).ok();
+    let server = runtime.and_then(|it| trust::program(&pool.root, it.program()));
+    let programs = server.into_iter().chain(trust::hook_programs(pool));
     trust::require(files.chain(programs))
 }
 
@@ -41,13 +43,13 @@ pub(super) async fn check_plan(
     stages: &[Stage],
 ) -> Result<()> {
     let steps = || stages.iter().flat_map(|stage| &stage.steps);
-    let resolved = observation.resolved().map(|(_, resolved)| resolved);
-    trust::require(trust::of_generations(resolved, observation.generations()))?;
+    let specs = observation.specs().map(|(_, spec)| spec);
+    trust::require(trust::of_generations(specs, observation.generations()))?;
     for step in steps() {
         if let Step::Start(id) = step
             && let Some(replica) = observation.replica(id.replica)
         {
-            check_names(observation.resolved())?;
+            check_names(observation.specs())?;
             check_is_ours(pool, observation, replica)?;
             check_start(pool, replica)?;
         }
@@ -68,15 +70,15 @@ pub(super) fn check_capacity(
     observation: &Observation,
     stages: &[Stage],
 ) -> Result<Option<String>> {
-    let resolved = |id: &Id| observation.replica(id.replica).and_then(|it| it.resolved.as_ref());
-    let children = |id: &Id| resolved(id).map_or(0, |it| i64::from(it.start_servers));
+    let spec = |id: &GenerationId| observation.replica(id.replica).and_then(|it| it.spec.as_ref());
+    let children = |id: &GenerationId| spec(id).map_or(0, |it| i64::from(it.children_at_start()));
     let (mut now, mut most) = (0, 0);
     let mut started = BTreeMap::new();
     for step in stages.iter().flat_map(|stage| &stage.steps) {
         match step {
             Step::Start(id) => {
                 now += children(id);
-                started.extend(resolved(id).map(|it| (id.replica, it)));
+                started.extend(spec(id).map(|it| (id.replica, it)));
             }
             Step::Stop(id) => now -= children(id),
             _ => {}
@@ -86,7 +88,7 @@ pub(super) fn check_capacity(
     if started.is_empty() {
         return Ok(None);
     }
-    let (demand, machine) = (Demand::of(started.into_values()), Machine::read());
+    let (demand, machine) = (Spec::demand(started.into_values()), Machine::read());
     match demand.refusal(most.unsigned_abs(), &machine) {
         Some(error) => Err(error),
         None => Ok(demand.warning(&machine).map(|(text, help)| format!("{text}: {help}"))),
@@ -94,13 +96,11 @@ pub(super) fn check_capacity(
 }
 
 /// A copy of another replica's file would take that one's place.
-pub(crate) fn check_names<'a>(
-    replicas: impl IntoIterator<Item = (u32, &'a Resolved)>,
-) -> Result<()> {
+pub(crate) fn check_names<'a>(replicas: impl IntoIterator<Item = (u32, &'a Spec)>) -> Result<()> {
     let mut names = BTreeMap::new();
-    for (number, resolved) in replicas {
-        if let Some(other) = names.insert(&resolved.listen, number) {
-            let name = resolved.listen.display();
+    for (number, spec) in replicas {
+        if let Some(other) = names.insert(spec.public(), number) {
+            let name = spec.public().display();
             let message = format!("replicas {other} and {number} both listen on {name}");
             return Err(Error::config(message).hint(format!(
                 "name each N.conf's section after itself, such as [www{number}] in {number}.conf: the sample's `listen` follows it"
@@ -113,16 +113,17 @@ pub(crate) fn check_names<'a>(
 /// Whether a next generation of a replica could be started. Asked once more before what serves is
 /// stopped: a disk may have filled up while requests were waited for.
 pub(super) fn check_start(pool: &Pool, replica: &Observed) -> Result<()> {
-    let Some(resolved) = &replica.resolved else { return Ok(()) };
+    let Some(spec) = &replica.spec else { return Ok(()) };
     let conf = pool.replica_conf(replica.number);
     let within = |error: Error| error.within(conf.display());
     let last = replica.last_number();
-    let next = Generation::next(pool, replica.number, resolved, last, None).map_err(within)?;
-    next.check(pool, resolved).map_err(within)?;
+    let id = GenerationId { replica: replica.number, generation: last.next() };
+    let next = Generation::new(pool, id, spec, None).map_err(within)?;
+    spec.check(pool, &next).map_err(within)?;
     check_free(pool, &next)?;
     is_writable(&pool.root.pid_dir(), "what runs is recorded there")?;
-    is_writable(parent(&resolved.listen), "`listen` puts the socket there").map_err(within)?;
-    let Some(pid) = &resolved.pid else { return Ok(()) };
+    is_writable(parent(spec.public()), "`listen` puts the socket there").map_err(within)?;
+    let Some(pid) = spec.public_pid() else { return Ok(()) };
     is_writable(parent(pid), "`pid` puts the pid file there").map_err(within)?;
     if pid.is_dir() && !pid.is_symlink() {
         let message = format!("`pid` is {}, which is a directory", pid.display());
@@ -154,8 +155,7 @@ fn check_free(pool: &Pool, next: &Generation) -> Result<()> {
 fn check_warm_up(pool: &Pool, release: Option<&Release>) -> Result<()> {
     let Some(release) = release else { return Ok(()) };
     for path in pool.settings.rollout.warm_up() {
-        let script = release.path.join(script(&release.path, path));
-        if !script.is_file() {
+        if !runtime::has_page(&release.path, path) {
             let (file, release) = (pool.settings_file(), release.path.display());
             return Err(Error::config(format!(
                 "{}: warm_up has {path:?}, and the release {release} has neither that nor an index.php",
@@ -170,8 +170,8 @@ fn check_warm_up(pool: &Pool, release: Option<&Release>) -> Result<()> {
 /// A copy of another pool would take that one's names away; and what runs without a record would
 /// run on for ever.
 fn check_is_ours(pool: &Pool, seen: &Observation, replica: &Observed) -> Result<()> {
-    let Some(resolved) = &replica.resolved else { return Ok(()) };
-    let Ok(Name::Link(target)) = socket::read_name(&resolved.listen) else { return Ok(()) };
+    let Some(spec) = &replica.spec else { return Ok(()) };
+    let Ok(Name::Link(target)) = socket::read_name(spec.public()) else { return Ok(()) };
     let mut running = seen.replicas.iter().flat_map(|replica| &replica.running);
     if running.any(|running| running.generation.socket == target) {
         return Ok(());
@@ -182,7 +182,7 @@ fn check_is_ours(pool: &Pool, seen: &Observation, replica: &Observed) -> Result<
     let Some(holder) = holders.master.or(holders.children.into_iter().next()) else {
         return Ok(());
     };
-    let (conf, name) = (pool.replica_conf(replica.number), resolved.listen.display());
+    let (conf, name) = (pool.replica_conf(replica.number), spec.public().display());
     let (conf, target, pid) = (conf.display(), target.display(), holder.pid());
     Err(Error::config(format!(
         "{conf}: `listen` is {name}, which leads to {target} of pid {pid}: this pool has no record of that"

@@ -20,19 +20,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(super) use warm_up::script;
-
 use super::observe::Observation;
 use crate::backend::Backend;
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::interrupt::Interrupt;
-use crate::php_fpm::{self, Generation, Log, Running};
 use crate::pool::Pool;
 use crate::process::Signal;
 use crate::release::{Pinned, Release};
-use crate::step::{Id, Stage, Step, Title};
+use crate::runtime::{self, Generation, Log, Running};
+use crate::step::{GenerationId, Stage, Step, Title};
 
 /// What all steps of a plan share.
 pub(super) struct Execution<'a> {
@@ -61,9 +59,9 @@ pub(super) struct Done {
     /// The releases of the generations that have been stopped, by replica.
     stopped: BTreeMap<u32, Option<Release>>,
     /// Who serves meanwhile what comes by the name of the replica that is being renewed.
-    lent_to: Option<Id>,
+    lent_to: Option<GenerationId>,
     /// Generations that were still at work at their drain deadline.
-    busy: Vec<Id>,
+    busy: Vec<GenerationId>,
     /// The balancer knows where the public names lead. A killed manager may not have told it.
     backend_knows: bool,
     /// Replicas that have been drained and not enabled again.
@@ -95,7 +93,7 @@ impl Execution<'_> {
     /// To end an adopted master is to halt it first: a manager that was killed then has left it so.
     fn wake_adopted(&self) {
         let running = self.observation.replicas.iter().flat_map(|replica| &replica.running);
-        for adopted in running.filter(|running| running.generation.number == 0) {
+        for adopted in running.filter(|running| running.generation.number.is_adopted()) {
             if let Some(master) = &adopted.master {
                 let _ = master.signal(Signal::CONT);
             }
@@ -174,13 +172,13 @@ impl Execution<'_> {
         Ok(())
     }
 
-    async fn stop(&mut self, id: Id) -> Result<()> {
+    async fn stop(&mut self, id: GenerationId) -> Result<()> {
         let idle = !self.done.busy.contains(&id);
         self.check_replaceable(id)?;
         let running = self.running(id)?;
         let generation = running.generation.clone();
         let release = self.release_of(running);
-        let stopped = php_fpm::stop(running, idle, self.drain_timeout).await;
+        let stopped = runtime::stop(running, idle, self.drain_timeout).await;
         // Also when it failed: it may have got half-way.
         self.done.stopped.insert(id.replica, release);
         stopped?;
@@ -213,7 +211,7 @@ impl Execution<'_> {
     }
 
     /// What a new generation has logged before it failed goes with the error.
-    fn with_log(&self, id: Id, mut error: Error) -> Error {
+    fn with_log(&self, id: GenerationId, mut error: Error) -> Error {
         let tail = self.done.logs.get(&id.replica).map(Log::tail).unwrap_or_default();
         if !tail.is_empty() {
             error.message = format!("{}\n  the end of php-fpm's log:\n{tail}", error.message);
@@ -222,7 +220,7 @@ impl Execution<'_> {
     }
 
     /// A generation that runs: one that was there before, or a new one.
-    pub(super) fn running(&self, id: Id) -> Result<&Running> {
+    pub(super) fn running(&self, id: GenerationId) -> Result<&Running> {
         let fresh = self.done.fresh.get(&id.replica);
         fresh
             .filter(|running| running.generation.number == id.generation)

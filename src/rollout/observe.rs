@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use super::plan;
 use crate::backend;
 use crate::error::{Error, Result};
-use crate::php_fpm::{self, Command, Generation, Resolved, Running};
 use crate::pool::Pool;
 use crate::release::{Pinned, Release};
+use crate::runtime::{self, Generation, Running, Runtime, Spec};
 use crate::socket::{self, Name, Table};
-use crate::step::Id;
+use crate::step::{GenerationId, Number};
 
 /// A pool as it is now.
 #[derive(Debug)]
@@ -27,21 +27,21 @@ pub struct Observation {
 pub struct Observed {
     /// Its number.
     pub number: u32,
-    /// What php-fpm makes of its configuration, where that was asked.
-    pub resolved: Option<Resolved>,
+    /// What its configuration comes to, where the server was asked.
+    pub spec: Option<Spec>,
     /// The generations that run, ascending.
     pub running: Vec<Running>,
     /// The recorded generations that do not.
     pub ended: Vec<Generation>,
     /// The number of the one that its public name leads to, if it runs.
-    pub published: Option<u32>,
+    pub published: Option<Number>,
     /// Whether nothing of it runs, and its public name is there to be removed: it leads to this
     /// pool, or nowhere.
     pub named: bool,
     /// What the balancer says of it; None where there is no balancer.
     pub member: Option<backend::Member>,
     /// Those that run and have no record any more, ascending.
-    pub lost: Vec<u32>,
+    pub lost: Vec<Number>,
 }
 
 impl Observed {
@@ -71,7 +71,7 @@ impl Observed {
     }
 
     /// The highest number that one of its generations has had.
-    pub fn last_number(&self) -> u32 {
+    pub fn last_number(&self) -> Number {
         let running = self.running.iter().map(|running| &running.generation);
         running.chain(&self.ended).map(|generation| generation.number).max().unwrap_or_default()
     }
@@ -123,10 +123,10 @@ impl Observation {
         self.replicas.iter().find(|replica| replica.number == number)
     }
 
-    /// What php-fpm makes of the configuration of those replicas of which it was asked.
-    pub fn resolved(&self) -> impl Iterator<Item = (u32, &Resolved)> {
+    /// What the configurations of those replicas come to of which the server was asked.
+    pub fn specs(&self) -> impl Iterator<Item = (u32, &Spec)> {
         let replicas = self.replicas.iter();
-        replicas.filter_map(|replica| Some((replica.number, replica.resolved.as_ref()?)))
+        replicas.filter_map(|replica| Some((replica.number, replica.spec.as_ref()?)))
     }
 
     /// All generations that run, or are on record.
@@ -138,7 +138,7 @@ impl Observation {
     }
 
     /// One generation that runs.
-    pub fn running(&self, id: Id) -> Option<&Running> {
+    pub fn running(&self, id: GenerationId) -> Option<&Running> {
         let mut running = self.replica(id.replica)?.running.iter();
         running.find(|running| running.generation.number == id.generation)
     }
@@ -160,9 +160,9 @@ pub async fn observe(
     members: impl Future<Output = Result<Vec<backend::Member>>>,
     ask: Ask<'_>,
 ) -> Result<Observation> {
-    let (resolved, members) =
+    let (specs, members) =
         tokio::try_join!(resolve(pool, to_ask(pool, ask)?, ask.release), members)?;
-    look(pool, resolved, members)
+    look(pool, specs, members)
 }
 
 /// The replicas of which php-fpm is asked. With hundreds of pools it takes milliseconds to look who
@@ -171,7 +171,7 @@ fn to_ask(pool: &Pool, ask: Ask<'_>) -> Result<Vec<u32>> {
     if pool.replicas().all(|replica| ask.replicas.contains(&replica)) {
         return Ok(pool.replicas().collect());
     }
-    let records = php_fpm::discover(pool)?;
+    let records = runtime::discover(pool)?;
     let table = Table::read()?;
     let unknown = |replica: &u32| {
         let newest = records.iter().rfind(|record| record.replica == *replica);
@@ -184,24 +184,24 @@ fn to_ask(pool: &Pool, ask: Ask<'_>) -> Result<Vec<u32>> {
 /// what they know already.
 pub fn look(
     pool: &Pool,
-    resolved: Vec<(u32, Resolved)>,
+    specs: Vec<(u32, Spec)>,
     members: Vec<backend::Member>,
 ) -> Result<Observation> {
-    let records = php_fpm::discover(pool)?;
+    let records = runtime::discover(pool)?;
     let table = Table::read()?; // php-fpm has taken its time: an older one will not do
-    let mut resolved = resolved.into_iter().peekable();
+    let mut specs = specs.into_iter().peekable();
     let mut members = members.into_iter();
     let mut replicas = Vec::new();
     for number in pool.replicas() {
-        let resolved = resolved.next_if(|(replica, _)| *replica == number).map(|(_, it)| it);
+        let spec = specs.next_if(|(replica, _)| *replica == number).map(|(_, it)| it);
         let member = members.next();
         let of_it = |record: &&Generation| record.replica == number;
         let names = records.iter().filter(of_it).map(|record| &*record.public);
-        let names: Vec<&Path> = names.chain(resolved.as_ref().map(|it| &*it.listen)).collect();
-        let lost = php_fpm::lost(pool, number, &names, &records, &table)?;
+        let names: Vec<&Path> = names.chain(spec.as_ref().map(Spec::public)).collect();
+        let lost = runtime::lost(pool, number, &names, &records, &table)?;
         let mut known: Vec<Generation> = records.iter().chain(&lost).cloned().collect();
         known.sort_by_key(|it| (it.replica, it.number));
-        let mut observed = observe_replica(number, resolved, &known, member, &table)?;
+        let mut observed = observe_replica(number, spec, &known, member, &table)?;
         observed.lost = lost.iter().map(|it| it.number).collect();
         replicas.push(observed);
     }
@@ -210,16 +210,16 @@ pub fn look(
 
 fn observe_replica(
     number: u32,
-    resolved: Option<Resolved>,
+    spec: Option<Spec>,
     records: &[Generation],
     member: Option<backend::Member>,
     table: &Table,
 ) -> Result<Observed> {
-    let adopted = resolved.as_ref().map(|resolved| Generation::adopted(number, resolved));
+    let adopted = spec.as_ref().map(|spec| Generation::adopted(number, spec));
     let recorded = records.iter().filter(|record| record.replica == number).cloned();
     let mut observed = Observed {
         number,
-        resolved,
+        spec,
         running: vec![],
         ended: vec![],
         published: None,
@@ -231,8 +231,8 @@ fn observe_replica(
     for generation in adopted.into_iter().chain(recorded) {
         refuse_stranger(&generation.public)?;
         names.push(generation.public.clone());
-        match php_fpm::look(&generation, table)? {
-            None if generation.number == 0 => {}
+        match runtime::look(&generation, table)? {
+            None if generation.number.is_adopted() => {}
             None => observed.ended.push(generation),
             Some(running) => {
                 let leads_here = generation.is_published().map_err(|error| {
@@ -280,21 +280,21 @@ async fn resolve(
     pool: &Arc<Pool>,
     replicas: Vec<u32>,
     release: Option<&Release>,
-) -> Result<Vec<(u32, Resolved)>> {
+) -> Result<Vec<(u32, Spec)>> {
     if replicas.is_empty() {
         return Ok(Vec::new());
     }
-    let command = Arc::new(Command::of(pool)?);
+    let runtime = Arc::new(Runtime::of(pool)?);
     let mut asked = JoinSet::new();
     for replica in replicas {
-        let (pool, command) = (Arc::clone(pool), Arc::clone(&command));
+        let (pool, runtime) = (Arc::clone(pool), Arc::clone(&runtime));
         let release = release.cloned();
-        asked.spawn(async move {
-            (replica, Resolved::read(&pool, &command, replica, release.as_ref()).await)
-        });
+        asked.spawn(
+            async move { (replica, runtime.resolve(&pool, replica, release.as_ref()).await) },
+        );
     }
     // They come in the order in which they are done: of two errors, tell the first replica's.
     let mut all = asked.join_all().await;
     all.sort_by_key(|(replica, _)| *replica);
-    all.into_iter().map(|(replica, resolved)| Ok((replica, resolved?))).collect()
+    all.into_iter().map(|(replica, spec)| Ok((replica, spec?))).collect()
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::goal::{Goal, Wanted};
 use crate::config::Strategy;
-use crate::step::{Id, Stage, Step, Title};
+use crate::step::{GenerationId, Number, Stage, Step, Title};
 
 /// What the planner needs to know of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +26,14 @@ pub struct Replica {
     /// Its number.
     pub number: u32,
     /// The highest number that one of its generations has had.
-    pub last: u32,
+    pub last: Number,
     /// The generations that run, ascending.
-    pub running: Vec<u32>,
+    pub running: Vec<Number>,
     /// The one that its public name leads to, if that one runs.
-    pub published: Option<u32>,
+    pub published: Option<Number>,
     /// The one to keep, or to replace: the published one, else the newest of
     /// those that can still be reached.
-    pub current: Option<u32>,
+    pub current: Option<Number>,
     /// Whether nothing of it runs, and its public name is there to be removed: it leads to this
     /// pool, or nowhere.
     pub named: bool,
@@ -68,16 +68,16 @@ impl Replica {
         self.published.is_some() && matches!(self.member, Member::None | Member::Serving)
     }
 
-    fn id(&self, generation: u32) -> Id {
-        Id { replica: self.number, generation }
+    fn id(&self, generation: Number) -> GenerationId {
+        GenerationId { replica: self.number, generation }
     }
 
-    fn current(&self) -> Option<Id> {
+    fn current(&self) -> Option<GenerationId> {
         self.current.map(|number| self.id(number))
     }
 
-    fn fresh(&self) -> Id {
-        self.id(self.last + 1)
+    fn fresh(&self) -> GenerationId {
+        self.id(self.last.next())
     }
 
     fn drain(&self) -> Option<Step> {
@@ -127,7 +127,7 @@ fn canary(order: &[&Replica], goal: &Goal) -> Option<u32> {
 }
 
 /// Who serves at this point of the plan, and with which generation.
-struct Serving(BTreeMap<u32, Id>);
+struct Serving(BTreeMap<u32, GenerationId>);
 
 impl Serving {
     fn of(seen: &Seen) -> Self {
@@ -135,7 +135,7 @@ impl Serving {
         Self(serving.filter_map(|replica| Some((replica.number, replica.current()?))).collect())
     }
 
-    fn other_than(&self, replica: u32) -> Option<Id> {
+    fn other_than(&self, replica: u32) -> Option<GenerationId> {
         self.0.iter().find(|(number, _)| **number != replica).map(|(_, id)| *id)
     }
 }
@@ -239,7 +239,7 @@ fn stop(replica: &Replica) -> Option<Stage> {
     if replica.running.is_empty() && !replica.named {
         return None;
     }
-    let ids: BTreeSet<Id> = replica.running.iter().map(|&run| replica.id(run)).collect();
+    let ids: BTreeSet<GenerationId> = replica.running.iter().map(|&run| replica.id(run)).collect();
     let leave = replica.drain().into_iter().chain([Step::Unpublish { replica: number }]);
     let ends = ids.into_iter().flat_map(|id| [Step::AwaitIdle(id), Step::Stop(id)]);
     Some(stage(Title::Stopping(number), leave.chain(ends)))
@@ -263,7 +263,11 @@ fn watch(replica: &Replica, canary: Option<u32>) -> Option<Stage> {
 }
 
 /// Ends generations; `idle` is one that has been waited for already.
-fn stop_all(replica: u32, ids: impl Iterator<Item = Id>, idle: Option<Id>) -> Option<Stage> {
+fn stop_all(
+    replica: u32,
+    ids: impl Iterator<Item = GenerationId>,
+    idle: Option<GenerationId>,
+) -> Option<Stage> {
     let steps: Vec<Step> = ids
         .flat_map(|id| {
             let wait = (idle != Some(id)).then_some(Step::AwaitIdle(id));

@@ -13,10 +13,9 @@ use super::plan::Seen;
 use super::{Goal, Wanted};
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
-use crate::fastcgi;
-use crate::php_fpm::{Generation, Running};
 use crate::pool::{Pinning, Pool};
 use crate::release::Release;
+use crate::runtime::Running;
 use crate::state::{Outcome, State, Trouble};
 
 /// How long something that no name leads to has to answer a ping: nobody keeps it busy.
@@ -101,10 +100,9 @@ fn has(pool: &Pool, observed: &Observed, release: Option<&Release>) -> bool {
 /// Whether no name leads to it, and it does not answer: php-fpm that was told to end serves those
 /// whom it has accepted, and nobody else.
 async fn is_leaving(observed: &Observed, current: &Running) -> bool {
-    let Generation { number, socket, ping_path, ping_response, .. } = &current.generation;
     observed.published.is_none()
-        && *number > 0 // one that we have not started may answer no ping
-        && fastcgi::ping(socket, ping_path, ping_response, ANSWER).await.is_err()
+        && !current.generation.number.is_adopted() // it may have no ping page
+        && current.generation.ping(ANSWER).await.is_err()
 }
 
 /// Replicas that are to run, and do without a master: nobody replaces a child that ends. A `start`

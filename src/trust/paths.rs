@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Hook;
 use crate::hook;
-use crate::php_fpm::{Command, Generation, Resolved};
 use crate::pool::Pool;
 use crate::root::Root;
+use crate::runtime::{Generation, Spec};
 
 /// What all pools share: the root, `etc/` with its files, `pid/` and `sockets/`.
 pub fn of_root(root: &Root) -> Vec<PathBuf> {
@@ -31,30 +31,29 @@ pub fn of_pool(pool: &Pool) -> Vec<PathBuf> {
     [dir].into_iter().chain(files).collect()
 }
 
-/// php-fpm itself.
-pub fn php_fpm_program(pool: &Pool) -> Option<PathBuf> {
-    let command = Command::of(pool).ok()?; // what is wrong with it is reported elsewhere
-    in_path(hook::locate(&pool.root, &command.program))
+/// A program that is started: a path, or a name to look up in `PATH`.
+pub fn program(root: &Root, program: &str) -> Option<PathBuf> {
+    in_path(hook::locate(root, program))
 }
 
 /// The programs of the pool's hooks.
 pub fn hook_programs(pool: &Pool) -> Vec<PathBuf> {
-    let program = |hook: Hook| {
+    let of_hook = |hook: Hook| {
         let words = pool.fill_in(pool.settings.hooks.command(hook)?).ok()?;
-        in_path(hook::locate(&pool.root, words.first()?))
+        program(&pool.root, words.first()?)
     };
-    Hook::ALL.into_iter().filter_map(program).collect()
+    Hook::ALL.into_iter().filter_map(of_hook).collect()
 }
 
 /// The directories in which a replica's sockets and pid files are: of what php-fpm makes of its
 /// configuration, and of the generations on record.
 pub fn of_generations<'a>(
-    resolved: impl IntoIterator<Item = &'a Resolved>,
+    specs: impl IntoIterator<Item = &'a Spec>,
     generations: impl IntoIterator<Item = &'a Generation>,
 ) -> Vec<PathBuf> {
-    let configured = resolved.into_iter().flat_map(|it| [Some(&it.listen), it.pid.as_ref()]);
+    let configured = specs.into_iter().flat_map(|it| [Some(it.public()), it.public_pid()]);
     let recorded =
-        generations.into_iter().flat_map(|it| [Some(&it.public), it.public_pid.as_ref()]);
+        generations.into_iter().flat_map(|it| [Some(&*it.public), it.public_pid.as_deref()]);
     let names = configured.chain(recorded).flatten();
     let mut dirs: Vec<PathBuf> = names.filter_map(|name| Some(name.parent()?.to_owned())).collect();
     dirs.sort();

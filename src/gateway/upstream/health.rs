@@ -22,8 +22,7 @@ use tokio::time::{interval, sleep, timeout};
 
 use super::Upstream;
 use super::replica::Health;
-use crate::fastcgi;
-use crate::php_fpm::Generation;
+use crate::runtime::{Generation, Server};
 
 /// How long a request may have no answer until its replica is examined; and how long until it is
 /// examined once more.
@@ -36,23 +35,25 @@ const LONG: Duration = Duration::from_secs(60);
 /// The time between two looks at an ejected replica.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What php-fpm answers by itself.
+/// The ping of a replica's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::gateway) struct Ping {
-    pub(super) path: String,
-    pub(super) response: String,
-}
+pub(in crate::gateway) struct Ping(Server);
 
 impl Ping {
-    /// Of a generation; None: its `ping.path` is not known.
+    /// Of a generation; None: its server has no ping.
     pub(in crate::gateway) fn of(generation: &Generation) -> Option<Arc<Self>> {
-        let (path, response) = (generation.ping_path.clone(), generation.ping_response.clone());
-        (!path.is_empty()).then(|| Arc::new(Self { path, response }))
+        let server = &generation.server;
+        server.has_ping().then(|| Arc::new(Self(server.clone())))
+    }
+
+    #[cfg(test)]
+    pub(super) fn sample() -> Self {
+        Self(Server::sample())
     }
 
     /// Whether a replica answers, within `patience`.
     async fn answers(&self, socket: &Path, patience: Duration) -> bool {
-        fastcgi::ping(socket, &self.path, &self.response, patience).await.is_ok()
+        self.0.ping(socket, patience).await.is_ok()
     }
 }
 

@@ -8,8 +8,8 @@ use super::health::{Other, Ping, Suspect};
 use crate::config::KeepAlive;
 use crate::control;
 use crate::gateway::table::Served;
-use crate::php_fpm::Children;
 use crate::release::Release;
+use crate::runtime::Children;
 
 /// A replica that serves.
 #[derive(Debug, Clone)]

@@ -9,8 +9,8 @@ use super::replica::Health;
 use super::*;
 use crate::config::KeepAlive;
 use crate::gateway::fastcgi::Params;
-use crate::php_fpm::Children;
 use crate::release::Release;
+use crate::runtime::Children;
 
 struct World {
     dir: TempDir,
@@ -269,7 +269,7 @@ async fn a_freed_slot_is_given_without_looking_at_all_that_wait() {
 }
 
 fn ping() -> Arc<Ping> {
-    Arc::new(Ping { path: "/ping".to_owned(), response: "pong".to_owned() })
+    Arc::new(Ping::sample())
 }
 
 #[tokio::test]

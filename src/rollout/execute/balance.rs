@@ -6,10 +6,10 @@ use super::Execution;
 use crate::backend::Enabled;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::php_fpm::Generation;
 use crate::rollout::check::check_start;
+use crate::runtime::Generation;
 use crate::socket::{Table, is_listening};
-use crate::step::Id;
+use crate::step::GenerationId;
 
 const POLL: Duration = Duration::from_millis(5);
 /// Between two attempts to reach a balancer that does not answer.
@@ -62,7 +62,7 @@ impl Execution<'_> {
 
     /// What still serves is stopped only where its name leads to one that serves too, and where a
     /// new one could be started: much may have happened while requests were waited for.
-    pub(super) fn check_replaceable(&self, id: Id) -> Result<()> {
+    pub(super) fn check_replaceable(&self, id: GenerationId) -> Result<()> {
         let Some(replica) = self.observation.replica(id.replica) else { return Ok(()) };
         let is_current = replica.current().is_some_and(|it| it.generation.number == id.generation);
         if !self.keep_floor || !is_current || self.done.fresh.contains_key(&id.replica) {

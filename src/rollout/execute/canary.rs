@@ -3,11 +3,11 @@
 use super::Execution;
 use crate::config::OnFailure;
 use crate::error::Result;
-use crate::php_fpm;
 use crate::rollout::Wanted;
 use crate::rollout::observe::Ask;
+use crate::runtime;
 use crate::socket;
-use crate::step::{Id, Stage, Title};
+use crate::step::{GenerationId, Stage, Title};
 
 impl Execution<'_> {
     /// Undoes what was renewed to be watched, where that was not watched to the end.
@@ -23,7 +23,7 @@ impl Execution<'_> {
         if self.fresh(replica) == canary
             && !self.may_listen(replica)
             && let Some(ended) = self.done.fresh.remove(&replica)
-            && let Err(error) = php_fpm::discard(&ended).await
+            && let Err(error) = runtime::discard(&ended).await
         {
             self.warn(error.to_string());
         }
@@ -49,16 +49,16 @@ impl Execution<'_> {
     }
 
     /// The generation that the canary was started beside.
-    fn still_running(&self, replica: u32) -> Result<Option<Id>> {
+    fn still_running(&self, replica: u32) -> Result<Option<GenerationId>> {
         let old = self.observation.replica(replica).and_then(|it| it.current());
         let Some(old) = old else { return Ok(None) };
-        let id = Id { replica, generation: old.generation.number };
+        let id = GenerationId { replica, generation: old.generation.number };
         Ok(socket::is_listening(&old.generation.socket)?.then_some(id))
     }
 
-    fn fresh(&self, replica: u32) -> Option<Id> {
+    fn fresh(&self, replica: u32) -> Option<GenerationId> {
         let running = self.done.fresh.get(&replica)?;
-        Some(Id { replica, generation: running.generation.number })
+        Some(GenerationId { replica, generation: running.generation.number })
     }
 
     /// Whether it listens, or that cannot be told: what may serve is not discarded.

@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Execution, millis};
 use crate::error::Result;
 use crate::event::Event;
-use crate::fastcgi::{self, FastCgiError};
-use crate::php_fpm::Generation;
 use crate::socket::{Bound, Table};
-use crate::step::Id;
+use crate::step::GenerationId;
 
 /// Between two looks at `/proc/net/unix`. There is no event to wait for.
 const POLL: Duration = Duration::from_millis(3);
@@ -17,15 +15,12 @@ const TELL: Duration = Duration::from_millis(100);
 /// A client that had resolved the old name just before it was moved connects
 /// within a moment; so nothing may be in flight at several looks in a row.
 const LOOKS: u32 = 3;
-/// How long an idle generation may take to say so, also when the deadline has passed. It takes
-/// about 1 ms.
-const ANSWER: Duration = Duration::from_secs(1);
 
 impl Execution<'_> {
     /// Waits until nothing is queued or accepted on the generation's socket,
     /// and none of its children works on after an early answer
     /// (`fastcgi_finish_request`). At the deadline it says what will be cut.
-    pub(super) async fn await_idle(&mut self, id: Id) -> Result<()> {
+    pub(super) async fn await_idle(&mut self, id: GenerationId) -> Result<()> {
         self.tell_backend().await?;
         let generation = self.running(id)?.generation.clone();
         let started = Instant::now();
@@ -39,7 +34,7 @@ impl Execution<'_> {
                 && (looks > 0 || self.backend.is_idle(&generation.socket).await?);
             looks = if is_idle { looks + 1 } else { 0 };
             if looks >= LOOKS {
-                if children_are_idle(&generation, deadline).await {
+                if generation.is_idle(deadline).await {
                     return Ok(());
                 }
                 looks = 0;
@@ -67,7 +62,7 @@ impl Execution<'_> {
         }
     }
 
-    fn give_up(&mut self, id: Id, bound: &Bound) {
+    fn give_up(&mut self, id: GenerationId, bound: &Bound) {
         let what = match bound.in_flight() {
             0 => "a script that has answered already".to_owned(),
             1 => "1 request".to_owned(),
@@ -77,17 +72,5 @@ impl Execution<'_> {
         let text = format!("{id} is still busy after {after}: {what} will be cut");
         self.done.busy.push(id);
         self.report.event(&Event::Warning { text });
-    }
-}
-
-/// A status request counts itself as one active process. A generation that
-/// cannot be asked, since its master is dead or has no status page, is judged
-/// by its connections alone.
-async fn children_are_idle(generation: &Generation, deadline: Instant) -> bool {
-    let Some(path) = &generation.status_path else { return true };
-    let left = deadline.saturating_duration_since(Instant::now()).max(ANSWER);
-    match fastcgi::status(&generation.socket, path, left).await {
-        Ok(status) => status.active_processes <= 1,
-        Err(error) => !matches!(error, FastCgiError::TimedOut { .. }),
     }
 }

@@ -7,9 +7,9 @@ use super::Execution;
 use super::names::{cannot, publish_pid};
 use crate::error::Result;
 use crate::file;
-use crate::php_fpm::{self, Generation};
 use crate::pool::Pinning;
 use crate::rollout::switch;
+use crate::runtime::{self, Generation};
 use crate::socket::{self, Name};
 
 impl Execution<'_> {
@@ -17,7 +17,7 @@ impl Execution<'_> {
         for replica in &self.observation.replicas {
             let fresh = self.done.fresh.get(&replica.number);
             for running in replica.running.iter().chain(fresh) {
-                php_fpm::write_again(self.pool, running)?;
+                runtime::write_again(self.pool, running)?;
                 finish_publishing(&running.generation)?;
                 forget_adopted(&running.generation)?;
             }
@@ -41,7 +41,7 @@ impl Execution<'_> {
             for old in &replica.ended {
                 // Where that cannot be, whoever has ended or replaced it has said so.
                 if old.remove_leftovers().is_ok() && spare != Some(old) {
-                    php_fpm::remove_record(self.pool, old)?;
+                    runtime::remove_record(self.pool, old)?;
                 }
             }
         }

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use super::Execution;
 use crate::error::{Error, Result};
 use crate::file;
-use crate::php_fpm::Generation;
+use crate::runtime::Generation;
 use crate::socket::{self, Name};
-use crate::step::Id;
+use crate::step::GenerationId;
 
 impl Execution<'_> {
     /// Whoever still comes by this replica's name is served by another one.
-    pub(super) async fn lend(&mut self, replica: u32, to: Id) -> Result<()> {
+    pub(super) async fn lend(&mut self, replica: u32, to: GenerationId) -> Result<()> {
         self.await_another_serving(replica).await?;
         let target = self.running(to)?.generation.socket.clone();
         if !socket::is_listening(&target)? {
@@ -39,7 +39,7 @@ impl Execution<'_> {
     }
 
     /// Moves the replica's name, and what was lent to it, to this generation.
-    pub(super) fn publish(&mut self, id: Id) -> Result<()> {
+    pub(super) fn publish(&mut self, id: GenerationId) -> Result<()> {
         self.keep_reachable(id.replica)?;
         self.done.backend_knows = false;
         let generation = self.running(id)?.generation.clone();
@@ -80,10 +80,10 @@ impl Execution<'_> {
     /// The public names that the replica's generations have had.
     fn names(&self, replica: u32) -> Vec<PathBuf> {
         let observed = self.observation.replica(replica);
-        let resolved = observed.and_then(|it| Some(it.resolved.as_ref()?.listen.clone()));
+        let configured = observed.and_then(|it| Some(it.spec.as_ref()?.public().to_owned()));
         let running = observed.into_iter().flat_map(|it| &it.running);
         let mut names: Vec<PathBuf> =
-            running.map(|it| it.generation.public.clone()).chain(resolved).collect();
+            running.map(|it| it.generation.public.clone()).chain(configured).collect();
         names.sort();
         names.dedup();
         names
@@ -116,7 +116,8 @@ impl Execution<'_> {
 
 /// Moves the pid file's public name; an adopted master has a file there, not a link.
 pub(super) fn publish_pid(generation: &Generation) -> Result<()> {
-    let (Some(name), 1..) = (&generation.public_pid, generation.number) else { return Ok(()) };
+    let name = generation.public_pid.as_ref().filter(|_| !generation.number.is_adopted());
+    let Some(name) = name else { return Ok(()) };
     socket::publish(name, &generation.pid_file).map_err(|error| cannot("publish", name, &error))
 }
 

@@ -4,12 +4,12 @@ use super::Execution;
 use crate::config::{OnFailure, Strategy};
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
-use crate::php_fpm::{self, Running};
 use crate::release::Release;
 use crate::rollout::observe::{Ask, Observed, observe};
 use crate::rollout::{Goal, Wanted, plan};
+use crate::runtime::{self, Running};
 use crate::socket;
-use crate::step::{Stage, Step};
+use crate::step::{GenerationId, Stage, Step};
 
 const TRY_AGAIN: &str =
     "remove the cause, and run the command again: it goes on from what is there";
@@ -49,7 +49,7 @@ impl Execution<'_> {
         for (replica, running) in fresh {
             if running.generation.is_published().unwrap_or(true) {
                 self.done.fresh.insert(replica, running);
-            } else if let Err(error) = php_fpm::discard(&running).await {
+            } else if let Err(error) = runtime::discard(&running).await {
                 self.warn(error.to_string());
             }
         }
@@ -66,7 +66,7 @@ impl Execution<'_> {
                 let Some(current) = current.filter(|it| may_listen(it)) else {
                     continue; // nothing of it runs: it stays out
                 };
-                let id = super::Id { replica: number, generation: current.generation.number };
+                let id = GenerationId { replica: number, generation: current.generation.number };
                 if !current.generation.is_published().unwrap_or(false)
                     && let Err(error) = self.publish(id)
                 {

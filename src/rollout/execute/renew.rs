@@ -3,43 +3,32 @@
 use std::time::{Duration, Instant};
 
 use super::Execution;
-use crate::crash;
 use crate::error::{Error, Result};
-use crate::fastcgi;
-use crate::file;
-use crate::php_fpm::{self, Command, Generation, Log, Running};
 use crate::release::Pinned;
-use crate::socket::{self, Name, Table};
-use crate::step::Id;
+use crate::runtime::{self, Generation, Log, Running, Runtime};
+use crate::socket::Table;
+use crate::step::GenerationId;
 
 const POLL: Duration = Duration::from_millis(2);
 
 impl Execution<'_> {
     /// Starts a generation; when this returns, its master listens.
-    pub(super) async fn start(&mut self, id: Id) -> Result<()> {
+    pub(super) async fn start(&mut self, id: GenerationId) -> Result<()> {
         let ended = self.observation.replica(id.replica).map(|it| it.ended.clone());
         ended.into_iter().flatten().for_each(|ended| self.clear_away(&ended));
         let observed = self.observation.replica(id.replica);
         let missing = || Error::failed(format!("replica {} was not looked at", id.replica));
         let observed = observed.ok_or_else(missing)?;
-        let resolved = observed.resolved.as_ref().ok_or_else(missing)?;
+        let spec = observed.spec.as_ref().ok_or_else(missing)?;
         let (pool, release) = (self.pool, self.release.as_ref());
         if let Some(release) = release.filter(|release| !release.is_there()) {
             let path = release.path.display();
             return Err(Error::failed(format!("the release {path} is not there any more")));
         }
-        let last = id.generation - 1;
-        let generation = Generation::next(pool, id.replica, resolved, last, release)?;
-        let gentle = (!resolved.stops_gently).then(|| self.drain_timeout.as_secs().max(1));
-        if let Ok(Name::Link(_)) = socket::read_name(&generation.socket) {
-            // php-fpm would follow it, and find that another one listens there.
-            let _ = file::remove(&generation.socket);
-        }
-        let conf = generation.write(pool, resolved, gentle)?;
-        crash::point("recorded, not launched");
+        let generation = Generation::new(pool, id, spec, release)?;
+        let runtime = Runtime::of(pool)?;
         let timeout = pool.settings.rollout.ready_timeout;
-        let started = php_fpm::start(pool, &Command::of(pool)?, &generation, conf, timeout).await;
-        let listening = match started {
+        let listening = match runtime.start(pool, &generation, spec, self.drain_timeout).await {
             Ok(()) => listening(&generation, timeout).await,
             Err(error) => Err(error),
         };
@@ -60,14 +49,13 @@ impl Execution<'_> {
     }
 
     /// Waits for the first answer to a ping.
-    pub(super) async fn await_ready(&self, id: Id) -> Result<()> {
+    pub(super) async fn await_ready(&self, id: GenerationId) -> Result<()> {
         let running = self.running(id)?;
-        let Generation { socket, ping_path, ping_response, .. } = &running.generation;
         let timeout = self.pool.settings.rollout.ready_timeout;
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let error = match fastcgi::ping(socket, ping_path, ping_response, left).await {
+            let error = match running.generation.ping(left).await {
                 Ok(()) => break,
                 Err(error) => error,
             };
@@ -102,8 +90,8 @@ impl Execution<'_> {
 /// Ends what a start that failed may have left: a master that came up too late.
 async fn discard(generation: &Generation) -> Result<()> {
     let table = Table::read()?;
-    match php_fpm::look(generation, &table)? {
-        Some(running) => php_fpm::discard(&running).await,
+    match runtime::look(generation, &table)? {
+        Some(running) => runtime::discard(&running).await,
         None => generation.remove_leftovers().map_err(|error| {
             Error::failed(format!("cannot remove what {generation} left: {error}"))
         }),
@@ -115,7 +103,7 @@ async fn listening(generation: &Generation, timeout: Duration) -> Result<Running
     let deadline = Instant::now() + timeout;
     loop {
         let table = Table::read()?;
-        match php_fpm::look(generation, &table)? {
+        match runtime::look(generation, &table)? {
             Some(running) if running.master.is_some() => return Ok(running),
             _ if Instant::now() >= deadline => {
                 let socket = generation.socket.display();

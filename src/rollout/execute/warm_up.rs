@@ -1,6 +1,6 @@
 //! `WarmUp`: the first requests of a new generation come from us.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::JoinSet;
@@ -8,16 +8,15 @@ use tokio::task::JoinSet;
 use super::{Execution, millis};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::fastcgi::{self, Request};
-use crate::php_fpm::Generation;
-use crate::step::Id;
+use crate::runtime::Generation;
+use crate::step::GenerationId;
 
 impl Execution<'_> {
     /// Asks for each warm-up path: once, so that opcache compiles it once, and
     /// then on as many children at a time as the pool begins with, so that
     /// each has its own caches filled. A server error is a bad release. If the operator lists no
     /// paths, the front page is probed instead.
-    pub(super) async fn warm_up(&mut self, id: Id) -> Result<()> {
+    pub(super) async fn warm_up(&mut self, id: GenerationId) -> Result<()> {
         if self.pool.settings.rollout.probes_front_page() {
             return self.probe(id).await;
         }
@@ -39,7 +38,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Asks a generation for a page, several times at once; a server error is a failure.
+    /// Requests a page of a generation, several times at once; a server error is a failure.
     pub(super) async fn visit(
         &self,
         generation: &Generation,
@@ -47,70 +46,28 @@ impl Execution<'_> {
         at_once: usize,
         deadline: Instant,
     ) -> Result<()> {
-        let script = self.script(generation, path);
-        Visit { generation, path, script: &script }.make(at_once, deadline).await
-    }
-
-    fn children(&self, replica: u32) -> usize {
-        let resolved = self.observation.replica(replica).and_then(|it| it.resolved.as_ref());
-        resolved.map_or(1, |resolved| resolved.start_servers as usize)
-    }
-
-    /// The file that answers a path, as the generation sees it.
-    fn script(&self, generation: &Generation, path: &str) -> PathBuf {
-        let below = self.pool.settings.current_dir().unwrap_or(self.pool.root.path());
-        let outside = generation.release.as_ref().map_or(below, |release| &release.path);
-        below.join(script(outside, path))
-    }
-}
-
-/// The file of a release that answers a path: itself, or else the front controller.
-pub(in crate::rollout) fn script<'a>(release: &Path, path: &'a str) -> &'a Path {
-    let file = path.split('?').next().unwrap_or(path).trim_start_matches('/');
-    let is_there = release.join(file).is_file();
-    Path::new(if is_there { file } else { "index.php" })
-}
-
-/// One warm-up path.
-struct Visit<'a> {
-    generation: &'a Generation,
-    path: &'a str,
-    script: &'a Path,
-}
-
-impl Visit<'_> {
-    async fn make(&self, at_once: usize, deadline: Instant) -> Result<()> {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut visits = JoinSet::new();
         for _ in 0..at_once {
-            let socket = self.generation.socket.clone();
-            let request = Request::get(self.path).script(self.script.display().to_string());
-            visits.spawn(async move { fastcgi::send(&socket, &request, left).await });
+            let (pool, generation) = (Arc::clone(self.pool), generation.clone());
+            let path = path.to_owned();
+            visits.spawn(async move { generation.visit(&pool, &path, left).await });
         }
-        while let Some(visit) = visits.join_next().await {
-            let response = visit
-                .map_err(|error| self.failed(&error.to_string()))?
-                .map_err(|error| self.failed(&error.to_string()))?;
-            if response.status >= 500 {
-                return Err(self.failed(&server_error(&response)));
-            }
+        while let Some(visited) = visits.join_next().await {
+            let visited = visited.unwrap_or_else(|error| Err(error.to_string()));
+            visited.map_err(|why| failed(generation, path, &why))?;
         }
         Ok(())
     }
 
-    fn failed(&self, why: &str) -> Error {
-        let Generation { number, replica, release, .. } = self.generation;
-        let on = release.as_ref().map(|it| format!(" on {}", it.path.display()));
-        let on = on.unwrap_or_default();
-        let path = self.path;
-        Error::failed(format!(
-            "warm-up of generation {number} of replica {replica}{on}: {path}: {why}"
-        ))
+    fn children(&self, replica: u32) -> usize {
+        let spec = self.observation.replica(replica).and_then(|it| it.spec.as_ref());
+        spec.map_or(1, |spec| spec.children_at_start() as usize)
     }
 }
 
-/// The status of an answer, and what PHP said on the error stream.
-pub(super) fn server_error(response: &fastcgi::Response) -> String {
-    let said = String::from_utf8_lossy(&response.stderr);
-    format!("status {}\n{}", response.status, said.trim()).trim_end().to_owned()
+fn failed(generation: &Generation, path: &str, why: &str) -> Error {
+    let on = generation.release.as_ref().map(|it| format!(" on {}", it.path.display()));
+    let on = on.unwrap_or_default();
+    Error::failed(format!("warm-up of {}{on}: {path}: {why}", generation.id()))
 }

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Execution, millis};
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
-use crate::fastcgi;
-use crate::step::Id;
+use crate::step::GenerationId;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -25,14 +24,14 @@ struct Seen {
 
 impl Execution<'_> {
     /// Watches a generation to the end, or until something is wrong with it.
-    pub(super) async fn watch(&mut self, id: Id) -> Result<()> {
+    pub(super) async fn watch(&mut self, id: GenerationId) -> Result<()> {
         self.look_on(id).await.map_err(|error| match error.exit {
             Exit::Failed => self.with_log(id, error),
             _ => error,
         })
     }
 
-    async fn look_on(&mut self, id: Id) -> Result<()> {
+    async fn look_on(&mut self, id: GenerationId) -> Result<()> {
         let started = Instant::now();
         let deadline = started + self.canary;
         let (mut was_well, mut was_full) = (false, false);
@@ -63,7 +62,11 @@ impl Execution<'_> {
     }
 
     /// Fails as soon as its master ends, or a signal comes.
-    async fn unless_over<T>(&self, id: Id, work: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn unless_over<T>(
+        &self,
+        id: GenerationId,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let died = || Error::failed(format!("the master of {id} has ended"));
         let master = self.running(id)?.master.as_ref().ok_or_else(died)?;
         tokio::select! {
@@ -76,33 +79,28 @@ impl Execution<'_> {
     }
 
     /// Fails unless it answers.
-    async fn prove(&self, id: Id) -> Result<Seen> {
+    async fn prove(&self, id: GenerationId) -> Result<Seen> {
         let generation = &self.running(id)?.generation;
         let timeout = self.pool.settings.rollout.ready_timeout;
-        let (path, response) = (&generation.ping_path, &generation.ping_response);
-        fastcgi::ping(&generation.socket, path, response, timeout)
+        generation
+            .ping(timeout)
             .await
             .map_err(|error| Error::failed(format!("{id} does not answer a ping: {error}")))?;
         let deadline = Instant::now() + timeout;
         for path in self.pool.settings.rollout.warm_up() {
             self.visit(generation, path, 1, deadline).await?;
         }
-        let mut was_full = false;
-        if let Some(path) = &generation.status_path {
-            let status = fastcgi::status(&generation.socket, path, timeout).await;
-            was_full = status.is_ok_and(|status| status.max_children_reached > 0);
-        }
+        let was_full = generation.was_full(timeout).await;
         let members = self.backend.members().await?;
         let member = members.into_iter().nth(id.replica as usize - 1);
         let broken = member.filter(|member| member.in_error).map(|member| member.status);
         Ok(Seen { broken, was_full })
     }
 
-    fn check_children(&mut self, id: Id) -> Result<()> {
-        let resolved = self.observation.replica(id.replica).and_then(|it| it.resolved.as_ref());
-        let section = resolved.map(|resolved| resolved.section.as_str()).unwrap_or_default();
+    fn check_children(&mut self, id: GenerationId) -> Result<()> {
+        let spec = self.observation.replica(id.replica).and_then(|it| it.spec.as_ref());
         let log = self.done.logs.get_mut(&id.replica);
-        match log.and_then(|log| log.crash(section)) {
+        match spec.zip(log).and_then(|(spec, log)| spec.crash(log)) {
             Some(crash) => Err(Error::failed(format!("{id} is not sound: {crash}"))),
             None => Ok(()),
         }

@@ -18,26 +18,26 @@ struct World(BTreeMap<u32, Model>);
 
 #[derive(Debug, Clone)]
 struct Model {
-    last: u32,
-    alive: BTreeSet<u32>,
+    last: Number,
+    alive: BTreeSet<Number>,
     /// Alive, but the file of its socket is gone.
-    unreachable: BTreeSet<u32>,
-    ready: BTreeSet<u32>,
-    idle: BTreeSet<u32>,
+    unreachable: BTreeSet<Number>,
+    ready: BTreeSet<Number>,
+    idle: BTreeSet<Number>,
     /// Alive, but to be replaced by a repair.
-    stale: BTreeSet<u32>,
-    proven: BTreeSet<u32>,
+    stale: BTreeSet<Number>,
+    proven: BTreeSet<Number>,
     stopped: bool,
-    name: Option<Id>,
+    name: Option<GenerationId>,
     member: Member,
 }
 
 /// Who does not live.
-const NOBODY: u32 = 0;
+const NOBODY: Number = Number::Adopted;
 
 impl Model {
-    fn current(&self, number: u32) -> Option<u32> {
-        let own = |id: &Id| id.replica == number && self.alive.contains(&id.generation);
+    fn current(&self, number: u32) -> Option<Number> {
+        let own = |id: &GenerationId| id.replica == number && self.alive.contains(&id.generation);
         let published = self.name.filter(own).map(|id| id.generation);
         published.or(self.alive.difference(&self.unreachable).last().copied())
     }
@@ -85,7 +85,7 @@ impl World {
         Seen { replicas: self.0.iter().map(replica).collect() }
     }
 
-    fn lives(&self, id: Id) -> bool {
+    fn lives(&self, id: GenerationId) -> bool {
         self.0[&id.replica].alive.contains(&id.generation)
     }
 
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// Moves the replica's name, and the names that were lent to it.
-    fn move_names(&mut self, replica: u32, to: Option<Id>) {
+    fn move_names(&mut self, replica: u32, to: Option<GenerationId>) {
         for (&number, model) in &mut self.0 {
             if number == replica || model.name.is_some_and(|id| id.replica == replica) {
                 model.name = to;
@@ -229,14 +229,14 @@ prop_compose! {
             Member::Serving, Member::Serving, Member::Drained, Member::InError, Member::TakenOut,
         ]),
     ) -> Replica {
-        let running: Vec<u32> = alive.into_iter().collect();
+        let running: Vec<Number> = alive.into_iter().map(Number::Started).collect();
         let published = (is_published && !running.is_empty()).then(|| running[pick.index(running.len())]);
         let member = if balanced { member } else { Member::None };
         let current = published.or(reachable.then(|| running.last().copied()).flatten());
         let named = published.is_some() || leads_nowhere;
         let stale = stale || current.is_none();
         Replica {
-            number: 0, last, running, published, current, named, stale, proven, stopped, member,
+            number: 0, last: Number::Started(last), running, published, current, named, stale, proven, stopped, member,
         }
     }
 }

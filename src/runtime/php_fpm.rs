@@ -1,4 +1,4 @@
-//! The PHP-FPM runtime: one master for each generation of a replica.
+//! PHP-FPM: one master for each generation of a replica.
 //!
 //! A generation runs the operator's `php_fpm_cmd` with a generated file that
 //! includes the replica's `N.conf` and overrides only what makes it a
@@ -7,27 +7,27 @@
 //! (`-tt`); nothing here parses its ini format.
 
 mod capacity;
+mod check;
 mod command;
-mod complaints;
-mod generation;
+pub(super) mod conf;
 mod installed;
 mod launch;
 mod log;
 mod lost;
-mod pin;
+mod messages;
+mod page;
 mod resolved;
-mod running;
-mod settle;
+mod server;
 mod stop;
 
 pub use capacity::Demand;
+pub(super) use check::inspect;
 pub use command::Command;
-pub use generation::{Generation, discover, remove_record};
-pub use installed::Installed;
-pub use launch::start;
+use installed::Installed;
+pub(super) use launch::{settle, start};
 pub use log::Log;
-pub use lost::{lost, write_again};
-pub use resolved::{Children, Resolved};
-pub use running::{Running, look};
-pub use settle::settle;
-pub use stop::{discard, stop};
+pub(super) use lost::{lost, write_again};
+pub(super) use page::{front_page, has_script, visit};
+pub use resolved::Resolved;
+pub use server::Server;
+pub(super) use stop::stop;

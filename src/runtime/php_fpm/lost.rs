@@ -10,29 +10,30 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::Running;
-use super::generation::{Generation, conf_path, number_of, record};
 use crate::error::{Error, Result};
 use crate::file;
 use crate::pool::Pool;
 use crate::process::Process;
+use crate::runtime::Running;
+use crate::runtime::generation::{Generation, number_of, record, record_path};
 use crate::socket::{self, Table};
+use crate::step::Number;
 
 /// The generations of a replica that run and are not among the `known` ones, ascending. `public` are
 /// the names that the replica has, or has had.
-pub fn lost(
+pub(in crate::runtime) fn lost(
     pool: &Pool,
     replica: u32,
     public: &[&Path],
     known: &[Generation],
     table: &Table,
 ) -> Result<Vec<Generation>> {
-    let is_known = |number: u32| {
+    let is_known = |number: Number| {
         known.iter().any(|record| (record.replica, record.number) == (replica, number))
     };
     let names = table.listening().filter_map(|path| {
         let number = public.iter().find_map(|public| number_of(public, path))?;
-        (number > 0 && !is_known(number)).then_some((number, path))
+        (!number.is_adopted() && !is_known(number)).then_some((number, path))
     });
     let found = names.filter_map(|(number, path)| {
         found_at(pool, replica, number, path, table)
@@ -53,7 +54,7 @@ pub fn lost(
 fn found_at(
     pool: &Pool,
     replica: u32,
-    number: u32,
+    number: Number,
     path: &Path,
     table: &Table,
 ) -> io::Result<Option<Generation>> {
@@ -63,7 +64,7 @@ fn found_at(
     let is_it = is_ours
         && master.holds(&table.bound(path).listeners)?
         && master.is_php_fpm_master()?
-        && master.configuration()? == Some(conf_path(pool, replica, number));
+        && master.configuration()? == Some(record_path(pool, replica, number));
     if !is_it {
         return Ok(None);
     }
@@ -93,11 +94,11 @@ fn text(master: &Process) -> io::Result<String> {
 }
 
 /// Writes the record and the pid file of a generation again, where they are gone.
-pub fn write_again(pool: &Pool, running: &Running) -> Result<()> {
+pub(in crate::runtime) fn write_again(pool: &Pool, running: &Running) -> Result<()> {
     let Running { generation, master: Some(master), .. } = running else { return Ok(()) };
-    let conf = conf_path(pool, generation.replica, generation.number);
+    let conf = generation.file(pool);
     let is_gone = |path: &Path| path.symlink_metadata().is_err();
-    if generation.number == 0 || !is_gone(&conf) {
+    if generation.number.is_adopted() || !is_gone(&conf) {
         return Ok(());
     }
     let cannot = |path: &Path, error: io::Error| {

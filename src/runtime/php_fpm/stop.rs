@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::running::Running;
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::process::{self, Process, Signal};
+use crate::runtime::Running;
 use crate::socket::Table;
 
 /// How long php-fpm may take to leave once it has nothing to do, or once it
@@ -14,27 +14,25 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Ends a generation, and leaves its files. Idle, it is asked to QUIT; where the drain deadline has
 /// passed, TERM cuts what still runs. What does not leave then is killed.
-pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()> {
+pub(in crate::runtime) async fn stop(
+    running: &Running,
+    idle: bool,
+    timeout: Duration,
+) -> Result<()> {
     let signal = if idle { Signal::QUIT } else { Signal::TERM };
     let timeout = if idle { timeout + GRACE } else { GRACE };
-    match (&running.master, running.generation.number) {
-        (Some(master), 0) => end_adopted(master, signal, timeout).await?,
-        (Some(master), _) => end(std::slice::from_ref(master), signal, timeout).await?,
-        (None, _) => {} // its children are among the holders below
+    match &running.master {
+        Some(master) if running.generation.number.is_adopted() => {
+            end_adopted(master, signal, timeout).await?;
+        }
+        Some(master) => end(std::slice::from_ref(master), signal, timeout).await?,
+        None => {} // its children are among the holders below
     }
     // A master that had to be killed leaves its children.
     let rest = holders(running)?;
     end(&rest, signal, timeout).await?;
     crash::point("ended, its files still there");
     Ok(())
-}
-
-/// Ends a generation that has served nobody, and removes what it leaves.
-pub async fn discard(running: &Running) -> Result<()> {
-    stop(running, false, Duration::ZERO).await?;
-    running.generation.remove_leftovers().map_err(|error| {
-        Error::failed(format!("cannot remove what {} left: {error}", running.generation))
-    })
 }
 
 /// A master that listens on the public name would unlink it when it exits,

@@ -96,8 +96,8 @@ fn shown(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::php_fpm::Children;
-    use crate::php_fpm::generation::fuzz::resolved;
+    use crate::runtime::Children;
+    use crate::runtime::generation::fuzz::resolved;
 
     const GIB: u64 = 1 << 30;
 

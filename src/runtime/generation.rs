@@ -1,4 +1,4 @@
-//! A generation's names on disk, and the file that makes php-fpm one.
+//! A generation: its names on disk, and its record.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,20 +6,21 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Children, Resolved};
+use super::{Server, Spec};
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::pool::Pool;
 use crate::release::Release;
 use crate::socket;
+use crate::step::{GenerationId, Number};
 
 /// What marks the line of the generated file that holds its record.
 const RECORD: &str = "; record: ";
 
 /// Names are kept short enough for this many generations: a path that fits
 /// until the tenth deploy would fail at the worst of times.
-const ROOM: u32 = 99_999;
+const ROOM: Number = Number::Started(99_999);
 
 /// One run of a replica: one master, one private socket, one release.
 ///
@@ -30,9 +31,8 @@ const ROOM: u32 = 99_999;
 pub struct Generation {
     /// The replica that it is a run of.
     pub replica: u32,
-    /// Counted from 1. 0 is a master that somebody else started on the
-    /// replica's public name, such as the original tool.
-    pub number: u32,
+    /// Which run of the replica it is.
+    pub number: Number,
     /// The replica's public socket name.
     pub public: PathBuf,
     /// The path that its master bound: the kernel's key for its connections.
@@ -43,53 +43,42 @@ pub struct Generation {
     pub pid_file: PathBuf,
     /// The name by which the operator knows the pid file.
     pub public_pid: Option<PathBuf>,
-    /// What answers a ping.
-    pub ping_path: String,
-    /// The answer to a ping.
-    pub ping_response: String,
-    /// What answers with the state of the children; None: it cannot be asked.
-    pub status_path: Option<String>,
     /// The release that it was started on, unless releases are not pinned.
     pub release: Option<Release>,
-    /// How many children it may have; None: that is not on record.
-    #[serde(default)]
-    pub children: Option<Children>,
+    /// What is known of its server.
+    #[serde(flatten)]
+    pub server: Server,
 }
 
 impl Generation {
-    /// The next generation of a replica.
-    pub fn next(
+    /// A run of a replica.
+    pub fn new(
         pool: &Pool,
-        replica: u32,
-        resolved: &Resolved,
-        last: u32,
+        id: GenerationId,
+        spec: &Spec,
         release: Option<&Release>,
     ) -> Result<Self> {
-        let number = last + 1;
-        let socket = private_name(&resolved.listen, number);
-        check_length(&private_name(&resolved.listen, number.max(ROOM)))?;
-        let or = |path: &Option<String>, default: &str| path.clone().unwrap_or(default.to_owned());
+        let GenerationId { replica, generation: number } = id;
+        let socket = private_name(spec.public(), number);
+        check_length(&private_name(spec.public(), number.max(ROOM)))?;
         Ok(Self {
             replica,
             number,
-            public: resolved.listen.clone(),
+            public: spec.public().to_owned(),
             bound: socket.clone(),
             socket,
-            pid_file: conf_path(pool, replica, number).with_extension("pid"),
-            public_pid: resolved.pid.clone(),
-            ping_path: or(&resolved.ping_path, "/pools-manager-ping"),
-            ping_response: resolved.ping_response.clone(),
-            status_path: Some(or(&resolved.status_path, "/pools-manager-status")),
+            pid_file: record_path(pool, replica, number).with_extension("pid"),
+            public_pid: spec.public_pid().map(Path::to_owned),
             release: release.cloned(),
-            children: resolved.children,
+            server: spec.server(),
         })
     }
 
     /// What a record says, with the names that follow from the record's own name: what its text
     /// says of them decides nothing. None: it is another generation's text, or of a root that has
     /// been moved since.
-    pub(super) fn derived(self, pool: &Pool, replica: u32, number: u32) -> Option<Self> {
-        let pid_file = conf_path(pool, replica, number).with_extension("pid");
+    pub(super) fn derived(self, pool: &Pool, replica: u32, number: Number) -> Option<Self> {
+        let pid_file = record_path(pool, replica, number).with_extension("pid");
         let is_its_own = (self.replica, self.number) == (replica, number);
         if !is_its_own || self.pid_file != pid_file {
             return None;
@@ -99,32 +88,30 @@ impl Generation {
     }
 
     /// A master that listens on the replica's public name itself.
-    pub fn adopted(replica: u32, resolved: &Resolved) -> Self {
-        let public = &resolved.listen;
+    pub fn adopted(replica: u32, spec: &Spec) -> Self {
+        let public = spec.public();
         // Once adopted, its own name is the private one; a link of that name
         // beside a socket on the public name is an older master's.
         let adopted = !matches!(socket::read_name(public), Ok(socket::Name::Socket));
+        let private = private_name(public, Number::Adopted);
         Self {
             replica,
-            number: 0,
-            public: public.clone(),
-            bound: public.clone(),
-            socket: if adopted { private_name(public, 0) } else { public.clone() },
-            pid_file: resolved.pid.clone().unwrap_or_default(),
-            public_pid: resolved.pid.clone(),
-            ping_path: resolved.ping_path.clone().unwrap_or_default(),
-            ping_response: resolved.ping_response.clone(),
-            status_path: resolved.status_path.clone(),
+            number: Number::Adopted,
+            public: public.to_owned(),
+            bound: public.to_owned(),
+            socket: if adopted { private } else { public.to_owned() },
+            pid_file: spec.public_pid().map(Path::to_owned).unwrap_or_default(),
+            public_pid: spec.public_pid().map(Path::to_owned),
             release: None,
-            children: resolved.children,
+            server: spec.adopted_server(),
         }
     }
 
     /// Gives an adopted master a private name, a hard link to its socket, so
     /// that it can still be reached when the public name has moved on.
     pub fn keep_reachable(&mut self) -> io::Result<()> {
-        if self.number == 0 && self.socket == self.public {
-            let private = private_name(&self.public, 0);
+        if self.number.is_adopted() && self.socket == self.public {
+            let private = private_name(&self.public, Number::Adopted);
             file::remove(&private)?;
             fs::hard_link(&self.public, &private)?;
             self.socket = private;
@@ -135,14 +122,14 @@ impl Generation {
 
     /// The private name that an adopted master of the same replica has, or has had.
     pub fn private_name_of_adopted(&self) -> PathBuf {
-        private_name(&self.public, 0)
+        private_name(&self.public, Number::Adopted)
     }
 
     /// Whether the replica's public name leads to it.
     pub fn is_published(&self) -> io::Result<bool> {
         Ok(match socket::read_name(&self.public)? {
             socket::Name::Link(target) => target == self.socket,
-            socket::Name::Socket => self.number == 0,
+            socket::Name::Socket => self.number.is_adopted(),
             _ => false,
         })
     }
@@ -152,68 +139,37 @@ impl Generation {
     pub fn has_been_published(&self) -> bool {
         let to = socket::Name::Link(self.pid_file.clone());
         let named = self.public_pid.as_ref().and_then(|name| socket::read_name(name).ok());
-        self.number == 0 || named == Some(to)
+        self.number.is_adopted() || named == Some(to)
     }
 
-    /// Whether the file that starts it can be written in php-fpm's format.
-    pub fn check(&self, pool: &Pool, resolved: &Resolved) -> Result<()> {
-        self.file_text(pool, resolved, None).map(drop)
+    /// The line of the generation's file that is its record.
+    pub(super) fn record_line(&self) -> Result<String> {
+        let record = serde_json::to_string(self)
+            .map_err(|error| Error::failed(format!("generation record: {error}")))?;
+        Ok(format!("{RECORD}{record}"))
     }
 
-    /// Writes the file that starts it, and returns that file opened for reading: php-fpm is given
-    /// this one, whatever has its name by then. `control_timeout` is for how many
-    /// seconds QUIT lets requests finish; None leaves it as the operator set it.
-    pub fn write(
-        &self,
-        pool: &Pool,
-        resolved: &Resolved,
-        control_timeout: Option<u64>,
-    ) -> Result<File> {
-        let path = conf_path(pool, self.replica, self.number);
-        let text = self.file_text(pool, resolved, control_timeout)?;
-        file::write_new(&path, &text)
+    /// Writes the generation's file, and returns that file opened for reading: a server is given
+    /// this one, whatever has its name by then.
+    pub(super) fn write(&self, pool: &Pool, text: &str) -> Result<File> {
+        let path = self.file(pool);
+        file::write_new(&path, text)
             .map_err(|error| Error::failed(format!("cannot write {}: {error}", path.display())))
     }
 
-    fn file_text(
-        &self,
-        pool: &Pool,
-        resolved: &Resolved,
-        control_timeout: Option<u64>,
-    ) -> Result<String> {
-        let record = serde_json::to_string(self)
-            .map_err(|error| Error::failed(format!("generation record: {error}")))?;
-        let timeout = control_timeout
-            .map(|seconds| format!("process_control_timeout = {seconds}s\n"))
-            .unwrap_or_default();
-        Ok(format!(
-            "; Generation {number} of replica {replica} of the pool \"{pool}\", written by pools-manager.\n\
-             ; It overrides only what stands here; all else is in the file that it includes.\n\
-             {RECORD}{record}\n\
-             include={conf}\n\
-             [global]\n\
-             pid = {pid}\n\
-             daemonize = yes\n\
-             {timeout}\
-             [{section}]\n\
-             listen = {socket}\n\
-             ping.path = {ping}\n\
-             pm.status_path = {status}\n",
-            number = self.number,
-            replica = self.replica,
-            pool = pool.name,
-            conf = quoted(&pool.replica_conf(self.replica))?,
-            pid = quoted(&self.pid_file)?,
-            section = resolved.section,
-            socket = quoted(&self.socket)?,
-            ping = self.ping_path,
-            status = self.status_path.as_deref().unwrap_or_default(),
-        ))
+    /// The file that records the generation. php-fpm is started with it.
+    pub(super) fn file(&self, pool: &Pool) -> PathBuf {
+        record_path(pool, self.replica, self.number)
+    }
+
+    /// Its replica and number.
+    pub fn id(&self) -> GenerationId {
+        GenerationId { replica: self.replica, generation: self.number }
     }
 
     /// All names that it is going to need, those included that its files have while they are made.
     pub fn names(&self, pool: &Pool) -> Vec<PathBuf> {
-        let conf = conf_path(pool, self.replica, self.number);
+        let conf = record_path(pool, self.replica, self.number);
         let moved = [Some(&self.public), self.public_pid.as_ref()];
         let fresh = moved.into_iter().flatten().map(|name| socket::unfinished(name));
         [conf, self.pid_file.clone(), self.socket.clone()].into_iter().chain(fresh).collect()
@@ -232,7 +188,7 @@ impl Generation {
             remove(&self.socket)?;
         }
         crash::point("its socket removed, its pid file still there");
-        if self.number == 0 {
+        if self.number.is_adopted() {
             // Its pid file has the public name, which a newer generation may have by now.
             return match socket::read_name(&self.pid_file)? {
                 socket::Name::Link(_) => Ok(()),
@@ -251,8 +207,8 @@ impl Generation {
 impl std::fmt::Display for Generation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.number {
-            0 => write!(f, "the master that listens on {}", self.public.display()),
-            number => write!(f, "generation {number} of replica {}", self.replica),
+            Number::Adopted => write!(f, "the master that listens on {}", self.public.display()),
+            Number::Started(_) => write!(f, "{}", self.id()),
         }
     }
 }
@@ -280,7 +236,7 @@ pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
 
 /// Removes the record of a generation that has ended.
 pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
-    let path = conf_path(pool, ended.replica, ended.number);
+    let path = record_path(pool, ended.replica, ended.number);
     file::remove(&path)
         .map_err(|error| Error::failed(format!("cannot remove {}: {error}", path.display())))?;
     crash::point("a record removed");
@@ -288,10 +244,10 @@ pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
 }
 
 /// The replica and the generation of which a file of this name is the record: `www.1.g7.conf`.
-fn named(pool: &Pool, file: &str) -> Option<(u32, u32)> {
+fn named(pool: &Pool, file: &str) -> Option<(u32, Number)> {
     let name = file.strip_prefix(&pool.name)?.strip_prefix('.')?.strip_suffix(".conf")?;
     let (replica, number) = name.split_once(".g")?;
-    let named = (replica.parse().ok()?, number.parse().ok()?);
+    let named = (replica.parse().ok()?, Number::from(number.parse::<u32>().ok()?));
     let is_canonical = format!("{}.g{}", named.0, named.1) == name;
     (is_canonical && pool.replicas().any(|it| it == named.0)).then_some(named)
 }
@@ -306,12 +262,12 @@ pub(super) fn record(text: &str) -> Option<Generation> {
 }
 
 /// The file that starts a generation, and records it.
-pub(super) fn conf_path(pool: &Pool, replica: u32, number: u32) -> PathBuf {
+pub(super) fn record_path(pool: &Pool, replica: u32, number: Number) -> PathBuf {
     pool.root.pid_dir().join(format!("{}.{replica}.g{number}.conf", pool.name))
 }
 
 /// `php-fpm-www1.sock` -> `php-fpm-www1.g7.sock`
-fn private_name(public: &Path, number: u32) -> PathBuf {
+fn private_name(public: &Path, number: Number) -> PathBuf {
     let mut name = public.file_stem().unwrap_or_default().to_owned();
     name.push(format!(".g{number}"));
     if let Some(extension) = public.extension() {
@@ -322,10 +278,10 @@ fn private_name(public: &Path, number: u32) -> PathBuf {
 }
 
 /// The number of the generation of which `private` is the private name.
-pub(super) fn number_of(public: &Path, private: &Path) -> Option<u32> {
+pub(super) fn number_of(public: &Path, private: &Path) -> Option<Number> {
     let stem = public.file_stem()?.to_str()?;
     let number = private.file_name()?.to_str()?.strip_prefix(stem)?.strip_prefix(".g")?;
-    let number = number.split('.').next()?.parse().ok()?;
+    let number = Number::from(number.split('.').next()?.parse::<u32>().ok()?);
     (private_name(public, number) == private).then_some(number)
 }
 
@@ -342,21 +298,6 @@ fn check_length(socket: &Path) -> Result<()> {
     .hint("shorten `listen` in the php-fpm configuration, or move the root to a shorter path"))
 }
 
-/// A path as a value of php-fpm's ini format.
-pub(super) fn quoted(path: &Path) -> Result<String> {
-    match path.to_str() {
-        // Quotes end the value, $ expands, the rest is what `include` takes for a pattern.
-        Some(text) if !text.contains(['"', '$', '\\', '\n', '*', '?', '[']) => {
-            Ok(format!("\"{text}\""))
-        }
-        _ => Err(Error::config(format!(
-            "php-fpm's configuration cannot name the path {}",
-            path.display()
-        ))
-        .hint("use paths without quotes, $, backslashes, line ends, *, ? and [")),
-    }
-}
-
 #[cfg(test)]
 pub(super) mod fuzz;
 
@@ -366,11 +307,11 @@ mod tests {
 
     #[test]
     fn private_names_are_siblings_of_the_public_one() {
-        let private = |public: &str| private_name(Path::new(public), 7);
+        let private = |public: &str| private_name(Path::new(public), Number::Started(7));
         assert_eq!(private("/s/php-fpm-www1.sock"), Path::new("/s/php-fpm-www1.g7.sock"));
         assert_eq!(private("/s/www1"), Path::new("/s/www1.g7"));
         let number = |private: &str| number_of(Path::new("/s/www1.sock"), Path::new(private));
-        assert_eq!(number("/s/www1.g12.sock"), Some(12));
+        assert_eq!(number("/s/www1.g12.sock"), Some(Number::Started(12)));
         let others = [
             "/s/www1.sock",
             "/s/www12.g1.sock",
@@ -385,27 +326,25 @@ mod tests {
     fn a_record_decides_no_name() {
         let recorded = Generation {
             replica: 1,
-            number: 7,
+            number: Number::Started(7),
             public: "/s/www1.sock".into(),
             bound: "/etc/passwd".into(),
             socket: "/etc/passwd".into(),
             pid_file: "/r/pid/www.1.g7.pid".into(),
             public_pid: None,
-            ping_path: String::new(),
-            ping_response: String::new(),
-            status_path: None,
             release: None,
-            children: None,
+            server: Server::sample(),
         };
         let pool = fuzz::pool_in("/r");
-        let read = |replica, number| recorded.clone().derived(&pool, replica, number);
+        let read =
+            |replica, number| recorded.clone().derived(&pool, replica, Number::Started(number));
         let derived = read(1, 7).unwrap();
         assert_eq!(
             (derived.socket, derived.bound),
             ("/s/www1.g7.sock".into(), "/s/www1.g7.sock".into())
         );
         assert_eq!((read(2, 7), read(1, 8)), (None, None), "the file has another name");
-        assert_eq!(recorded.derived(&fuzz::pool_in("/moved"), 1, 7), None);
+        assert_eq!(recorded.derived(&fuzz::pool_in("/moved"), 1, Number::Started(7)), None);
         let names = [
             "www.1.g7.conf",
             "www.3.g7.conf",
@@ -414,7 +353,7 @@ mod tests {
             "web.1.g7.conf",
         ];
         let of = names.map(|name| named(&pool, name));
-        assert_eq!(of, [Some((1, 7)), None, None, None, None]);
+        assert_eq!(of, [Some((1, Number::Started(7))), None, None, None, None]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Command;
-use super::complaints::complaints;
+use super::messages::complaints;
 use super::resolved::ask;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -11,16 +11,20 @@ use crate::release::Release;
 
 /// What `php-fpm -i` tells that we need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Installed {
+pub(super) struct Installed {
     /// PHP's version.
-    pub version: String,
+    pub(super) version: String,
     /// `opcache.file_cache` of php.ini.
-    pub file_cache: Option<PathBuf>,
+    pub(super) file_cache: Option<PathBuf>,
 }
 
 impl Installed {
     /// Asks php-fpm, with the arguments and the release that it would be started with.
-    pub async fn read(pool: &Pool, command: &Command, release: Option<&Release>) -> Result<Self> {
+    pub(super) async fn read(
+        pool: &Pool,
+        command: &Command,
+        release: Option<&Release>,
+    ) -> Result<Self> {
         let output = ask(pool, command, &["-i"], None, release).await?;
         if !output.status.success() {
             let said = complaints(&String::from_utf8_lossy(&output.stderr));

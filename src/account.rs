@@ -15,15 +15,15 @@ const FRONT_PAGE: &str = "index.php";
 /// The account that runs PHP: that of the section's `user` where root starts php-fpm, else
 /// whoever starts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) name: String,
+pub struct Account {
+    pub(crate) name: String,
     /// None: whoever runs this.
     ids: Option<(Uid, Gid, Vec<Gid>)>,
 }
 
 /// Where an account is shut out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Barrier {
+pub(crate) enum Barrier {
     /// A directory that it may not enter.
     Enter(PathBuf),
     /// A file that it may not read.
@@ -32,7 +32,7 @@ pub(super) enum Barrier {
 
 impl Account {
     /// Whoever runs this.
-    pub(super) fn own() -> Self {
+    pub(crate) fn own() -> Self {
         let uid = Uid::effective();
         let name = User::from_uid(uid).ok().flatten().map_or(uid.to_string(), |user| user.name);
         Self { name, ids: None }
@@ -40,7 +40,7 @@ impl Account {
 
     /// The account with this name or number, and its groups as php-fpm gives it; None where there
     /// is no such account. Only root's php-fpm becomes somebody else.
-    pub(super) fn named(user: &str, group: Option<&str>) -> Option<Self> {
+    pub(crate) fn named(user: &str, group: Option<&str>) -> Option<Self> {
         if !Uid::effective().is_root() {
             return Some(Self::own());
         }
@@ -61,7 +61,7 @@ impl Account {
     /// release that is mounted there, or the release's front page, if it may not read that. Asked
     /// of the kernel, by a thread that is this account for as long: so access control lists count
     /// as well.
-    pub(super) fn barrier(&self, mount_point: &Path, release: &Path) -> Option<Barrier> {
+    pub(crate) fn barrier(&self, mount_point: &Path, release: &Path) -> Option<Barrier> {
         // Held open, because the directories above the release itself are not on the way.
         let opened = open(release, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).ok()?;
         std::thread::scope(|scope| {

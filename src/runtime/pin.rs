@@ -20,7 +20,7 @@ use crate::release::Release;
 /// Makes a child mount the release on `current_dir`, for itself only, before
 /// it execs. Without a release, or a pool that pins none, it changes nothing.
 #[allow(unsafe_code)]
-pub(super) fn pin(
+pub(in crate::runtime) fn pin(
     launch: &mut tokio::process::Command,
     pool: &Pool,
     release: Option<&Release>,
@@ -45,7 +45,7 @@ pub(super) fn pin(
 }
 
 /// What may keep a process from being pinned, for whoever reads the error.
-pub(super) const PIN_HINT: &str = "root needs CAP_SYS_ADMIN to mount a release for a process alone; an ordinary user needs user namespaces (see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone, and AppArmor's restriction of them)";
+pub(in crate::runtime) const PIN_HINT: &str = "root needs CAP_SYS_ADMIN to mount a release for a process alone; an ordinary user needs user namespaces (see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone, and AppArmor's restriction of them)";
 
 fn c_string(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes())

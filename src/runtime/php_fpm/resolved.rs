@@ -10,27 +10,18 @@ use std::time::Duration;
 
 use rustix::fs::MemfdFlags;
 use rustix::io::FdFlags;
-use serde::{Deserialize, Serialize};
 
-use super::Command;
-use super::complaints::{FAILED, complaints};
-use super::generation::quoted;
-use super::pin::{PIN_HINT, pin};
+use super::conf::{self, quoted};
+use super::messages::{FAILED, complaints};
+use super::{Command, Server};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;
+use crate::runtime::pin::{PIN_HINT, pin};
+use crate::runtime::{Children, Generation};
 
 /// How long `php-fpm -tt` may take. It takes about 30 ms.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How many children a replica may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Children {
-    /// `pm.max_children`.
-    pub max: u32,
-    /// Whether it always has that many (`pm = static`).
-    pub fixed: bool,
-}
 
 /// The settings of one replica's pool section that we need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +78,11 @@ impl Resolved {
             .hint("nothing was changed; correct the file and run the command again"));
         }
         parse(&text).map_err(|error| error.within(conf.display()))
+    }
+
+    /// Whether the file that starts a generation can be written in php-fpm's format.
+    pub(in crate::runtime) fn check(&self, pool: &Pool, generation: &Generation) -> Result<()> {
+        conf::text(pool, generation, &Server::of(self), self, None).map(drop)
     }
 }
 

@@ -9,6 +9,8 @@ use crate::config::{Hooks, Rollout};
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
 use crate::pool::{Php, Settings};
 use crate::root::Root;
+use crate::runtime::php_fpm::{self, Resolved, conf};
+use crate::runtime::{Children, Server};
 
 const RECORDED: &str = r#"{"replica":1,"number":7,"public":"/srv/sockets/php-fpm-www1.sock","bound":"/srv/sockets/php-fpm-www1.g7.sock","socket":"/srv/sockets/php-fpm-www1.g7.sock","pid_file":"/srv/pid/www.1.g7.pid","public_pid":"/srv/pid/php-fpm-www1.pid","ping_path":"/ping-php-fpm","ping_response":"pong","status_path":"/status-php-fpm","release":{"path":"/srv/www/release1","dev":65024,"ino":262157}}"#;
 
@@ -56,8 +58,9 @@ prop_compose! {
         let [ping_path, ping_response] = ping;
         let public_pid = public_pid.map(PathBuf::from);
         Generation {
-            replica, number, public, bound, socket, pid_file, public_pid, ping_path, ping_response,
-            status_path, release, children,
+            replica, number: Number::Started(number), public, bound, socket, pid_file, public_pid,
+            release,
+            server: Server::PhpFpm(php_fpm::Server { ping_path, ping_response, status_path, children }),
         }
     }
 }
@@ -80,7 +83,7 @@ pub(super) fn pool_in(root: &str) -> Pool {
 }
 
 /// One that is in order.
-pub(in crate::php_fpm) fn resolved() -> Resolved {
+pub(in crate::runtime) fn resolved() -> Resolved {
     Resolved {
         section: "www1".to_owned(),
         listen: "/srv/php-fpm-www1.sock".into(),
@@ -101,7 +104,9 @@ pub(in crate::php_fpm) fn resolved() -> Resolved {
 proptest! {
     #[test]
     fn what_is_recorded_is_read_and_is_one_line(generation in generation()) {
-        let Ok(text) = generation.file_text(&pool(), &resolved(), Some(60)) else { return Ok(()) };
+        let Server::PhpFpm(server) = &generation.server;
+        let text = conf::text(&pool(), &generation, server, &resolved(), Some(60));
+        let Ok(text) = text else { return Ok(()) };
         let read = record(&text).map(|read| format!("{read:?}"));
         prop_assert_eq!(read, Some(format!("{generation:?}"))); // with the release's path
         prop_assert_eq!(text.lines().count(), 12, "{}", text);
@@ -118,7 +123,7 @@ proptest! {
     fn a_damaged_record_is_none_or_says_what_it_says(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
         let Ok(text) = String::from_utf8(bytes) else { return Ok(()) };
         let Some(read) = record(&text) else { return Ok(()) };
-        for number in [read.replica, read.number] {
+        for number in [read.replica, read.number.into()] {
             prop_assert!(text.contains(&number.to_string()), "{read:?}");
         }
         let again = format!("{RECORD}{}", serde_json::to_string(&read).unwrap());

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::process::{self, Holders, Process};
 use crate::release::{self, Pinned};
 use crate::socket::{self, Name, Table};
+use crate::step::Number;
 
 /// How long the socket of a process that is ending may outlive its files.
 const ENDING: Duration = Duration::from_millis(200);
@@ -64,7 +65,7 @@ fn listeners(generation: &Generation, table: &Table) -> Result<Vec<u64>> {
 fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> {
     // What cannot be read here is read below, or is an error there.
     let is_master = |it: &Process| {
-        it.holds(sockets).unwrap_or(false) && it.is_php_fpm_master().unwrap_or(false)
+        it.holds(sockets).unwrap_or(false) && generation.server.is_master(it).unwrap_or(false)
     };
     let by_file = process::read_pid_file(&generation.pid_file)
         .and_then(|pid| Process::open(pid).ok())
@@ -82,8 +83,8 @@ fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> 
             let are_strangers = holders.are_strangers().map_err(unseen)?;
             return match generation.number {
                 _ if !are_strangers => Ok(Some(holders)),
-                0 => Err(other_program(generation, &holders)),
-                _ => Ok(None),
+                Number::Adopted => Err(other_program(generation, &holders)),
+                Number::Started(_) => Ok(None),
             };
         }
         if Instant::now() >= deadline {

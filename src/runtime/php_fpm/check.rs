@@ -6,30 +6,41 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::account::Account;
+use super::{Command, Demand, Installed, Resolved};
+use crate::account::Account;
 use crate::error::Result;
 use crate::finding::{Checked, Finding, Topic, by_replica, untrusted};
 use crate::machine::Machine;
-use crate::php_fpm::{Command, Demand, Installed, Resolved};
 use crate::pool::Pool;
 use crate::release::Release;
+use crate::runtime::{Inspected, Spec};
 use crate::trust;
 
-/// What php-fpm has said.
-#[derive(Debug)]
-pub(super) struct Answers {
+/// Asks php-fpm everything at once, as it would be started on `release`.
+pub(in crate::runtime) async fn inspect(
+    pool: &Arc<Pool>,
+    release: Option<Release>,
+    turns: &Semaphore,
+) -> Inspected {
+    match ask(pool, release, turns).await {
+        Ok(answers) => answers.judge(pool),
+        Err(error) => Inspected {
+            specs: Vec::new(),
+            account: None,
+            checked: Checked::new(Topic::PhpFpm, [], [error.into()]),
+        },
+    }
+}
+
+/// What php-fpm has printed.
+struct Answers {
     program: String,
     installed: Result<Installed>,
     /// For each replica, ascending.
     resolved: Vec<(u32, Result<Resolved>)>,
 }
 
-/// Asks php-fpm everything at once, as it would be started on `release`.
-pub(super) async fn ask(
-    pool: &Arc<Pool>,
-    release: Option<Release>,
-    turns: &Semaphore,
-) -> Result<Answers> {
+async fn ask(pool: &Arc<Pool>, release: Option<Release>, turns: &Semaphore) -> Result<Answers> {
     let _turn = turns.acquire().await;
     let command = Arc::new(Command::of(pool)?);
     let mut asked = JoinSet::new();
@@ -46,31 +57,29 @@ pub(super) async fn ask(
 }
 
 impl Answers {
-    /// What the replicas' files come to, where php-fpm accepts them.
-    pub(super) fn resolved(&self) -> Vec<(u32, Resolved)> {
+    fn judge(self, pool: &Pool) -> Inspected {
         let accepted =
             |(replica, it): &(u32, Result<Resolved>)| Some((*replica, it.as_ref().ok()?.clone()));
-        self.resolved.iter().filter_map(accepted).collect()
-    }
-
-    /// The account that runs PHP; the first replica's, where they differ.
-    pub(super) fn account(&self) -> Option<Account> {
-        let (_, resolved) = self.resolved().into_iter().next()?;
-        match &resolved.user {
-            Some(user) => Account::named(user, resolved.group.as_deref()),
-            None => Some(Account::own()),
+        let resolved: Vec<(u32, Resolved)> = self.resolved.iter().filter_map(accepted).collect();
+        Inspected {
+            account: account(&resolved),
+            checked: check(pool, self, &resolved),
+            specs: resolved.into_iter().map(|(replica, it)| (replica, Spec::PhpFpm(it))).collect(),
         }
     }
 }
 
-/// What is to be said of php-fpm.
-pub(super) fn check(pool: &Pool, answers: Result<Answers>) -> Checked {
-    let answers = match answers {
-        Ok(answers) => answers,
-        Err(error) => return Checked::new(Topic::PhpFpm, [], [error.into()]),
-    };
+/// The account that runs PHP; the first replica's, where they differ.
+fn account(resolved: &[(u32, Resolved)]) -> Option<Account> {
+    let (_, resolved) = resolved.first()?;
+    match &resolved.user {
+        Some(user) => Account::named(user, resolved.group.as_deref()),
+        None => Some(Account::own()),
+    }
+}
+
+fn check(pool: &Pool, answers: Answers, resolved: &[(u32, Resolved)]) -> Checked {
     let current_dir = pool.settings.current_dir();
-    let resolved = answers.resolved();
     let mut notes = Vec::new();
     let mut findings = Vec::new();
     let mut shared = None;
@@ -81,6 +90,7 @@ pub(super) fn check(pool: &Pool, answers: Result<Answers>) -> Checked {
         }
         Err(error) => findings.push(error.into()),
     }
+    let program = trust::program(&pool.root, &answers.program);
     notes.push(answers.program);
     findings.extend(answers.resolved.into_iter().filter_map(|(_, it)| it.err()).map(Finding::from));
     let of_sections = resolved
@@ -88,9 +98,9 @@ pub(super) fn check(pool: &Pool, answers: Result<Answers>) -> Checked {
         .flat_map(|(replica, it)| section(it, current_dir).map(|finding| (*replica, finding)));
     findings.extend(by_replica(of_sections.collect::<Vec<_>>()));
     findings.extend(shared);
-    findings.extend(capacity(&resolved));
-    findings.extend(untrusted(trust::php_fpm_program(pool)));
-    notes.extend(own_paths(&resolved));
+    findings.extend(capacity(resolved));
+    findings.extend(untrusted(program));
+    notes.extend(own_paths(resolved));
     Checked::new(Topic::PhpFpm, notes, findings)
 }
 

@@ -1,0 +1,329 @@
+//! What kind of server a replica is, and what the engine needs of it: to start it, to know that it
+//! is ready and idle, to request pages of it, to stop it, and to describe it.
+//!
+//! The engine calls this module only. Each kind of server is a folder below it, and a variant of
+//! three enums: [`Runtime`] is what starts a replica, [`Spec`] is what the replica's configuration
+//! comes to, and [`Server`] is what a generation's record keeps. To add a kind, add its variants
+//! here, and its table to `pool/settings.rs`.
+//!
+//! What every kind has, a private socket, a pinned release, a pid file and a record, is a
+//! [`Generation`].
+
+mod generation;
+pub mod php_fpm;
+mod pin;
+mod running;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+use crate::account::Account;
+use crate::error::{Error, Result};
+use crate::finding::Checked;
+use crate::pool::Pool;
+use crate::process::Process;
+use crate::release::Release;
+use crate::socket::Table;
+pub use generation::{Generation, discover, remove_record};
+pub use php_fpm::{Demand, Log};
+pub use running::{Running, look};
+
+/// How many requests a replica works on at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Children {
+    /// At most.
+    pub max: u32,
+    /// Whether it always has that many children.
+    pub fixed: bool,
+}
+
+/// What starts the replicas of a pool.
+#[derive(Debug)]
+pub enum Runtime {
+    /// PHP-FPM: one master for each generation.
+    PhpFpm(php_fpm::Command),
+}
+
+/// What the configuration of one replica comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spec {
+    /// A section of php-fpm's configuration.
+    PhpFpm(php_fpm::Resolved),
+}
+
+/// What a generation's record keeps of its server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Server {
+    /// A php-fpm master.
+    PhpFpm(php_fpm::Server),
+}
+
+/// What a generation answers to a request for its front page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FrontPage {
+    /// Its release has none.
+    None,
+    /// A page.
+    Good,
+    /// A server error, or a page with a fatal error: why the answer is bad.
+    Bad(String),
+}
+
+/// What `check` finds out about the runtime.
+#[derive(Debug)]
+pub struct Inspected {
+    /// What the replicas' configurations come to, ascending, where they are valid.
+    pub specs: Vec<(u32, Spec)>,
+    /// The account that runs the application, where that is known.
+    pub account: Option<Account>,
+    /// What was found.
+    pub checked: Checked,
+}
+
+impl Runtime {
+    /// That of a pool.
+    pub fn of(pool: &Pool) -> Result<Self> {
+        php_fpm::Command::of(pool).map(Self::PhpFpm)
+    }
+
+    /// What the configuration of a replica comes to, as it would be started on `release`. An error
+    /// shows the server's own message.
+    pub async fn resolve(
+        &self,
+        pool: &Pool,
+        replica: u32,
+        release: Option<&Release>,
+    ) -> Result<Spec> {
+        match self {
+            Self::PhpFpm(command) => {
+                php_fpm::Resolved::read(pool, command, replica, release).await.map(Spec::PhpFpm)
+            }
+        }
+    }
+
+    /// Records a generation and starts it; returns when its server says that it is up. Requests in
+    /// flight get `drain_timeout` when it is stopped.
+    pub async fn start(
+        &self,
+        pool: &Pool,
+        generation: &Generation,
+        spec: &Spec,
+        drain_timeout: Duration,
+    ) -> Result<()> {
+        let (Self::PhpFpm(command), Spec::PhpFpm(resolved)) = (self, spec);
+        php_fpm::start(pool, command, generation, resolved, drain_timeout).await
+    }
+
+    /// The program that it runs, as a path or a name to look up in `PATH`.
+    pub fn program(&self) -> &str {
+        match self {
+            Self::PhpFpm(command) => &command.program,
+        }
+    }
+}
+
+/// Finds out for `check` how the runtime of a pool would start its replicas on `release`. `turns`
+/// limits how many pools do so at once.
+pub async fn inspect(pool: &Arc<Pool>, release: Option<Release>, turns: &Semaphore) -> Inspected {
+    php_fpm::inspect(pool, release, turns).await
+}
+
+/// Waits for servers that a killed command has launched, and that do not listen yet; ends those
+/// that do not come up in time. Only for the holder of the pool's lock.
+pub async fn settle(pool: &Pool) -> Result<()> {
+    php_fpm::settle(pool).await
+}
+
+/// The generations of a replica that run and have lost their record, ascending. `public` are the
+/// names that the replica has, or has had; `known` are the records that are there.
+pub fn lost(
+    pool: &Pool,
+    replica: u32,
+    public: &[&Path],
+    known: &[Generation],
+    table: &Table,
+) -> Result<Vec<Generation>> {
+    php_fpm::lost(pool, replica, public, known, table)
+}
+
+/// Writes the record and the pid file of a generation again, where they are gone.
+pub fn write_again(pool: &Pool, running: &Running) -> Result<()> {
+    match running.generation.server {
+        Server::PhpFpm(_) => php_fpm::write_again(pool, running),
+    }
+}
+
+/// Ends a generation, and leaves its files. `idle`: it has no request, and may take `timeout` to
+/// leave; else its requests are cut.
+pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()> {
+    match running.generation.server {
+        Server::PhpFpm(_) => php_fpm::stop(running, idle, timeout).await,
+    }
+}
+
+/// Ends a generation that has served no request, and removes what it leaves.
+pub async fn discard(running: &Running) -> Result<()> {
+    stop(running, false, Duration::ZERO).await?;
+    running.generation.remove_leftovers().map_err(|error| {
+        Error::failed(format!("cannot remove what {} left: {error}", running.generation))
+    })
+}
+
+/// Whether a release has a page to warm up with.
+pub fn has_page(release: &Path, path: &str) -> bool {
+    php_fpm::has_script(release, path)
+}
+
+impl Spec {
+    /// The replica's public socket name.
+    pub fn public(&self) -> &Path {
+        match self {
+            Self::PhpFpm(resolved) => &resolved.listen,
+        }
+    }
+
+    /// The name by which the operator knows the pid file.
+    pub fn public_pid(&self) -> Option<&Path> {
+        match self {
+            Self::PhpFpm(resolved) => resolved.pid.as_deref(),
+        }
+    }
+
+    /// How many children a generation begins with; at least 1.
+    pub fn children_at_start(&self) -> u32 {
+        match self {
+            Self::PhpFpm(resolved) => resolved.start_servers,
+        }
+    }
+
+    /// What some replicas together need of the machine.
+    pub fn demand<'a>(specs: impl IntoIterator<Item = &'a Self>) -> Demand {
+        Demand::of(specs.into_iter().map(|Self::PhpFpm(resolved)| resolved))
+    }
+
+    /// Whether a generation can be started: its names can be written in its configuration.
+    pub fn check(&self, pool: &Pool, generation: &Generation) -> Result<()> {
+        match self {
+            Self::PhpFpm(resolved) => resolved.check(pool, generation),
+        }
+    }
+
+    /// How a child has crashed since the log was last looked at, in the server's own words.
+    pub fn crash(&self, log: &mut Log) -> Option<String> {
+        match self {
+            Self::PhpFpm(resolved) => log.crash(&resolved.section),
+        }
+    }
+
+    /// What the record of a new generation keeps.
+    fn server(&self) -> Server {
+        match self {
+            Self::PhpFpm(resolved) => Server::PhpFpm(php_fpm::Server::of(resolved)),
+        }
+    }
+
+    /// What is known of a server that was started by other means.
+    fn adopted_server(&self) -> Server {
+        match self {
+            Self::PhpFpm(resolved) => Server::PhpFpm(php_fpm::Server::adopted(resolved)),
+        }
+    }
+}
+
+impl Server {
+    /// How many requests it works on at a time; None: that is not on record.
+    pub fn children(&self) -> Option<Children> {
+        match self {
+            Self::PhpFpm(server) => server.children,
+        }
+    }
+
+    /// A php-fpm with a ping page.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self::PhpFpm(php_fpm::Server {
+            ping_path: "/ping".to_owned(),
+            ping_response: "pong".to_owned(),
+            status_path: None,
+            children: None,
+        })
+    }
+
+    /// Whether it can be asked for a ping.
+    pub fn has_ping(&self) -> bool {
+        match self {
+            Self::PhpFpm(server) => !server.ping_path.is_empty(),
+        }
+    }
+
+    /// What it answers to a ping.
+    pub fn pong(&self) -> &str {
+        match self {
+            Self::PhpFpm(server) => &server.ping_response,
+        }
+    }
+
+    /// Requests a ping at the server's socket. An error is the reason, in one sentence.
+    pub async fn ping(&self, socket: &Path, timeout: Duration) -> std::result::Result<(), String> {
+        match self {
+            Self::PhpFpm(server) => {
+                server.ping(socket, timeout).await.map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// Whether a process is this kind's master, by its own title.
+    fn is_master(&self, process: &Process) -> std::io::Result<bool> {
+        match self {
+            Self::PhpFpm(_) => process.is_php_fpm_master(),
+        }
+    }
+}
+
+impl Generation {
+    /// Requests a ping. An error is the reason, in one sentence.
+    pub async fn ping(&self, timeout: Duration) -> std::result::Result<(), String> {
+        self.server.ping(&self.socket, timeout).await
+    }
+
+    /// Whether no child works on after an early answer (`fastcgi_finish_request`). A server that
+    /// cannot be asked is judged by its connections alone.
+    pub async fn is_idle(&self, deadline: Instant) -> bool {
+        match &self.server {
+            Server::PhpFpm(server) => server.is_idle(&self.socket, deadline).await,
+        }
+    }
+
+    /// Whether all children have been at work at once, and there could be no more of them.
+    pub async fn was_full(&self, timeout: Duration) -> bool {
+        match &self.server {
+            Server::PhpFpm(server) => server.was_full(&self.socket, timeout).await,
+        }
+    }
+
+    /// Requests a page. Fails with the reason, in one or more lines, if the answer is a server
+    /// error, or does not come within `timeout`.
+    pub async fn visit(
+        &self,
+        pool: &Pool,
+        path: &str,
+        timeout: Duration,
+    ) -> std::result::Result<(), String> {
+        match &self.server {
+            Server::PhpFpm(_) => php_fpm::visit(pool, self, path, timeout).await,
+        }
+    }
+
+    /// Requests the front page. `release` is the directory that the generation's processes see as
+    /// their release.
+    pub async fn front_page(&self, pool: &Pool, release: &Path, timeout: Duration) -> FrontPage {
+        match &self.server {
+            Server::PhpFpm(_) => php_fpm::front_page(pool, self, release, timeout).await,
+        }
+    }
+}

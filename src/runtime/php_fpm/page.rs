@@ -1,0 +1,175 @@
+//! Requests for the application's pages, as a web server would send them: warm-up paths, and the
+//! front page.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::fastcgi::{self, Request, Response};
+use crate::http;
+use crate::pool::{Pool, Settings};
+use crate::runtime::{FrontPage, Generation};
+
+/// Where frameworks keep their front controller, below a release. The first one that is there is
+/// the one of that release; a `[gateway]` names its own.
+const FRONT_CONTROLLERS: [&str; 6] = [
+    "index.php",
+    "public/index.php",
+    "web/index.php",
+    "webroot/index.php",
+    "pub/index.php",
+    "htdocs/index.php",
+];
+
+/// How PHP marks a fatal error in its log, and on a page if `display_errors` is on (php-src,
+/// `php_error_cb` of main/main.c).
+const FATAL: [&str; 6] = [
+    "PHP Fatal error: ",
+    "PHP Parse error: ",
+    "<b>Fatal error</b>: ",
+    "<b>Parse error</b>: ",
+    "\nFatal error: ",
+    "\nParse error: ",
+];
+
+/// Requests a page. Fails with the reason, in one or more lines, if the answer is a server error, or
+/// does not come within `timeout`.
+pub(in crate::runtime) async fn visit(
+    pool: &Pool,
+    generation: &Generation,
+    path: &str,
+    timeout: Duration,
+) -> Result<(), String> {
+    let below = pool.settings.current_dir().unwrap_or(pool.root.path());
+    let outside = generation.release.as_ref().map_or(below, |release| &release.path);
+    let script = below.join(script(outside, path));
+    let request = Request::get(path).script(script.display().to_string());
+    let response = fastcgi::send(&generation.socket, &request, timeout).await;
+    match response {
+        Ok(response) if response.status >= 500 => Err(server_error(&response)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Whether a release has a script for a path.
+pub(in crate::runtime) fn has_script(release: &Path, path: &str) -> bool {
+    release.join(script(release, path)).is_file()
+}
+
+/// The file of a release that answers a path: itself, or else the front controller.
+fn script<'a>(release: &Path, path: &'a str) -> &'a Path {
+    let file = path.split('?').next().unwrap_or(path).trim_start_matches('/');
+    let is_there = release.join(file).is_file();
+    Path::new(if is_there { file } else { "index.php" })
+}
+
+/// Requests the front page. `release` is the directory that the generation's processes see as
+/// their release.
+pub(in crate::runtime) async fn front_page(
+    pool: &Pool,
+    generation: &Generation,
+    release: &Path,
+    timeout: Duration,
+) -> FrontPage {
+    let known = candidates(&pool.settings);
+    let Some(script) = known.into_iter().find(|script| release.join(script).is_file()) else {
+        return FrontPage::None;
+    };
+    let inside = pool.settings.current_dir().unwrap_or(pool.root.path());
+    ask(&generation.socket, &request(pool, &inside.join(script)), timeout).await
+}
+
+/// Paths below a release, the likeliest first.
+fn candidates(settings: &Settings) -> Vec<PathBuf> {
+    let Some(gateway) = settings.backend.gateway() else {
+        return FRONT_CONTROLLERS.iter().map(PathBuf::from).collect();
+    };
+    let root = Path::new(gateway.document_root.get_ref());
+    let front = Some(gateway.front_controller.get_ref()).filter(|front| !front.is_empty());
+    let index = gateway.index.get_ref().iter().filter(|name| is_script(name));
+    front.into_iter().chain(index).map(|script| root.join(script)).collect()
+}
+
+/// As the gateway decides it: `X.PHP` is no script.
+fn is_script(name: &str) -> bool {
+    name.as_bytes().ends_with(b".php")
+}
+
+/// A GET of `/`, as a web server would send it to the front controller.
+fn request(pool: &Pool, script: &Path) -> Request {
+    let name = script.file_name().unwrap_or_default().display();
+    let request = Request::get(&format!("/{name}"))
+        .script(script.display().to_string())
+        .header("User-Agent", concat!("pools-manager/", env!("CARGO_PKG_VERSION"), " (probe)"))
+        .param("REQUEST_URI", "/");
+    let request = match host(&pool.settings) {
+        Some(host) => request.header("Host", host),
+        None => request,
+    };
+    let url = pool.settings.monitor_url.as_deref().unwrap_or_default();
+    if url.starts_with("https:") { request.param("HTTPS", "on") } else { request }
+}
+
+/// A host for which the application answers, as far as the settings tell one.
+fn host(settings: &Settings) -> Option<String> {
+    let hosts = settings.backend.gateway().into_iter().flat_map(|gateway| gateway.hosts.get_ref());
+    let named = hosts.into_iter().find(|host: &&String| !host.starts_with('*')).cloned();
+    named.or_else(|| {
+        let url = http::page(settings.monitor_url.as_deref()?).ok()?;
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("{}{port}", url.host_str()?))
+    })
+}
+
+async fn ask(socket: &Path, request: &Request, timeout: Duration) -> FrontPage {
+    match fastcgi::send(socket, request, timeout).await {
+        Ok(response) => complaint(&response).map_or(FrontPage::Good, FrontPage::Bad),
+        Err(error) => FrontPage::Bad(error.to_string()),
+    }
+}
+
+/// The status of an answer, and what PHP said on the error stream.
+fn server_error(response: &Response) -> String {
+    let said = String::from_utf8_lossy(&response.stderr);
+    format!("status {}\n{}", response.status, said.trim()).trim_end().to_owned()
+}
+
+/// What is wrong with an answer: a server error, or a fatal error of PHP, which comes with a status
+/// of 200 if `display_errors` is on, or if the page had begun before.
+fn complaint(response: &Response) -> Option<String> {
+    if response.status >= 500 {
+        return Some(server_error(response));
+    }
+    let stderr = String::from_utf8_lossy(&response.stderr);
+    let body = String::from_utf8_lossy(&response.body);
+    let lines = [&stderr, &body].into_iter().flat_map(|text| text.lines());
+    let marked = |line: &&str| {
+        let line = format!("\n{line}");
+        FATAL.iter().any(|mark| line.contains(mark))
+    };
+    let line = lines.into_iter().find(marked)?.trim();
+    Some(format!("status {}, and a fatal error:\n{line}", response.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str, stderr: &str) -> Option<String> {
+        let (body, stderr) = (body.as_bytes().to_vec(), stderr.as_bytes().to_vec());
+        complaint(&Response { status, headers: Vec::new(), body, stderr })
+    }
+
+    #[test]
+    fn an_answer_is_bad_by_its_status_or_by_phps_own_words() {
+        let fatal = "PHP message: PHP Fatal error:  Uncaught Error: no such function";
+        assert_eq!(answer(200, "fine", "PHP message: PHP Warning:  odd"), None);
+        assert_eq!(answer(404, "File not found.", "Primary script unknown"), None);
+        assert_eq!(answer(503, "", "").unwrap(), "status 503");
+        assert!(answer(200, "begun", fatal).unwrap().ends_with(fatal));
+        let html = "<br />\n<b>Parse error</b>:  syntax error in <b>/x.php</b> on line <b>1</b>";
+        assert!(answer(200, html, "").is_some());
+        assert!(answer(200, "x\nFatal error: Uncaught in /x.php on line 1\n", "").is_some());
+        assert_eq!(answer(200, "<p>What a fatal error: none is shown</p>", ""), None);
+    }
+}

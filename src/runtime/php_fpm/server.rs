@@ -1,0 +1,77 @@
+//! A master's own pages: `ping.path` and `pm.status_path`.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Resolved;
+use crate::fastcgi::{self, FastCgiError};
+use crate::runtime::Children;
+
+/// How long an idle php-fpm may take to say so, also when the deadline has passed. It takes
+/// about 1 ms.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// What is recorded of a php-fpm: the pages that it answers by itself, and its capacity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// The path that answers a ping. Empty: none is known.
+    pub(in crate::runtime) ping_path: String,
+    /// The body of the answer to a ping.
+    pub(in crate::runtime) ping_response: String,
+    /// The path that answers with the state of the children; None: the master has none.
+    pub(in crate::runtime) status_path: Option<String>,
+    /// How many children it may have; None: that is not on record.
+    #[serde(default)]
+    pub(in crate::runtime) children: Option<Children>,
+}
+
+impl Server {
+    /// That of a generation: where the operator sets no paths, it gets paths of its own.
+    pub(in crate::runtime) fn of(resolved: &Resolved) -> Self {
+        let or = |path: &Option<String>, default: &str| path.clone().unwrap_or(default.to_owned());
+        Self {
+            ping_path: or(&resolved.ping_path, "/pools-manager-ping"),
+            ping_response: resolved.ping_response.clone(),
+            status_path: Some(or(&resolved.status_path, "/pools-manager-status")),
+            children: resolved.children,
+        }
+    }
+
+    /// That of a master which was started by other means: it has the operator's paths only.
+    pub(in crate::runtime) fn adopted(resolved: &Resolved) -> Self {
+        Self {
+            ping_path: resolved.ping_path.clone().unwrap_or_default(),
+            ping_response: resolved.ping_response.clone(),
+            status_path: resolved.status_path.clone(),
+            children: resolved.children,
+        }
+    }
+
+    pub(in crate::runtime) async fn ping(
+        &self,
+        socket: &Path,
+        timeout: Duration,
+    ) -> Result<(), FastCgiError> {
+        fastcgi::ping(socket, &self.ping_path, &self.ping_response, timeout).await
+    }
+
+    /// A status request counts itself as one active process. A php-fpm that cannot be asked, since
+    /// its master is dead or has no status page, is judged by its connections alone.
+    pub(in crate::runtime) async fn is_idle(&self, socket: &Path, deadline: Instant) -> bool {
+        let Some(path) = &self.status_path else { return true };
+        let left = deadline.saturating_duration_since(Instant::now()).max(ANSWER);
+        match fastcgi::status(socket, path, left).await {
+            Ok(status) => status.active_processes <= 1,
+            Err(error) => !matches!(error, FastCgiError::TimedOut { .. }),
+        }
+    }
+
+    /// Whether all children have been at work at once, and there could be no more of them.
+    pub(in crate::runtime) async fn was_full(&self, socket: &Path, timeout: Duration) -> bool {
+        let Some(path) = &self.status_path else { return false };
+        let status = fastcgi::status(socket, path, timeout).await;
+        status.is_ok_and(|status| status.max_children_reached > 0)
+    }
+}
