@@ -9,6 +9,7 @@ mod releases;
 mod scope;
 mod serve;
 mod side_by_side;
+mod signals;
 mod status;
 mod switch;
 

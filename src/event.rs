@@ -164,7 +164,7 @@ pub enum LinkChange {
 }
 
 /// A consumer of events.
-pub trait Report {
+pub trait Report: Send {
     /// Takes note of an event.
     fn event(&mut self, event: &Event);
 }

@@ -17,7 +17,7 @@
 //! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
 //! | [`state`] | what is remembered of a pool: the history of its rollouts |
 //! | [`control`] | what commands and a running gateway say to each other |
-//! | [`lock`], [`interrupt`] | one hand at a time; Ctrl-C |
+//! | [`lock`], [`cancel`] | one command at a time on a pool; how work is cancelled |
 //! | [`trust`] | whether what a command relies on can be changed by its user and root alone |
 //! | [`pool`], [`root`] | a pool and its settings, and where its files are |
 //! | [`backend`] | what requests come through: one driver for each kind, with its table, its commands and its checks |
@@ -32,6 +32,7 @@
 
 mod account;
 pub mod backend;
+pub mod cancel;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -47,7 +48,6 @@ mod fuzz;
 pub mod gateway;
 pub mod hook;
 pub mod http;
-pub mod interrupt;
 pub mod lock;
 pub mod log;
 pub mod machine;

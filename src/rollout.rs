@@ -28,9 +28,9 @@ pub use plan::{Member, Replica, Seen, plan};
 pub use target::Target;
 
 use crate::backend::Backend;
+use crate::cancel::Cancel;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Report};
-use crate::interrupt::Interrupt;
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::runtime;
@@ -54,8 +54,14 @@ pub struct Request {
     pub wait: bool,
 }
 
-/// Takes a pool to the goal, as its only hand.
-pub async fn run(pool: &Arc<Pool>, request: &Request, report: &mut dyn Report) -> Result<()> {
+/// Takes a pool to the goal, as the only command that changes it. Once `cancel` says so, it stops at
+/// the next good place.
+pub async fn run(
+    pool: &Arc<Pool>,
+    request: &Request,
+    cancel: &Cancel,
+    report: &mut dyn Report,
+) -> Result<()> {
     let started = Instant::now();
     report.event(&Event::Pool { pool: pool.name.clone() });
     check::check_trust(pool)?;
@@ -65,7 +71,7 @@ pub async fn run(pool: &Arc<Pool>, request: &Request, report: &mut dyn Report) -
             .await
             .and_then(|prepared| prepared.report(pool, request, report))
     } else {
-        change(pool, &backend, request, report).await
+        change(pool, &backend, request, cancel, report).await
     };
     let (ok, ms) = (result.is_ok(), millis(started));
     report.event(&Event::Done { pool: pool.name.clone(), ok, ms });
@@ -76,17 +82,17 @@ async fn change(
     pool: &Arc<Pool>,
     backend: &Backend,
     request: &Request,
+    cancel: &Cancel,
     report: &mut dyn Report,
 ) -> Result<()> {
-    let interrupt = Interrupt::listen()?;
-    let lock = take_lock(pool, request, &interrupt, report).await?;
+    let lock = take_lock(pool, request, cancel, report).await?;
     runtime::settle(pool).await?;
     if let Err(error) = backend.clean_up().await {
         let text = format!("{}; a member's errors are still ignored there", error.message);
         report.event(&Event::Warning { text });
     }
     let prepared = prepare(pool, backend, request).await?;
-    interrupt.check().map_err(|told| left_alone(pool, told))?;
+    cancel.check().map_err(|cancelled| left_alone(pool, cancelled))?;
     prepared.warn(report);
     report_nothing(&request.goal, &prepared, report);
     let headless = prepared.headless.clone();
@@ -97,12 +103,11 @@ async fn change(
     }
     let mut hooks = None;
     if renews {
-        hooks = Some(Hooks::begin(pool, request, &prepared, &interrupt, report).await?);
+        hooks = Some(Hooks::begin(pool, request, &prepared, cancel, report).await?);
     } else {
         record::note_wanted(&lock, pool, &request.goal, report);
     }
-    let (result, cause) =
-        prepared.carry_out(pool, backend, request, &lock, interrupt, report).await;
+    let (result, cause) = prepared.carry_out(pool, backend, request, &lock, cancel, report).await;
     if let Some(hooks) = hooks {
         hooks.end(cause.as_ref().or(result.as_ref().err()), report).await;
     }
@@ -112,7 +117,7 @@ async fn change(
 async fn take_lock(
     pool: &Pool,
     request: &Request,
-    interrupt: &Interrupt,
+    cancel: &Cancel,
     report: &mut dyn Report,
 ) -> Result<Lock> {
     let in_hook = hooks::has_started_us(pool);
@@ -121,7 +126,7 @@ async fn take_lock(
     let path = pool.lock_file();
     let lock = tokio::select! {
         lock = Lock::take(&path, &pool.name, wait, told) => lock,
-        told = interrupt.told() => Err(left_alone(pool, told)),
+        cancelled = cancel.cancelled() => Err(left_alone(pool, cancelled)),
     };
     lock.map_err(|error| match error.exit {
         Exit::Locked if in_hook => error.hint(
@@ -145,7 +150,7 @@ impl Prepared {
         backend: &Backend,
         request: &Request,
         lock: &Lock,
-        interrupt: Interrupt,
+        cancel: &Cancel,
         report: &mut dyn Report,
     ) -> (Result<()>, Option<Error>) {
         let Self { observation, release, stages, keep_floor, switch, .. } = self;
@@ -170,7 +175,7 @@ impl Prepared {
             drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),
             canary: request.goal.canary.unwrap_or_default(),
             keep_floor,
-            interrupt,
+            cancel,
             report: &mut *report,
             done: Done::default(),
         };

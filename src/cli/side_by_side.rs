@@ -10,7 +10,9 @@ use rustix::process::{Resource, getrlimit};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::OPEN_FILES_MIN;
+use super::signals;
 use super::status::all_in_one;
+use crate::cancel::Cancel;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Report};
 use crate::pool::Pool;
@@ -33,6 +35,9 @@ pub(super) async fn run_all(
 ) -> Result<()> {
     let reports = render::for_stdout(json);
     let is_one_of_many = jobs.len() > 1;
+    let is_dry_run = jobs.iter().all(|job| job.work.as_ref().is_ok_and(|(_, it)| it.dry_run));
+    // A dry run changes nothing: a signal may end the process anywhere.
+    let cancel = if is_dry_run { Cancel::never() } else { signals::cancel()? };
     let at_once = at_once(parallel);
     let all = async {
         let mut waiting = jobs.into_iter().enumerate();
@@ -45,7 +50,10 @@ pub(super) async fn run_all(
                 && let Some((place, job)) = waiting.next()
             {
                 let report = reports.of(place, &job.name);
-                running.spawn_local(async move { (place, run(job, is_one_of_many, report).await) });
+                let cancel = cancel.clone();
+                running.spawn_local(async move {
+                    (place, run(job, is_one_of_many, &cancel, report).await)
+                });
             }
             match running.join_next().await {
                 None => return errors.into_values().collect::<Vec<_>>(),
@@ -61,10 +69,10 @@ pub(super) async fn run_all(
     all_in_one(&LocalSet::new().run_until(all).await)
 }
 
-async fn run(job: Job, is_one_of_many: bool, mut report: OnePool) -> Result<()> {
+async fn run(job: Job, is_one_of_many: bool, cancel: &Cancel, mut report: OnePool) -> Result<()> {
     let Job { name, work } = job;
     let done = match work {
-        Ok((pool, request)) => rollout::run(&pool, &request, &mut report).await,
+        Ok((pool, request)) => rollout::run(&pool, &request, cancel, &mut report).await,
         Err(error) => {
             report.event(&Event::Pool { pool: name.clone() });
             report.event(&Event::Done { pool: name.clone(), ok: false, ms: 0 });

@@ -4,15 +4,14 @@
 //! other's, in the order of the pools: those of the first pool that has not ended are shown as they
 //! come, those of the pools behind it are kept until it is their turn.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::json;
 use crate::event::{Event, Report};
 
 /// What shows the events of several pools.
-pub struct SideBySide(Rc<RefCell<Shared>>);
+pub struct SideBySide(Arc<Mutex<Shared>>);
 
 struct Shared {
     shown_by: ShownBy,
@@ -36,7 +35,7 @@ struct Kept {
 
 /// One pool's part of it. When this is dropped the pool's lines are complete.
 pub struct OnePool {
-    shared: Rc<RefCell<Shared>>,
+    shared: Arc<Mutex<Shared>>,
     place: usize,
     pool: String,
 }
@@ -53,19 +52,23 @@ impl SideBySide {
     }
 
     fn shown_by(shown_by: ShownBy) -> Self {
-        Self(Rc::new(RefCell::new(Shared { shown_by, turn: 0, kept: BTreeMap::new() })))
+        Self(Arc::new(Mutex::new(Shared { shown_by, turn: 0, kept: BTreeMap::new() })))
     }
 
     /// The part of the pool whose lines come at this place. Places are counted from 0, and each is
     /// taken once.
     pub fn of(&self, place: usize, pool: &str) -> OnePool {
-        OnePool { shared: Rc::clone(&self.0), place, pool: pool.to_owned() }
+        OnePool { shared: Arc::clone(&self.0), place, pool: pool.to_owned() }
     }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Report for OnePool {
     fn event(&mut self, event: &Event) {
-        let shared = &mut *self.shared.borrow_mut();
+        let shared = &mut *lock(&self.shared);
         match &mut shared.shown_by {
             ShownBy::Json => json::print(&self.pool, event),
             ShownBy::Lines(report) if shared.turn == self.place => report.event(event),
@@ -76,7 +79,7 @@ impl Report for OnePool {
 
 impl Drop for OnePool {
     fn drop(&mut self) {
-        let shared = &mut *self.shared.borrow_mut();
+        let shared = &mut *lock(&self.shared);
         if shared.turn == self.place {
             shared.next();
         } else {
@@ -119,7 +122,7 @@ mod tests {
     use crate::step::Title;
 
     /// Notes what it is told.
-    struct Notes(Rc<RefCell<Vec<String>>>);
+    struct Notes(Arc<Mutex<Vec<String>>>);
 
     impl Report for Notes {
         fn event(&mut self, event: &Event) {
@@ -129,14 +132,14 @@ mod tests {
                 Event::Progress { waited_ms, .. } => waited_ms.to_string(),
                 _ => "?".to_owned(),
             };
-            self.0.borrow_mut().push(note);
+            self.0.lock().unwrap().push(note);
         }
     }
 
     #[test]
     fn lines_of_a_pool_come_together_and_in_the_order_of_the_pools() {
-        let notes = Rc::new(RefCell::new(Vec::new()));
-        let all = SideBySide::lines(Box::new(Notes(Rc::clone(&notes))));
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let all = SideBySide::lines(Box::new(Notes(Arc::clone(&notes))));
         let begin = |place, name: &str| {
             let mut pool = all.of(place, name);
             pool.event(&Event::Pool { pool: name.to_owned() });
@@ -149,12 +152,12 @@ mod tests {
         b.event(&progress(1));
         b.event(&progress(2));
         a.event(&Event::StageStarted { title: Title::Stopping(1) });
-        assert_eq!(*notes.borrow(), ["a", "Stopping replica 1"]);
+        assert_eq!(*notes.lock().unwrap(), ["a", "Stopping replica 1"]);
         drop(a);
-        assert_eq!(notes.borrow()[2..], ["b", "2"]);
+        assert_eq!(notes.lock().unwrap()[2..], ["b", "2"]);
         b.event(&progress(3));
         drop(b);
         drop(begin(3, "d"));
-        assert_eq!(notes.borrow()[4..], ["3", "c", "d"]);
+        assert_eq!(notes.lock().unwrap()[4..], ["3", "c", "d"]);
     }
 }

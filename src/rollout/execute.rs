@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 
 use super::observe::Observation;
 use crate::backend::Backend;
+use crate::cancel::Cancel;
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
-use crate::interrupt::Interrupt;
 use crate::pool::Pool;
 use crate::process::Signal;
 use crate::release::{Pinned, Release};
@@ -44,7 +44,7 @@ pub(super) struct Execution<'a> {
     pub(super) canary: Duration,
     /// Whether the last replica that serves may not be drained.
     pub(super) keep_floor: bool,
-    pub(super) interrupt: Interrupt,
+    pub(super) cancel: &'a Cancel,
     pub(super) report: &'a mut dyn Report,
     pub(super) done: Done,
 }
@@ -84,7 +84,7 @@ impl Execution<'_> {
             return Err(left);
         }
         self.tidy()?;
-        match self.interrupt.check() {
+        match self.cancel.check() {
             Err(told) => Err(self.left(&told).await),
             Ok(()) => Ok(()),
         }
@@ -120,7 +120,7 @@ impl Execution<'_> {
             Some(before) => before.replica() == next.replica(),
             None => false,
         };
-        if goes_on { Ok(()) } else { self.interrupt.check() }
+        if goes_on { Ok(()) } else { self.cancel.check() }
     }
 
     async fn stage(&mut self, stage: &Stage) -> Result<()> {

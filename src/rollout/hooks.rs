@@ -9,11 +9,11 @@ use tokio::process::Command;
 
 use super::execute::millis;
 use super::{Prepared, Request, Target, record};
+use crate::cancel::Cancel;
 use crate::config::{Hook, Strategy};
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::hook::{self, Failure};
-use crate::interrupt::Interrupt;
 use crate::pool::Pool;
 use crate::state::Outcome;
 
@@ -57,23 +57,23 @@ impl<'a> Hooks<'a> {
         pool: &'a Pool,
         request: &Request,
         prepared: &Prepared,
-        interrupt: &Interrupt,
+        cancel: &Cancel,
         report: &mut dyn Report,
     ) -> Result<Self> {
         let facts = facts(pool, request, prepared);
         let hooks = Self { pool, facts, began: Instant::now() };
-        hooks.ask(interrupt, report).await?;
+        hooks.ask(cancel, report).await?;
         Ok(Self { began: Instant::now(), ..hooks })
     }
 
-    async fn ask(&self, interrupt: &Interrupt, report: &mut dyn Report) -> Result<()> {
+    async fn ask(&self, cancel: &Cancel, report: &mut dyn Report) -> Result<()> {
         let hook = Hook::BeforeRollout;
         if self.pool.settings.hooks.command(hook).is_none() {
             return Ok(());
         }
-        let stop = async { drop(interrupt.told().await) };
+        let stop = async { drop(cancel.cancelled().await) };
         let ran = self.run(hook, &[], stop, report).await;
-        interrupt.check().map_err(|error| {
+        cancel.check().map_err(|error| {
             let message = format!("{} while the hook {hook} ran", error.message);
             Error { message, hint: Some("nothing was changed".to_owned()), ..error }
         })?;

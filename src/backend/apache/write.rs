@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep};
 use super::Apache;
 use super::snapshot::{MemberStatus, Snapshot, Worker};
 use crate::backend::Enabled;
+use crate::cancel;
 use crate::crash;
 use crate::error::{Error, Exit, Result};
 use crate::file;
-use crate::interrupt;
 
 /// How long a member in error may take to be used again.
 const ERROR_DEADLINE: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ impl Apache {
         if self.member(&now, index)?.status.ignores_errors() {
             return self.await_no_error(index).await;
         }
-        let _hold = interrupt::hold();
+        let _hold = cancel::hold();
         self.note_ignored(index);
         let forgotten = async {
             self.set(now, index, &[(IGNORE_ERRORS, true)]).await?;

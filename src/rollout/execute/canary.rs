@@ -37,8 +37,8 @@ impl Execution<'_> {
             return self.take(&stages).await;
         }
         // Whoever tells us to stop has nothing to look at.
-        let is_told = self.interrupt.check().is_err();
-        let stays_out = self.pool.settings.rollout.on_failure == OnFailure::Stop && !is_told;
+        let is_cancelled = self.cancel.check().is_err();
+        let stays_out = self.pool.settings.rollout.on_failure == OnFailure::Stop && !is_cancelled;
         match self.done.stopped.remove(&replica) {
             Some(release) if !stays_out && self.is_there(replica, release.as_ref()) => {
                 self.tell_rolling_back(replica, release.clone());

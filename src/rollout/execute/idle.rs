@@ -40,7 +40,7 @@ impl Execution<'_> {
                 looks = 0;
             }
             if !self.done.fresh.contains_key(&id.replica) {
-                self.interrupt.check()?; // it still serves: it can have its name back
+                self.cancel.check()?; // it still serves: it can have its name back
                 self.check_lender(&table)?;
             }
             let now = Instant::now();

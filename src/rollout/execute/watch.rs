@@ -71,7 +71,7 @@ impl Execution<'_> {
         let master = self.running(id)?.master.as_ref().ok_or_else(died)?;
         tokio::select! {
             biased;
-            told = self.interrupt.told() => return Err(told),
+            cancelled = self.cancel.cancelled() => return Err(cancelled),
             _ = master.wait(Duration::MAX) => {}
             done = work => return done,
         }

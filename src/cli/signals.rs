@@ -1,0 +1,39 @@
+//! Ctrl-C, TERM and HUP while a command changes pools: the first signal cancels the work at the next
+//! good place, the second one ends the process.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cancel::{self, Cancel, Canceller};
+use crate::error::{Error, Exit, Result};
+
+const NOTED: &[u8] = b"stopping at the next good place; once more stops at once\n";
+
+/// From here on the three signals do so, for the rest of the process.
+pub(super) fn cancel() -> Result<Cancel> {
+    let kinds = [
+        (SignalKind::hangup(), Exit::HungUp),
+        (SignalKind::interrupt(), Exit::Interrupted),
+        (SignalKind::terminate(), Exit::Terminated),
+    ];
+    let canceller = Arc::new(Canceller::new());
+    for (kind, exit) in kinds {
+        let signals = signal(kind)
+            .map_err(|error| Error::failed(format!("cannot listen for signals: {error}")))?;
+        tokio::spawn(await_signals(signals, exit, Arc::clone(&canceller)));
+    }
+    Ok(canceller.cancel())
+}
+
+async fn await_signals(mut signals: Signal, exit: Exit, canceller: Arc<Canceller>) {
+    while signals.recv().await.is_some() {
+        if canceller.signal(exit) {
+            cancel::released().await;
+            // The next command puts right what this leaves.
+            std::process::exit(i32::from(exit as u8));
+        }
+        let _ = std::io::stderr().write_all(NOTED);
+    }
+}
