@@ -164,7 +164,7 @@ pub enum LinkChange {
 }
 
 /// A consumer of events.
-pub trait Report: Send {
+pub trait Report: Send + Sync {
     /// Takes note of an event.
     fn event(&mut self, event: &Event);
 }

@@ -224,3 +224,24 @@ fn report_nothing(goal: &Goal, prepared: &Prepared, report: &mut dyn Report) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A long-running program may carry out rollouts on any thread.
+    #[test]
+    fn a_rollout_is_work_for_any_thread() {
+        fn is_send<T: Send>(_: impl FnOnce(&Arc<Pool>, &Request, &Cancel) -> T) {}
+        is_send(|pool, request, cancel| {
+            let (pool, request, cancel) = (Arc::clone(pool), request.clone(), cancel.clone());
+            async move { run(&pool, &request, &cancel, &mut Nobody).await }
+        });
+    }
+
+    struct Nobody;
+
+    impl Report for Nobody {
+        fn event(&mut self, _event: &Event) {}
+    }
+}

@@ -55,7 +55,7 @@ impl<W: Write> Classic<W> {
     }
 }
 
-impl<W: Write + Send> Report for Classic<W> {
+impl<W: Write + Send + Sync> Report for Classic<W> {
     fn event(&mut self, event: &Event) {
         match event {
             Event::StageStarted { title } => self.begin_line(&title.to_string()),

@@ -1,10 +1,11 @@
 //! What is true of a pool now: read from sockets, pid files, /proc, and the
 //! balancer each time.
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use super::plan;
 use crate::backend;
@@ -162,7 +163,9 @@ pub async fn observe(
 ) -> Result<Observation> {
     let (specs, members) =
         tokio::try_join!(resolve(pool, to_ask(pool, ask)?, ask.release), members)?;
-    look(pool, specs, members)
+    let pool = Arc::clone(pool);
+    let looked = spawn_blocking(move || look(&pool, specs, members)).await;
+    looked.unwrap_or_else(|broken| resume_unwind(broken.into_panic()))
 }
 
 /// The replicas of which php-fpm is asked. With hundreds of pools it takes milliseconds to look who
