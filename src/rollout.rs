@@ -3,7 +3,6 @@
 //! Start, stop and restart differ only in their goal. So does what comes after
 //! a crash: the next command sees what is there, and plans from it.
 
-mod before;
 mod check;
 mod execute;
 mod goal;
@@ -14,6 +13,7 @@ mod plan;
 mod prepare;
 mod record;
 pub(crate) mod repair;
+mod steps;
 mod switch;
 mod target;
 
@@ -34,10 +34,11 @@ use crate::event::{Event, Report};
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::runtime;
-use execute::{Done, Execution, millis};
+use execute::{Done, Execution};
 use hooks::Hooks;
 use prepare::{Prepared, prepare};
 use record::Record;
+use steps::{members, millis};
 
 /// What a command asks for.
 #[derive(Debug, Clone)]
@@ -184,7 +185,7 @@ impl Prepared {
             result = execution.monitor(monitored.as_deref(), request.goal.strategy).await;
         }
         if request.goal.state == Wanted::Stopped && result.is_ok() {
-            execution.leave_members_enabled().await;
+            members::leave_enabled(backend, &execution.observation, execution.report).await;
         }
         let cause = execution.done.cause.take();
         if request.goal.state == Wanted::Repaired && result.is_ok() {

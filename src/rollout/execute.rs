@@ -4,23 +4,18 @@
 //! generation that has served nobody is discarded, and an old one that still
 //! runs gets its public name and its place in the balancer again.
 
-mod balance;
+mod apply;
 mod canary;
-mod idle;
 mod leftovers;
-mod monitor;
-mod names;
-mod probe;
 mod recover;
-mod renew;
-mod warm_up;
-mod watch;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::observe::Observation;
+use super::steps::{self, millis};
 use crate::backend::Backend;
 use crate::cancel::Cancel;
 use crate::crash;
@@ -28,9 +23,9 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::pool::Pool;
 use crate::process::Signal;
-use crate::release::{Pinned, Release};
-use crate::runtime::{self, Generation, Log, Running};
-use crate::step::{GenerationId, Stage, Step, Title};
+use crate::release::Release;
+use crate::runtime::{Log, Running};
+use crate::step::{GenerationId, Stage, Title};
 
 /// What all steps of a plan share.
 pub(super) struct Execution<'a> {
@@ -151,63 +146,8 @@ impl Execution<'_> {
         Ok(())
     }
 
-    async fn step(&mut self, step: Step) -> Result<()> {
-        self.report.event(&Event::StepStarted { step });
-        let started = Instant::now();
-        match step {
-            Step::Drain { replica } => self.drain(replica).await?,
-            Step::Lend { replica, to } => self.lend(replica, to).await?,
-            Step::Unpublish { replica } => self.unpublish(replica)?,
-            Step::AwaitIdle(id) => self.await_idle(id).await?,
-            Step::Stop(id) => self.stop(id).await?,
-            Step::Start(id) => self.start(id).await?,
-            Step::AwaitReady(id) => self.await_ready(id).await.map_err(|e| self.with_log(id, e))?,
-            Step::WarmUp(id) => self.warm_up(id).await.map_err(|e| self.with_log(id, e))?,
-            Step::Publish(id) => self.publish(id)?,
-            Step::Watch(id) => self.watch(id).await?,
-            Step::Enable { replica } => self.enable(replica).await?,
-        }
-        crash::point(format_args!("after: {step}"));
-        self.report.event(&Event::StepDone { step, ms: millis(started) });
-        Ok(())
-    }
-
-    async fn stop(&mut self, id: GenerationId) -> Result<()> {
-        let idle = !self.done.busy.contains(&id);
-        self.check_replaceable(id)?;
-        let running = self.running(id)?;
-        let generation = running.generation.clone();
-        let release = self.release_of(running);
-        let stopped = runtime::stop(running, idle, self.drain_timeout).await;
-        // Also when it failed: it may have got half-way.
-        self.done.stopped.insert(id.replica, release);
-        stopped?;
-        self.clear_away(&generation);
-        let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
-        if let Some(replica) = replica {
-            let is_it = |running: &mut Running| running.generation.number == id.generation;
-            let ended = replica.running.extract_if(.., is_it).map(|running| running.generation);
-            replica.ended.extend(ended);
-            replica.ended.sort_by_key(|ended| ended.number);
-        }
-        Ok(())
-    }
-
-    /// Removes what a generation that has ended has left. Where that fails, it is in nobody's way
-    /// but the next one's of that number, and there is none.
-    pub(super) fn clear_away(&mut self, ended: &Generation) {
-        if let Err(error) = ended.remove_leftovers() {
-            self.warn(format!("cannot remove what {ended} has left: {error}"));
-        }
-    }
-
-    /// The real directory that a generation sees, wherever the symlink points by now.
-    fn release_of(&self, running: &Running) -> Option<Release> {
-        let current_dir = self.pool.settings.current_dir()?;
-        match running.pinned(current_dir) {
-            Some(Pinned::Release(release)) => Some(release),
-            _ => running.generation.release.clone(),
-        }
+    pub(super) fn warn(&mut self, text: String) {
+        steps::warn(self.report, text);
     }
 
     /// What a new generation has logged before it failed goes with the error.
@@ -221,14 +161,16 @@ impl Execution<'_> {
 
     /// A generation that runs: one that was there before, or a new one.
     pub(super) fn running(&self, id: GenerationId) -> Result<&Running> {
-        let fresh = self.done.fresh.get(&id.replica);
-        fresh
-            .filter(|running| running.generation.number == id.generation)
-            .or_else(|| self.observation.running(id))
-            .ok_or_else(|| Error::failed(format!("{id} does not run")))
+        find(&self.done.fresh, &self.observation, id)
     }
 }
 
-pub(super) fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+fn find<'a>(
+    fresh: &'a BTreeMap<u32, Running>,
+    observation: &'a Observation,
+    id: GenerationId,
+) -> Result<&'a Running> {
+    let fresh = fresh.get(&id.replica).filter(|running| running.generation.id() == id);
+    let running = fresh.or_else(|| observation.running(id));
+    running.ok_or_else(|| Error::failed(format!("{id} does not run")))
 }

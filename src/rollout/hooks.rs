@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::process::Command;
 
-use super::execute::millis;
+use super::steps::millis;
 use super::{Prepared, Request, Target, record};
 use crate::cancel::Cancel;
 use crate::config::{Hook, Strategy};

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use super::execute::millis;
 use super::observe::Observation;
+use super::steps::millis;
 use super::{Goal, Request, Target, Wanted};
 use crate::error::Error;
 use crate::event::{Event, Report};

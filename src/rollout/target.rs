@@ -1,11 +1,13 @@
 //! Which release a rollout goes to.
 
+mod before;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::observe::{Ask, observe};
-use super::{before, repair};
+use super::repair;
 use crate::error::{Error, Result};
 use crate::pool::{Pinning, Pool};
 use crate::release::{self, Release};

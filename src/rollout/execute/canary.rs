@@ -5,6 +5,7 @@ use crate::config::OnFailure;
 use crate::error::Result;
 use crate::rollout::Wanted;
 use crate::rollout::observe::Ask;
+use crate::rollout::steps::front_page::release_of;
 use crate::runtime;
 use crate::socket;
 use crate::step::{GenerationId, Stage, Title};
@@ -31,7 +32,7 @@ impl Execution<'_> {
 
     async fn take_back(&mut self, replica: u32) -> Result<()> {
         if let Some(old) = self.still_running(replica)? {
-            self.tell_rolling_back(replica, self.release_of(self.running(old)?));
+            self.tell_rolling_back(replica, release_of(self.pool, self.running(old)?));
             self.publish(old)?;
             let stages = self.plan_again(replica, Wanted::Running, Ask::default()).await?;
             return self.take(&stages).await;

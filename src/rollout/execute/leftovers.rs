@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use super::Execution;
-use super::names::{cannot, publish_pid};
 use crate::error::Result;
 use crate::file;
 use crate::pool::Pinning;
+use crate::rollout::steps::names::{cannot, publish_pid};
 use crate::rollout::switch;
 use crate::runtime::{self, Generation};
 use crate::socket::{self, Name};

@@ -161,10 +161,6 @@ impl Execution<'_> {
         Ok(plan(&self.observation.seen(), &goal))
     }
 
-    pub(super) fn warn(&mut self, text: String) {
-        self.report.event(&Event::Warning { text });
-    }
-
     async fn state_left(&self) -> String {
         let members = self.backend.members().await;
         let unread = members.as_ref().err().map(|error| error.message.clone());

@@ -3,55 +3,54 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Execution;
 use crate::error::{Error, Result};
 use crate::file;
+use crate::pool::Pool;
+use crate::rollout::observe::Observation;
 use crate::runtime::Generation;
 use crate::socket::{self, Name};
-use crate::step::GenerationId;
 
-impl Execution<'_> {
-    /// Whoever still comes by this replica's name is served by another one.
-    pub(super) async fn lend(&mut self, replica: u32, to: GenerationId) -> Result<()> {
-        self.await_another_serving(replica).await?;
-        let target = self.running(to)?.generation.socket.clone();
-        if !socket::is_listening(&target)? {
-            return Err(Error::failed(format!("{to} does not listen any more")));
-        }
+/// The public names of a pool's replicas.
+pub(in crate::rollout) struct Names<'a> {
+    pub(in crate::rollout) pool: &'a Pool,
+    pub(in crate::rollout) observation: &'a mut Observation,
+}
+
+impl Names<'_> {
+    /// Points the replica's names at `target`, the socket of another replica's generation: clients
+    /// that connect by these names are served by that one.
+    pub(in crate::rollout) fn lend(&mut self, replica: u32, target: &Path) -> Result<()> {
         self.keep_reachable(replica)?;
-        self.done.backend_knows = false;
         for name in self.names_leading_to(replica) {
-            socket::publish(&name, &target).map_err(|error| cannot("publish", &name, &error))?;
+            socket::publish(&name, target).map_err(|error| cannot("publish", &name, &error))?;
         }
-        self.done.lent_to = Some(to);
         Ok(())
     }
 
-    /// Takes away every name that leads to the replica's generations, its own
-    /// and those that were lent to it.
-    pub(super) fn unpublish(&mut self, replica: u32) -> Result<()> {
+    /// Removes every name that leads to the replica's generations, its own names and those that
+    /// were lent to it.
+    pub(in crate::rollout) fn unpublish(&mut self, replica: u32) -> Result<()> {
         self.keep_reachable(replica)?;
-        self.done.backend_knows = false;
         for name in self.names_leading_to(replica) {
             file::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
         }
         Ok(())
     }
 
-    /// Moves the replica's name, and what was lent to it, to this generation.
-    pub(super) fn publish(&mut self, id: GenerationId) -> Result<()> {
-        self.keep_reachable(id.replica)?;
-        self.done.backend_knows = false;
-        let generation = self.running(id)?.generation.clone();
-        if self.done.fresh.get(&id.replica).is_some_and(|it| it.generation == generation) {
-            self.check_pin(self.running(id)?)?; // it was there when the generation was ready
-        }
+    /// Points the replica's name, and those that were lent to it, at a generation of the replica.
+    pub(in crate::rollout) fn publish(&mut self, generation: &Generation) -> Result<()> {
+        self.keep_reachable(generation.replica)?;
+        // An adopted master may just have got another private name.
+        let id = generation.id();
+        let socket = match self.observation.running(id) {
+            Some(running) => running.generation.socket.clone(),
+            None => generation.socket.clone(),
+        };
         let lent = self.lent_to(id.replica);
         for name in lent.into_iter().chain([generation.public.clone()]) {
-            socket::publish(&name, &generation.socket)
-                .map_err(|error| cannot("publish", &name, &error))?;
+            socket::publish(&name, &socket).map_err(|error| cannot("publish", &name, &error))?;
         }
-        publish_pid(&generation)?;
+        publish_pid(generation)?;
         for old in self.names(id.replica).into_iter().filter(|name| *name != generation.public) {
             // The operator has renamed the public socket.
             file::remove(&old).map_err(|error| cannot("remove", &old, &error))?;
@@ -115,12 +114,12 @@ impl Execution<'_> {
 }
 
 /// Moves the pid file's public name; an adopted master has a file there, not a link.
-pub(super) fn publish_pid(generation: &Generation) -> Result<()> {
+pub(in crate::rollout) fn publish_pid(generation: &Generation) -> Result<()> {
     let name = generation.public_pid.as_ref().filter(|_| !generation.number.is_adopted());
     let Some(name) = name else { return Ok(()) };
     socket::publish(name, &generation.pid_file).map_err(|error| cannot("publish", name, &error))
 }
 
-pub(super) fn cannot(what: &str, name: &Path, error: &io::Error) -> Error {
+pub(in crate::rollout) fn cannot(what: &str, name: &Path, error: &io::Error) -> Error {
     Error::failed(format!("cannot {what} {}: {error}", name.display()))
 }

@@ -1,0 +1,24 @@
+//! The steps of a plan: each file is one step, or two that belong together, and what it takes and
+//! gives. Which step comes when, and what is undone after a failure, is decided by `execute`.
+
+pub(super) mod front_page;
+pub(super) mod idle;
+pub(super) mod members;
+pub(super) mod names;
+pub(super) mod start;
+pub(super) mod warm_up;
+pub(super) mod watch;
+
+use std::time::Instant;
+
+use crate::event::{Event, Report};
+
+/// Reports something that the operator should know, though the work goes on.
+pub(super) fn warn(report: &mut dyn Report, text: String) {
+    report.event(&Event::Warning { text });
+}
+
+/// The time since then, in milliseconds.
+pub(super) fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

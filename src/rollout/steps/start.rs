@@ -1,0 +1,106 @@
+//! `Start`, `AwaitReady`: a new generation proves itself.
+
+use std::time::{Duration, Instant};
+
+use super::warn;
+use crate::error::{Error, Result};
+use crate::event::Report;
+use crate::pool::Pool;
+use crate::release::{Pinned, Release};
+use crate::runtime::{self, Generation, Running, Runtime, Spec};
+use crate::socket::Table;
+use crate::step::GenerationId;
+
+const POLL: Duration = Duration::from_millis(2);
+
+/// Starts a generation; when this returns, its master listens. After a failure nothing is left of
+/// it, or a warning says what is.
+pub(in crate::rollout) async fn start(
+    pool: &Pool,
+    id: GenerationId,
+    spec: &Spec,
+    release: Option<&Release>,
+    drain_timeout: Duration,
+    report: &mut dyn Report,
+) -> Result<Running> {
+    if let Some(release) = release.filter(|release| !release.is_there()) {
+        let path = release.path.display();
+        return Err(Error::failed(format!("the release {path} is not there any more")));
+    }
+    let generation = Generation::new(pool, id, spec, release)?;
+    let runtime = Runtime::of(pool)?;
+    let listening = match runtime.start(pool, &generation, spec, drain_timeout).await {
+        Ok(()) => listening(&generation, pool.settings.rollout.ready_timeout).await,
+        Err(error) => Err(error),
+    };
+    if listening.is_err()
+        && let Err(left) = discard(&generation).await
+    {
+        warn(report, left.to_string());
+    }
+    listening
+}
+
+/// Ends what a start that failed may have left: a master that came up too late.
+async fn discard(generation: &Generation) -> Result<()> {
+    let table = Table::read()?;
+    match runtime::look(generation, &table)? {
+        Some(running) => runtime::discard(&running).await,
+        None => generation.remove_leftovers().map_err(|error| {
+            Error::failed(format!("cannot remove what {generation} left: {error}"))
+        }),
+    }
+}
+
+/// The server has said that it is up: its socket and its master must be there.
+async fn listening(generation: &Generation, timeout: Duration) -> Result<Running> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let table = Table::read()?;
+        match runtime::look(generation, &table)? {
+            Some(running) if running.master.is_some() => return Ok(running),
+            _ if Instant::now() >= deadline => {
+                let socket = generation.socket.display();
+                return Err(Error::failed(format!("no master listens on {socket}")));
+            }
+            _ => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+/// Waits for the first answer to a ping.
+pub(in crate::rollout) async fn await_ready(pool: &Pool, running: &Running) -> Result<()> {
+    let id = running.generation.id();
+    let timeout = pool.settings.rollout.ready_timeout;
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let error = match running.generation.ping(left).await {
+            Ok(()) => break,
+            Err(error) => error,
+        };
+        if running.master.as_ref().is_none_or(|master| !master.is_alive()) {
+            return Err(Error::failed(format!("{id} has died before it was ready")));
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::failed(format!("{id} was not ready after {timeout:?}: {error}")));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    check_pin(pool, running)
+}
+
+/// Whether the kernel says that a new generation sees its release.
+pub(in crate::rollout) fn check_pin(pool: &Pool, running: &Running) -> Result<()> {
+    let (Some(release), Some(current_dir)) =
+        (&running.generation.release, pool.settings.current_dir())
+    else {
+        return Ok(());
+    };
+    let (generation, shown) = (&running.generation, release.path.display());
+    Err(Error::failed(match running.pinned(current_dir) {
+        Some(Pinned::Release(pinned)) if pinned == *release => return Ok(()),
+        Some(Pinned::Deleted(_)) => format!("the release {shown} has been deleted"),
+        other => format!("{generation} does not see the release {shown} but {other:?}"),
+    }))
+}

@@ -1,0 +1,124 @@
+//! `Watch`: a new generation serves, and has to prove itself before others follow.
+//!
+//! Every second the generation has to answer a ping and the warm-up paths, the balancer must not have
+//! found it broken, and none of its children may have crashed, which the server's log says. The end
+//! of its master ends the watch at once, and so does a cancellation.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::warm_up::visit;
+use super::{millis, warn};
+use crate::backend::Backend;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::event::{Event, Report};
+use crate::pool::Pool;
+use crate::runtime::{Log, Running, Spec};
+use crate::step::GenerationId;
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A watch of one generation.
+pub(in crate::rollout) struct Watch<'a> {
+    pub(in crate::rollout) pool: &'a Arc<Pool>,
+    pub(in crate::rollout) backend: &'a Backend,
+    pub(in crate::rollout) running: &'a Running,
+    pub(in crate::rollout) spec: Option<&'a Spec>,
+    /// What its server has logged since its start.
+    pub(in crate::rollout) log: Option<&'a mut Log>,
+    pub(in crate::rollout) time: Duration,
+    pub(in crate::rollout) cancel: &'a Cancel,
+}
+
+/// What was seen of a generation that answers.
+struct Seen {
+    /// Its status in the balancer, if that is one of error.
+    broken: Option<String>,
+    /// Whether all its children have been busy, and it may have no more.
+    was_full: bool,
+}
+
+impl Watch<'_> {
+    /// Watches the generation to the end, or until something is wrong with it.
+    pub(in crate::rollout) async fn watch(mut self, report: &mut dyn Report) -> Result<()> {
+        let id = self.id();
+        let started = Instant::now();
+        let deadline = started + self.time;
+        let (mut was_well, mut was_full) = (false, false);
+        loop {
+            let seen = self.unless_over(self.prove()).await?;
+            // First, since a crash may be what the balancer has noticed.
+            self.check_children()?;
+            // Until it is tried, a balancer remembers how the old generation failed.
+            if let Some(status) = seen.broken.as_ref().filter(|_| was_well) {
+                let message = format!("the balancer finds {id} broken: its status is \"{status}\"");
+                return Err(Error::failed(message));
+            }
+            was_well |= seen.broken.is_none();
+            if seen.was_full && !was_full {
+                // It may be too slow, or just have too few.
+                let text = format!("{id} had no child free for some time: see pm.max_children");
+                warn(report, text);
+            }
+            was_full |= seen.was_full;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let (replica, waited_ms) = (id.replica, millis(started));
+            report.event(&Event::Watching { replica, waited_ms, left_ms });
+            self.unless_over(pause(left.min(INTERVAL))).await?;
+        }
+    }
+
+    fn id(&self) -> GenerationId {
+        self.running.generation.id()
+    }
+
+    /// Fails as soon as the master ends, or the work is cancelled.
+    async fn unless_over<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let died = || Error::failed(format!("the master of {} has ended", self.id()));
+        let master = self.running.master.as_ref().ok_or_else(died)?;
+        tokio::select! {
+            biased;
+            cancelled = self.cancel.cancelled() => return Err(cancelled),
+            _ = master.wait(Duration::MAX) => {}
+            done = work => return done,
+        }
+        Err(died())
+    }
+
+    /// Fails unless the generation answers.
+    async fn prove(&self) -> Result<Seen> {
+        let (id, generation) = (self.id(), &self.running.generation);
+        let timeout = self.pool.settings.rollout.ready_timeout;
+        let pinged = generation.ping(timeout).await;
+        pinged.map_err(|error| Error::failed(format!("{id} does not answer a ping: {error}")))?;
+        let deadline = Instant::now() + timeout;
+        for path in self.pool.settings.rollout.warm_up() {
+            visit(self.pool, generation, path, 1, deadline).await?;
+        }
+        let was_full = generation.was_full(timeout).await;
+        let members = self.backend.members().await?;
+        let member = members.into_iter().nth(id.replica as usize - 1);
+        let broken = member.filter(|member| member.in_error).map(|member| member.status);
+        Ok(Seen { broken, was_full })
+    }
+
+    fn check_children(&mut self) -> Result<()> {
+        let id = self.id();
+        let log = self.log.as_deref_mut();
+        match self.spec.zip(log).and_then(|(spec, log)| spec.crash(log)) {
+            Some(crash) => Err(Error::failed(format!("{id} is not sound: {crash}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn pause(time: Duration) -> Result<()> {
+    tokio::time::sleep(time).await;
+    Ok(())
+}
