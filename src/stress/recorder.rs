@@ -1,4 +1,4 @@
-//! The book of a run: what was asked, what came back, and in which order.
+//! Records the requests of a run and their results, in the order in which they happen.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -6,48 +6,49 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::answer::{Answer, Failure, FailureKind};
+use super::sample::{Failure, FailureKind, Sample};
 use super::summary::{FailureCount, Latency, ReleaseCount, Summary};
 
-/// How many releases a run tells apart: more than anybody deploys, and a bound on memory.
-const MOST_RELEASES: usize = 1000;
+/// The most releases in a run: a bound on memory, far above any real number.
+const RELEASES_MAX: usize = 1000;
 
-/// The longest latency that is told apart, in microseconds: an hour.
-const LONGEST_LATENCY: u64 = 3_600_000_000;
+/// The longest latency that is recorded exactly, in microseconds: an hour.
+const LATENCY_MAX: u64 = 3_600_000_000;
 
-/// What a client holds while its request is under way.
-pub(super) struct Ticket {
+/// A request that has begun and not ended.
+pub(super) struct InFlight {
     sent: Instant,
-    /// How many releases had answered when the request started: the newest one's rank, plus one.
+    /// How many releases were known when the request began: the rank of the newest one, plus one.
     releases_seen: usize,
 }
 
-pub(super) struct Book {
+/// All results of a run.
+pub(super) struct Recorder {
     opened: Instant,
-    /// How many more requests may start.
+    /// How many more requests may begin; None: any number.
     left: Option<u64>,
     closed: bool,
     started: u64,
     good: u64,
     failed: u64,
     went_back: u64,
-    /// In the order in which they were first seen complete, which is their rank.
-    releases: Vec<Seen>,
+    /// In the order of their first complete responses. The index is the rank.
+    releases: Vec<SeenRelease>,
     failures: BTreeMap<FailureKind, (u64, String)>,
-    /// Of good answers, in microseconds.
+    /// Of good responses, in microseconds.
     latencies: Histogram<u64>,
 }
 
-struct Seen {
+struct SeenRelease {
     name: String,
-    answers: u64,
+    responses: u64,
     first: Duration,
     last: Duration,
 }
 
-impl Book {
+impl Recorder {
     pub(super) fn new(requests: Option<NonZeroU64>) -> Self {
-        let latencies = Histogram::new_with_bounds(1, LONGEST_LATENCY, 3);
+        let latencies = Histogram::new_with_bounds(1, LATENCY_MAX, 3);
         Self {
             opened: Instant::now(),
             left: requests.map(NonZeroU64::get),
@@ -62,31 +63,31 @@ impl Book {
         }
     }
 
-    /// Lets no more requests start.
+    /// Lets no more requests begin.
     pub(super) fn close(&mut self) {
         self.closed = true;
     }
 
-    /// A ticket for a request that starts now, unless none may start any more.
-    pub(super) fn begin(&mut self) -> Option<Ticket> {
+    /// Begins a request. None: the number of requests is reached, or the recorder is closed.
+    pub(super) fn begin(&mut self) -> Option<InFlight> {
         if self.closed || self.left == Some(0) {
             return None;
         }
         self.left = self.left.map(|left| left - 1);
         self.started += 1;
-        Some(Ticket { sent: Instant::now(), releases_seen: self.releases.len() })
+        Some(InFlight { sent: Instant::now(), releases_seen: self.releases.len() })
     }
 
-    /// Writes down how the request of `ticket` ended, now.
-    #[expect(clippy::needless_pass_by_value, reason = "a ticket is good for one answer")]
-    pub(super) fn end(&mut self, ticket: Ticket, result: Result<String, Failure>) -> Answer {
-        let latency = ticket.sent.elapsed();
+    /// Records the result of a request that has just ended.
+    #[expect(clippy::needless_pass_by_value, reason = "a request ends once")]
+    pub(super) fn end(&mut self, request: InFlight, result: Result<String, Failure>) -> Sample {
+        let latency = request.sent.elapsed();
         let rank = result.and_then(|release| Ok((self.rank(&release)?, release)));
         let (result, went_back) = match rank {
             Ok((rank, release)) => {
                 self.good += 1;
                 self.latencies.saturating_record(micros(latency));
-                (Ok(release), rank + 1 < ticket.releases_seen)
+                (Ok(release), rank + 1 < request.releases_seen)
             }
             Err(failure) => {
                 self.failed += 1;
@@ -96,28 +97,28 @@ impl Book {
             }
         };
         self.went_back += u64::from(went_back);
-        Answer { result, latency, went_back }
+        Sample { result, latency, went_back }
     }
 
-    /// The rank of a release that has just answered.
+    /// The rank of the release of a response that is complete now.
     fn rank(&mut self, release: &str) -> Result<usize, Failure> {
         let now = self.opened.elapsed();
-        // From the newest on, as it is the one that answers most of the time.
+        // The newest release sends most responses, so the search begins there.
         if let Some(rank) = self.releases.iter().rposition(|seen| seen.name == release) {
-            self.releases[rank].answers += 1;
+            self.releases[rank].responses += 1;
             self.releases[rank].last = now;
             return Ok(rank);
         }
-        if self.releases.len() == MOST_RELEASES {
-            let detail = format!("{release:?} comes after {MOST_RELEASES} other releases");
+        if self.releases.len() == RELEASES_MAX {
+            let detail = format!("{release:?} comes after {RELEASES_MAX} other releases");
             return Err(Failure::new(FailureKind::Unexpected, detail));
         }
         let name = release.to_owned();
-        self.releases.push(Seen { name, answers: 1, first: now, last: now });
+        self.releases.push(SeenRelease { name, responses: 1, first: now, last: now });
         Ok(self.releases.len() - 1)
     }
 
-    /// What is in the book so far, and whether it passes.
+    /// The results so far, and whether the run passes.
     pub(super) fn summary(&self, monotonic: bool) -> Summary {
         let seconds = self.opened.elapsed().as_secs_f64();
         let requests = self.good + self.failed;
@@ -141,10 +142,10 @@ fn failure_count((kind, (count, first)): (&FailureKind, &(u64, String))) -> Fail
     FailureCount { kind: *kind, count: *count, first: first.clone() }
 }
 
-fn release_count(seen: &Seen) -> ReleaseCount {
+fn release_count(seen: &SeenRelease) -> ReleaseCount {
     ReleaseCount {
         name: seen.name.clone(),
-        answers: seen.answers,
+        answers: seen.responses,
         first_seconds: seen.first.as_secs_f64(),
         last_seconds: seen.last.as_secs_f64(),
     }
@@ -159,7 +160,7 @@ fn latency(latencies: &Histogram<u64>) -> Latency {
 }
 
 fn micros(latency: Duration) -> u64 {
-    u64::try_from(latency.as_micros()).unwrap_or(LONGEST_LATENCY)
+    u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
@@ -171,97 +172,99 @@ fn per_second(requests: u64, seconds: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn answer(book: &mut Book, ticket: Ticket, release: &str) -> bool {
-        book.end(ticket, Ok(release.to_owned())).went_back
+    /// Ends a request; returns whether it is a step back.
+    fn end(recorder: &mut Recorder, request: InFlight, release: &str) -> bool {
+        recorder.end(request, Ok(release.to_owned())).went_back
     }
 
-    fn ask(book: &mut Book, release: &str) -> bool {
-        let ticket = book.begin().unwrap();
-        answer(book, ticket, release)
-    }
-
-    #[test]
-    fn a_request_that_was_under_way_during_the_switch_is_no_step_back() {
-        let mut book = Book::new(None);
-        assert!(!ask(&mut book, "1"));
-        let before = book.begin().unwrap();
-        assert!(!ask(&mut book, "2"));
-        assert!(!answer(&mut book, before, "1"));
-        assert_eq!(book.summary(true).went_back, 0);
-        assert!(book.summary(true).passed);
+    /// Begins and ends a request; returns whether it is a step back.
+    fn request(recorder: &mut Recorder, release: &str) -> bool {
+        let request = recorder.begin().unwrap();
+        end(recorder, request, release)
     }
 
     #[test]
-    fn a_request_that_started_after_the_new_release_answered_anybody_is_a_step_back() {
-        let mut book = Book::new(None);
-        ask(&mut book, "1");
-        let first_of_2 = book.begin().unwrap();
-        let before = book.begin().unwrap();
-        assert!(!answer(&mut book, first_of_2, "2"));
-        let after = book.begin().unwrap();
-        assert!(!answer(&mut book, before, "1"));
-        assert!(answer(&mut book, after, "1"));
-        assert!(!ask(&mut book, "2"));
-        assert_eq!(book.summary(false).went_back, 1);
-        assert!(book.summary(false).passed);
-        assert!(!book.summary(true).passed);
+    fn a_request_in_flight_during_the_switch_is_not_a_step_back() {
+        let mut recorder = Recorder::new(None);
+        assert!(!request(&mut recorder, "1"));
+        let before = recorder.begin().unwrap();
+        assert!(!request(&mut recorder, "2"));
+        assert!(!end(&mut recorder, before, "1"));
+        assert_eq!(recorder.summary(true).went_back, 0);
+        assert!(recorder.summary(true).passed);
     }
 
     #[test]
-    fn a_failure_has_no_release_so_it_neither_ranks_nor_steps_back() {
-        let mut book = Book::new(None);
-        ask(&mut book, "1");
-        let ticket = book.begin().unwrap();
+    fn an_old_release_after_any_response_of_the_new_one_is_a_step_back() {
+        let mut recorder = Recorder::new(None);
+        request(&mut recorder, "1");
+        let first_of_2 = recorder.begin().unwrap();
+        let before = recorder.begin().unwrap();
+        assert!(!end(&mut recorder, first_of_2, "2"));
+        let after = recorder.begin().unwrap();
+        assert!(!end(&mut recorder, before, "1"));
+        assert!(end(&mut recorder, after, "1"));
+        assert!(!request(&mut recorder, "2"));
+        assert_eq!(recorder.summary(false).went_back, 1);
+        assert!(recorder.summary(false).passed);
+        assert!(!recorder.summary(true).passed);
+    }
+
+    #[test]
+    fn a_failure_adds_no_release_and_is_not_a_step_back() {
+        let mut recorder = Recorder::new(None);
+        request(&mut recorder, "1");
+        let in_flight = recorder.begin().unwrap();
         let failure = Failure::new(FailureKind::HttpStatus(500), "oops");
-        assert!(!book.end(ticket, Err(failure)).went_back);
-        ask(&mut book, "1");
-        let summary = book.summary(false);
+        assert!(!recorder.end(in_flight, Err(failure)).went_back);
+        request(&mut recorder, "1");
+        let summary = recorder.summary(false);
         assert_eq!((summary.requests, summary.good, summary.failed), (3, 2, 1));
         assert_eq!(summary.releases.len(), 1);
         assert!(!summary.passed);
     }
 
     #[test]
-    fn each_later_release_ranks_above_all_before() {
-        let mut book = Book::new(None);
+    fn each_new_release_ranks_above_all_earlier_ones() {
+        let mut recorder = Recorder::new(None);
         for release in ["1", "2", "3"] {
-            assert!(!ask(&mut book, release));
+            assert!(!request(&mut recorder, release));
         }
-        assert!(ask(&mut book, "2"));
-        assert!(ask(&mut book, "1"));
-        assert!(!ask(&mut book, "3"));
-        let names: Vec<_> = book.summary(false).releases.into_iter().map(|r| r.name).collect();
+        assert!(request(&mut recorder, "2"));
+        assert!(request(&mut recorder, "1"));
+        assert!(!request(&mut recorder, "3"));
+        let names: Vec<_> = recorder.summary(false).releases.into_iter().map(|r| r.name).collect();
         assert_eq!(names, ["1", "2", "3"]);
     }
 
     #[test]
-    fn no_more_tickets_than_requests_and_none_once_closed() {
-        let mut book = Book::new(NonZeroU64::new(2));
-        let tickets = (book.begin(), book.begin());
-        assert!(tickets.0.is_some() && tickets.1.is_some());
-        assert!(book.begin().is_none());
-        assert_eq!(book.summary(false).unfinished, 2);
+    fn no_request_begins_beyond_the_number_or_after_close() {
+        let mut recorder = Recorder::new(NonZeroU64::new(2));
+        let requests = (recorder.begin(), recorder.begin());
+        assert!(requests.0.is_some() && requests.1.is_some());
+        assert!(recorder.begin().is_none());
+        assert_eq!(recorder.summary(false).unfinished, 2);
 
-        let mut book = Book::new(None);
-        assert!(book.begin().is_some());
-        book.close();
-        assert!(book.begin().is_none());
+        let mut recorder = Recorder::new(None);
+        assert!(recorder.begin().is_some());
+        recorder.close();
+        assert!(recorder.begin().is_none());
     }
 
     #[test]
-    fn nothing_asked_is_not_a_pass() {
-        assert!(!Book::new(None).summary(false).passed);
+    fn a_run_without_requests_does_not_pass() {
+        assert!(!Recorder::new(None).summary(false).passed);
     }
 
     #[test]
-    fn releases_beyond_the_bound_are_failures() {
-        let mut book = Book::new(None);
-        for release in 0..MOST_RELEASES {
-            ask(&mut book, &release.to_string());
+    fn a_release_beyond_the_maximum_is_a_failure() {
+        let mut recorder = Recorder::new(None);
+        for release in 0..RELEASES_MAX {
+            request(&mut recorder, &release.to_string());
         }
-        ask(&mut book, "one-too-many");
-        let summary = book.summary(false);
-        assert_eq!(summary.releases.len(), MOST_RELEASES);
+        request(&mut recorder, "one-too-many");
+        let summary = recorder.summary(false);
+        assert_eq!(summary.releases.len(), RELEASES_MAX);
         assert_eq!(summary.failures[0].kind, FailureKind::Unexpected);
     }
 }
