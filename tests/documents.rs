@@ -27,7 +27,11 @@ fn documents() -> Vec<PathBuf> {
     let docs = fs::read_dir(Path::new(ROOT).join("docs")).unwrap();
     let docs = docs.map(|entry| entry.unwrap().path());
     let docs = docs.filter(|path| path.extension().is_some_and(|it| it == "md"));
-    ["README.md", "CHANGELOG.md"].map(|name| Path::new(ROOT).join(name)).into_iter().chain(docs).collect()
+    ["README.md", "CHANGELOG.md"]
+        .map(|name| Path::new(ROOT).join(name))
+        .into_iter()
+        .chain(docs)
+        .collect()
 }
 
 fn dead_links(document: &Path) -> Vec<String> {
@@ -75,7 +79,8 @@ fn messages(page: &str) -> Vec<&str> {
 
 /// The literal parts of a message, between placeholders like `<pool>`.
 fn fragments(message: &str) -> Vec<&str> {
-    let parts = message.split('<').map(|part| part.split_once('>').map_or(part, |(_, after)| after));
+    let parts =
+        message.split('<').map(|part| part.split_once('>').map_or(part, |(_, after)| after));
     parts.map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
