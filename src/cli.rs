@@ -47,7 +47,7 @@ enum Command {
     Start(change::Args),
     /// Stop replicas; requests in flight can finish first
     Stop(change::DrainArgs),
-    /// Restart replicas on the release that current_release_symlink names now
+    /// Restart replicas on the release that the symlink names now
     Restart(change::RestartArgs),
     /// Point the symlink at a release and restart the pool on it; go back if that fails
     Switch(switch::SwitchArgs),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::value_parser;
 
 use super::Wanted;
-use super::scope::{SCOPE, Scope, Selected};
+use super::scope::{SCOPE, SCOPE_HEADING, Scope, Selected};
 use super::side_by_side::{Job, run_all};
 use crate::config::Strategy;
 use crate::error::Result;
@@ -18,7 +18,7 @@ use crate::root::Root;
 const A_YEAR: u64 = 365 * 24 * 60 * 60;
 
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE)]
+#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct Args {
     #[command(subcommand)]
     scope: Option<Scope>,
@@ -28,7 +28,7 @@ pub(super) struct Args {
 
 /// The arguments of `stop` and `repair`, which wait for requests in flight and are no rollout.
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE)]
+#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct DrainArgs {
     #[command(subcommand)]
     scope: Option<Scope>,
@@ -39,7 +39,7 @@ pub(super) struct DrainArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE)]
+#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct RestartArgs {
     #[command(subcommand)]
     scope: Option<Scope>,
@@ -65,7 +65,7 @@ struct ChangeOptions {
 #[derive(Debug, Default, Clone, clap::Args)]
 struct DrainOptions {
     /// How many seconds requests in flight may take to finish. Longer ones are cut; 0 cuts all at
-    /// once [default: drain_timeout of the pool]
+    /// once [default: the drain timeout of the pool, which is 60 unless configured]
     #[arg(long, value_name = "SECONDS", global = true, value_parser = value_parser!(u64).range(..=A_YEAR))]
     timeout: Option<u64>,
 }

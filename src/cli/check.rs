@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::scope::PoolScope;
+use super::scope::{POOL_SCOPE, PoolScope, SCOPE_HEADING};
 use crate::check::{self, Checked, Finding, Level, PoolChecked, RootChecked};
 use crate::error::{Error, Result};
 use crate::pool;
@@ -14,6 +14,7 @@ use crate::render::print;
 use crate::root::Root;
 
 #[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = POOL_SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct Args {
     #[command(subcommand)]
     scope: Option<PoolScope>,

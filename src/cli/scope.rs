@@ -10,6 +10,10 @@ use crate::root::Root;
 
 /// The scope in a usage line.
 pub(super) const SCOPE: &str = "all | single POOL [N]";
+/// The scope in the usage line of a command that applies to whole pools.
+pub(super) const POOL_SCOPE: &str = "all | single POOL";
+/// The heading of the scopes in `--help`.
+pub(super) const SCOPE_HEADING: &str = "Scope";
 
 /// The pools and replicas that a command applies to; all of them by default.
 #[derive(Debug, Clone, Subcommand)]
@@ -25,7 +29,7 @@ pub(super) enum Scope {
     },
 }
 
-/// The pools that a command applies to which has no replicas to choose from; all by default.
+/// The pools that a command applies to; all of them by default.
 #[derive(Debug, Subcommand)]
 pub(super) enum PoolScope {
     /// All pools (the default)

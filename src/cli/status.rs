@@ -2,14 +2,14 @@
 
 use tokio::task::JoinSet;
 
-use super::scope::{SCOPE, Scope};
+use super::scope::{SCOPE, SCOPE_HEADING, Scope};
 use crate::error::{Error, Result};
 use crate::render::print;
 use crate::root::Root;
 use crate::status::{PoolStatus, ReplicaStatus, status};
 
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE)]
+#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct Args {
     #[command(subcommand)]
     scope: Option<Scope>,
