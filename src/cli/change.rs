@@ -77,11 +77,11 @@ pub(super) struct Options {
     change: ChangeOptions,
     #[command(flatten)]
     drain: DrainOptions,
-    /// rolling: replace one replica after the other. swap: start all replacements first, then
-    /// switch to all of them at once [default: strategy of the pool]
+    /// rolling: restart one replica after the other. swap: start all new generations beside the old
+    /// ones, then switch to all of them at once [default: the strategy of the pool]
     #[arg(long, global = true, hide_possible_values = true)]
     strategy: Option<Strategy>,
-    /// Replace one replica first and watch it for this time (30s, 5m) before the others follow
+    /// Restart one replica first and watch it for this time (30s, 5m) before the others follow
     #[arg(long, value_name = "TIME", global = true, value_parser = positive_time)]
     canary: Option<Duration>,
 }
