@@ -25,17 +25,17 @@ use crate::log;
 use crate::rollout::Wanted;
 use crate::root::Root;
 
-/// Restart PHP-FPM pools, and move them to new releases, without losing a request.
+/// Restart PHP-FPM pools and switch them to new releases. No request fails.
 #[derive(Debug, Parser)]
 #[command(name = "pools-manager", version, max_term_width = 100, subcommand_required = true)]
 #[command(
-    after_help = "Exit status: 0 done, 1 failed, 2 usage or configuration, 3 the pool is locked, 130 stopped by Ctrl-C."
+    after_help = "Exit status: 0 success, 1 failure, 2 error in usage or configuration, 3 the pool is locked, 130 stopped by Ctrl-C."
 )]
 pub struct Cli {
     /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
     #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT")]
     root: Option<PathBuf>,
-    /// Print JSON: one line for each event of what changes a pool, one document else
+    /// Print JSON: one document, or one line for each event if the command changes pools
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -44,37 +44,37 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start what does not run: all pools, one pool, or one replica
+    /// Start the replicas that do not run
     Start(change::Args),
-    /// Stop all pools, one pool, or one replica; requests in flight are finished
-    Stop(change::PatientArgs),
-    /// Move all pools, one pool, or one replica to the current release, losing no request
+    /// Stop replicas; requests in flight can finish first
+    Stop(change::DrainArgs),
+    /// Restart replicas on the release that the symlink names now
     Restart(change::RestartArgs),
-    /// Point the symlink at a release, and move the pool to it; back if it bounces
+    /// Point the symlink at a release and restart the pool on it; go back if that fails
     Switch(switch::SwitchArgs),
-    /// Go back to the release before
+    /// Switch to the previous release
     Rollback(switch::RollbackArgs),
-    /// Put right what a crash has left: in all pools, one pool, or one replica
-    Repair(change::PatientArgs),
-    /// Show how all pools, one pool, or one replica are
+    /// Repair what a crash left behind; replicas that you stopped stay stopped
+    Repair(change::DrainArgs),
+    /// Show the state of each replica
     Status(status::Args),
-    /// Verify all that can be verified without changing anything, and say what to do
+    /// Look for problems without changing anything, and print how to solve them
     Check(check::Args),
     /// List the pools
     List(list::Args),
-    /// Show the release directories of a pool, and who uses them
+    /// Show the release directories of a pool, and which of them are in use
     Releases(releases::Args),
-    /// Be the web server and balancer of all pools that have a [gateway], until told to stop
+    /// Run the gateway: web server and balancer of all pools that have a [gateway]
     Serve(serve::Args),
-    /// Show the rollouts that have been, the newest last
+    /// Show past rollouts, the newest last
     History(history::Args),
 }
 
-/// How many files a program has to be allowed to open. A restart of two replicas has 25 open at a
-/// time (measured), most of them while it asks php-fpm for its configuration.
+/// The smallest limit of open files with which a command works. A restart of two replicas has up to
+/// 25 files open (measured), most of them while php-fpm prints its configuration.
 const OPEN_FILES_MIN: u64 = 64;
 
-/// Runs a program's work to its end, and turns an error into words and an exit status.
+/// Runs the future to its end, prints its error, and returns the exit status.
 pub fn finish(work: impl Future<Output = Result<()>>) -> ExitCode {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = check_open_files().and_then(|()| match runtime() {
@@ -92,7 +92,7 @@ pub fn finish(work: impl Future<Output = Result<()>>) -> ExitCode {
     status
 }
 
-/// With too few, whatever is opened first fails, and says anything but that.
+/// Without this check, some later open(2) fails with a message that does not name the cause.
 fn check_open_files() -> Result<()> {
     match getrlimit(Resource::Nofile).current {
         Some(files) if files < OPEN_FILES_MIN => Err(Error::config(format!(
@@ -124,8 +124,8 @@ impl Cli {
     }
 }
 
-/// Replicas outlive the working directory, and the kernel knows their sockets
-/// by the path that they bound: so the root is absolute and free of symlinks.
+/// The root, absolute and without symlinks: replicas outlive the working directory of a command, and
+/// the kernel lists their sockets by the path that they were bound to.
 fn root(named: Option<PathBuf>) -> Result<Root> {
     let path = named.unwrap_or_else(|| PathBuf::from("."));
     match std::fs::canonicalize(&path) {

@@ -1,8 +1,8 @@
-//! Runs one of the operator's hooks.
+//! Runs a hook, a program of the operator.
 //!
-//! It leads a process group of its own: a Ctrl-C on the terminal is for us, and what it has started
-//! is ended with it when it has to be ended. Of what it prints the end is kept. A process that it
-//! leaves in the background may hold its output open for ever: what counts is that the hook itself
+//! A hook is the leader of its own process group: Ctrl-C on the terminal does not reach it, and a hook
+//! that has to end is ended together with its children. The end of its output is kept. A background
+//! process of the hook can hold the output open for ever, so a hook has ended when its own process
 //! has ended.
 
 use std::collections::VecDeque;
@@ -21,35 +21,35 @@ use tokio::time::{Instant, timeout_at};
 use crate::process::{Process, Signal};
 use crate::root::Root;
 
-/// How long a hook that was told to end may take until it is killed.
+/// The time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
-/// How much is kept of what it prints, in bytes.
+/// How many bytes at the end of the output are kept.
 const KEPT: usize = 4096;
-/// How many lines of that are shown.
+/// How many lines of that are printed.
 const LINES: usize = 10;
-/// What a pipe can hold, in bytes: pipe(7).
+/// The capacity of a pipe, in bytes: pipe(7).
 const PIPE: usize = 64 * 1024;
 
 /// Why a hook has failed.
 #[derive(Debug)]
 pub struct Failure {
-    /// What happened, as words that follow the hook's name.
+    /// What happened. The text follows the name of the hook.
     pub what: String,
-    /// The exit status, where it has exited by itself.
+    /// The exit status; None if the hook was ended by a signal or did not start.
     pub status: Option<i32>,
-    /// The last lines that it has printed, indented; empty if there are none.
+    /// The last lines of its output, indented; empty if there are none.
     pub output: String,
 }
 
-/// Why it was not waited for any longer.
+/// Why the wait for a hook ended.
 enum Wait {
     Ended,
     TimedOut,
     Stopped,
 }
 
-/// Runs a hook until it has ended, for at most `timeout`, and not when `stop` has come. It is then
-/// told to end (TERM), and killed where it does not.
+/// Runs a hook until it has ended. After `timeout`, or when `stop` is ready, its process group gets
+/// TERM, and KILL two seconds later.
 pub async fn run(
     mut command: Command,
     timeout: Duration,
@@ -61,7 +61,7 @@ pub async fn run(
     let also = writer.try_clone().map_err(cannot)?;
     command.stdin(Stdio::null()).stdout(writer).stderr(also).process_group(0);
     let mut child = command.spawn().map_err(cannot)?;
-    drop(command); // it holds the pipe open
+    drop(command); // it holds an end of the pipe
     let mut output = Output::of(reader.into()).map_err(cannot)?;
     let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     let group = group.ok_or_else(|| cannot(io::ErrorKind::NotFound.into()))?;
@@ -89,14 +89,14 @@ pub async fn run(
     Err(Failure { what, status, output: output.tail() })
 }
 
-/// The program that the operator has named: looked up in `PATH`, unless there is a slash in it.
+/// The path of a program: below the root if the name has a slash, else to be looked up in `PATH`.
 pub fn locate(root: &Root, program: &str) -> PathBuf {
     if program.contains('/') { root.resolve(program) } else { program.into() }
 }
 
-/// Ends all of its group. Its leader has not been reaped, so the number is still its own.
+/// Ends the process group. The leader is not reaped yet, so the number still belongs to it.
 async fn end(group: Pid, leader: &Process, output: &mut Output) {
-    // That they have ended by themselves meanwhile is as well.
+    // An error means that the processes have ended already.
     let _ = kill_process_group(group, Signal::TERM);
     let deadline = Instant::now() + GRACE;
     let _ = timeout_at(deadline, output.read_to_end()).await;
@@ -105,13 +105,13 @@ async fn end(group: Pid, leader: &Process, output: &mut Output) {
 }
 
 impl Failure {
-    /// It has not even begun.
+    /// The failure of a hook that did not start.
     pub fn silent(what: String) -> Self {
         Self { what, status: None, output: String::new() }
     }
 }
 
-/// What it prints, on both of its outputs.
+/// Standard output and standard error of a hook.
 struct Output {
     pipe: Receiver,
     is_open: bool,
@@ -124,7 +124,7 @@ impl Output {
         Ok(Self { pipe, is_open: true, kept: VecDeque::new() })
     }
 
-    /// Reads until something else has come.
+    /// Reads until `other` is ready.
     async fn read_until<T>(&mut self, other: impl Future<Output = T>) -> T {
         tokio::pin!(other);
         loop {
@@ -135,7 +135,7 @@ impl Output {
         }
     }
 
-    /// Reads until nobody can print any more.
+    /// Reads until all writers have closed the pipe.
     async fn read_to_end(&mut self) {
         while self.is_open {
             self.read().await;
@@ -155,8 +155,8 @@ impl Output {
         self.kept.drain(..self.kept.len().saturating_sub(KEPT));
     }
 
-    /// Its last lines, with what is still in the pipe; no more than that, since somebody who was
-    /// left in the background may print for ever.
+    /// The last lines, including what is still in the pipe. It reads no more than the capacity of the
+    /// pipe, because a background process may print for ever.
     fn tail(mut self) -> String {
         let mut piece = [0; KEPT];
         for _ in 0..PIPE / KEPT {

@@ -1,39 +1,37 @@
-//! HTTP requests to the operator's own web server: what all of them have in common.
+//! HTTP requests to the web server of the operator: the common part.
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url, retry};
 
 use crate::error::{Error, Result};
 
-/// What stands for a user and a password.
+/// Printed in place of a user and a password.
 const HIDDEN: &str = "***";
 
-/// A client for this URL, to which its user adds timeouts. It asks just what
-/// it is told: through no proxy, once, following no redirect, and on a
-/// connection of its own for each request, since a kept one may be closed by
-/// the server at the very moment when it is used again.
+/// A builder of a client for this URL; the caller adds timeouts. The client sends each request once,
+/// without proxies, redirects and retries, and on a new connection: a server may close an idle
+/// connection at the moment when it is used again.
 pub fn builder(url: &Url) -> ClientBuilder {
     let builder = Client::builder()
         .no_proxy()
         .redirect(Policy::none())
         .retry(retry::never())
         .pool_max_idle_per_host(0);
-    // Nothing to verify over plain HTTP: loading the system's certificates
-    // would take longer than all the rest.
+    // Plain HTTP needs no certificates, and loading those of the system takes longer than the request.
     if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder }
 }
 
-/// Ends the building.
+/// Builds the client.
 pub fn build(builder: ClientBuilder) -> Result<Client> {
     builder.build().map_err(|error| Error::failed(format!("no HTTP client: {}", cause(&error))))
 }
 
-/// The URL of a page, or what is wrong with it.
+/// Parses the URL of a page.
 pub fn page(url: &str) -> Result<Url> {
     let wrong = |reason: &str| {
         let url = shown(url);
         Error::config(format!("{url:?} is not the URL of a page: {reason}"))
-            .hint("write it out in full, like http://localhost/page")
+            .hint("write the whole URL, like http://localhost/page")
     };
     let parsed = Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
     match (parsed.scheme(), parsed.has_host()) {
@@ -42,9 +40,9 @@ pub fn page(url: &str) -> Result<Url> {
     }
 }
 
-/// A URL as it may be printed: without the user and the password in it.
+/// A URL for messages: the user and the password are masked.
 pub fn shown(url: &str) -> String {
-    // Without a host, what should be a user may have been taken for the scheme.
+    // Without a host, the parser may have taken the user for the scheme.
     let Some(mut parsed) = Url::parse(url).ok().filter(Url::has_host) else { return masked(url) };
     if parsed.username().is_empty() && parsed.password().is_none() {
         return url.to_owned();
@@ -55,7 +53,7 @@ pub fn shown(url: &str) -> String {
     }
 }
 
-/// A text that is to be a URL, or holds one, without what may be a user and a password in it.
+/// Masks what may be a user and a password in a text that is meant to be a URL, or contains one.
 pub fn masked(text: &str) -> String {
     let Some(end) = text.rfind('@') else { return text.to_owned() };
     let scheme = text[..end].find("://").map(|at| at + 3);
@@ -63,8 +61,7 @@ pub fn masked(text: &str) -> String {
     format!("{}{HIDDEN}{}", &text[..begin], &text[end..])
 }
 
-/// The innermost reason: what the system or the protocol's parser said,
-/// without the layers around it, which repeat the URL.
+/// The innermost source of an error. The layers around it repeat the URL.
 pub fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
@@ -78,8 +75,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_not_shown() {
-        for (url, told) in [
+    fn user_and_password_are_masked() {
+        for (url, expected) in [
             ("http://localhost:82/balancer-manager", "http://localhost:82/balancer-manager"),
             ("http://localhost/~@home", "http://localhost/~@home"),
             ("http://ann:secret@localhost:82/page?x=1", "http://***@localhost:82/page?x=1"),
@@ -89,7 +86,7 @@ mod tests {
             ("http://ann:s@cret@local host/", "http://***@local host/"),
             ("ann:secret@localhost/", "***@localhost/"),
         ] {
-            assert_eq!(shown(url), told);
+            assert_eq!(shown(url), expected);
         }
         let line = "manager_url = \"ann:secret@localhost\"";
         assert_eq!(masked(line), "manager_url = \"***@localhost\"");

@@ -1,5 +1,4 @@
-//! Shows events: as the classic lines, with live progress on a terminal, or
-//! as JSON lines.
+//! Shows events as the classic lines, with live progress on a terminal, or as JSON lines.
 
 mod classic;
 mod json;
@@ -14,14 +13,14 @@ use live::Live;
 pub use side_by_side::{OnePool, SideBySide};
 pub use table::table;
 
-/// Writes to standard output. A reader that has gone away must not stop a
-/// rollout, nor make any command fail.
+/// Writes to standard output. Errors are ignored: a closed pipe must not stop a rollout, nor make a
+/// command fail.
 pub fn print(text: &str) {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// The renderer for this standard output, of any number of pools.
+/// The renderer for standard output, for any number of pools.
 pub fn for_stdout(json: bool) -> SideBySide {
     let stdout = std::io::stdout();
     if json {

@@ -1,29 +1,28 @@
-//! Load on a pool, and a verdict on how it bore it: the engine of `ping-stress` and `sleep-stress`.
+//! The load generator of `ping-stress` and `sleep-stress`.
 //!
-//! A number of clients ask for the same page, each one request at a time, as fast as the answers
-//! come (a closed loop). Every answer is judged by its content, not by its status alone, and is
-//! written into one book. The book's order is the order of events: a client takes a ticket from it
-//! before it sends, and hands the ticket in when the answer is complete. That is all that it takes
-//! to say whether time ever went back:
+//! Some clients request the same page, each with one request at a time, as fast as the responses come
+//! (a closed loop). A response is judged by its content, not by its status alone. All clients use one
+//! recorder: a client calls it before it sends a request, and again when the response is complete. So
+//! the recorder knows the order of these events, and detects a *step back*:
 //!
-//! - Releases are ranked by the order in which their first complete answers came in.
-//! - A *step back* is a request that started after some answer of a newer release was complete, for
-//!   any client, and yet was answered by an older one.
+//! - Releases are ranked by the order in which their first complete responses arrived.
+//! - A step back is a response of an older release to a request that started after any client had a
+//!   complete response of a newer release.
 //!
-//! A deliberate switch from release 1 to 2 and back to 1 counts as well, as nothing in an answer
-//! tells it from an accident. Step backs are therefore reported, and are a failure only if
-//! [`Options::monotonic`] says so. A run should begin while one release serves alone: when the very
-//! first answers come from two releases, the one that happens to finish first counts as the older.
+//! A deliberate switch from release 1 to 2 and back to 1 is a step back too, because no response tells
+//! it from an accident. So steps back are reported, and fail the run only with
+//! [`Options::monotonic`]. Begin a run while one release serves alone: if the first responses come
+//! from two releases, the one whose response is complete first counts as the older one.
 //!
-//! Every request has a connection of its own and is sent once. See `ask.rs` for why.
+//! Each request has its own connection and is sent once; `request.rs` has the reasons.
 
-mod answer;
-mod ask;
-mod book;
 mod command;
 mod options;
 mod page;
 mod print;
+mod recorder;
+mod request;
+mod sample;
 mod summary;
 
 use std::future::pending;
@@ -37,72 +36,73 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
-pub use answer::{Answer, Failure, FailureKind};
 pub use command::main;
 pub use options::Options;
 pub use page::Page;
+pub use sample::{Failure, FailureKind, Sample};
 pub use summary::{FailureCount, Latency, ReleaseCount, Summary};
 
 use crate::error::Result;
-use ask::Asker;
-use book::{Book, Ticket};
+use recorder::{InFlight, Recorder};
+use request::Requester;
 
-/// What the clients have been told to do. It only ever grows.
+/// Whether and how a run ends early. The value never decreases.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
-    /// Go on, until the duration or the number of requests is reached.
+    /// Run until the duration or the number of requests is reached.
     #[default]
-    Not,
-    /// Send nothing more, but wait for the answers to what has been sent.
+    No,
+    /// Send no more requests, and wait for the responses in flight.
     Finish,
-    /// Give up what is under way: it counts neither as good nor as failed.
-    Abandon,
+    /// Cancel the requests in flight: they count neither as good nor as failed.
+    Cancel,
 }
 
 /// What all clients share.
 struct Load<F> {
-    asker: Asker,
-    desk: Mutex<Desk<F>>,
+    requester: Requester,
+    records: Mutex<Records<F>>,
 }
 
-/// The book, and whom to tell of what is written into it.
-struct Desk<F> {
-    book: Book,
-    on_answer: F,
+/// The recorder, and the callback that gets each sample. One mutex guards both, so the callback gets
+/// samples in the order in which they are recorded.
+struct Records<F> {
+    recorder: Recorder,
+    on_sample: F,
 }
 
-/// Puts the load on, until the limits in `options` or an order through `stop` end it.
+/// Generates load until the limits in `options` are reached or `stop` ends the run.
 ///
-/// `on_answer` hears of every answer in the order of the book. The clients wait for it, so it has
-/// to be quick. Dropping the sender of `stop` means that no order will come.
+/// `on_sample` is called once for each request that has ended, in the order of the recorder. Clients
+/// wait for it, so it must be fast. `stop` may be dropped: then nothing ends the run early.
 pub async fn run<F>(
     options: &Options,
     mut stop: watch::Receiver<Stop>,
-    on_answer: F,
+    on_sample: F,
 ) -> Result<Summary>
 where
-    F: FnMut(&Answer) + Send + 'static,
+    F: FnMut(&Sample) + Send + 'static,
 {
-    let asker = select! {
-        asker = Asker::new(options) => asker?,
-        _ = order_beyond(Stop::Not, &mut stop) => {
-            return Ok(Book::new(options.requests).summary(options.monotonic));
+    let requester = select! {
+        requester = Requester::new(options) => requester?,
+        _ = stop_beyond(Stop::No, &mut stop) => {
+            return Ok(Recorder::new(options.requests).summary(options.monotonic));
         }
     };
-    let book = Book::new(options.requests);
-    let load = Arc::new(Load { asker, desk: Mutex::new(Desk { book, on_answer }) });
+    let recorder = Recorder::new(options.requests);
+    let load = Arc::new(Load { requester, records: Mutex::new(Records { recorder, on_sample }) });
     let mut clients = JoinSet::new();
     for _ in 0..options.concurrency.get() {
-        // Taken here, so that even the shortest run sends something.
-        let Some(ticket) = load.desk().book.begin() else { break };
-        clients.spawn(client(Arc::clone(&load), ticket));
+        // Begun here and not by the client, so that even the shortest run sends a request.
+        let Some(request) = load.records().recorder.begin() else { break };
+        clients.spawn(client(Arc::clone(&load), request));
     }
-    all_ended(clients, options.duration, stop, || load.desk().book.close()).await;
-    let summary = load.desk().book.summary(options.monotonic);
+    all_ended(clients, options.duration, stop, || load.records().recorder.close()).await;
+    let summary = load.records().recorder.summary(options.monotonic);
     Ok(summary)
 }
 
-/// Waits until all clients have ended, and sees to it that they do when their time is over.
+/// Waits until all clients have ended. Ends them when the duration is over or `stop` changes.
 async fn all_ended(
     mut clients: JoinSet<()>,
     duration: Option<Duration>,
@@ -111,56 +111,56 @@ async fn all_ended(
 ) {
     let deadline = after(duration);
     pin!(deadline);
-    let mut told = Stop::Not;
+    let mut now = Stop::No;
     loop {
         select! {
             ended = clients.join_next() => match ended {
                 Some(ended) => pass_panic_on(ended),
                 None => return,
             },
-            () = &mut deadline, if told == Stop::Not => told = Stop::Finish,
-            order = order_beyond(told, &mut stop) => told = order,
+            () = &mut deadline, if now == Stop::No => now = Stop::Finish,
+            next = stop_beyond(now, &mut stop) => now = next,
         }
-        match told {
-            Stop::Not => {}
+        match now {
+            Stop::No => {}
             Stop::Finish => close(),
-            Stop::Abandon => clients.abort_all(),
+            Stop::Cancel => clients.abort_all(),
         }
     }
 }
 
-/// One client: asks, waits for the answer, and asks again, until the book is closed.
-async fn client<F: FnMut(&Answer)>(load: Arc<Load<F>>, first: Ticket) {
+/// One client: sends a request, waits for its response, and repeats until the recorder is closed.
+async fn client<F: FnMut(&Sample)>(load: Arc<Load<F>>, first: InFlight) {
     let mut next = Some(first);
-    while let Some(ticket) = next {
-        let result = load.asker.ask().await;
-        load.desk().end(ticket, result);
-        // A refused connection can fail without ever waiting. Where everything shares one thread,
-        // a client of a dead server would keep deadlines and signals from being seen.
+    while let Some(request) = next {
+        let result = load.requester.send().await;
+        load.records().end(request, result);
+        // A refused connection fails without ever waiting. On a single thread, a client of a dead
+        // server would then block deadlines and signals.
         yield_now().await;
-        next = load.desk().book.begin();
+        next = load.records().recorder.begin();
     }
 }
 
 impl<F> Load<F> {
-    /// The desk, even if `on_answer` panicked over it: the panic is passed on by `run`.
-    fn desk(&self) -> MutexGuard<'_, Desk<F>> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the records, also after a panic in `on_sample`, which `run` resumes.
+    fn records(&self) -> MutexGuard<'_, Records<F>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<F: FnMut(&Answer)> Desk<F> {
-    fn end(&mut self, ticket: Ticket, result: std::result::Result<String, Failure>) {
-        let answer = self.book.end(ticket, result);
-        (self.on_answer)(&answer);
+impl<F: FnMut(&Sample)> Records<F> {
+    fn end(&mut self, request: InFlight, result: std::result::Result<String, Failure>) {
+        let sample = self.recorder.end(request, result);
+        (self.on_sample)(&sample);
     }
 }
 
-/// Waits until an order goes beyond what is known already.
-async fn order_beyond(known: Stop, stop: &mut watch::Receiver<Stop>) -> Stop {
-    let order = stop.wait_for(|order| *order > known).await.ok().map(|order| *order);
-    match order {
-        Some(order) => order,
+/// Waits until `stop` is higher than `now`; for ever if its sender is dropped.
+async fn stop_beyond(now: Stop, stop: &mut watch::Receiver<Stop>) -> Stop {
+    let next = stop.wait_for(|next| *next > now).await.ok().map(|next| *next);
+    match next {
+        Some(next) => next,
         None => pending().await,
     }
 }
@@ -173,7 +173,7 @@ async fn after(duration: Option<Duration>) {
     }
 }
 
-/// A panic in `on_answer` is its caller's: a client that was cancelled is ours.
+/// Resumes a panic of `on_sample`. A cancelled client is not an error.
 fn pass_panic_on(ended: std::result::Result<(), JoinError>) {
     if let Err(error) = ended
         && let Ok(panic) = error.try_into_panic()

@@ -1,5 +1,5 @@
-//! The Apache driver against a server that plays an Apache which is old, restarts, or lies.
-#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+//! The Apache driver against a fake Apache that is old, restarts, or ignores changes.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,32 +12,32 @@ use pools_manager::error::Exit;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// As 2.4.64 and later are.
+    /// Apache 2.4.64 and later.
     Current,
-    /// Its XML has no nonce: up to 2.4.63.
+    /// Apache up to 2.4.63: its XML has no nonce.
     NoNonceInXml,
-    /// It does not know `xml=1`.
+    /// Ignores `xml=1` and sends HTML.
     HtmlOnly,
-    /// It is restarted just before the first change reaches it.
+    /// Restarts just before the first change arrives.
     Restarts,
-    /// It is restarted before each change.
+    /// Restarts before each change.
     KeepsRestarting,
-    /// It answers a change with 200, and ignores it.
+    /// Responds to a change with 200, and ignores it.
     Ignores,
-    /// It fails on each change.
+    /// Responds to each change with 503.
     Fails,
-    /// Its document does not end.
+    /// Sends a document without an end.
     Endless,
 }
 
-struct Play {
+struct FakeApache {
     kind: Kind,
     starts: u32,
     draining: bool,
     changes: Vec<String>,
 }
 
-impl Play {
+impl FakeApache {
     fn nonce(&self) -> String {
         format!("nonce-{}", self.starts)
     }
@@ -89,7 +89,7 @@ impl Play {
     }
 }
 
-fn answer(stream: TcpStream, url: &str, play: &Mutex<Play>) -> std::io::Result<()> {
+fn respond(stream: TcpStream, url: &str, apache: &Mutex<FakeApache>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let (mut head, mut length) = (String::new(), 0);
     while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head)? > 0 {}
@@ -101,39 +101,39 @@ fn answer(stream: TcpStream, url: &str, play: &Mutex<Play>) -> std::io::Result<(
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
     assert!(head.to_lowercase().contains(&format!("\r\nreferer: {url}\r\n")), "{head}");
-    let mut play = play.lock().unwrap();
+    let mut apache = apache.lock().unwrap();
     let (status, text) = match () {
         () if head.starts_with("POST") => {
-            (play.change(&String::from_utf8(body).unwrap()), play.html())
+            (apache.change(&String::from_utf8(body).unwrap()), apache.html())
         }
-        () if play.kind == Kind::Endless => (200, "<httpd:manager>".repeat(2 << 20)),
-        () if head.contains("?xml=1 ") && play.kind != Kind::HtmlOnly => (200, play.xml()),
-        () => (200, play.html()),
+        () if apache.kind == Kind::Endless => (200, "<httpd:manager>".repeat(2 << 20)),
+        () if head.contains("?xml=1 ") && apache.kind != Kind::HtmlOnly => (200, apache.xml()),
+        () => (200, apache.html()),
     };
     write!(stream.get_mut(), "HTTP/1.1 {status} X\r\nConnection: close\r\n\r\n{text}")
 }
 
-/// Starts the play, and the driver against it.
-fn perform(kind: Kind) -> (Apache, Arc<Mutex<Play>>) {
+/// Starts a fake Apache and a driver for it.
+fn start(kind: Kind) -> (Apache, Arc<Mutex<FakeApache>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/balancer-manager", listener.local_addr().unwrap());
     let driver = Apache::new(&url, "lb", &["fcgi://a".to_owned()]).unwrap();
-    let play = Play { kind, starts: 0, draining: false, changes: Vec::new() };
-    let play = Arc::new(Mutex::new(play));
-    let played = Arc::clone(&play);
+    let apache = FakeApache { kind, starts: 0, draining: false, changes: Vec::new() };
+    let apache = Arc::new(Mutex::new(apache));
+    let shared = Arc::clone(&apache);
     thread::spawn(move || {
         for stream in listener.incoming() {
-            // A driver that has read enough closes the connection.
-            let _ = answer(stream.unwrap(), &url, &played);
+            // The driver closes the connection when it has read enough.
+            let _ = respond(stream.unwrap(), &url, &shared);
         }
     });
-    (driver, play)
+    (driver, apache)
 }
 
 #[tokio::test]
-async fn every_kind_of_document_serves() {
+async fn a_member_is_drained_and_enabled_with_every_format_of_the_page() {
     for kind in [Kind::Current, Kind::NoNonceInXml, Kind::HtmlOnly] {
-        let (driver, play) = perform(kind);
+        let (driver, apache) = start(kind);
         driver.drain(0).await.unwrap();
         assert!(driver.members().await.unwrap()[0].draining);
         driver.drain(0).await.unwrap();
@@ -142,35 +142,35 @@ async fn every_kind_of_document_serves() {
             "b=lb&w=fcgi%3A%2F%2Fa&nonce=nonce-0&w_status_N=1",
             "b=lb&w=fcgi%3A%2F%2Fa&nonce=nonce-0&w_status_N=0&w_status_D=0",
         ];
-        assert_eq!(play.lock().unwrap().changes, expected);
+        assert_eq!(apache.lock().unwrap().changes, expected);
     }
 }
 
 #[tokio::test]
-async fn a_change_that_a_restart_swallowed_is_sent_again() {
-    let (driver, play) = perform(Kind::Restarts);
+async fn a_change_that_a_restart_lost_is_sent_again() {
+    let (driver, apache) = start(Kind::Restarts);
     driver.drain(0).await.unwrap();
     assert!(driver.members().await.unwrap()[0].draining);
-    assert_eq!(play.lock().unwrap().changes.len(), 2);
+    assert_eq!(apache.lock().unwrap().changes.len(), 2);
 
-    let (driver, play) = perform(Kind::KeepsRestarting);
+    let (driver, apache) = start(Kind::KeepsRestarting);
     assert_eq!(driver.drain(0).await.unwrap_err().exit, Exit::Failed);
-    assert_eq!(play.lock().unwrap().changes.len(), 4);
+    assert_eq!(apache.lock().unwrap().changes.len(), 4);
 }
 
 #[tokio::test]
-async fn a_change_that_was_not_made_is_a_failure() {
-    // One that is answered as if it had been made is sent again; one that is refused is not.
+async fn a_change_without_effect_is_a_failure() {
+    // A change that is ignored is sent again; a change that gets an error is not.
     for (kind, changes) in [(Kind::Ignores, 4), (Kind::Fails, 1)] {
-        let (driver, play) = perform(kind);
+        let (driver, apache) = start(kind);
         assert_eq!(driver.drain(0).await.unwrap_err().exit, Exit::Failed);
-        assert_eq!(play.lock().unwrap().changes.len(), changes);
+        assert_eq!(apache.lock().unwrap().changes.len(), changes);
     }
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused() {
-    let (driver, _play) = perform(Kind::Endless);
+async fn a_page_above_16_mib_is_refused() {
+    let (driver, _apache) = start(Kind::Endless);
     let error = driver.read().await.unwrap_err();
     assert!(error.message.ends_with("is larger than 16 MiB"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! The program `balancer-manager`, and the driver under it, against a real Apache.
-#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+//! The program `balancer-manager` and the Apache driver, against a real Apache.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod wire;
 
@@ -15,7 +15,7 @@ use wire::{Apache, Fpm, Ran, root};
 const ONE: &str = "fcgi://pool-1";
 const TWO: &str = "fcgi://pool-2";
 
-/// A site with two members, which need not be there, and odd ones beside them.
+/// An Apache with several balancers. Their members need not run.
 fn site(root: &std::path::Path) -> Apache {
     fs::write(root.join("page.txt"), "pong").unwrap();
     let config = "
@@ -71,12 +71,12 @@ fn driver(apache: &Apache, balancer: &str, members: &[&str]) -> Driver {
     Driver::new(&apache.url("/balancer-manager"), balancer, &members).unwrap()
 }
 
-/// Runs a future of the library to its end.
+/// Runs a future to its end.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// The status and the text of a page.
+/// The status and the body of a page.
 async fn get(url: String) -> (u16, String) {
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let answer = client.get(url).send().await.unwrap();
@@ -88,7 +88,7 @@ fn status(snapshot: &Snapshot, url: &str) -> String {
 }
 
 #[test]
-fn show_prints_what_the_page_tells() {
+fn show_prints_the_attributes_of_balancer_and_workers() {
     let root = root();
     let apache = site(root.path());
     let shown: serde_json::Value =
@@ -102,14 +102,13 @@ fn show_prints_what_the_page_tells() {
     assert_eq!(workers[0]["Worker URL"], whole);
     assert_eq!(shown["Meta"]["Nonce"].as_str().unwrap().len(), 36);
     assert_eq!(workers[1].as_object().unwrap().len(), 11);
-    // The keys are sorted.
     let text = run(&apache, &["lb", "show"]).success();
     let begins = "{\n    \"lb\": {\n        \"Main\": {\n            \"Active\": \"Yes\",\n";
     assert!(text.starts_with(begins), "{text}");
 }
 
 #[test]
-fn a_value_is_named_in_any_case() {
+fn get_stats_ignores_the_case_of_the_name() {
     let root = root();
     let apache = site(root.path());
     assert_eq!(run(&apache, &["lb", "get-stats", "status", TWO]).success(), "Init Ok\n");
@@ -135,7 +134,7 @@ fn a_worker_is_drained_and_enabled_again() {
     assert_eq!(list(&["-q"]), "fcgi://pool-2\nfcgi://pool-1\n");
     assert_eq!(list(&["-q", "-s", "ok"]), "fcgi://pool-1\n");
     assert_eq!(list(&["-q", "-s", "draining"]), "fcgi://pool-2\n");
-    // It is no mistake to say it twice.
+    // To drain it twice is no error.
     run(&apache, &["lb", "set-drain", "on", TWO]).success();
 
     let error = run(&apache, &["lb", "set-drain", "on", ONE]).failure(1);
@@ -146,7 +145,7 @@ fn a_worker_is_drained_and_enabled_again() {
 }
 
 #[test]
-fn what_is_wrong_is_said_and_nothing_is_changed() {
+fn an_error_names_the_cause_and_how_to_solve_it() {
     let root = root();
     let apache = site(root.path());
     let says = |path: &str, balancer: &str, expected: &str| {
@@ -179,7 +178,7 @@ fn what_is_wrong_is_said_and_nothing_is_changed() {
 }
 
 #[test]
-fn sticky_sessions_are_sent_elsewhere() {
+fn a_drain_moves_sticky_sessions_to_other_members() {
     let root = root();
     let apache = site(root.path());
     let driver = driver(&apache, "sticky", &["fcgi://127.0.0.1:9/a"]);
@@ -192,7 +191,7 @@ fn sticky_sessions_are_sent_elsewhere() {
 }
 
 #[test]
-fn what_the_operator_set_stays_set() {
+fn the_status_that_the_operator_set_is_kept() {
     let root = root();
     let apache = site(root.path());
     let members = ["fcgi://127.0.0.1:9/f", "fcgi://127.0.0.1:9/g"];
@@ -207,12 +206,12 @@ fn what_the_operator_set_stays_set() {
         assert_eq!(status(&driver.read().await.unwrap(), members[1]), "Init Stby Ok");
     });
     let said = run(&apache, &["held", "set-drain", "off", members[0]]);
-    assert!(said.stderr.contains("is held back otherwise: Init Stop"), "{}", said.stderr);
+    assert!(said.stderr.contains("gets no requests: its status is Init Stop"), "{}", said.stderr);
     said.success();
 }
 
 #[test]
-fn a_drain_is_asserted_again_after_a_restart_of_apache() {
+fn a_drain_is_repeated_after_a_restart_of_apache() {
     let root = root();
     let mut apache = site(root.path());
     let balancer = Backend::Apache(driver(&apache, "lb", &[ONE, TWO]));
@@ -229,14 +228,14 @@ fn a_drain_is_asserted_again_after_a_restart_of_apache() {
 }
 
 #[test]
-fn an_error_is_forgotten_once_a_request_passes() {
+fn a_member_leaves_its_error_state_after_one_good_request() {
     let root = root();
     let apache = site(root.path());
     let lb = driver(&apache, "lb", &[ONE, TWO]);
     let probed = lb.clone().with_probe(&apache.url("/ping")).unwrap();
     block_on(async {
         assert!(lb.other_serving(0).await.unwrap());
-        // A request that finds nobody puts both into error.
+        // A request that no member can serve puts both members into error.
         assert_eq!(get(apache.url("/ping")).await.0, 503);
         let members = Backend::Apache(lb.clone()).members().await.unwrap();
         assert!(members.iter().all(|member| member.in_error && !member.serves));
@@ -259,7 +258,7 @@ fn an_error_is_forgotten_once_a_request_passes() {
 }
 
 #[test]
-fn an_apache_that_ignores_parameters_is_read_but_not_believed() {
+fn an_apache_that_ignores_parameters_can_be_read_but_not_changed() {
     let root = root();
     let config = "
         UseCanonicalName On
@@ -272,7 +271,7 @@ fn an_apache_that_ignores_parameters_is_read_but_not_believed() {
           SetHandler balancer-manager
         </Location>";
     let apache = Apache::start(root.path(), config);
-    // Its name is localhost, and it is asked as 127.0.0.1: it sends the page instead of the XML.
+    // Its ServerName is localhost and the request is for 127.0.0.1: it sends HTML and not XML.
     let list = run(&apache, &["lb", "list-workers", "-q"]).success();
     assert_eq!(list, "fcgi://127.0.0.1:9/a\nfcgi://127.0.0.1:9/b\n");
     let error = run(&apache, &["lb", "set-drain", "on", "fcgi://127.0.0.1:9/a"]).failure(1);

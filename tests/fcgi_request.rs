@@ -1,5 +1,5 @@
-//! The program `fcgi-request`, and the requests under it, against a real PHP-FPM.
-#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+//! The program `fcgi-request` and the FastCGI client, against a real PHP-FPM.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod wire;
 
@@ -15,7 +15,7 @@ use wire::{Fpm, Ran, root};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A root with some scripts, and who runs them.
+/// A root with some scripts, and a php-fpm.
 fn site() -> (TempDir, Fpm) {
     let root = root();
     let scripts = [
@@ -33,24 +33,24 @@ fn site() -> (TempDir, Fpm) {
     (root, fpm)
 }
 
-/// Runs the program in the root, below which are the scripts.
+/// Runs the program in the root, which is also the document root.
 fn run(root: &Path, args: &[&str], stdin: &[u8]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fcgi-request"));
     command.current_dir(root).args(["--document-root", "."]).args(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // What is not read is no error.
+    // The program need not read its standard input.
     let _ = child.stdin.take().unwrap().write_all(stdin);
     child.wait_with_output().unwrap().into()
 }
 
-/// What follows the empty line.
+/// The body of the printed response.
 fn body(ran: Ran) -> String {
     ran.success().split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 #[test]
-fn the_answer_is_printed_byte_by_byte() {
+fn the_response_is_printed_byte_for_byte() {
     let (root, _fpm) = site();
     let ran = run(root.path(), &["/bytes.php", "fpm.sock"], b"");
     let all: Vec<u8> = (0..=255).collect();
@@ -61,7 +61,7 @@ fn the_answer_is_printed_byte_by_byte() {
 }
 
 #[test]
-fn variables_come_of_url_headers_and_options() {
+fn cgi_variables_come_from_url_headers_and_options() {
     let (root, _fpm) = site();
     let socket = format!("unix:{}/fpm.sock", root.path().display());
     let of = |name: &str, args: &[&str]| {
@@ -94,7 +94,7 @@ fn a_body_of_any_size_is_sent() {
 }
 
 #[test]
-fn a_script_may_be_named() {
+fn the_script_option_names_the_file() {
     let (root, _fpm) = site();
     let program = env!("CARGO_BIN_EXE_fcgi-request");
     let mut command = Command::new(program);
@@ -108,7 +108,7 @@ fn a_script_may_be_named() {
 }
 
 #[test]
-fn an_error_status_is_a_failure() {
+fn a_status_of_400_or_above_exits_with_1() {
     let (root, _fpm) = site();
     let ran = run(root.path(), &["/wrong.php", "fpm.sock"], b"");
     assert!(ran.stdout.starts_with(b"Status: 500 ") && ran.stdout.ends_with(b"\r\n\r\nsorry"));
@@ -119,7 +119,7 @@ fn an_error_status_is_a_failure() {
 }
 
 #[test]
-fn no_answer_is_a_failure_that_says_why() {
+fn a_missing_response_exits_with_1_and_its_reason() {
     let (root, fpm) = site();
     let begin = Instant::now();
     let slow = run(root.path(), &["--timeout", "300ms", "/slow.php", "fpm.sock"], b"");
@@ -134,8 +134,8 @@ fn no_answer_is_a_failure_that_says_why() {
     run(root.path(), &["--header", "none", "/x.php", "fpm.sock"], b"").failure(2);
 }
 
-/// Polls the status page until so many of the two children are at work, and nobody else is there.
-async fn at_work(fpm: &Fpm, wanted: u32) {
+/// Polls the status page until `wanted` of the two children are busy.
+async fn await_busy(fpm: &Fpm, wanted: u32) {
     let seen = async {
         loop {
             let now = status(&fpm.socket, "/status", LIMIT).await.unwrap();
@@ -153,17 +153,17 @@ fn script(root: &TempDir, name: &str) -> Request {
 }
 
 #[tokio::test]
-async fn php_fpm_answers_for_itself() {
+async fn ping_and_status_pages_are_read() {
     let (root, fpm) = site();
     ping(&fpm.socket, "/ping", "pong", LIMIT).await.unwrap();
     let missing = ping(&fpm.socket, "/pong", "pong", LIMIT).await;
     assert!(matches!(missing, Err(FastCgiError::Unexpected { status: 404, .. })));
-    // The page tells what each child was asked last, which may be anything.
+    // The status page contains the last request URI of each child, which may have any bytes.
     for odd in ["/\u{1}\"\\'<&\u{7f}é\u{2028}", "/?\n\u{fffd}"] {
         let _ = send(&fpm.socket, &Request::get(odd), LIMIT).await.unwrap();
-        at_work(&fpm, 1).await;
+        await_busy(&fpm, 1).await;
     }
-    // Its answer is here, and it works on.
+    // The response is complete and the script goes on.
     let answer = send(&fpm.socket, &script(&root, "later.php"), LIMIT).await.unwrap();
     assert_eq!(answer.body, b"bye");
     let now = status(&fpm.socket, "/status", LIMIT).await.unwrap();
@@ -171,11 +171,11 @@ async fn php_fpm_answers_for_itself() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_cuts_its_answer_off() {
+async fn a_killed_server_is_a_closed_connection() {
     let (root, fpm) = site();
     let (socket, slow) = (fpm.socket.clone(), script(&root, "slow.php"));
     let request = tokio::spawn(async move { send(&socket, &slow, LIMIT).await });
-    at_work(&fpm, 2).await;
+    await_busy(&fpm, 2).await;
     tokio::task::spawn_blocking(move || drop(fpm)).await.unwrap();
     let answer = request.await.unwrap();
     assert!(matches!(answer, Err(FastCgiError::Closed { .. })), "{answer:?}");

@@ -1,9 +1,9 @@
-//! The load companions, run as their users run them, against a fake site.
+//! `ping-stress` and `sleep-stress` against a fake site.
 //!
-//! The site is a fake because a real one has to be broken on purpose to give the answers that
-//! matter here: a body that is cut, a connection closed at once, one release after the other.
+//! The site is a fake because these tests need responses that a real site gives only when it is
+//! broken: a body that is cut, a connection that is closed at once, an old release after a new one.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::future::pending;
 use std::io;
@@ -27,12 +27,12 @@ use tokio::time::{interval, timeout};
 const PING: &str = env!("CARGO_BIN_EXE_ping-stress");
 const SLEEP: &str = env!("CARGO_BIN_EXE_sleep-stress");
 
-/// Far beyond what any test takes: it is there so that a hang fails.
+/// Far longer than any test takes, so that a hang fails.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const SLEPT: &str = "ver1: Success. Slept for 5 seconds. CWD: /srv/www/current\n";
 
-/// How the fake site treats one connection.
+/// What the fake site does with one connection.
 #[derive(Clone)]
 enum Reply {
     Body(&'static str),
@@ -45,7 +45,7 @@ enum Reply {
     Held(Arc<Gate>),
 }
 
-/// A request that waits at the fake site until the test lets it go.
+/// Holds a request at the fake site until the test opens the gate.
 #[derive(Default)]
 struct Gate {
     arrived: Notify,
@@ -58,7 +58,7 @@ struct FakeSite {
 }
 
 impl FakeSite {
-    /// Answers the first connection with the first reply, and so on; the last reply goes on.
+    /// Uses one reply for each connection, in order. The last reply repeats.
     async fn new(replies: impl Into<Vec<Reply>>) -> Self {
         let replies = replies.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -70,8 +70,8 @@ impl FakeSite {
                 let (connection, _) = listener.accept().await.unwrap();
                 let n = counter.fetch_add(1, Ordering::Relaxed);
                 let reply = replies[n.min(replies.len() - 1)].clone();
-                // A client may go away in the middle of its answer, which is its own affair.
-                tokio::spawn(async move { answer(connection, reply).await.ok() });
+                // A client may close the connection in the middle of the response.
+                tokio::spawn(async move { respond(connection, reply).await.ok() });
             }
         });
         Self { url, connections }
@@ -88,7 +88,7 @@ impl FakeSite {
     }
 }
 
-async fn answer(mut connection: TcpStream, reply: Reply) -> io::Result<()> {
+async fn respond(mut connection: TcpStream, reply: Reply) -> io::Result<()> {
     if matches!(reply, Reply::CloseAtOnce) {
         return Ok(());
     }
@@ -128,7 +128,7 @@ fn summary(output: &Output) -> Value {
 }
 
 #[tokio::test]
-async fn good_answers_are_dots_and_a_summary() {
+async fn good_responses_print_dots_and_a_summary() {
     let site = FakeSite::new([Reply::Body("pong1\n")]).await;
     let output = site.run(PING, &["--requests", "3"]).await;
     let lines: Vec<_> = stdout(&output).lines().collect();
@@ -144,7 +144,7 @@ async fn good_answers_are_dots_and_a_summary() {
 }
 
 #[tokio::test]
-async fn a_failed_ping_is_a_line_of_its_own() {
+async fn a_failed_ping_prints_its_own_line() {
     let good = || Reply::Body("pong1");
     let replies = [good(), Reply::Status("500 Internal Server Error"), Reply::CloseAtOnce, good()];
     let site = FakeSite::new(replies).await;
@@ -159,7 +159,7 @@ async fn a_failed_ping_is_a_line_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_failed_sleep_says_why() {
+async fn a_failed_sleep_prints_the_reason() {
     let replies = [
         Reply::Body(SLEPT),
         Reply::Body("ver1: Failed: mixed: 1 and 2\n"),
@@ -174,7 +174,7 @@ async fn a_failed_sleep_says_why() {
     ];
     let site = FakeSite::new(replies).await;
     let output = site.run(SLEEP, &["--requests", "10"]).await;
-    // Whatever else is said after these kinds is the HTTP library's own wording.
+    // The text after these kinds comes from the HTTP library.
     let lines: Vec<_> = stdout(&output)
         .lines()
         .map(|line| if line.contains("connection closed: ") { "closed" } else { line })
@@ -228,17 +228,17 @@ async fn failures_are_counted_by_kind() {
 }
 
 #[tokio::test]
-async fn an_answer_that_never_comes_is_a_timeout() {
+async fn a_missing_response_is_a_timeout() {
     let site = FakeSite::new([Reply::Never]).await;
     let output = site.run(SLEEP, &["--requests", "1", "--timeout", "50ms"]).await;
-    let expected = "sleep-failed: timeout: no complete answer within 50ms\nrequests:";
+    let expected = "sleep-failed: timeout: no complete response within 50ms\nrequests:";
     assert!(stdout(&output).starts_with(expected), "{}", stdout(&output));
     assert_eq!(output.status.code(), Some(1));
 }
 
 #[tokio::test]
 async fn a_refused_connection_is_a_failure() {
-    // Bound but not listening: the port is taken, and refuses.
+    // Bound but not listening: the port is in use and refuses connections.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let url = format!("http://{}/", socket.local_addr().unwrap());
@@ -249,13 +249,13 @@ async fn a_refused_connection_is_a_failure() {
     assert!(stdout(&output).contains("\nlatency:              unknown\n"));
     assert_eq!(output.status.code(), Some(1));
 
-    // It never waits, and yet does not keep the deadline from being seen.
+    // The client never waits, and the duration still ends the run.
     let output = site.run(PING, &["--json", "--duration", "20ms"]).await;
     assert!(summary(&output)["failed"].as_u64() > Some(0));
 }
 
 #[tokio::test]
-async fn time_that_went_back_fails_only_if_told() {
+async fn a_step_back_fails_only_with_monotonic() {
     for (flags, status) in [(&[][..], 0), (&["--monotonic"][..], 1)] {
         let replies = [Reply::Body("pong1"), Reply::Body("pong2"), Reply::Body("pong1")];
         let site = FakeSite::new(replies).await;
@@ -276,7 +276,7 @@ async fn clients_share_the_number_of_requests() {
 }
 
 #[tokio::test]
-async fn the_duration_ends_a_run() {
+async fn a_run_ends_after_its_duration() {
     let site = FakeSite::new([Reply::Body("pong1")]).await;
     let output = site.run(PING, &["--json", "--duration", "50ms"]).await;
     assert_eq!(summary(&output)["passed"], true);
@@ -285,7 +285,7 @@ async fn the_duration_ends_a_run() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_the_endless_run_with_its_summary() {
+async fn a_signal_ends_a_run_with_its_summary() {
     let site = FakeSite::new([Reply::Body("pong1")]).await;
     for signal in [Signal::INT, Signal::TERM] {
         let mut command = Command::new(PING);
@@ -303,7 +303,7 @@ async fn a_signal_ends_the_endless_run_with_its_summary() {
 }
 
 #[tokio::test]
-async fn a_second_signal_gives_up_what_is_under_way() {
+async fn a_second_signal_cancels_requests_in_flight() {
     let gate = Arc::new(Gate::default());
     let site = FakeSite::new([Reply::Held(Arc::clone(&gate))]).await;
     let mut command = Command::new(SLEEP);
@@ -312,7 +312,7 @@ async fn a_second_signal_gives_up_what_is_under_way() {
     let pid = Pid::from_raw(program.id().unwrap().cast_signed()).unwrap();
     let mut shown = program.stdout.take().unwrap();
     gate.arrived.notified().await;
-    // Signals that come too close together are one to the kernel, so it takes some patience.
+    // The kernel merges signals that are still pending, so the signal is repeated.
     let mut text = String::new();
     timeout(DEADLINE, async {
         let mut again = interval(Duration::from_millis(5));
@@ -332,11 +332,11 @@ async fn a_second_signal_gives_up_what_is_under_way() {
 }
 
 #[tokio::test]
-async fn wrong_usage_is_status_2() {
+async fn wrong_usage_exits_with_status_2() {
     let site = FakeSite { url: "localhost:82".to_owned(), connections: Arc::default() };
     let output = site.run(PING, &[]).await;
-    let expected = r#"error: --url "localhost:82": cannot ask over "localhost"
-  help: write it out in full, like http://localhost:82/ping.php
+    let expected = r#"error: --url "localhost:82": the scheme "localhost" is not http or https
+  help: write the whole URL, like http://localhost:82/ping.php
 "#;
     assert_eq!(str::from_utf8(&output.stderr).unwrap(), expected);
     assert_eq!(output.status.code(), Some(2));
@@ -345,25 +345,25 @@ async fn wrong_usage_is_status_2() {
     }
 }
 
-/// Runs the library against a held request, gives `order` once it has arrived, and lets it go.
-async fn stopped_by(order: Stop) -> Summary {
+/// Runs the library with one held request, and stops it as soon as the request has arrived.
+async fn stopped_by(level: Stop) -> Summary {
     let gate = Arc::new(Gate::default());
     let site = FakeSite::new([Reply::Held(Arc::clone(&gate))]).await;
     let options = Options::new(Page::Ping, &site.url).unwrap();
-    let (stop, stopped) = watch::channel(Stop::Not);
+    let (stop, stopped) = watch::channel(Stop::No);
     let load = tokio::spawn(async move { run(&options, stopped, |_| {}).await });
     gate.arrived.notified().await;
-    stop.send_replace(order);
-    if order == Stop::Finish {
+    stop.send_replace(level);
+    if level == Stop::Finish {
         gate.open.notify_one();
     }
     timeout(DEADLINE, load).await.unwrap().unwrap().unwrap()
 }
 
 #[tokio::test]
-async fn what_is_under_way_is_waited_for_or_given_up() {
+async fn requests_in_flight_finish_or_are_cancelled() {
     let finished = stopped_by(Stop::Finish).await;
     assert_eq!((finished.good, finished.unfinished, finished.passed), (1, 0, true));
-    let abandoned = stopped_by(Stop::Abandon).await;
-    assert_eq!((abandoned.good, abandoned.unfinished, abandoned.passed), (0, 1, false));
+    let cancelled = stopped_by(Stop::Cancel).await;
+    assert_eq!((cancelled.good, cancelled.unfinished, cancelled.passed), (0, 1, false));
 }

@@ -1,4 +1,4 @@
-//! `balancer-manager`: shows an Apache balancer, and drains its workers.
+//! `balancer-manager`: shows a balancer of Apache and drains its workers.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,18 +12,19 @@ use serde::Serialize;
 use serde_json::json;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
-const ABOUT: &str = "Shows a balancer of Apache's mod_proxy_balancer, and drains its workers";
+const ABOUT: &str = "Show a balancer of Apache's mod_proxy_balancer and drain its workers";
 const NOTES: &str = "\
-A worker is named by its URL, alone (fcgi://pool-1) or whole (unix:/path|fcgi://pool-1).
+A worker is named by its URL, with or without the path of its socket: fcgi://pool-1 or
+unix:/path|fcgi://pool-1.
 
-Exit status: 0 done, 1 failed or refused, 2 usage, or Apache is not set up for this.";
+Exit status: 0 success, 1 failure or refused, 2 error in usage or in Apache's configuration.";
 
 #[derive(Parser)]
 #[command(version, about = ABOUT, after_help = NOTES)]
 struct Args {
-    /// The URL of Apache's page balancer-manager
+    /// The URL of the page balancer-manager of Apache
     manager_url: String,
-    /// The balancer's name, with or without balancer://.
+    /// The name of the balancer, with or without balancer://
     balancer_name: String,
     #[command(subcommand)]
     command: Command,
@@ -31,29 +32,29 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Prints all that Apache tells about the balancer, as JSON.
+    /// Print all attributes of the balancer and its workers, as JSON
     Show,
-    /// Prints the workers, one a line, the draining ones first.
+    /// Print the workers, one per line, the draining ones first
     ListWorkers {
-        /// Prints only their URLs.
+        /// Print only the URLs
         #[arg(short, long)]
         quiet: bool,
-        /// Only those with this status.
+        /// Print only workers with this status
         #[arg(short, long)]
         status: Option<Wanted>,
     },
-    /// Stops new requests to a worker, or lets it have them again.
+    /// Stop new requests to a worker (on), or send them again (off)
     SetDrain {
-        /// Whether it drains.
+        /// on: drain the worker; off: enable it again
         drain: Switch,
-        /// The worker.
+        /// The URL of the worker
         worker_url: String,
     },
-    /// Prints one value of a worker.
+    /// Print one value of a worker
     GetStats {
-        /// The value's name, such as Busy, in any case.
+        /// The name of the value, such as Busy, in upper or lower case
         key: String,
-        /// The worker.
+        /// The URL of the worker
         worker_url: String,
     },
 }
@@ -91,13 +92,13 @@ async fn run(args: Args) -> Result<()> {
         Command::SetDrain { drain, worker_url } => set_drain(&apache(&[worker_url])?, drain).await,
         Command::GetStats { key, worker_url } => {
             let snapshot = apache(std::slice::from_ref(&worker_url))?.read_page().await?;
-            // The read has made sure that the worker is there.
+            // read_page() fails if the worker is missing.
             snapshot.worker(&worker_url).map_or(Ok(()), |worker| get_stats(worker, &key))
         }
     }
 }
 
-/// Prints `{"NAME": {"Main": {}, "Meta": {"Nonce": ""}, "Workers": [{}]}}`, with sorted keys.
+/// Prints `{"NAME": {"Main": {}, "Meta": {"Nonce": ""}, "Workers": [{}]}}` with sorted keys.
 fn show(snapshot: &Snapshot) -> Result<()> {
     let shown = json!({ &snapshot.name: {
         "Main": map(&snapshot.attributes),
@@ -141,10 +142,10 @@ async fn set_drain(apache: &Apache, drain: Switch) -> Result<()> {
     let member = apache.members().await?.remove(0);
     let name = member.name;
     match drain {
-        Switch::On if member.serves && !apache.other_serving(0).await? => {
-            Err(Error::failed(format!("{name} is the last worker that serves: it is not drained"))
-                .hint("enable another worker first"))
-        }
+        Switch::On if member.serves && !apache.other_serving(0).await? => Err(Error::failed(
+            format!("{name} is the last worker that serves, so it is not drained"),
+        )
+        .hint("enable another worker first")),
         Switch::On => apache.drain(0).await,
         Switch::Off => {
             match apache.enable(0).await? {
@@ -154,7 +155,9 @@ async fn set_drain(apache: &Apache, drain: Switch) -> Result<()> {
                      {retry_seconds} s"
                 ),
                 Enabled::Held { status } => {
-                    eprintln!("{name} no longer drains, but is held back otherwise: {status}");
+                    eprintln!(
+                        "{name} no longer drains, but gets no requests: its status is {status}"
+                    );
                 }
             }
             Ok(())
@@ -172,7 +175,7 @@ fn get_stats(worker: &Worker, key: &str) -> Result<()> {
     print(value)
 }
 
-/// Prints a line; that nobody reads it is not an error.
+/// Prints a line. A closed pipe is not an error.
 fn print(line: &str) -> Result<()> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

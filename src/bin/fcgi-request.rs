@@ -1,4 +1,4 @@
-//! `fcgi-request`: asks a server such as php-fpm directly, without a web server in between.
+//! `fcgi-request`: sends one request to a FastCGI server such as php-fpm, without a web server.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,40 +10,40 @@ use pools_manager::error::{Error, Result};
 use pools_manager::fastcgi::{Address, Request, Response, send_to};
 
 const ABOUT: &str = "\
-Sends one request over FastCGI, and prints the answer's headers, an empty line, and its body";
+Send one request over FastCGI and print the response: headers, an empty line, the body";
 const NOTES: &str = "\
-What PHP says on its error stream goes to standard error.
+The FastCGI error stream of the response goes to standard error.
 
-Exit status: 0 for an answer with a status below 400, 1 for any other or none, 2 for usage.";
+Exit status: 0 response status below 400, 1 response status 400 or above, or no response, 2 wrong usage.";
 
 #[derive(Parser)]
 #[command(version, about = ABOUT, after_help = NOTES)]
 struct Args {
-    /// The URL's path, which may have a ?query.
+    /// The path of the URL, and the ?query if there is one
     #[arg(value_parser = url_path)]
     url_path: String,
-    /// Where the server listens: a path, unix:PATH, or HOST:PORT.
+    /// The socket of the server: a path, unix:PATH, or HOST:PORT
     socket: String,
-    /// The method [default: GET, or POST with --stdin].
+    /// The request method [default: GET, or POST with --stdin]
     #[arg(long)]
     method: Option<String>,
-    /// Sends standard input as the request's body.
+    /// Send standard input as the body of the request
     #[arg(long)]
     stdin: bool,
-    /// Sets a CGI variable, in place of the usual one of that name.
+    /// Set a CGI variable; it replaces the usual value
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, String)>,
-    /// Adds an HTTP header.
+    /// Add an HTTP header
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
-    /// The script's file [default: the URL's path below the document root].
+    /// The file of the script [default: the URL path below the document root]
     #[arg(long, value_name = "FILE", conflicts_with = "document_root")]
     script: Option<PathBuf>,
-    /// The directory that the URL's path is below [default: none, the path itself is the script].
+    /// The document root [default: none, the URL path itself is the file of the script]
     #[arg(long, value_name = "DIR")]
     document_root: Option<PathBuf>,
-    /// How long the whole answer may take.
-    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    /// How long the whole response may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 }
 
@@ -66,9 +66,9 @@ async fn run(args: Args) -> Result<u16> {
     let response = send_to(&address, &request, timeout).await;
     let response = response.map_err(|error| Error::failed(error.to_string()))?;
     match print(&response) {
-        // Whoever reads the answer has read enough of it.
+        // A reader that closes the pipe has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(response.status),
-        Err(error) => Err(Error::failed(format!("cannot write the answer: {error}"))),
+        Err(error) => Err(Error::failed(format!("cannot write the response: {error}"))),
         Ok(()) => Ok(response.status),
     }
 }
@@ -95,7 +95,7 @@ fn request(args: Args) -> Result<Request> {
     Ok(request)
 }
 
-/// A path that means the same to the server, whose working directory is another one.
+/// An absolute path: the server has another working directory.
 fn absolute(path: &Path) -> Result<String> {
     let absolute = std::path::absolute(path);
     let absolute =
@@ -118,7 +118,7 @@ fn print(response: &Response) -> io::Result<()> {
     stdout.flush()
 }
 
-/// A name with a slash in it is a path; without, one that ends in a port is not.
+/// HOST:PORT without a slash is a TCP address; everything else is a path.
 fn address(text: &str) -> Address {
     if let Some(path) = text.strip_prefix("unix:") {
         return Address::Unix(path.into());
@@ -132,19 +132,19 @@ fn address(text: &str) -> Address {
 }
 
 fn url_path(text: &str) -> std::result::Result<String, &'static str> {
-    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("it does not begin with /") }
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("the path does not begin with /") }
 }
 
 fn param(text: &str) -> std::result::Result<(String, String), &'static str> {
-    pair(text, '=').ok_or("it is not NAME=VALUE")
+    pair(text, '=').ok_or("write it as NAME=VALUE")
 }
 
 fn header(text: &str) -> std::result::Result<(String, String), &'static str> {
-    let (name, value) = pair(text, ':').ok_or("it is not NAME: VALUE")?;
+    let (name, value) = pair(text, ':').ok_or("write it as NAME: VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-fn pair(text: &str, between: char) -> Option<(String, String)> {
-    let (name, value) = text.split_once(between)?;
+fn pair(text: &str, separator: char) -> Option<(String, String)> {
+    let (name, value) = text.split_once(separator)?;
     (!name.trim().is_empty()).then(|| (name.to_owned(), value.to_owned()))
 }

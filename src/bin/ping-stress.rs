@@ -1,4 +1,4 @@
-//! The `ping-stress` command: fast requests, one after the other, and what became of them.
+//! `ping-stress`: load of short requests, and a summary of what failed.
 
 use std::process::ExitCode;
 

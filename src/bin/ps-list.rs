@@ -1,4 +1,4 @@
-//! The `ps-list` command: the php-fpm processes of all pools as a tree.
+//! `ps-list`: the php-fpm processes of all pools as a tree.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The `sleep-stress` command: slow requests, one after the other, and what became of them.
+//! `sleep-stress`: load of slow requests, and a summary of what failed.
 
 use std::process::ExitCode;
 

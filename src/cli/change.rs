@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::value_parser;
 
 use super::Wanted;
-use super::scope::{SCOPE, Scope, Selected};
+use super::scope::{SCOPE, SCOPE_HEADING, Scope, Selected};
 use super::side_by_side::{Job, run_all};
 use crate::config::Strategy;
 use crate::error::Result;
@@ -14,32 +14,32 @@ use crate::pool::Pool;
 use crate::rollout::{Goal, Request, Target};
 use crate::root::Root;
 
-/// Beyond any use, and well below what the clock can count.
+/// The longest time that an option accepts, in seconds. The clock can count much longer times.
 const A_YEAR: u64 = 365 * 24 * 60 * 60;
 
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE)]
+#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct Args {
     #[command(subcommand)]
     scope: Option<Scope>,
     #[command(flatten)]
-    care: Care,
+    change: ChangeOptions,
 }
 
-/// Of those that may have to wait for requests, and roll nothing out: `stop`, `repair`.
+/// The arguments of `stop` and `repair`, which wait for requests in flight and are no rollout.
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE)]
-pub(super) struct PatientArgs {
+#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
+pub(super) struct DrainArgs {
     #[command(subcommand)]
     scope: Option<Scope>,
     #[command(flatten)]
-    care: Care,
+    change: ChangeOptions,
     #[command(flatten)]
-    patience: Patience,
+    drain: DrainOptions,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE)]
+#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct RestartArgs {
     #[command(subcommand)]
     scope: Option<Scope>,
@@ -49,45 +49,45 @@ pub(super) struct RestartArgs {
 
 /// The options of every command that changes a pool.
 #[derive(Debug, Default, Clone, clap::Args)]
-struct Care {
-    /// Only say what would be done
+struct ChangeOptions {
+    /// Print what the command would do, and change nothing
     #[arg(long, global = true)]
     dry_run: bool,
-    /// Exit with status 3 when another command is at work on the pool, instead of waiting
+    /// If another command holds the lock of the pool, exit with status 3 and do not wait
     #[arg(long, global = true)]
     no_wait: bool,
-    /// How many pools are changed at the same time [default: the number of processors]
+    /// How many pools to change at the same time [default: the number of processors]
     #[arg(long, value_name = "N", global = true)]
     parallel: Option<NonZeroUsize>,
 }
 
-/// The options of those that stop something.
+/// The options of the commands that stop generations.
 #[derive(Debug, Default, Clone, clap::Args)]
-struct Patience {
-    /// How long to wait for requests in flight, which are cut then; 0 cuts them at once [default:
-    /// 60, or as the pool is configured]
+struct DrainOptions {
+    /// How many seconds requests in flight may take to finish. Longer ones are cut; 0 cuts all at
+    /// once [default: the drain timeout of the pool, which is 60 unless configured]
     #[arg(long, value_name = "SECONDS", global = true, value_parser = value_parser!(u64).range(..=A_YEAR))]
     timeout: Option<u64>,
 }
 
-/// The options of those that roll out.
+/// The options of a rollout: `restart`, `switch`, `rollback`.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    care: Care,
+    change: ChangeOptions,
     #[command(flatten)]
-    patience: Patience,
-    /// rolling: one replica after the other. swap: all new ones beside the old ones, then all at
-    /// once [default: strategy of the pool]
-    #[arg(long, global = true)]
+    drain: DrainOptions,
+    /// rolling: restart one replica after the other. swap: start all new generations beside the old
+    /// ones, then switch to all of them at once [default: the strategy of the pool]
+    #[arg(long, global = true, hide_possible_values = true)]
     strategy: Option<Strategy>,
-    /// Renew one replica first, and watch it for so long before the others follow: 30s, 5m
-    #[arg(long, value_name = "TIME", global = true, value_parser = some_time)]
+    /// Restart one replica first and watch it for this time (30s, 5m) before the others follow
+    #[arg(long, value_name = "TIME", global = true, value_parser = positive_time)]
     canary: Option<Duration>,
 }
 
-/// A time as the settings have it, such as 30s.
-fn some_time(text: &str) -> std::result::Result<Duration, String> {
+/// Parses a time in the format of the settings, such as 30s.
+fn positive_time(text: &str) -> std::result::Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if !time.is_zero() && time <= Duration::from_secs(A_YEAR) => Ok(time),
         _ => {
@@ -98,12 +98,12 @@ fn some_time(text: &str) -> std::result::Result<Duration, String> {
 
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let options = Options { care: self.care, ..Options::default() };
+        let options = Options { change: self.change, ..Options::default() };
         change(self.scope, &options, Wanted::Running, Target::Current, root, json).await
     }
 }
 
-impl PatientArgs {
+impl DrainArgs {
     pub(super) async fn stop(self, root: &Root, json: bool) -> Result<()> {
         self.run(Wanted::Stopped, Target::Current, root, json).await
     }
@@ -113,7 +113,7 @@ impl PatientArgs {
     }
 
     async fn run(self, state: Wanted, target: Target, root: &Root, json: bool) -> Result<()> {
-        let options = Options { care: self.care, patience: self.patience, ..Options::default() };
+        let options = Options { change: self.change, drain: self.drain, ..Options::default() };
         change(self.scope, &options, state, target, root, json).await
     }
 }
@@ -133,16 +133,16 @@ async fn change(
     json: bool,
 ) -> Result<()> {
     let jobs = options.jobs(&scope.unwrap_or(Scope::All), state, &target, root)?;
-    run_all(jobs, options.care.parallel, json).await
+    run_all(jobs, options.change.parallel, json).await
 }
 
 impl Options {
-    /// How many pools are changed at the same time, if the operator has said so.
+    /// How many pools to change at the same time; None: as many as there are processors.
     pub(super) fn parallel(&self) -> Option<NonZeroUsize> {
-        self.care.parallel
+        self.change.parallel
     }
 
-    /// What is to be done, pool by pool. One that cannot be read is among them, with the error.
+    /// One job for each pool. The job of a pool that cannot be read holds the error.
     pub(super) fn jobs(
         &self,
         scope: &Scope,
@@ -161,15 +161,15 @@ impl Options {
         Ok(scope.select_each(root)?.into_iter().map(job).collect())
     }
 
-    /// What is asked of one pool.
+    /// The request for one pool.
     fn request(&self, pool: &Pool, replicas: Vec<u32>, state: Wanted, target: Target) -> Request {
         let strategy = self.strategy.unwrap_or(pool.settings.strategy());
         Request {
             goal: Goal { state, replicas, strategy, canary: self.canary },
             target,
-            drain_timeout: self.patience.timeout.map(Duration::from_secs),
-            dry_run: self.care.dry_run,
-            wait: !self.care.no_wait,
+            drain_timeout: self.drain.timeout.map(Duration::from_secs),
+            dry_run: self.change.dry_run,
+            wait: !self.change.no_wait,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::scope::PoolScope;
+use super::scope::{POOL_SCOPE, PoolScope, SCOPE_HEADING};
 use crate::check::{self, PoolChecked, RootChecked};
 use crate::error::{Error, Result};
 use crate::finding::{Checked, Finding, Level};
@@ -15,16 +15,17 @@ use crate::render::print;
 use crate::root::Root;
 
 #[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = POOL_SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct Args {
     #[command(subcommand)]
     scope: Option<PoolScope>,
-    /// Show only what is not as it should be
+    /// Print only warnings and errors
     #[arg(short, long, global = true)]
     quiet: bool,
 }
 
 impl Args {
-    /// Shows all pools; then fails if there is an error in one of them.
+    /// Prints the findings of all pools, then fails if one of them is an error.
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
         let names = self.scope.unwrap_or(PoolScope::All).names(root)?;
         let of_root = check::check_root(root);
@@ -43,7 +44,7 @@ impl Args {
     }
 }
 
-/// Side by side; but php-fpm is asked by no more pools at once than there are processors for it.
+/// Checks pools side by side. Not more php-fpm processes run at a time than there are processors.
 async fn check_all(names: Vec<String>, root: &Root) -> Vec<PoolChecked> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let turns = Arc::new(Semaphore::new(processors));
@@ -63,7 +64,7 @@ async fn check_all(names: Vec<String>, root: &Root) -> Vec<PoolChecked> {
     all.into_iter().map(|(_, checked)| checked).collect()
 }
 
-/// Nothing at all where only what is not in order is wanted, and there is nothing.
+/// The text of some topics; empty if `quiet` is set and all topics are OK.
 fn shown(title: &str, topics: &[Checked], quiet: bool) -> String {
     let wanted = topics.iter().filter(|it| !quiet || it.level > Level::Ok);
     let lines: String = wanted.map(|checked| lines(checked, quiet)).collect();
@@ -78,7 +79,7 @@ fn lines(checked: &Checked, quiet: bool) -> String {
     }
     text.push('\n');
     for Finding { level, message, help } in findings {
-        // Its own level, where the line above tells that of a worse one.
+        // The line above shows the worst level of the topic.
         let word = if level == &checked.level { "" } else { "warning: " };
         let help = help.iter().map(|help| format!("help: {help}"));
         for line in format!("{word}{message}").lines().map(str::to_owned).chain(help) {

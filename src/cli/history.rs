@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::scope::Scope;
-use super::status::all_in_one;
+use super::status::combine;
 use crate::error::{Error, Result};
 use crate::pool;
 use crate::render::{print, table};
@@ -14,12 +14,12 @@ use crate::state::{Entry, Outcome, State};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only this pool
+    /// Show only this pool
     pool: Option<String>,
 }
 
 impl Args {
-    /// Shows the history of all pools that can be read; then fails with what was wrong.
+    /// Prints the history of all pools that can be read, then fails with the errors of the others.
     pub(super) fn run(self, root: &Root, json: bool) -> Result<()> {
         let names = self.pool.map_or_else(|| Scope::All.names(root), |pool| Ok(vec![pool]))?;
         let mut errors = Vec::new();
@@ -34,7 +34,7 @@ impl Args {
         if json {
             print(&format!("{}\n", json!({ "pools": pools })));
         }
-        all_in_one(&errors)
+        combine(&errors)
     }
 }
 

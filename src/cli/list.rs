@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::scope::Scope;
-use super::status::all_in_one;
+use super::status::combine;
 use crate::error::Result;
 use crate::pool::Pool;
 use crate::render::print;
@@ -11,13 +11,13 @@ use crate::root::Root;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Show only the names
+    /// Print only the names
     #[arg(short, long)]
     quiet: bool,
 }
 
 impl Args {
-    /// Shows all pools that can be read; then fails with what is wrong with the others.
+    /// Prints all pools that can be read, then fails with the errors of the others.
     pub(super) fn run(self, root: &Root, json: bool) -> Result<()> {
         if self.quiet && !json {
             let names = Scope::All.names(root)?;
@@ -41,7 +41,7 @@ impl Args {
                 print(&format!("{}\n", line(pool)));
             }
         }
-        all_in_one(&errors)
+        combine(&errors)
     }
 }
 
@@ -59,7 +59,7 @@ fn value(pool: &Pool) -> serde_json::Value {
     value
 }
 
-/// The original's line.
+/// The line that the Python proof of concept printed, with its format of lists.
 fn line(pool: &Pool) -> String {
     let Pool { name, replica_count, .. } = pool;
     let (backend, rest) = (pool.settings.backend.name(), pool.settings.backend.describe().line);

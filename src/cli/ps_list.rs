@@ -6,25 +6,25 @@ use clap::Parser;
 
 use super::root;
 use super::scope::Scope;
-use super::status::all_in_one;
+use super::status::combine;
 use crate::error::Result;
 use crate::render::print;
 use crate::tree::tree;
 
-/// Show the php-fpm processes of all pools: replica, generation, release, pid, memory.
+/// Show the php-fpm processes of all pools: replica, generation, release, pid and memory.
 #[derive(Debug, Parser)]
 #[command(name = "ps-list", version, max_term_width = 100)]
 pub struct PsList {
     /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
     #[arg(long, value_name = "DIR", env = "POOLS_MANAGER_ROOT")]
     root: Option<PathBuf>,
-    /// Print one JSON document; memory is in bytes
+    /// Print one JSON document, with memory in bytes
     #[arg(long)]
     json: bool,
 }
 
 impl PsList {
-    /// Prints the trees of all pools that can be read; then fails with what is wrong with the others.
+    /// Prints the trees of all pools that can be read, then fails with the errors of the others.
     pub async fn run(self) -> Result<()> {
         let (mut trees, mut errors) = (Vec::new(), Vec::new());
         for (_, selected) in Scope::All.select_each(&root(self.root)?)? {
@@ -44,6 +44,6 @@ impl PsList {
                 print(&tree.to_string());
             }
         }
-        all_in_one(&errors)
+        combine(&errors)
     }
 }

@@ -14,12 +14,12 @@ use crate::root::Root;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The pool's name
+    /// The name of the pool
     pool: String,
-    /// Only what a generation has, or the symlink names: what a cleanup has to spare
+    /// Show only releases that are in use: a cleanup must not delete these
     #[arg(long)]
     in_use: bool,
-    /// Show only the paths, one a line
+    /// Print only the paths, one per line
     #[arg(short, long)]
     quiet: bool,
 }
@@ -41,7 +41,7 @@ impl Args {
     }
 }
 
-/// A path need not be UTF-8, and a cleanup has to get it as it is.
+/// Prints paths byte for byte, since they need not be UTF-8.
 fn print_paths(found: &Releases) {
     let lines = found.releases.iter().flat_map(|it| [it.path.as_os_str().as_bytes(), b"\n"]);
     let _ = std::io::stdout().write_all(&lines.collect::<Vec<_>>().concat());

@@ -8,37 +8,41 @@ use crate::error::{Error, Result};
 use crate::pool::{self, Pool};
 use crate::root::Root;
 
-/// How a usage line shows it.
+/// The scope in a usage line.
 pub(super) const SCOPE: &str = "all | single POOL [N]";
+/// The scope in the usage line of a command that applies to whole pools.
+pub(super) const POOL_SCOPE: &str = "all | single POOL";
+/// The heading of the scopes in `--help`.
+pub(super) const SCOPE_HEADING: &str = "Scope";
 
-/// Which pools and replicas a command is about; all of them by default.
+/// The pools and replicas that a command applies to; all of them by default.
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum Scope {
     /// All pools (the default)
     All,
     /// One pool, or one replica of it
     Single {
-        /// The pool's name
+        /// The name of the pool
         pool: String,
-        /// The replica's number, from 1
+        /// The number of the replica, from 1
         replica: Option<u32>,
     },
 }
 
-/// Which pools a command is about that looks at whole pools; all of them by default.
+/// The pools that a command applies to; all of them by default.
 #[derive(Debug, Subcommand)]
 pub(super) enum PoolScope {
     /// All pools (the default)
     All,
     /// One pool
     Single {
-        /// The pool's name
+        /// The name of the pool
         pool: String,
     },
 }
 
 impl PoolScope {
-    /// The names of the pools that are meant.
+    /// The names of the selected pools.
     pub(super) fn names(self, root: &Root) -> Result<Vec<String>> {
         match self {
             Self::All => Scope::All.names(root),
@@ -47,14 +51,14 @@ impl PoolScope {
     }
 }
 
-/// A pool, and the replicas of it that are meant.
+/// A pool and its selected replicas.
 pub(super) struct Selected {
     pub(super) pool: Arc<Pool>,
     pub(super) replicas: Vec<u32>,
 }
 
 impl Scope {
-    /// The names of the pools that are meant.
+    /// The names of the selected pools.
     pub(super) fn names(&self, root: &Root) -> Result<Vec<String>> {
         match self {
             Self::All => pool::names(root),
@@ -62,7 +66,7 @@ impl Scope {
         }
     }
 
-    /// Reads one of them.
+    /// Reads one of the selected pools.
     pub(super) fn select(&self, root: &Root, name: &str) -> Result<Selected> {
         let pool = Arc::new(pool::load(root, name)?);
         let replicas = match self {
@@ -79,8 +83,8 @@ impl Scope {
         Ok(Selected { pool, replicas })
     }
 
-    /// Reads them one by one. Of all pools, one that cannot be read does not keep the others from
-    /// being read; a single one that cannot be read is an error.
+    /// Reads the selected pools one by one. With `all`, a pool that cannot be read is an error in
+    /// the list; with `single`, it is the error of the whole call.
     pub(super) fn select_each(&self, root: &Root) -> Result<Vec<(String, Result<Selected>)>> {
         let names = self.names(root)?;
         let all = names.into_iter().map(|name| {

@@ -1,5 +1,5 @@
-//! Changes pools side by side. Pools share nothing: what is wrong with one of them is reported at
-//! the end, and does not keep the others from being changed.
+//! Changes pools side by side. Pools share nothing: an error in one pool is reported at the end, and
+//! does not stop the work on the others.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::OPEN_FILES_MIN;
 use super::signals;
-use super::status::all_in_one;
+use super::status::combine;
 use crate::cancel::Cancel;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Report};
@@ -19,15 +19,15 @@ use crate::pool::Pool;
 use crate::render::{self, OnePool};
 use crate::rollout::{self, Request};
 
-/// What is to be done to one pool; an error where it cannot be read.
+/// The work on one pool, or the error if the pool cannot be read.
 pub(super) struct Job {
-    /// The pool's name.
+    /// The name of the pool.
     pub(super) name: String,
     pub(super) work: Result<(Arc<Pool>, Request)>,
 }
 
-/// Does all jobs, at most `parallel` at the same time; None: as many as there are processors. They
-/// begin in their order. After Ctrl-C no further one begins.
+/// Does all jobs, at most `parallel` at the same time; None: as many as there are processors. Jobs
+/// begin in their order. After Ctrl-C no further job begins.
 pub(super) async fn run_all(
     jobs: Vec<Job>,
     parallel: Option<NonZeroUsize>,
@@ -43,30 +43,30 @@ pub(super) async fn run_all(
         let mut waiting = jobs.into_iter().enumerate();
         let mut running = JoinSet::new();
         let mut errors = BTreeMap::new();
-        let mut is_told_to_stop = false;
+        let mut is_interrupted = false;
         loop {
             while running.len() < at_once
-                && !is_told_to_stop
-                && let Some((place, job)) = waiting.next()
+                && !is_interrupted
+                && let Some((position, job)) = waiting.next()
             {
-                let report = reports.of(place, &job.name);
+                let report = reports.of(position, &job.name);
                 let cancel = cancel.clone();
                 running.spawn_local(async move {
-                    (place, run(job, is_one_of_many, &cancel, report).await)
+                    (position, run(job, is_one_of_many, &cancel, report).await)
                 });
             }
             match running.join_next().await {
                 None => return errors.into_values().collect::<Vec<_>>(),
                 Some(Ok((_, Ok(())))) => {}
-                Some(Ok((place, Err(error)))) => {
-                    is_told_to_stop |= is_signal(error.exit);
-                    errors.insert(place, error);
+                Some(Ok((position, Err(error)))) => {
+                    is_interrupted |= is_signal(error.exit);
+                    errors.insert(position, error);
                 }
                 Some(Err(broken)) => resume_unwind(broken.into_panic()),
             }
         }
     };
-    all_in_one(&LocalSet::new().run_until(all).await)
+    combine(&LocalSet::new().run_until(all).await)
 }
 
 async fn run(job: Job, is_one_of_many: bool, cancel: &Cancel, mut report: OnePool) -> Result<()> {
@@ -79,11 +79,11 @@ async fn run(job: Job, is_one_of_many: bool, cancel: &Cancel, mut report: OnePoo
             Err(error)
         }
     };
-    done.map_err(|error| if is_one_of_many { naming(&name, error) } else { error })
+    done.map_err(|error| if is_one_of_many { with_pool_name(&name, error) } else { error })
 }
 
-/// The error with the pool's name in it. Many name the pool, or a file of it, by themselves.
-fn naming(pool: &str, error: Error) -> Error {
+/// Adds the name of the pool to an error that names neither the pool nor a file of it.
+fn with_pool_name(pool: &str, error: Error) -> Error {
     let said = [Some(error.message.as_str()), error.hint.as_deref()];
     let names = [format!("\"{pool}\""), format!("/redundant-pools/{pool}/")];
     let is_named = said.into_iter().flatten().any(|text| names.iter().any(|it| text.contains(it)));
@@ -94,7 +94,7 @@ fn is_signal(exit: Exit) -> bool {
     matches!(exit, Exit::HungUp | Exit::Interrupted | Exit::Terminated)
 }
 
-/// How many pools may be changed at the same time: no more than the limit of open files permits.
+/// How many pools to change at the same time. The limit of open files can make it fewer.
 fn at_once(parallel: Option<NonZeroUsize>) -> usize {
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let wanted = parallel.map_or_else(processors, usize::from);

@@ -2,41 +2,41 @@
 
 use tokio::task::JoinSet;
 
-use super::scope::{SCOPE, Scope};
+use super::scope::{SCOPE, SCOPE_HEADING, Scope};
 use crate::error::{Error, Result};
 use crate::render::print;
 use crate::root::Root;
 use crate::status::{PoolStatus, ReplicaStatus, status};
 
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE)]
+#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct Args {
     #[command(subcommand)]
     scope: Option<Scope>,
-    /// Show only whether each replica is well
+    /// Print only OK or Error for each replica
     #[arg(short, long, global = true)]
     quiet: bool,
 }
 
 impl Args {
-    /// Shows all pools, also when some are not well; then fails with what was wrong.
+    /// Prints the state of all pools, then fails with the problems that were found.
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let looked = look(self.scope.unwrap_or(Scope::All), root).await?;
+        let found = query(self.scope.unwrap_or(Scope::All), root).await?;
         if json {
-            show_json(&looked);
+            show_json(&found);
         } else {
-            for (pool, found) in &looked {
-                show(pool, found, self.quiet);
+            for (pool, status) in &found {
+                show(pool, status, self.quiet);
             }
         }
-        let verdicts = looked.into_iter().map(|(_, found)| found.and_then(|it| it.verdict()));
-        all_in_one(&verdicts.filter_map(Result::err).collect::<Vec<_>>())
+        let verdicts = found.into_iter().map(|(_, status)| status.and_then(|it| it.verdict()));
+        combine(&verdicts.filter_map(Result::err).collect::<Vec<_>>())
     }
 }
 
-type Looked = Vec<(String, Result<PoolStatus>)>;
+type Found = Vec<(String, Result<PoolStatus>)>;
 
-async fn look(scope: Scope, root: &Root) -> Result<Looked> {
+async fn query(scope: Scope, root: &Root) -> Result<Found> {
     let names = scope.names(root)?;
     let mut tasks = JoinSet::new();
     for (place, name) in names.into_iter().enumerate() {
@@ -54,8 +54,8 @@ async fn look(scope: Scope, root: &Root) -> Result<Looked> {
     Ok(all.into_iter().map(|(_, name, found)| (name, found)).collect())
 }
 
-/// Several errors as one, with the gravest exit status.
-pub(super) fn all_in_one(errors: &[Error]) -> Result<()> {
+/// Combines several errors into one, with the highest exit status.
+pub(super) fn combine(errors: &[Error]) -> Result<()> {
     let Some(exit) = errors.iter().map(|error| error.exit).max_by_key(|exit| *exit as u8) else {
         return Ok(());
     };
@@ -82,8 +82,8 @@ fn line(status: &ReplicaStatus, quiet: bool) -> String {
     format!("{short}  (LB=\"{lb}\", ping_php=\"{ping_php}\", current=\"{current}\")")
 }
 
-fn show_json(looked: &Looked) {
-    let pools: Vec<serde_json::Value> = looked
+fn show_json(found: &Found) {
+    let pools: Vec<serde_json::Value> = found
         .iter()
         .map(|(pool, found)| match found {
             Ok(status) => serde_json::json!(status),

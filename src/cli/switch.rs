@@ -11,9 +11,9 @@ use crate::root::Root;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SwitchArgs {
-    /// The pool's name
+    /// The name of the pool
     pool: String,
-    /// The release directory: a path, or just the name of a sibling of the present release
+    /// The release directory: a path, or the bare name of a directory beside the current release
     release: PathBuf,
     #[command(flatten)]
     options: Options,
@@ -21,7 +21,7 @@ pub(super) struct SwitchArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RollbackArgs {
-    /// Only this pool
+    /// Roll back only this pool
     pool: Option<String>,
     #[command(flatten)]
     options: Options,
@@ -52,8 +52,8 @@ async fn run(
     run_all(jobs, options.parallel(), json).await
 }
 
-/// A path with a slash in it is relative to the working directory, as in a shell; a bare name is
-/// left for the pool to make sense of.
+/// Makes a path with a slash absolute, from the working directory, as a shell does. A bare name stays
+/// as it is: the pool looks for it beside its current release.
 fn absolute(release: PathBuf) -> Result<PathBuf> {
     if release.file_name() == Some(release.as_os_str()) {
         return Ok(release);

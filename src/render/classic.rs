@@ -1,5 +1,5 @@
-//! The classic lines, as scripts have read them since the original:
-//! `  Stopping replica 2 . [OK]`, with one dot for each second waited.
+//! The classic lines, which scripts read: `  Stopping replica 2 . [OK]`, with one dot for each second
+//! of waiting.
 
 use std::io::Write;
 
@@ -7,23 +7,23 @@ use crate::config::Hook;
 use crate::event::{Event, LinkChange, Report};
 use crate::step::Stage;
 
-/// Writes a stage's line bit by bit.
+/// Writes the line of a stage while the stage runs.
 pub(super) struct Classic<W> {
     out: W,
     dots: Dots,
-    /// What was said in the middle of a line, to follow it.
+    /// Lines that came in the middle of a line, printed after it.
     later: String,
     in_line: bool,
 }
 
-/// Counts the whole seconds of a stage's waiting.
+/// Counts the seconds that a stage has waited.
 #[derive(Default)]
 pub(super) struct Dots {
     shown: u64,
 }
 
 impl Dots {
-    /// The dots to add when a step has waited for so long.
+    /// The new dots for a step that has waited this long, in milliseconds.
     pub(super) fn more(&mut self, waited_ms: u64) -> String {
         let new = (waited_ms / 1000).saturating_sub(self.shown);
         self.shown += new;
@@ -37,7 +37,7 @@ impl<W: Write> Classic<W> {
     }
 
     fn write(&mut self, text: &str) {
-        // A reader that has gone away must not stop a rollout.
+        // A closed pipe must not stop a rollout.
         let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
 
@@ -78,17 +78,17 @@ impl<W: Write + Send + Sync> Report for Classic<W> {
     }
 }
 
-/// What the line of a hook says.
+/// The line of a hook.
 pub(super) fn hook_title(hook: Hook) -> String {
     format!("Running the hook {hook}")
 }
 
-/// How a stage's line ends that has failed.
+/// The end of the line of a stage that has failed.
 pub(super) fn failed(reason: &str) -> String {
     format!(" [FAILED]\n{}", indent(reason))
 }
 
-/// The lines of an event that is no part of a stage; empty for what is not shown.
+/// The lines of an event outside of a stage; empty for events that are not shown.
 pub(super) fn line(event: &Event) -> String {
     match event {
         Event::Pool { pool } => format!("Redundant pool \"{pool}\"...\n"),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_originals() {
+    fn stages_are_printed_as_the_classic_lines() {
         let title = Title::Stopping(2);
         let waited = |waited_ms| Event::Progress { replica: 2, accepted: 1, queued: 0, waited_ms };
         let events = [

@@ -1,10 +1,10 @@
-//! One JSON document a line, for each event.
+//! JSON lines: one document for each event.
 
 use serde::Serialize;
 
 use crate::event::Event;
 
-/// An event that does not name its pool itself.
+/// An event, and the pool that it does not name itself.
 #[derive(Serialize)]
 struct OfPool<'a> {
     #[serde(flatten)]

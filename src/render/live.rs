@@ -1,4 +1,4 @@
-//! The classic lines on a terminal: while a stage waits, its line lives.
+//! The classic lines on a terminal: a spinner while a stage runs, then its line.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::event::{Event, Report};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows the stage that is under way as a spinner, and then its classic line.
+/// Shows a running stage as a spinner, and then its classic line.
 #[derive(Default)]
 pub(super) struct Live {
     bar: Option<ProgressBar>,

@@ -1,8 +1,8 @@
-//! Events of pools that are changed side by side, on one standard output.
+//! Shows the events of pools that are changed side by side.
 //!
-//! JSON lines name their pool, and are printed as they come. People get one pool's lines after the
-//! other's, in the order of the pools: those of the first pool that has not ended are shown as they
-//! come, those of the pools behind it are kept until it is their turn.
+//! JSON lines name their pool and are printed at once. Classic lines are printed pool by pool, in the
+//! order of the pools: lines of the first pool that has not ended are printed at once, lines of the
+//! pools after it are kept until it has ended.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::json;
 use crate::event::{Event, Report};
 
-/// What shows the events of several pools.
+/// Shows the events of several pools.
 pub struct SideBySide(Arc<Mutex<Shared>>);
 
 struct Shared {
     shown_by: ShownBy,
-    /// The place of the pool whose events are shown as they come.
+    /// The position of the pool whose events are shown at once.
     turn: usize,
-    /// The events of the pools behind it, by their places.
+    /// The kept events of the pools after it, by position.
     kept: BTreeMap<usize, Kept>,
 }
 
@@ -33,10 +33,10 @@ struct Kept {
     has_ended: bool,
 }
 
-/// One pool's part of it. When this is dropped the pool's lines are complete.
+/// The report of one pool. When it is dropped, the lines of the pool are complete.
 pub struct OnePool {
     shared: Arc<Mutex<Shared>>,
-    place: usize,
+    position: usize,
     pool: String,
 }
 
@@ -46,7 +46,7 @@ impl SideBySide {
         Self::shown_by(ShownBy::Json)
     }
 
-    /// Shows events by `report`, one pool after the other.
+    /// Shows events with `report`, one pool after the other.
     pub(super) fn lines(report: Box<dyn Report>) -> Self {
         Self::shown_by(ShownBy::Lines(report))
     }
@@ -55,10 +55,9 @@ impl SideBySide {
         Self(Arc::new(Mutex::new(Shared { shown_by, turn: 0, kept: BTreeMap::new() })))
     }
 
-    /// The part of the pool whose lines come at this place. Places are counted from 0, and each is
-    /// taken once.
-    pub fn of(&self, place: usize, pool: &str) -> OnePool {
-        OnePool { shared: Arc::clone(&self.0), place, pool: pool.to_owned() }
+    /// The report of the pool at this position. Positions count from 0, and each is used once.
+    pub fn of(&self, position: usize, pool: &str) -> OnePool {
+        OnePool { shared: Arc::clone(&self.0), position, pool: pool.to_owned() }
     }
 }
 
@@ -71,8 +70,8 @@ impl Report for OnePool {
         let shared = &mut *lock(&self.shared);
         match &mut shared.shown_by {
             ShownBy::Json => json::print(&self.pool, event),
-            ShownBy::Lines(report) if shared.turn == self.place => report.event(event),
-            ShownBy::Lines(_) => shared.kept.entry(self.place).or_default().keep(event),
+            ShownBy::Lines(report) if shared.turn == self.position => report.event(event),
+            ShownBy::Lines(_) => shared.kept.entry(self.position).or_default().keep(event),
         }
     }
 }
@@ -80,16 +79,16 @@ impl Report for OnePool {
 impl Drop for OnePool {
     fn drop(&mut self) {
         let shared = &mut *lock(&self.shared);
-        if shared.turn == self.place {
+        if shared.turn == self.position {
             shared.next();
         } else {
-            shared.kept.entry(self.place).or_default().has_ended = true;
+            shared.kept.entry(self.position).or_default().has_ended = true;
         }
     }
 }
 
 impl Shared {
-    /// Shows what has been kept of the next pool, and of those behind it if it has ended.
+    /// Shows the kept events of the next pool, and of the pools after it as long as they have ended.
     fn next(&mut self) {
         loop {
             self.turn += 1;
@@ -105,7 +104,7 @@ impl Shared {
 }
 
 impl Kept {
-    /// Of a wait only the last report counts, since it tells the whole time.
+    /// Keeps an event. Of several reports of one wait, only the last one is kept: it has the whole time.
     fn keep(&mut self, event: &Event) {
         let waits =
             |event: &Event| matches!(event, Event::Progress { .. } | Event::Watching { .. });
@@ -121,7 +120,7 @@ mod tests {
     use super::*;
     use crate::step::Title;
 
-    /// Notes what it is told.
+    /// Notes the events that it gets.
     struct Notes(Arc<Mutex<Vec<String>>>);
 
     impl Report for Notes {
@@ -140,8 +139,8 @@ mod tests {
     fn lines_of_a_pool_come_together_and_in_the_order_of_the_pools() {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let all = SideBySide::lines(Box::new(Notes(Arc::clone(&notes))));
-        let begin = |place, name: &str| {
-            let mut pool = all.of(place, name);
+        let begin = |position, name: &str| {
+            let mut pool = all.of(position, name);
             pool.event(&Event::Pool { pool: name.to_owned() });
             pool
         };

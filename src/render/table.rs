@@ -1,6 +1,6 @@
-//! A table: columns as wide as their widest cell, with a heading.
+//! A text table: a heading, and columns as wide as their widest cell.
 
-/// Lays out rows below their headings. What would do something to a terminal is shown as `?`.
+/// Formats rows below their headings. Control characters become `?`.
 pub fn table<const N: usize>(
     headings: &[&str; N],
     rows: impl Iterator<Item = [String; N]>,
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_lines_end_with_their_last_letter() {
+    fn columns_are_aligned_and_lines_have_no_trailing_spaces() {
         let rows = [["a", "long"], ["wide\x1b", "b"]].map(|row| row.map(str::to_owned));
         assert_eq!(
             table(&["one", "two"], rows.into_iter()),

@@ -1,4 +1,4 @@
-//! The command line of `ping-stress` and `sleep-stress`, which differ in their page only.
+//! The command line of `ping-stress` and `sleep-stress`. They differ only in the page.
 
 use std::io::{self, Write};
 use std::num::{NonZeroU16, NonZeroU64};
@@ -15,35 +15,38 @@ use super::options::Options;
 use super::page::Page;
 use super::print::Printer;
 use super::summary::Summary;
-use super::{Answer, Stop, run};
+use super::{Sample, Stop, run};
 use crate::error::{Error, Exit, Result};
 
-/// Both programs' flags: the name, the description and the default URL come from the page.
+/// The options of both programs. The name, the description and the default URL depend on the page.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(
+    version,
+    after_help = "Exit status: 0 all responses were good, 1 a request failed, 2 wrong usage."
+)]
 struct Flags {
-    /// The page to ask for
+    /// The page to request
     #[arg(long, value_name = "URL")]
     url: String,
-    /// How many clients ask at the same time
+    /// The number of clients, each with one request at a time
     #[arg(long, value_name = "N", default_value = "1")]
     concurrency: NonZeroU16,
-    /// For how long to ask, like 10s or 2m [default: until stopped]
-    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    /// How long to send requests: 10s, 2m [default: until stopped by a signal]
+    #[arg(long, value_name = "TIME", value_parser = positive_time)]
     duration: Option<Duration>,
-    /// How many times to ask in all [default: until stopped]
+    /// How many requests to send in all [default: until stopped by a signal]
     #[arg(long, value_name = "N")]
     requests: Option<NonZeroU64>,
-    /// How long one answer may take
-    #[arg(long, value_name = "TIME", value_parser = some_time, default_value = "30s")]
+    /// How long one response may take
+    #[arg(long, value_name = "TIME", value_parser = positive_time, default_value = "30s")]
     timeout: Duration,
-    /// Fail if an older release answers once a newer one was seen
+    /// Fail if an older release responds after a newer one did
     #[arg(long)]
     monotonic: bool,
-    /// Show no dots
+    /// Print no dots
     #[arg(short, long)]
     quiet: bool,
-    /// Show nothing but the summary, as one JSON document
+    /// Print only the summary, as one JSON document
     #[arg(long)]
     json: bool,
 }
@@ -51,7 +54,7 @@ struct Flags {
 /// Runs the program for `page`: `ping-stress` or `sleep-stress`.
 pub fn main(page: Page) -> ExitCode {
     let flags = Flags::of(page);
-    match put_load_on(page, &flags) {
+    match generate_load(page, &flags) {
         Ok(summary) if summary.passed => ExitCode::SUCCESS,
         Ok(_) => Exit::Failed.into(),
         Err(error) => {
@@ -62,13 +65,16 @@ pub fn main(page: Page) -> ExitCode {
 }
 
 impl Flags {
-    /// The flags of this process. Exits if they are wrong, or if help is asked for.
+    /// Parses the command line. Exits if it is wrong, or asks for help.
     fn of(page: Page) -> Self {
         let (name, about) = match page {
-            Page::Ping => ("ping-stress", "Pings a pool without end, and tells what got lost"),
-            Page::Sleep => {
-                ("sleep-stress", "Keeps slow requests under way, and tells what got lost")
+            Page::Ping => {
+                ("ping-stress", "Send short requests to a pool and report which of them failed")
             }
+            Page::Sleep => (
+                "sleep-stress",
+                "Keep slow requests in flight at a pool and report which of them failed",
+            ),
         };
         let command = Self::command()
             .name(name)
@@ -78,16 +84,16 @@ impl Flags {
     }
 }
 
-fn some_time(text: &str) -> std::result::Result<Duration, String> {
+fn positive_time(text: &str) -> std::result::Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be more than nothing".to_owned()),
+        Ok(Duration::ZERO) => Err("it has to be more than 0".to_owned()),
         Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Puts the load on and prints the summary. One thread is all that the load may take of a machine.
-fn put_load_on(page: Page, flags: &Flags) -> Result<Summary> {
+/// Generates load and prints the summary. It uses one thread, to leave the other cores to the servers.
+fn generate_load(page: Page, flags: &Flags) -> Result<Summary> {
     let mut options = Options::new(page, &flags.url)?;
     options.concurrency = flags.concurrency;
     options.duration = flags.duration;
@@ -98,26 +104,26 @@ fn put_load_on(page: Page, flags: &Flags) -> Result<Summary> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::failed(format!("cannot start: {error}")))?;
     let summary = runtime.block_on(run_and_print(&options, page, flags));
-    // A name's resolution that was given up must not hold the exit back.
+    // The resolution of a host name may still block a thread; the exit does not wait for it.
     runtime.shutdown_background();
     summary
 }
 
 async fn run_and_print(options: &Options, page: Page, flags: &Flags) -> Result<Summary> {
-    let (stop, stopped) = watch::channel(Stop::Not);
+    let (stop, stopped) = watch::channel(Stop::No);
     let signals = Signals::new()
-        .map_err(|error| Error::failed(format!("cannot listen to signals: {error}")))?;
+        .map_err(|error| Error::failed(format!("cannot listen for signals: {error}")))?;
     tokio::spawn(signals.stop(stop.clone()));
 
     let silent = flags.json;
     let mut printer = Printer::new(io::stdout(), page, !flags.quiet);
-    let on_answer = move |answer: &Answer| {
-        if !silent && printer.show(answer).is_err() {
-            // Nobody reads any more. The summary will fail as well, and say so.
+    let on_sample = move |sample: &Sample| {
+        if !silent && printer.show(sample).is_err() {
+            // The pipe is closed. Printing the summary fails too, and reports the error.
             raise(&stop, Stop::Finish);
         }
     };
-    let summary = run(options, stopped, on_answer).await?;
+    let summary = run(options, stopped, on_sample).await?;
     print(&summary, flags).map_err(|error| {
         Error::failed(format!("cannot write the summary to standard output: {error}"))
     })?;
@@ -138,21 +144,21 @@ impl Signals {
         })
     }
 
-    /// The first signal ends the run in order, the second one at once.
+    /// The first signal lets requests in flight finish; the second one cancels them.
     async fn stop(mut self, stop: watch::Sender<Stop>) {
-        for order in [Stop::Finish, Stop::Abandon] {
+        for level in [Stop::Finish, Stop::Cancel] {
             select! {
                 _ = self.interrupt.recv() => {}
                 _ = self.terminate.recv() => {}
             }
-            raise(&stop, order);
+            raise(&stop, level);
         }
     }
 }
 
-/// Gives an order, unless a stronger one was given.
-fn raise(stop: &watch::Sender<Stop>, order: Stop) {
-    stop.send_modify(|now| *now = order.max(*now));
+/// Raises `stop` to `level`, and never lowers it.
+fn raise(stop: &watch::Sender<Stop>, level: Stop) {
+    stop.send_modify(|now| *now = level.max(*now));
 }
 
 fn print(summary: &Summary, flags: &Flags) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! What a run is asked to do.
+//! The options of a run.
 
 use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
@@ -9,28 +9,28 @@ use super::page::Page;
 use crate::error::{Error, Result};
 use crate::http;
 
-/// What a run is asked to do. [`Options::new`] gives the defaults, the rest is set field by field.
+/// The options of a run. [`Options::new`] sets the defaults; change the other fields afterwards.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(super) page: Page,
     pub(super) url: Url,
-    /// How many clients ask at the same time, each one request at a time.
+    /// The number of clients, each with one request at a time.
     pub concurrency: NonZeroU16,
-    /// For how long new requests are sent. Those under way at the end are waited for.
+    /// How long new requests are sent. Requests in flight at the end can finish.
     pub duration: Option<Duration>,
-    /// How many requests are sent by all clients together.
+    /// The number of requests of all clients together.
     pub requests: Option<NonZeroU64>,
-    /// For how long one request may take, from connecting to the last byte of its answer.
+    /// How long one request may take, from connecting to the last byte of the response.
     pub timeout: Duration,
-    /// Whether an answer from an older release than was seen before fails the run.
+    /// Whether a step back fails the run.
     pub monotonic: bool,
 }
 
 impl Options {
-    /// How long one request may take unless told otherwise: well above the demo's sleep of 5 s.
+    /// The default of `timeout`: well above the 5 s that the demo page sleeps.
     pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// One client that asks for `page` at `url` without end.
+    /// One client that requests `page` at `url` without end.
     pub fn new(page: Page, url: &str) -> Result<Self> {
         Ok(Self {
             page,
@@ -47,11 +47,11 @@ impl Options {
 fn parse(page: Page, text: &str) -> Result<Url> {
     let wrong = |why: &str| {
         Error::config(format!("--url {:?}: {why}", http::shown(text)))
-            .hint(format!("write it out in full, like {}", page.default_url()))
+            .hint(format!("write the whole URL, like {}", page.default_url()))
     };
     let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong(&format!("cannot ask over {:?}", url.scheme())));
+        return Err(wrong(&format!("the scheme {:?} is not http or https", url.scheme())));
     }
     Ok(url)
 }
@@ -65,8 +65,8 @@ mod tests {
     fn a_url_must_be_absolute_and_http() {
         for (url, why) in [
             ("/ping.php", "relative URL without a base"),
-            ("localhost:82/ping.php", r#"cannot ask over "localhost""#),
-            ("ftp://localhost/ping.php", r#"cannot ask over "ftp""#),
+            ("localhost:82/ping.php", r#"the scheme "localhost" is not http or https"#),
+            ("ftp://localhost/ping.php", r#"the scheme "ftp" is not http or https"#),
             ("http://", "empty host"),
             ("http://localhost:99999/", "invalid port number"),
         ] {

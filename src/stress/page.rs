@@ -1,25 +1,25 @@
-//! The two pages of the demo application, and what they answer when they are well.
+//! The two pages of the demo application, and their good responses.
 
-use super::answer::{Failure, FailureKind};
+use super::sample::{Failure, FailureKind};
 
-/// A page that names the release which answers.
+/// A page whose response names its release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// Answers `pongRELEASE` at once.
+    /// Responds with `pongRELEASE` at once.
     Ping,
-    /// Sleeps for some seconds, checks that its release is still the one that it began with, and
-    /// answers `verRELEASE: Success. Slept for N seconds. CWD: PATH`, else `verRELEASE: Failed: ...`.
+    /// Sleeps for some seconds and checks that its release is still the same. Then it responds with
+    /// `verRELEASE: Success. Slept for N seconds. CWD: PATH`, else with `verRELEASE: Failed: ...`.
     Sleep,
 }
 
-/// No good answer is longer, in bytes: a path on Linux has at most 4096.
-pub(super) const LONGEST_ANSWER: usize = 8 * 1024;
+/// The most bytes in a good body: a path on Linux has at most 4096.
+pub(super) const LONGEST_BODY: usize = 8 * 1024;
 
-/// No release's name is longer, in bytes.
+/// The most bytes in the name of a release.
 const LONGEST_RELEASE: usize = 64;
 
 impl Page {
-    /// The page in the demo site that comes with the crate.
+    /// The URL of the page in the sample site.
     pub const fn default_url(self) -> &'static str {
         match self {
             Self::Ping => "http://localhost:82/ping.php",
@@ -27,25 +27,25 @@ impl Page {
         }
     }
 
-    /// Sorts a complete answer: the release that made it, if it is a good one.
+    /// Judges a complete response: the release that sent it, if the response is good.
     ///
-    /// A mixed answer is the worst there is, so it is called that whatever its status.
+    /// A mixed response is the worst failure, so it is reported as mixed with any status.
     pub(super) fn judge(self, status: u16, body: &[u8]) -> Result<String, Failure> {
         let text = str::from_utf8(body).map(without_newline).unwrap_or_default();
         let good = match self {
-            Self::Ping => pinged(text),
-            Self::Sleep => slept(text),
+            Self::Ping => ping_release(text),
+            Self::Sleep => sleep_release(text),
         };
         let failed = |kind| Err(Failure::with_body(kind, body));
         match good {
             _ if self.is_mixed(text) => failed(FailureKind::Mixed),
             _ if status != 200 => failed(FailureKind::HttpStatus(status)),
-            Some(release) if body.len() <= LONGEST_ANSWER => Ok(release.to_owned()),
+            Some(release) if body.len() <= LONGEST_BODY => Ok(release.to_owned()),
             _ => failed(FailureKind::Unexpected),
         }
     }
 
-    /// Whether two releases had a hand in this body, or the page itself says that they had.
+    /// Whether the body has parts of two releases, or the page itself reports that.
     fn is_mixed(self, text: &str) -> bool {
         let mut names = self.names(text);
         let Some(first) = names.next() else { return false };
@@ -53,8 +53,8 @@ impl Page {
             || (self == Self::Sleep && text.starts_with(&format!("ver{first}: Failed: mixed")))
     }
 
-    /// Every release that the body names, in the page's own way and from its beginning on: other
-    /// texts may well contain something that only looks like it.
+    /// The releases that the body names, in the format of the page and from the beginning of the
+    /// body on. Other texts may contain something that only looks like such a name.
     fn names(self, text: &str) -> impl Iterator<Item = &str> {
         let mark = match self {
             Self::Ping => "pong",
@@ -69,14 +69,14 @@ impl Page {
     }
 }
 
-/// The release in a good answer to a ping.
-fn pinged(line: &str) -> Option<&str> {
+/// The release in a good response of the ping page.
+fn ping_release(line: &str) -> Option<&str> {
     let release = line.strip_prefix("pong")?;
     (is_release(release) && !release.contains("pong")).then_some(release)
 }
 
-/// The release in a good answer after a sleep.
-fn slept(line: &str) -> Option<&str> {
+/// The release in a good response of the sleep page.
+fn sleep_release(line: &str) -> Option<&str> {
     let (release, rest) = line.strip_prefix("ver")?.split_once(": Success. Slept for ")?;
     let (seconds, path) = rest.split_once(" seconds. CWD: ")?;
     let is_number =
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_ping_names_its_release_and_nothing_else() {
+    fn a_good_ping_has_its_release_and_nothing_else() {
         assert_eq!(ping("pong1"), Ok("1".to_owned()));
         assert_eq!(ping("pong1\n"), Ok("1".to_owned()));
         assert_eq!(ping("pong2026-01_a.b\r\n"), Ok("2026-01_a.b".to_owned()));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_sleep_says_release_time_and_directory() {
+    fn a_good_sleep_has_release_time_and_directory() {
         let good = "ver1: Success. Slept for 5 seconds. CWD: /srv/www/current";
         assert_eq!(sleep(good), Ok("1".to_owned()));
         assert_eq!(sleep(&format!("{good} two\n")), Ok("1".to_owned()));
@@ -145,12 +145,12 @@ mod tests {
         ] {
             assert_eq!(sleep(body), Err(FailureKind::Unexpected), "{body:?}");
         }
-        let too_long = format!("{good}{}", "/x".repeat(LONGEST_ANSWER));
+        let too_long = format!("{good}{}", "/x".repeat(LONGEST_BODY));
         assert_eq!(sleep(&too_long), Err(FailureKind::Unexpected));
     }
 
     #[test]
-    fn two_releases_in_one_answer_are_mixed() {
+    fn two_releases_in_one_response_are_mixed() {
         for body in ["pong1pong2", "pong1\npong2\n", "pong1 and pong2"] {
             assert_eq!(ping(body), Err(FailureKind::Mixed), "{body:?}");
         }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_other_than_200_fails_whatever_the_body_but_mixed_is_worse() {
+    fn a_status_other_than_200_fails_with_any_body_and_mixed_wins() {
         let kind = |status, body: &[u8]| Page::Ping.judge(status, body).unwrap_err().kind;
         assert_eq!(kind(500, b"pong1"), FailureKind::HttpStatus(500));
         assert_eq!(kind(204, b""), FailureKind::HttpStatus(204));

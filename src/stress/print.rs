@@ -1,16 +1,16 @@
-//! What is shown while a run goes on: a dot for each good answer, a line for each failure.
+//! The output during a run: a dot for each good response, a line for each failure.
 
 use std::io::{self, Write};
 
-use super::answer::Answer;
 use super::page::Page;
+use super::sample::Sample;
 
-/// Shows answers as the classic dots and lines. Dropping it ends the last line of dots.
+/// Prints samples as the classic dots and lines. Drop ends the last line of dots.
 pub(super) struct Printer<W: Write> {
     out: W,
     page: Page,
     dots: bool,
-    /// Whether the last thing shown was a dot.
+    /// Whether the last output was a dot.
     within_line: bool,
 }
 
@@ -19,9 +19,9 @@ impl<W: Write> Printer<W> {
         Self { out, page, dots, within_line: false }
     }
 
-    /// Shows one answer.
-    pub(super) fn show(&mut self, answer: &Answer) -> io::Result<()> {
-        match (&answer.result, self.page) {
+    /// Prints one sample.
+    pub(super) fn show(&mut self, sample: &Sample) -> io::Result<()> {
+        match (&sample.result, self.page) {
             (Ok(_), _) if !self.dots => return Ok(()),
             (Ok(_), _) => {
                 self.within_line = true;
@@ -50,7 +50,7 @@ impl<W: Write> Printer<W> {
 
 impl<W: Write> Drop for Printer<W> {
     fn drop(&mut self) {
-        // Where this fails, so will what is printed next, and that says so.
+        // If this fails, the summary fails too and reports the error.
         let _ = self.end_line();
     }
 }
@@ -60,7 +60,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::stress::answer::{Failure, FailureKind};
+    use crate::stress::sample::{Failure, FailureKind};
 
     fn shown(page: Page, dots: bool) -> String {
         let mut out = Vec::new();
@@ -68,21 +68,21 @@ mod tests {
         let failure = Failure::new(FailureKind::HttpStatus(500), "oops");
         let results = [Ok("1".to_owned()), Ok("1".to_owned()), Err(failure.clone()), Err(failure)];
         for result in results.into_iter().chain([Ok("1".to_owned())]) {
-            printer.show(&Answer { result, latency: Duration::ZERO, went_back: false }).unwrap();
+            printer.show(&Sample { result, latency: Duration::ZERO, went_back: false }).unwrap();
         }
         drop(printer);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn a_failure_has_a_line_of_its_own() {
+    fn each_failure_has_its_own_line() {
         assert_eq!(shown(Page::Ping, true), "..\nping-failed\nping-failed\n.\n");
         let line = "sleep-failed: HTTP status 500: oops\n";
         assert_eq!(shown(Page::Sleep, true), format!("..\n{line}{line}.\n"));
     }
 
     #[test]
-    fn quiet_means_no_dots() {
+    fn quiet_prints_no_dots() {
         assert_eq!(shown(Page::Ping, false), "ping-failed\nping-failed\n");
     }
 }

@@ -1,36 +1,36 @@
-//! The verdict on a run, for people and for programs.
+//! The summary of a run, as text and as JSON.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::answer::FailureKind;
+use super::sample::FailureKind;
 
-/// The verdict on a run. Its text has one fact per line, aligned for names of usual length.
+/// The summary of a run. The text has one fact per line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// Whether there was a good answer, nothing failed, and time did not go back where it must not.
+    /// Whether there was a good response, no request failed, and, with `monotonic`, no step back.
     pub passed: bool,
     /// How long the run took, in seconds.
     pub seconds: f64,
-    /// How many requests ended, well or not.
+    /// How many requests ended, good or failed.
     pub requests: u64,
     /// `requests` divided by `seconds`.
     pub per_second: f64,
-    /// How many requests got a good answer.
+    /// How many requests got a good response.
     pub good: u64,
     /// How many requests failed.
     pub failed: u64,
-    /// How many requests were given up by [`Stop::Abandon`](super::Stop::Abandon).
+    /// How many requests were cancelled by [`Stop::Cancel`](super::Stop::Cancel).
     pub unfinished: u64,
-    /// What failed, by kind.
+    /// The failures, by kind.
     pub failures: Vec<FailureCount>,
-    /// How long the good answers took, if there were any.
+    /// The latency of good responses; None: there were none.
     pub latency: Option<Latency>,
-    /// Which releases answered, in the order in which they were first seen.
+    /// The releases that responded, in the order of their first responses.
     pub releases: Vec<ReleaseCount>,
-    /// How many answers were steps back, as the module's documentation defines them.
+    /// How many responses were steps back, as the module documentation defines them.
     pub went_back: u64,
 }
 
@@ -40,33 +40,33 @@ pub struct FailureCount {
     /// The kind.
     #[serde(flatten)]
     pub kind: FailureKind,
-    /// How many there were.
+    /// How many failures there were.
     pub count: u64,
-    /// The evidence of the first one.
+    /// The detail of the first failure.
     pub first: String,
 }
 
-/// The latency of good answers, each value within a thousandth.
+/// The latency of good responses, with an error of at most 0.1%.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Latency {
-    /// Half of the answers took no longer, in microseconds.
+    /// Half of the responses took this time or less, in microseconds.
     pub p50_us: u64,
-    /// 99 of 100 answers took no longer, in microseconds.
+    /// 99% of the responses took this time or less, in microseconds.
     pub p99_us: u64,
-    /// No answer took longer, in microseconds.
+    /// The longest time, in microseconds.
     pub max_us: u64,
 }
 
-/// The good answers of one release.
+/// The good responses of one release.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReleaseCount {
-    /// The release, as its answers name it.
+    /// The name of the release in its responses.
     pub name: String,
-    /// How many answers it gave.
+    /// The number of its responses.
     pub answers: u64,
-    /// When its first answer was complete, in seconds from the beginning of the run.
+    /// When its first response was complete, in seconds from the beginning of the run.
     pub first_seconds: f64,
-    /// When its last answer was complete, in seconds from the beginning of the run.
+    /// When its last response was complete, in seconds from the beginning of the run.
     pub last_seconds: f64,
 }
 
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_aligned() {
+    fn the_values_of_the_text_are_aligned() {
         let expected = "\
 requests:             1003 in 10.000 s, 100.3 per second
 good:                 1000
@@ -172,7 +172,7 @@ time went back:       2 answers
     }
 
     #[test]
-    fn the_text_of_a_run_without_an_answer_says_so() {
+    fn a_run_without_a_response_has_unknown_latency() {
         let nothing = Summary {
             requests: 0,
             per_second: 0.0,
@@ -199,7 +199,7 @@ time went back:       never
     }
 
     #[test]
-    fn the_json_names_kinds_for_programs() {
+    fn the_json_has_a_kind_for_each_failure() {
         let json = serde_json::to_value(summary()).unwrap();
         assert_eq!(
             json["failures"],

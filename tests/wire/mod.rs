@@ -1,8 +1,8 @@
-//! An Apache and a PHP-FPM of a test's own: real ones, started by hand below a temporary root, on
-//! loopback and unix sockets only, and ended with the test.
+//! A real Apache and a real PHP-FPM for one test. They run below a temporary root, listen on the
+//! loopback interface and on unix sockets only, and end with the test.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
-#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -17,10 +17,10 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 const APACHE: &str = "/usr/sbin/apache2";
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(3);
 
-/// Polls until `done`, and fails the test if it takes too long.
+/// Polls until `done` returns true. Panics after the deadline.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !done() {
@@ -29,14 +29,14 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// A directory that the servers' own user may read.
+/// A temporary directory that the account of the servers may read.
 pub fn root() -> TempDir {
     let root = tempfile::tempdir().unwrap();
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
     root
 }
 
-/// What ran, and what it said.
+/// The result of a program.
 pub struct Ran {
     pub code: i32,
     pub stdout: Vec<u8>,
@@ -44,13 +44,13 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Standard output, of a run that succeeded.
+    /// Standard output. Panics unless the exit status is 0.
     pub fn success(self) -> String {
         assert_eq!(self.code, 0, "{}", self.stderr);
         String::from_utf8(self.stdout).unwrap()
     }
 
-    /// Standard error, of a run that ended with this status.
+    /// Standard error. Panics unless the exit status is `code`.
     pub fn failure(self, code: i32) -> String {
         assert_eq!(self.code, code, "{}", self.stderr);
         self.stderr
@@ -67,13 +67,13 @@ impl From<Output> for Ran {
     }
 }
 
-/// A server in the foreground, ended by its own process id.
+/// A server in the foreground. Drop ends it.
 struct Server(Child);
 
 impl Server {
     fn start(mut command: Command, log: &Path) -> Self {
         let log = fs::File::create(log).unwrap();
-        // A group of its own: some servers signal their whole group when they end.
+        // Its own process group: some servers signal their whole group when they end.
         command.process_group(0).stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         Self(command.spawn().unwrap_or_else(|error| panic!("this test needs {command:?}: {error}")))
@@ -100,7 +100,7 @@ impl Drop for Server {
     }
 }
 
-/// A line of a configuration that only root may have.
+/// The line if the test runs as root, else nothing.
 fn as_root(line: &'static str) -> &'static str {
     if geteuid().is_root() { line } else { "" }
 }
@@ -114,9 +114,9 @@ pub struct Apache {
 }
 
 impl Apache {
-    /// Starts one with this configuration, besides what every Apache needs.
+    /// Starts an Apache with a minimal configuration and `extra`.
     pub fn start(root: &Path, extra: &str) -> Self {
-        // Another test may take the port between its choice and its use.
+        // Another test may bind the port before Apache does.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let (config, log) = (root.join("apache2.conf"), root.join("apache2.out"));
@@ -152,13 +152,13 @@ impl Apache {
         )
     }
 
-    /// Starts it, and says whether it came up.
+    /// Starts it. Returns whether it listens.
     fn run(&mut self) -> bool {
         let mut command = Command::new(APACHE);
         command.arg("-f").arg(&self.config).arg("-DFOREGROUND");
         let mut server = Server::start(command, &self.log);
         let id = server.0.id().to_string();
-        // Its own process id, lest another server on that port is taken for it.
+        // The pid file is checked too: another server may listen on that port.
         let is_up = || {
             fs::read_to_string(self.config.with_extension("pid")).is_ok_and(|pid| pid.trim() == id)
                 && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
@@ -178,20 +178,20 @@ impl Apache {
         assert!(self.run(), "Apache does not start again");
     }
 
-    /// The URL of one of its pages.
+    /// The URL of a page.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 }
 
-/// A running PHP-FPM with a pool on one unix socket.
+/// A running PHP-FPM with one pool on a unix socket.
 pub struct Fpm {
     _server: Server,
     pub socket: PathBuf,
 }
 
 impl Fpm {
-    /// Starts one that listens on that name below the root, answers `/ping` and `/status`.
+    /// Starts a php-fpm that listens on this name below the root, with `/ping` and `/status`.
     pub fn start(root: &Path, socket: &str) -> Self {
         let socket = root.join(socket);
         let config = socket.with_extension("conf");

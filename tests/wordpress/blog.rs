@@ -1,4 +1,4 @@
-//! WordPress in two releases, in front of one database and one directory of uploads.
+//! WordPress in two releases, with one database and one directory of uploads.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -10,17 +10,17 @@ use crate::gateway::served::Served;
 
 const PACKAGED: &str = "/usr/share/wordpress";
 
-/// The site, its gateway, and its database.
+/// The site, its gateway and its database.
 pub(crate) struct Blog {
-    // In this order they end.
+    // Fields are dropped in this order.
     served: Served,
     _database: Database,
 }
 
 impl Blog {
-    /// Two releases of it that are the same but for their numbers; the first one runs.
+    /// Starts a blog with two releases that differ in their numbers only; release 1 runs.
     pub(crate) fn new() -> Self {
-        // What visitors upload is no code.
+        // Uploads are no code.
         let pool = "follow_symlinks = true\ndeny = [\"/wp-content/uploads/evil.php\"]";
         let site = Served::site(pool, "");
         let database = Database::start(&site.path("db"), "wordpress");
@@ -46,14 +46,14 @@ impl Blog {
         self.served.port()
     }
 
-    /// Moves the symlink, and restarts the pool.
+    /// Moves the symlink and restarts the pool.
     pub(crate) fn deploy(&self, release: &str) {
         self.served.site.switch(release);
         self.served.site.run(&["restart"]).succeeds();
     }
 }
 
-/// What a release has of its own.
+/// Writes the files that differ between releases.
 fn release_files(dir: &Path, number: &str, socket: &Path) {
     fs::write(dir.join("release.txt"), format!("{number}\n")).unwrap();
     let socket = socket.display();
@@ -89,7 +89,7 @@ function wp_mail() {{ return true; }}
     fs::write(own.join("release.php"), plugin).unwrap();
 }
 
-/// A picture of one dot, as PNG.
+/// A PNG of one pixel.
 pub(crate) fn picture() -> Vec<u8> {
     let mut picture = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut chunk = |kind: &[u8], data: &[u8]| {

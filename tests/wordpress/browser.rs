@@ -1,4 +1,4 @@
-//! Somebody with cookies and forms.
+//! A browser: cookies and forms.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::gateway::served::{Answer, Connection};
 
-/// It follows no redirect: that is for the tests to look at.
+/// It follows no redirect, so that tests can check them.
 pub(crate) struct Browser {
     port: u16,
     cookies: BTreeMap<String, String>,
@@ -26,7 +26,7 @@ impl Browser {
         self.send("GET", path, "", &[])
     }
 
-    /// Sends a form.
+    /// Posts a form.
     pub(crate) fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let fields =
@@ -35,7 +35,7 @@ impl Browser {
         self.send("POST", path, "application/x-www-form-urlencoded", body.as_bytes())
     }
 
-    /// Sends WordPress's form for a file.
+    /// Posts the upload form of WordPress.
     pub(crate) fn upload(&mut self, path: &str, nonce: &str, name: &str, file: &[u8]) -> Answer {
         let mut body = Vec::new();
         for (field, value) in [("_wpnonce", nonce), ("post_id", "0"), ("html-upload", "Upload")] {
@@ -53,7 +53,7 @@ impl Browser {
         self.send("POST", path, "multipart/form-data; boundary=sep", &body)
     }
 
-    /// What a page has in its form, so that it is believed.
+    /// The nonce in the form of a page.
     pub(crate) fn nonce(&mut self, path: &str) -> String {
         let page = self.get(path).text();
         let field = page.split("name=\"_wpnonce\" value=\"").nth(1);

@@ -1,5 +1,5 @@
-//! A MariaDB of the test's own. It has no accounts and no network: whoever can open its socket may
-//! do anything with it.
+//! A MariaDB for one test. It has no accounts and no network: a process that can open its socket has
+//! full access.
 
 use std::fs::File;
 use std::os::unix::net::UnixStream;
@@ -8,14 +8,14 @@ use std::process::{Child, Command};
 
 use crate::real::site::wait_for;
 
-/// It is killed in the end: what it had goes with its directory.
+/// Drop kills it; the test removes its directory.
 pub(crate) struct Database {
     server: Child,
     socket: PathBuf,
 }
 
 impl Database {
-    /// Starts one in a directory, with an empty database of this name.
+    /// Starts MariaDB in a directory, with an empty database of this name.
     pub(crate) fn start(dir: &Path, name: &str) -> Self {
         let (data, socket, first) = (dir.join("data"), dir.join("db.sock"), dir.join("first.sql"));
         std::fs::create_dir_all(&data).unwrap();
@@ -27,7 +27,7 @@ impl Database {
             .args(["--no-defaults", "--user=root", "--skip-networking", "--skip-grant-tables"])
             .args([option("datadir", &data), option("socket", &socket)])
             .args([option("init-file", &first), option("pid-file", &dir.join("db.pid"))])
-            // Nothing of it has to outlive the test.
+            // The data need not survive the test.
             .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0"])
             .args(["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M"])
             .stdout(log.try_clone().unwrap())
@@ -38,7 +38,7 @@ impl Database {
         database
     }
 
-    /// Where it listens.
+    /// The path of its socket.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }

@@ -1,17 +1,17 @@
 //! WordPress, as Debian packages it, behind the gateway: installed, used, and deployed under load.
 //!
-//! It needs the packages `wordpress`, `wordpress-theme-twentytwentythree`, `mariadb-server` and
-//! `php8.2-mysql` (`bin/test` installs them). The database is one of the test's own, on a unix
-//! socket; nothing is asked beyond the loopback interface, and no mail is sent.
+//! The test needs the packages `wordpress`, `wordpress-theme-twentytwentythree`, `mariadb-server` and
+//! `php8.2-mysql` (`bin/test` installs them). It starts its own database on a unix socket, uses the
+//! loopback interface only, and sends no mail.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
-#[allow(dead_code, unused_imports, reason = "the site of tests/real, of which this needs a part")]
+#[allow(dead_code, unused_imports, reason = "this test uses a part of it")]
 #[path = "../real"]
 mod real {
     pub(crate) mod site;
 }
-#[allow(dead_code, unused_imports, reason = "of tests/gateway, of which this needs a part")]
+#[allow(dead_code, unused_imports, reason = "this test uses a part of it")]
 #[path = "../gateway"]
 mod gateway {
     pub(crate) mod served;
@@ -28,9 +28,9 @@ use blog::Blog;
 use browser::Browser;
 use visitors::Visitors;
 
-/// The whole life of a small site, in its order: each step needs the one before.
+/// The life of a small site. Each step needs the step before.
 #[test]
-fn wordpress_is_installed_used_and_deployed_under_load() {
+fn wordpress_installs_and_switches_releases_under_load() {
     let blog = Blog::new();
     let mut admin = Browser::new(blog.port());
     install(&mut admin);
@@ -78,7 +78,7 @@ fn install(admin: &mut Browser) {
 }
 
 fn log_in(admin: &mut Browser) {
-    // Who is not logged in is sent to the form.
+    // Without a login, the dashboard redirects to the form.
     let away = admin.get("/wp-admin/");
     assert_eq!(away.status, 302);
     assert!(away.header("location").unwrap().contains("/wp-login.php?redirect_to="));
@@ -98,7 +98,7 @@ fn log_in(admin: &mut Browser) {
     let dashboard = admin.get("/wp-admin/");
     assert_eq!(dashboard.status, 200);
     assert!(dashboard.text().contains("Howdy"), "{}", dashboard.text());
-    // The dashboard's own styles and scripts, which PHP puts together.
+    // The styles of the dashboard, which a script concatenates.
     let script = admin.get("/wp-admin/load-styles.php?load%5Bchunk_0%5D=common,forms");
     assert_eq!(
         (script.status, script.header("content-type")),
@@ -106,7 +106,7 @@ fn log_in(admin: &mut Browser) {
     );
 }
 
-/// Uploads a picture, and gives the path under which it can be seen.
+/// Uploads a picture and returns its path.
 fn upload(admin: &mut Browser) -> String {
     let nonce = admin.nonce("/wp-admin/media-new.php?browser-uploader");
     let picture = blog::picture();
@@ -121,12 +121,12 @@ fn upload(admin: &mut Browser) -> String {
     path
 }
 
-/// Has posts named by their title, and gives the path of the first one.
+/// Turns on permalinks with the title, and returns the path of the first post.
 fn choose_permalinks(admin: &mut Browser) -> String {
     let page = "/wp-admin/options-permalink.php";
     let form = admin.get(page).text();
     assert!(form.contains("value=\"/%year%/%monthnum%/%postname%/\""), "{form}");
-    assert!(!form.contains("/index.php/%year%"), "they are offered without index.php");
+    assert!(!form.contains("/index.php/%year%"), "permalinks are offered without index.php");
     let nonce = admin.nonce(page);
     let fields = [
         ("_wpnonce", nonce.as_str()),
@@ -138,7 +138,7 @@ fn choose_permalinks(admin: &mut Browser) -> String {
     ];
     let saved = admin.post(page, &fields);
     assert_eq!(saved.status, 302, "{}", saved.text());
-    // The rules are written by the page that a browser is sent to.
+    // WordPress writes the rules when the browser follows the redirect.
     assert_eq!(admin.get(&format!("{page}?settings-updated=true")).status, 200);
     let post = "/articles/hello-world/";
     let mut visitor = Browser::new(admin.port());
@@ -154,12 +154,12 @@ fn choose_permalinks(admin: &mut Browser) -> String {
         "{}",
         missing.text()
     );
-    // What is nobody's to read.
+    // Private files.
     assert_eq!(visitor.get("/wp-config.php.bak").status, 404);
     assert_eq!(visitor.get("/.htaccess").status, 404);
     assert_eq!(visitor.get("/wp-content/uploads/evil.php").status, 403);
     post.to_owned()
 }
 
-/// Far beyond what anything takes: so that a hang fails.
+/// Far longer than any step takes, so that a hang fails.
 const DEADLINE: Duration = Duration::from_secs(120);

@@ -1,4 +1,4 @@
-//! Visitors that ask for pages all the time, and miss nothing.
+//! Clients that request pages all the time. A failed request fails the test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ struct Shared {
 }
 
 impl Visitors {
-    /// Each asks for these pages in turn, on one connection.
+    /// Starts the clients. Each requests these pages in turn, on one connection.
     pub(crate) fn start(port: u16, pages: &[String]) -> Self {
         let shared = Arc::new(Shared::default());
         let visitor = |number: usize| {
@@ -49,33 +49,33 @@ impl Visitors {
         Self { threads, shared }
     }
 
-    /// How many requests have been answered, all of them well.
+    /// How many good responses there were.
     pub(crate) fn served(&self) -> usize {
         self.shared.served.load(Ordering::Relaxed)
     }
 
-    /// Waits until that many have been.
+    /// Waits until there were `count` good responses.
     pub(crate) fn await_requests(&self, count: usize) {
         let deadline = Instant::now() + DEADLINE;
         while self.served() < count {
             assert!(Instant::now() < deadline, "{} of {count} requests", self.served());
-            assert!(!self.threads.iter().any(JoinHandle::is_finished), "a visitor has given up");
+            assert!(!self.threads.iter().any(JoinHandle::is_finished), "a client has failed");
             thread::sleep(std::time::Duration::from_millis(5));
         }
     }
 
-    /// Sends them home. Whatever any of them has missed fails the test; and none has seen other
-    /// releases, or in another order, than those that were deployed.
+    /// Ends the clients. Panics if a request has failed, or if a client has seen other releases than
+    /// `deployed`, or another order.
     pub(crate) fn end(self, deployed: &[&str]) {
         self.shared.is_over.store(true, Ordering::Relaxed);
         for visitor in self.threads {
-            let releases = visitor.join().expect("a visitor has missed something");
+            let releases = visitor.join().expect("a request has failed");
             assert_eq!(releases, deployed);
         }
     }
 }
 
-/// The release that an answer comes from, where it says so.
+/// The release of a response, if the response names it.
 fn release(page: &str, answer: &Answer) -> Option<String> {
     let is_file = page == "/release.txt";
     let told = answer.header("x-release").map(str::to_owned);

@@ -1,22 +1,22 @@
-//! One request: sent once, on a connection of its own, and judged by all of its answer.
+//! One request: sent once, on its own connection, and judged by the whole response.
 //!
-//! A load that looks for lost requests must not mend them on the way, so:
+//! The load looks for lost requests, so the client must not hide a lost request by a retry:
 //!
-//! - No connection is kept. An HTTP client sends again, unasked, what it lost on a kept connection
-//!   before the server read it; on a fresh one it cannot. Nor can a server's closing of an idle
-//!   connection, which is its right, be mistaken for a lost request. The price on the loopback is
-//!   about a tenth of a millisecond per request.
-//! - The client's own retries are off, it follows no redirect, and it knows no proxy.
-//! - The name in the URL is resolved once, to the first of its addresses that takes a connection.
-//!   With both `::1` and `127.0.0.1` at hand, a client tries the second one silently if the first
-//!   is refused. (If none takes a connection at the start, it has to be all of them.)
+//! - There is no keep-alive. An HTTP client silently repeats a request that was lost on an idle
+//!   connection; on a new connection it cannot. Also, a server may close an idle connection at any
+//!   time, and this must not count as a lost request. The cost on the loopback interface is about
+//!   0.1 ms per request.
+//! - Retries, redirects and proxies of the HTTP client are off.
+//! - The host name of the URL is resolved once, to the first address that accepts a connection. With
+//!   both `::1` and `127.0.0.1`, a client silently tries the second address if the first one refuses.
+//!   (If no address accepts a connection at the start, the client uses all of them.)
 //!
-//! The price is paid in local ports as well: a closed connection holds its port for a minute. Linux
-//! takes such ports again on the loopback; from another machine, beyond some 400 requests a second,
-//! the ports run out and requests fail as "connect failed".
+//! A closed connection also occupies its local port for a minute. Linux reuses such ports on the
+//! loopback interface; from another machine, above about 400 requests per second, the ports run out
+//! and requests fail as "connect failed".
 //!
-//! The request does not say `Connection: close`: it could make a server mark the end of a body by
-//! closing, and then nobody could tell a body that was cut.
+//! The request has no `Connection: close`: it could make a server mark the end of the body by closing
+//! the connection, and then a body that was cut looks complete.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,21 +25,21 @@ use reqwest::{Client, ClientBuilder, Response, Url};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::answer::{Failure, FailureKind};
 use super::options::Options;
-use super::page::{LONGEST_ANSWER, Page};
+use super::page::{LONGEST_BODY, Page};
+use super::sample::{Failure, FailureKind};
 use crate::error::{Error, Result};
 use crate::http;
 
-/// All that is needed to send a request.
-pub(super) struct Asker {
+/// Sends the requests of all clients.
+pub(super) struct Requester {
     client: Client,
     page: Page,
     url: Url,
     timeout: Duration,
 }
 
-impl Asker {
+impl Requester {
     pub(super) async fn new(options: &Options) -> Result<Self> {
         let url = options.url.clone();
         let client = http::builder(&url)
@@ -49,15 +49,15 @@ impl Asker {
         Ok(Self { client, page: options.page, url, timeout: options.timeout })
     }
 
-    /// Sends one request and waits for all of its answer.
-    pub(super) async fn ask(&self) -> std::result::Result<String, Failure> {
+    /// Sends one request and waits for the whole response. Returns the release that sent it.
+    pub(super) async fn send(&self) -> std::result::Result<String, Failure> {
         let response = self.client.get(self.url.clone()).send().await;
         let mut response = response.map_err(|error| self.failure(&error))?;
         let status = response.status().as_u16();
         match read(&mut response).await {
             Ok(body) => self.page.judge(status, &body),
             Err(error) if status == 200 => Err(self.failure(&error)),
-            // A failure in any case: the status says more than how its page ended.
+            // It is a failure in any case, and the status says more than the error.
             Err(_) => self.page.judge(status, &[]),
         }
     }
@@ -66,7 +66,7 @@ impl Asker {
         let reason = http::cause(error);
         if error.is_timeout() {
             let timeout = humantime::format_duration(self.timeout);
-            Failure::new(FailureKind::Timeout, format!("no complete answer within {timeout}"))
+            Failure::new(FailureKind::Timeout, format!("no complete response within {timeout}"))
         } else if error.is_connect() {
             Failure::new(FailureKind::Connect, reason)
         } else if is_not_http(&reason) {
@@ -77,35 +77,31 @@ impl Asker {
     }
 }
 
-/// Reads the body, or as much of it as shows that it is too long.
+/// Reads the body, up to one byte more than the longest good body.
 async fn read(response: &mut Response) -> reqwest::Result<Vec<u8>> {
     let mut body = Vec::new();
-    while body.len() <= LONGEST_ANSWER
+    while body.len() <= LONGEST_BODY
         && let Some(chunk) = response.chunk().await?
     {
-        let room = (LONGEST_ANSWER + 1).saturating_sub(body.len());
+        let room = (LONGEST_BODY + 1).saturating_sub(body.len());
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
     Ok(body)
 }
 
-/// Fixes the address behind the name in `url`, if it is a name.
-async fn resolve_once(
-    client: ClientBuilder,
-    url: &Url,
-    patience: Duration,
-) -> Result<ClientBuilder> {
+/// Resolves the host name of `url`, if it is a name, for all requests.
+async fn resolve_once(client: ClientBuilder, url: &Url, limit: Duration) -> Result<ClientBuilder> {
     let Some(name) = url.domain() else { return Ok(client) };
     let port = url.port_or_known_default().unwrap_or_default();
     let found = lookup_host((name, port)).await.map_err(|error| {
         let url = http::shown(url.as_str());
         Error::config(format!("--url {url:?}: cannot resolve {name:?}: {error}"))
-            .hint("check the name, or write an IP address")
+            .hint("correct the name, or write an IP address")
     })?;
     let mut addresses: Vec<SocketAddr> = found.collect();
     if addresses.len() > 1 {
         for address in &addresses {
-            if let Ok(Ok(_)) = timeout(patience, TcpStream::connect(address)).await {
+            if let Ok(Ok(_)) = timeout(limit, TcpStream::connect(address)).await {
                 addresses = vec![*address];
                 break;
             }
@@ -114,7 +110,7 @@ async fn resolve_once(
     Ok(client.resolve_to_addrs(name, &addresses))
 }
 
-/// Whether the reason is that what came is not HTTP. Hyper tells it by its words only.
+/// Whether the response was not HTTP. hyper tells this by the text of its error only.
 fn is_not_http(reason: &str) -> bool {
     reason.starts_with("invalid HTTP") || reason == "message head is too large"
 }

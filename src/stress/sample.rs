@@ -1,45 +1,45 @@
-//! How one request ended.
+//! The result of one request.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// How one request ended.
+/// The result of one request.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    /// The release that answered, or what went wrong.
+pub struct Sample {
+    /// The release that sent the response, or why the request failed.
     pub result: Result<String, Failure>,
-    /// From before connecting until the answer was complete.
+    /// The time from before connecting until the response was complete.
     pub latency: Duration,
-    /// Whether a newer release had answered somebody before this request started.
+    /// Whether this is a step back, as the module documentation defines it.
     pub went_back: bool,
 }
 
-/// Why an answer is not a good one. It reads as `kind: detail`.
+/// Why a request failed. It is displayed as `kind: detail`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What failures are counted by.
+    /// The kind, by which failures are counted.
     pub kind: FailureKind,
-    /// The evidence, on one line: the operating system's reason or the beginning of the body.
+    /// One line: the error of the operating system, or the beginning of the response body.
     pub detail: String,
 }
 
-/// What failures are counted by.
+/// The kinds of failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "kind", content = "status", rename_all = "snake_case")]
 pub enum FailureKind {
-    /// No connection: refused, unreachable, or out of local ports.
+    /// No connection: refused, unreachable, or no free local port.
     Connect,
-    /// No complete answer in time.
+    /// No complete response in time.
     Timeout,
-    /// The connection ended before the answer was complete.
+    /// The connection ended before the response was complete.
     Closed,
     /// A status other than 200.
     HttpStatus(u16),
-    /// Status 200, but not what the page answers when it is well; or not HTTP at all.
+    /// Status 200 with another body than the page sends when it works, or not HTTP.
     Unexpected,
-    /// One answer made by two releases.
+    /// One response with parts of two releases.
     Mixed,
 }
 
@@ -61,7 +61,7 @@ impl Failure {
         Self { kind, detail: detail.into() }
     }
 
-    /// A failure that the beginning of the body shows.
+    /// A failure with the beginning of the response body as its detail.
     pub(super) fn with_body(kind: FailureKind, body: &[u8]) -> Self {
         Self::new(kind, excerpt(body))
     }
@@ -73,10 +73,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// How much of a body is shown.
+/// The most characters of a body that are printed.
 const EXCERPT_CHARS: usize = 80;
 
-/// The beginning of a body, safe to print on one line of a terminal.
+/// The beginning of a body, on one line and without control characters.
 fn excerpt(body: &[u8]) -> String {
     if body.is_empty() {
         return "(empty)".to_owned();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_reads_as_kind_and_evidence() {
+    fn a_failure_is_displayed_as_kind_and_detail() {
         let failure = Failure::with_body(FailureKind::HttpStatus(503), b"busy");
         assert_eq!(failure.to_string(), "HTTP status 503: busy");
     }

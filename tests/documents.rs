@@ -1,0 +1,103 @@
+//! The documents: links lead somewhere, and the messages in `docs/operations.md` are real.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn internal_links_lead_to_files_and_headings() {
+    let dead: Vec<String> = documents().iter().flat_map(|document| dead_links(document)).collect();
+    assert!(dead.is_empty(), "{dead:#?}");
+}
+
+#[test]
+fn messages_in_the_operations_page_are_in_the_source() {
+    let source = source(&Path::new(ROOT).join("src"));
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/operations.md")).unwrap();
+    let messages = messages(&page);
+    assert!(messages.len() > 100, "{}", messages.len());
+    let is_missing = |message: &&&str| fragments(message).iter().any(|it| !source.contains(it));
+    let missing: Vec<_> = messages.iter().filter(is_missing).collect();
+    assert!(missing.is_empty(), "not in src/**, so correct docs/operations.md: {missing:#?}");
+}
+
+fn documents() -> Vec<PathBuf> {
+    let docs = fs::read_dir(Path::new(ROOT).join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|it| it == "md"));
+    ["README.md", "CHANGELOG.md"]
+        .map(|name| Path::new(ROOT).join(name))
+        .into_iter()
+        .chain(docs)
+        .collect()
+}
+
+fn dead_links(document: &Path) -> Vec<String> {
+    let text = without_code_blocks(&fs::read_to_string(document).unwrap());
+    let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    let internal = targets.filter(|target| !target.contains("://"));
+    let is_dead = |target: &&str| {
+        let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+        let file = match path {
+            "" => document.to_owned(),
+            path => document.parent().unwrap().join(path),
+        };
+        !file.exists() || !(heading.is_empty() || has_heading(&file, heading))
+    };
+    internal.filter(is_dead).map(|target| format!("{}: {target}", document.display())).collect()
+}
+
+fn has_heading(file: &Path, wanted: &str) -> bool {
+    let text = without_code_blocks(&fs::read_to_string(file).unwrap());
+    text.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == wanted)
+}
+
+/// The anchor that GitHub makes of a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
+    kept.map(|it| if it == ' ' { '-' } else { it }).collect()
+}
+
+fn without_code_blocks(text: &str) -> String {
+    text.split("```").step_by(2).collect()
+}
+
+/// The first cells of all tables that have the heading `message`, without their backquotes.
+fn messages(page: &str) -> Vec<&str> {
+    let mut in_table = false;
+    let mut found = Vec::new();
+    for line in page.lines() {
+        in_table = line.starts_with("| message |") || (in_table && !line.is_empty());
+        let cell = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'));
+        found.extend(cell.filter(|_| in_table).map(|(message, _)| message));
+    }
+    found
+}
+
+/// The literal parts of a message, between placeholders like `<pool>`.
+fn fragments(message: &str) -> Vec<&str> {
+    let parts =
+        message.split('<').map(|part| part.split_once('>').map_or(part, |(_, after)| after));
+    parts.map(str::trim).filter(|part| !part.is_empty()).collect()
+}
+
+/// All source below a directory, with string literals as they are printed: without the line breaks
+/// of continued ones, and without escaped quotes.
+fn source(dir: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all += &source(&path);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let mut pieces = text.split("\\\n");
+            all += pieces.next().unwrap();
+            pieces.for_each(|piece| all += piece.trim_start());
+        }
+    }
+    all.replace("\\\"", "\"")
+}
