@@ -19,9 +19,9 @@ pub(super) async fn listen(listener: UnixListener, live: Arc<Live>) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 failures.end();
-                let live = Arc::clone(&live);
                 // An error is that of one connection: the command at its other end sees it too.
-                tokio::spawn(async move { converse(stream, &live).await });
+                let connection = Arc::clone(&live);
+                live.spawn(async move { drop(converse(stream, &connection).await) });
             }
             Err(error) => failures.add(&error).await,
         }

@@ -43,7 +43,7 @@ impl Reload {
         let mut global = self.started.clone();
         loop {
             asked.notified().await;
-            tracing::info!("SIGHUP: the access log is opened again, and the configuration read");
+            tracing::info!("reload: opening the access log and reading the configuration");
             match self.change().await {
                 Ok(now) => global = now,
                 Err(error) => {
@@ -109,7 +109,7 @@ fn needs_start(started: &Global, now: &Global) -> Vec<&'static str> {
 pub(super) fn watch(live: &Arc<Live>, site: &Arc<Site>) {
     let (live, watch) = (Arc::clone(live), Arc::clone(&site.watch));
     let name = site.pool.name.clone();
-    tokio::spawn(async move {
+    live.clone().spawn(async move {
         let mut pause = FIRST;
         loop {
             if watch.is_broken() {

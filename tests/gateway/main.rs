@@ -17,6 +17,7 @@ mod compare;
 mod compression;
 mod crashes;
 mod dates;
+mod embedded;
 mod frozen;
 mod hostile;
 mod lengths;

@@ -1,8 +1,9 @@
-//! What signals mean to `serve`.
+//! The signals of `serve`.
 //!
-//! Each signal that would end a process is taken: a gateway does not die of one that was meant for
-//! another program. Not those that tell of a fault of the program itself, and KILL and STOP. PIPE is
-//! ignored from the start by all Rust programs.
+//! `serve` handles every signal that would end the process by default, so that a signal that was
+//! sent by mistake does not stop the gateway. The exceptions are the signals for a fault of the
+//! program itself (SEGV and the like), and KILL and STOP, which cannot be handled. The Rust runtime
+//! ignores PIPE.
 
 use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind, signal};
@@ -15,12 +16,12 @@ const INT: i32 = Signal::INT.as_raw();
 const QUIT: i32 = Signal::QUIT.as_raw();
 const TERM: i32 = Signal::TERM.as_raw();
 
-/// Comes with each write to a file that has reached `ulimit -f`. The write fails too, and is reported
-/// as such; a line for the signal would be the next such write where the log itself is that file.
+/// The kernel sends XFSZ with each write to a file that has reached `ulimit -f`. The write fails too,
+/// and that error is logged. A log line for the signal could itself be such a write.
 const XFSZ: i32 = Signal::XFSZ.as_raw();
 
-/// Signals without a meaning.
-const OTHERS: [(i32, &str); 9] = [
+/// Signals that `serve` ignores, with a line in the log.
+const IGNORED: [(i32, &str); 9] = [
     (Signal::USR1.as_raw(), "SIGUSR1"),
     (Signal::USR2.as_raw(), "SIGUSR2"),
     (Signal::ALARM.as_raw(), "SIGALRM"),
@@ -32,22 +33,21 @@ const OTHERS: [(i32, &str); 9] = [
     (Signal::POWER.as_raw(), "SIGPWR"),
 ];
 
-/// The signals that have no name, and no use but what programs agree on.
+/// The numbers of the real-time signals, which are ignored too.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 35..=64;
 
-/// Signals that have come.
+/// The stream of received signals.
 pub(super) struct Signals(mpsc::Receiver<i32>);
 
 impl Signals {
-    /// From here on none of them ends the process.
+    /// Installs the handlers, for the rest of the process.
     pub(super) fn listen() -> Result<Self> {
-        let (come, signals) = mpsc::channel(1);
-        let named = OTHERS.iter().map(|(number, _)| *number);
-        for number in [HUP, INT, QUIT, TERM, XFSZ].into_iter().chain(named).chain(REAL_TIME) {
-            let kind = SignalKind::from_raw(number);
-            match signal(kind) {
-                Ok(listening) => drop(tokio::spawn(pass_on(listening, number, come.clone()))),
-                // A kernel or a C library may lack some.
+        let (received, signals) = mpsc::channel(1);
+        let ignored = IGNORED.iter().map(|(number, _)| *number);
+        for number in [HUP, INT, QUIT, TERM, XFSZ].into_iter().chain(ignored).chain(REAL_TIME) {
+            match signal(SignalKind::from_raw(number)) {
+                Ok(handler) => drop(tokio::spawn(forward(handler, number, received.clone()))),
+                // A kernel or a C library may lack some of these.
                 Err(_) if REAL_TIME.contains(&number) => {}
                 Err(error) => {
                     return Err(Error::failed(format!("cannot listen for signals: {error}")));
@@ -57,8 +57,8 @@ impl Signals {
         Ok(Self(signals))
     }
 
-    /// Waits until the gateway is told to stop: by what. HUP is passed on to `reload` meanwhile, and
-    /// what has no meaning is logged.
+    /// Waits for a signal that stops the gateway, and returns it as an error. Meanwhile HUP notifies
+    /// `reload`, and ignored signals are logged.
     pub(super) async fn stop(&mut self, reload: &Notify) -> Error {
         loop {
             let (exit, name) = match self.0.recv().await {
@@ -66,6 +66,7 @@ impl Signals {
                 Some(QUIT) => (Exit::Terminated, "SIGQUIT"),
                 Some(INT) => (Exit::Interrupted, "SIGINT"),
                 Some(HUP) => {
+                    tracing::info!("SIGHUP received");
                     reload.notify_one();
                     continue;
                 }
@@ -77,20 +78,20 @@ impl Signals {
                 // The senders live as long as the runtime.
                 None => std::future::pending().await,
             };
-            return Error { exit, message: format!("told to stop by {name}"), hint: None };
+            return Error { exit, message: format!("stopped by {name}"), hint: None };
         }
     }
 }
 
-async fn pass_on(mut listening: unix::Signal, number: i32, come: mpsc::Sender<i32>) {
-    while listening.recv().await.is_some() {
-        if come.send(number).await.is_err() {
+async fn forward(mut handler: unix::Signal, number: i32, received: mpsc::Sender<i32>) {
+    while handler.recv().await.is_some() {
+        if received.send(number).await.is_err() {
             return;
         }
     }
 }
 
 fn name_of(number: i32) -> String {
-    let named = OTHERS.iter().find(|(other, _)| *other == number);
+    let named = IGNORED.iter().find(|(other, _)| *other == number);
     named.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }
