@@ -12,14 +12,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::access_log::AccessLog;
-use super::control;
-use super::front::Gateway;
+use super::configuration::Configuration;
+use super::control_server;
 use super::listen::{self, Listener};
-use super::live::Live;
-use super::reload::{self, Reload};
-use super::settings::Settings;
+use super::refresh::refresh_on_request;
+use super::reload::Reload;
+use super::state::{CurrentState, State};
 use super::tasks::Tasks;
-use super::worker::Workers;
+use super::workers::Workers;
 use crate::config::{Global, Listen};
 use crate::error::{Error, Result};
 use crate::file;
@@ -65,7 +65,7 @@ pub async fn serve(
 /// A gateway that answers requests. Dropping it ends its tasks and threads, and cuts its connections.
 struct Running {
     addresses: Vec<String>,
-    live: Arc<Live>,
+    state: Arc<CurrentState>,
     accept_loops: JoinSet<()>,
     max_connections: usize,
     /// One permit for each connection.
@@ -80,36 +80,36 @@ struct Running {
 
 impl Running {
     async fn start(root: &Root, reload: Arc<Notify>) -> Result<Self> {
-        let settings = Settings::read(root).await?;
-        let log = AccessLog::open(root, &settings.global, None)?;
+        let configuration = Configuration::read(root).await?;
+        let access_log = AccessLog::open(root, &configuration.global, None)?;
         // First the control socket, then the observation of the pools. A command that publishes a name
         // and finds no control socket has published it before the observation.
-        let control = control_socket(&settings.global.control)?;
-        let mut socket_files = SocketFiles(vec![settings.global.control.clone()]);
-        let (global, sites) = settings.sites(None).await?;
+        let control = control_socket(&configuration.global.control)?;
+        let mut socket_files = SocketFiles(vec![configuration.global.control.clone()]);
+        let (global, hosts) = configuration.into_hosts(None).await?;
         let tasks = Tasks::new();
-        let gateway = Gateway::new(sites, global.front.clone(), log);
-        let live = Live::new(gateway, tasks.spawner());
-        let flush = FlushOnDrop(Arc::clone(&live));
+        let state = State::new(hosts, global.front.clone(), access_log);
+        let state = CurrentState::new(state, tasks.spawner());
+        let flush = FlushOnDrop(Arc::clone(&state));
         let listeners = bind(&global, &mut socket_files)?;
         let addresses = listeners.iter().zip(global.front.listen()).map(url).collect();
         let max_connections =
             global.front.max_connections.clamp(1, Semaphore::MAX_PERMITS.min(1 << 30));
         let connections = Arc::new(Semaphore::new(max_connections));
         let (drain, draining) = watch::channel(false);
-        let workers = Workers::start(&live, &draining)?;
-        live.spawn(control::listen(control, Arc::clone(&live)));
-        live.spawn(close_idle(Arc::clone(&live)));
-        live.gateway().sites.all().iter().for_each(|site| reload::watch(&live, site));
+        let workers = Workers::start(&state, &draining)?;
+        state.spawn(control_server::listen(control, Arc::clone(&state)));
+        state.spawn(close_idle(Arc::clone(&state)));
+        state.get().hosts.all().iter().for_each(|vhost| refresh_on_request(&state, vhost));
         let mut accept_loops = JoinSet::new();
         for listener in listeners {
             accept_loops.spawn(listener.accept(Arc::clone(&workers), Arc::clone(&connections)));
         }
-        let reloading = Reload { root: root.clone(), started: global, live: Arc::clone(&live) };
-        live.spawn(reloading.run(reload));
+        let reloading = Reload { root: root.clone(), started: global, state: Arc::clone(&state) };
+        state.spawn(reloading.run(reload));
         Ok(Self {
             addresses,
-            live,
+            state,
             accept_loops,
             max_connections,
             connections,
@@ -127,7 +127,7 @@ impl Running {
         drop(self.socket_files);
         let _ = self.drain.send(true);
         let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
-        let limit = self.live.gateway().front.shutdown_timeout;
+        let limit = self.state.get().front.shutdown_timeout;
         if timeout(limit, self.connections.acquire_many(all)).await.is_err() {
             let left = self.max_connections - self.connections.available_permits();
             return Err(Error::failed(format!(
@@ -139,11 +139,11 @@ impl Running {
 }
 
 /// Writes the queued lines of the access log when it is dropped.
-struct FlushOnDrop(Arc<Live>);
+struct FlushOnDrop(Arc<CurrentState>);
 
 impl Drop for FlushOnDrop {
     fn drop(&mut self) {
-        if let Some(log) = &self.0.gateway().log {
+        if let Some(log) = &self.0.get().access_log {
             log.flush();
         }
     }
@@ -192,9 +192,9 @@ fn url((listener, listen): (&Listener, &Listen)) -> String {
 }
 
 /// Closes idle upstream connections, which hold children, after a while.
-async fn close_idle(live: Arc<Live>) {
+async fn close_idle(state: Arc<CurrentState>) {
     loop {
         sleep(IDLE_CHECK).await;
-        live.gateway().sites.all().iter().for_each(|site| site.upstream.close_stale());
+        state.get().hosts.all().iter().for_each(|vhost| vhost.upstream.close_stale());
     }
 }
