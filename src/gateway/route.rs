@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn routed(served: &ServedRelease, settings: &Gateway, path: &str) -> String {
-        match route(served, settings, &UrlUrlPath::parse(path.as_bytes()).unwrap()) {
+        match route(served, settings, &UrlPath::parse(path.as_bytes()).unwrap()) {
             Ok(Route::File(file)) => format!("file {}", file.path),
             Ok(Route::Script(script)) => {
                 format!("script {} {}", script.path, String::from_utf8_lossy(&script.info))

@@ -50,7 +50,7 @@ fn pool_with_a_broken_configuration_does_not_stop_the_others() {
         (
             good.replace("hosts = [\"shop.test\"]", "hosts = 3"),
             421,
-            "its hosts cannot be told from the file",
+            "its hosts cannot be read from the file",
         ),
     ];
     for (text, expected, said) in broken {
@@ -76,7 +76,7 @@ fn pool_without_its_document_root_is_served_once_that_is_there() {
     assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (200, 503));
     served.site.write("srv/shop.release1/public/ping.php", "<?php echo 'here';");
     wait_for("the pool", || (status(&served, "shop.test") == 200).then_some(()));
-    served.await_log("INFO pool \"shop\": it is in order again");
+    served.await_log("INFO pool \"shop\": it can be served again");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn host_that_two_pools_want_gets_503_and_their_other_hosts_are_served() {
     site.replace(SHOP, "\"shop.test\"", "\"shop.test\", \"www.test\"");
     let text = site.read(SHOP);
     let served = Served::serve(site);
-    served.await_log("the pools \"shop\" and \"www\" both want www.test: it gets 503");
+    served.await_log("the pools \"shop\" and \"www\" all configure www.test: its requests get 503");
     assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (503, 200));
     served.site.write(SHOP, &text.replace(", \"www.test\"", ""));
     served.reload();
@@ -106,7 +106,7 @@ fn host_that_two_pools_want_gets_503_and_their_other_hosts_are_served() {
     // The pool that has a host keeps it.
     served.site.write(SHOP, &text);
     let said = served.reload();
-    assert!(said.contains("both want www.test: \"www\" keeps it"), "{said}");
+    assert!(said.contains("all configure www.test: \"www\" keeps it"), "{said}");
     assert_eq!(served.get_from("www.test", "/ping.php").text(), "pong1\n");
 }
 
@@ -116,7 +116,8 @@ fn two_pools_that_want_every_host_get_503_until_one_names_its_own() {
     add_pool(&site, "shop", "");
     site.run(&["start"]).succeeds();
     let served = Served::serve(site);
-    served.await_log("the pools \"shop\" and \"www\" both want every host: it gets 503");
+    served
+        .await_log("the pools \"shop\" and \"www\" all configure every host: its requests get 503");
     assert_eq!(status(&served, "any.test"), 503);
     served.site.replace(SHOP, "[gateway]\n", "[gateway]\nhosts = [\"shop.test\"]\n");
     served.reload();

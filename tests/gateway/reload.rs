@@ -33,7 +33,7 @@ fn hup_moves_the_access_log_and_leaves_it_where_the_new_file_cannot_be_opened() 
     served.get("/ping.php");
     served.site.replace(GLOBAL, "pid/one.log", "no/such/directory.log");
     let said = served.reload();
-    assert!(said.contains("ERROR the access log stays as it was: "), "{said}");
+    assert!(said.contains("ERROR the previous access log stays in use: "), "{said}");
     served.get("/ping.php");
     wait_for("both lines", || (lines(&served, "pid/one.log") == 2).then_some(()));
     served.site.replace(GLOBAL, "no/such/directory.log", "pid/two.log");
@@ -88,14 +88,14 @@ fn broken_configuration_is_refused_on_hup_and_the_old_one_kept() {
         served.site.write(GLOBAL, &global);
         served.site.write(SETTINGS, &settings);
     };
-    let kept = "ERROR the configuration from before is kept: ";
+    let kept = "ERROR reload failed, the previous configuration stays in use: ";
     refused(
         GLOBAL,
         "[gateway]\nlsten = []\n",
         &format!("{kept}{}", served.site.path(GLOBAL).display()),
     );
     refused(GLOBAL, "", kept);
-    let kept = "ERROR pool \"www\": it keeps the configuration from before: ";
+    let kept = "ERROR pool \"www\": the previous configuration stays in use: ";
     refused(
         SETTINGS,
         "[gateway]\nx = 3\n",

@@ -137,47 +137,47 @@ fn rules_that_make_no_sense_are_refused() {
     refused(
         "deny = [\"/a/../b\"]",
         1,
-        "the path \"/a/../b\" has an empty part, or \".\" or \"..\" in it",
+        "the path \"/a/../b\" contains an empty segment, \".\" or \"..\"",
     );
-    refused("deny = [\"*sql\"]", 1, "\"*sql\" is no ending of a file's name, like \"*.sql\"");
+    refused("deny = [\"*sql\"]", 1, "\"*sql\" is not a pattern for an extension, like \"*.sql\"");
     refused(
         "types = { md = \"markdown\" }",
         1,
-        "\"markdown\" is no media type, like text/markdown",
+        "\"markdown\" is not a media type, like text/markdown",
     );
     refused(
         "[gateway.types]\n\".md\" = \"a/b\"",
         2,
-        "\".md\" is no ending of a name: write it without a dot, like md",
+        "\".md\" is not a file extension: write it without a dot, like md",
     );
     refused(
         "[gateway.headers]\nX-A = \"b\"\nX-B = \"b\\r\\nSet-Cookie: c\"",
         3,
-        "a header's value is visible ASCII characters and spaces, on one line",
+        "a header value must be one line of visible ASCII characters and spaces",
     );
     refused(
         "[gateway.headers]\nX-A = \"b\"\nContent-Length = \"1\"",
         3,
-        "Content-Length is not the same for all answers: the gateway sets it",
+        "Content-Length cannot be configured: it depends on the response or the connection",
     );
-    refused("[gateway.headers]\n\"X A\" = \"b\"", 2, "\"X A\" is no name of a header");
+    refused("[gateway.headers]\n\"X A\" = \"b\"", 2, "\"X A\" is not a header name");
     refused("[gateway.cache]\n\"/\" = \"a\\nb\"", 2, "a header's value is");
     refused(
         "[gateway.redirects]\n\"/a\" = \"/b\"\n\"/c\" = \"/c\"",
         3,
-        "/c would be redirected to itself",
+        "/c redirects to itself",
     );
-    refused("[gateway.redirects]\n\"/a\" = \"b\"", 2, "\"b\" is no target: write a path that");
+    refused("[gateway.redirects]\n\"/a\" = \"b\"", 2, "\"b\" is not a redirect target: write a path that");
     refused(
         "[gateway.redirects]\n\"/a\" = { to = \"/b\", status = 200 }",
         2,
-        "200 is no status of a redirect: 301, 302, 303, 307 or 308",
+        "200 is not a redirect status: use 301, 302, 303, 307 or 308",
     );
     refused("[gateway.redirects]\n\"/a\" = { to = \"/b\", code = 301 }", 2, "unknown key `code`");
     refused(
         "server_software = \"a\\nb\"",
         1,
-        "server_software is visible ASCII characters and spaces, on one line",
+        "server_software must be one line of visible ASCII characters and spaces",
     );
 }
 

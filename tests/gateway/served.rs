@@ -144,9 +144,7 @@ impl Served {
     pub(crate) fn reload(&self) -> String {
         self.gateway().signal(Signal::HUP);
         let mut said = String::new();
-        while !said.contains("the configuration has been read")
-            && !said.contains("the configuration from before is kept")
-        {
+        while !said.contains("reload done") && !said.contains("reload failed") {
             said += &self.gateway().await_complaint();
         }
         said

@@ -95,7 +95,7 @@ fn a_full_queue_and_a_wait_that_is_too_long_are_told() {
     }
     let ran = served_log(served);
     assert!(
-        ran.contains("the queue is full") && ran.contains("no child was free in time"),
+        ran.contains("the queue is full") && ran.contains("no child was free within queue_timeout"),
         "{ran}"
     );
 }

@@ -53,7 +53,7 @@ fn what_is_configured_wrong_is_refused() {
     refused(
         &format!("[gateway]\nlisten = [\"{address}\"]\n"),
         &format!(
-            "cannot listen on {address}: Address already in use (os error 98)\n  help: another program has it: end that, or change listen in GLOBAL"
+            "cannot listen on {address}: Address already in use (os error 98)\n  help: another program uses it: stop that program, or change listen in GLOBAL"
         ),
     );
 }
@@ -73,15 +73,15 @@ fn what_a_pool_has_wrong_is_refused() {
     };
     refused(
         "",
-        "no pool has a [gateway], so there is nothing to serve\n  help: write [gateway] into the pools-manager.toml of a pool; it needs no keys",
+        "no pool has a [gateway], so there is nothing to serve\n  help: add [gateway] to the pools-manager.toml of a pool; it needs no keys",
     );
     refused(
         "[gateway]\nhosts = [\"http://a\"]\n",
-        "FILE:6: \"http://a\" is no host\n  help: write its name in small letters, without a port: example.com or *.example.com",
+        "FILE:6: \"http://a\" is not a host name\n  help: write it in lower case, without a port: example.com or *.example.com",
     );
     refused(
         "[gateway]\ndocument_root = \"../x\"\n",
-        "FILE:6: \"../x\" is no path below the release\n  help: write it without a / at its ends, and without . and .. in it: public/index.php",
+        "FILE:6: \"../x\" is not a path below the release\n  help: write it without a leading or trailing /, and without . and ..: public/index.php",
     );
     refused(
         "[gateway]\nscripts = [\"a.php\"]\n",
@@ -108,7 +108,7 @@ fn there_is_one_gateway_for_a_root() {
     let ran = served.site.run(&["serve"]);
     let socket = served.site.path("sockets/pools-manager.sock");
     ran.status(2).stderr(&format!(
-        "error: cannot listen on {}: Address already in use (os error 98)\n  help: another `pools-manager serve` runs here: end that first\n",
+        "error: cannot listen on {}: Address already in use (os error 98)\n  help: another `pools-manager serve` runs on this root: stop it first\n",
         socket.display()
     ));
     assert_eq!(served.get("/ping.php").status, 200);

@@ -257,7 +257,7 @@ mod tests {
         let quotas = quotas();
         let mut held = quota(&quotas, "a", "10.0.0.1").reserve(200, Purpose::Body).unwrap();
         held.shrink(50);
-        assert_eq!(quotas.lock().all, 50);
+        assert_eq!(quotas.lock().total, 50);
         drop(held);
         drop(quota(&quotas, "a", "10.0.0.1").wait_permit());
         let used = quotas.lock();
