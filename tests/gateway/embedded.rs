@@ -83,7 +83,6 @@ async fn two_gateways_in_one_process_start_reload_and_stop_independently() {
     second.shut_down().await;
 }
 
-/// The socket file is the only thing of a gateway that outlives its process.
 #[tokio::test]
 async fn dropped_gateway_stops_at_once_and_removes_its_socket() {
     let site = Served::site("", "");
