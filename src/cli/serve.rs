@@ -25,15 +25,15 @@ impl Args {
         let mut signals = Signals::listen()?;
         raise_descriptor_limit();
         let reload = Arc::new(Notify::new());
-        let (shut_down, shutdown) = oneshot::channel::<()>();
-        let shutdown = async { drop(shutdown.await) };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async { drop(stopped.await) };
         let ready = |addresses: &[String]| print_ready(addresses, json);
         let mut gateway = pin!(gateway::serve(root, shutdown, Arc::clone(&reload), ready));
         let signal = tokio::select! {
             ended = &mut gateway => return ended,
             signal = signals.stop(&reload) => signal,
         };
-        drop(shut_down);
+        drop(stop);
         tokio::select! {
             drained = gateway => drained?,
             second = signals.stop(&reload) => return Err(second),
@@ -56,7 +56,7 @@ fn print_ready(addresses: &[String], json: bool) {
     } else {
         format!("Serving on {}\n", addresses.join(", "))
     };
-    // Standard output may be a pipe that nobody reads: a thread of its own may block on it.
+    // On another thread: standard output may be a pipe that is not read, and the write may block.
     let _ = std::thread::Builder::new().spawn(move || print(&ready));
 }
 

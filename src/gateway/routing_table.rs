@@ -39,7 +39,7 @@ pub(super) struct ServedRelease {
     pub below: String,
     /// Identifies the release in an `ETag`.
     pub tag: String,
-    /// See [`super::exclusive_since`].
+    /// The earliest `Last-Modified` of its files.
     pub exclusive_since: ExclusiveSince,
     /// The scripts that were found, and when.
     scripts: RwLock<HashMap<String, Instant>>,
@@ -58,7 +58,7 @@ impl ServedRelease {
         Ok(Self { release, dir, document_root, below, tag, exclusive_since, scripts })
     }
 
-    /// Whether a script exists. The answer may be [`SCRIPT_CACHE_TIME`] old: scripts of a release are
+    /// Whether a script exists. The result may be [`SCRIPT_CACHE_TIME`] old: scripts of a release are
     /// seldom deleted, and the lookup costs a tenth of a short request.
     pub(super) fn has_script(&self, lookup: FileLookup, path: &str) -> Result<bool, HttpError> {
         let known = self.scripts.read().unwrap_or_else(PoisonError::into_inner);

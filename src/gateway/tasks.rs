@@ -49,7 +49,7 @@ mod tests {
         let (held, ended) = oneshot::channel::<()>();
         tasks.spawner().spawn(async move {
             let _held = held;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         drop(tasks);
         assert!(ended.await.is_err());

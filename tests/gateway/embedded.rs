@@ -21,25 +21,25 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Embedded {
     address: String,
     reload: Arc<Notify>,
-    shut_down: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
     ended: JoinHandle<pools_manager::error::Result<()>>,
 }
 
 impl Embedded {
     async fn start(site: &Site) -> Self {
         let root = Root::new(site.root().to_owned());
-        let (shut_down, shutdown) = oneshot::channel::<()>();
+        let (stop, stopped) = oneshot::channel::<()>();
         let (started, addresses) = oneshot::channel();
         let reload = Arc::new(Notify::new());
         let notified = Arc::clone(&reload);
         let ended = tokio::spawn(async move {
-            let shutdown = async { drop(shutdown.await) };
+            let shutdown = async { drop(stopped.await) };
             let ready = |addresses: &[String]| started.send(addresses.to_vec()).unwrap();
             gateway::serve(&root, shutdown, notified, ready).await
         });
         let addresses = timeout(DEADLINE, addresses).await.unwrap().unwrap();
         let address = addresses[0].strip_prefix("http://").unwrap().to_owned();
-        Self { address, reload, shut_down, ended }
+        Self { address, reload, stop, ended }
     }
 
     async fn get(&self, page: &str) -> String {
@@ -53,7 +53,7 @@ impl Embedded {
     }
 
     async fn shut_down(self) {
-        self.shut_down.send(()).unwrap();
+        self.stop.send(()).unwrap();
         timeout(DEADLINE, self.ended).await.unwrap().unwrap().unwrap();
     }
 }

@@ -28,21 +28,21 @@ struct Decoded {
 
 /// Decodes a stream of these chunks.
 fn decode(pieces: impl IntoIterator<Item = Vec<u8>>) -> (Decoded, Option<Malformed>) {
-    let (mut decoder, mut input, mut decoded) =
+    let (mut decoder, mut input, mut response) =
         (Decoder::default(), BytesMut::new(), Decoded::default());
     for piece in pieces {
         input.extend_from_slice(&piece);
         loop {
             match decoder.next(&mut input) {
-                Ok(Some(Part::Stdout(part))) => decoded.stdout.extend_from_slice(&part),
-                Ok(Some(Part::Stderr(part))) => decoded.stderr.extend_from_slice(&part),
-                Ok(Some(Part::End)) => decoded.ended = true,
+                Ok(Some(Part::Stdout(part))) => response.stdout.extend_from_slice(&part),
+                Ok(Some(Part::Stderr(part))) => response.stderr.extend_from_slice(&part),
+                Ok(Some(Part::End)) => response.ended = true,
                 Ok(None) => break,
-                Err(broken) => return (decoded, Some(broken)),
+                Err(broken) => return (response, Some(broken)),
             }
         }
     }
-    (decoded, None)
+    (response, None)
 }
 
 /// Splits a stream at these places.
@@ -75,8 +75,8 @@ proptest! {
         stream.extend(end());
         prop_assert_eq!(decode(cut(&stream, &places)), (expected, None));
         // A truncated stream has no end.
-        let (decoded, _) = decode([stream[..stream.len() - 1].to_vec()]);
-        prop_assert!(!decoded.ended);
+        let (response, _) = decode([stream[..stream.len() - 1].to_vec()]);
+        prop_assert!(!response.ended);
     }
 
     #[test]

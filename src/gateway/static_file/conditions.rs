@@ -25,9 +25,9 @@ pub(super) struct Validators {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Send,
-    /// The answer is 304.
+    /// The response is 304.
     NotModified,
-    /// The answer is 412.
+    /// The response is 412.
     Failed,
 }
 

@@ -22,7 +22,7 @@ pub(super) enum Range {
 /// The requested part of a file of this size. An invalid header is ignored, as HTTP allows: the response
 /// is the whole file.
 pub(super) fn of(request: &Parts, size: u64) -> Range {
-    // nginx and Apache answer 200 for an empty file.
+    // nginx and Apache respond with 200 for an empty file.
     if request.method != Method::GET || size == 0 {
         return Range::Whole;
     }

@@ -100,6 +100,22 @@ async fn least_busy_endpoint_gets_the_request_up_to_its_children() {
 }
 
 #[tokio::test]
+async fn assignment_of_a_cancelled_request_is_given_back() {
+    let fixture = Fixture::new(&Gateway::default());
+    fixture.upstream.replace_endpoints(vec![fixture.spec("a", "1", 1)]);
+    let served = fixture.upstream.release().unwrap();
+    let first = fixture.upstream.acquire(&served, None).await.unwrap();
+    let mut waits = Box::pin(fixture.upstream.acquire(&served, None));
+    assert!(is_ready!(waits).is_err());
+    // Assigned, and cancelled before its task runs again.
+    drop(first);
+    assert_eq!(fixture.in_flight("a"), 1);
+    drop(waits);
+    assert_eq!(fixture.in_flight("a"), 0);
+    fixture.upstream.acquire(&served, None).await.unwrap();
+}
+
+#[tokio::test]
 async fn replaced_endpoint_gets_no_requests_and_waiting_requests_are_routed_again() {
     let fixture = Fixture::new(&Gateway::default());
     fixture.upstream.replace_endpoints(vec![fixture.spec("a", "1", 1)]);

@@ -1,5 +1,6 @@
 //! A client connection that checks whether a response is complete by the rules of HTTP.
 
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -19,9 +20,13 @@ pub(crate) struct Connection {
 }
 
 /// A missing or incomplete response, with the data that arrived.
-#[derive(Debug)]
-#[allow(dead_code, reason = "shown where a test fails")]
-pub(crate) struct Cut(pub(crate) String);
+pub(crate) struct Cut(String);
+
+impl fmt::Debug for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "incomplete response: {}", self.0)
+    }
+}
 
 impl Connection {
     pub(crate) fn to(port: u16) -> Self {
