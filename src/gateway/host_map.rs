@@ -63,10 +63,10 @@ impl HostMap {
             map.set(host, owner);
         }
         for Broken { name, hosts } in broken {
-            let why: Arc<str> =
+            let reason: Arc<str> =
                 format!("the configuration of the pool \"{name}\" is broken").into();
             for host in hosts.iter().filter(|host| !claims.contains_key(host.as_str())) {
-                map.set(host, Owner::Broken(Arc::clone(&why)));
+                map.set(host, Owner::Broken(Arc::clone(&reason)));
             }
         }
         map.all = all;
@@ -100,8 +100,8 @@ impl HostMap {
             return Some(owner);
         }
         let dots = host.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
-        let suffixes = dots.map(|(at, _)| &host[at..]);
-        suffixes.into_iter().find_map(|suffix| self.wildcard.get(suffix)).or(self.default.as_ref())
+        let mut suffixes = dots.map(|(at, _)| &host[at..]);
+        suffixes.find_map(|suffix| self.wildcard.get(suffix)).or(self.default.as_ref())
     }
 
     /// The virtual host of a pool.

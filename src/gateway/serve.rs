@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::access_log::AccessLog;
+use super::blocking::run_blocking;
 use super::configuration::Configuration;
 use super::control_server;
 use super::listen::{self, Listener};
@@ -73,9 +74,9 @@ struct Running {
     /// True: a connection ends after its current request.
     drain: watch::Sender<bool>,
     socket_files: SocketFiles,
-    _workers: Arc<Workers>,
+    workers: Arc<Workers>,
     _tasks: Tasks,
-    _flush: FlushOnDrop,
+    flush: FlushOnDrop,
 }
 
 impl Running {
@@ -90,7 +91,7 @@ impl Running {
         let tasks = Tasks::new();
         let state = State::new(hosts, global.front.clone(), access_log);
         let state = CurrentState::new(state, tasks.spawner());
-        let flush = FlushOnDrop(Arc::clone(&state));
+        let flush = FlushOnDrop(Some(Arc::clone(&state)));
         let listeners = bind(&global, &mut socket_files)?;
         let addresses = listeners.iter().zip(global.front.listen()).map(url).collect();
         let max_connections =
@@ -115,9 +116,9 @@ impl Running {
             connections,
             drain,
             socket_files,
-            _workers: workers,
+            workers,
             _tasks: tasks,
-            _flush: flush,
+            flush,
         })
     }
 
@@ -128,22 +129,38 @@ impl Running {
         let _ = self.drain.send(true);
         let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
         let limit = self.state.get().front.shutdown_timeout;
-        if timeout(limit, self.connections.acquire_many(all)).await.is_err() {
-            let left = self.max_connections - self.connections.available_permits();
-            return Err(Error::failed(format!(
-                "{left} connections did not end within shutdown_timeout and were cut"
-            )));
+        let is_drained = timeout(limit, self.connections.acquire_many(all)).await.is_ok();
+        let left = self.max_connections - self.connections.available_permits();
+        drop(self.workers);
+        self.flush.flush().await;
+        if is_drained {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::failed(format!(
+            "{left} connections did not end within shutdown_timeout and were cut"
+        )))
     }
 }
 
-/// Writes the queued lines of the access log when it is dropped.
-struct FlushOnDrop(Arc<CurrentState>);
+/// Writes the queued lines of the access log when it is dropped. This may block for a while.
+struct FlushOnDrop(Option<Arc<CurrentState>>);
+
+impl FlushOnDrop {
+    /// Does so without blocking the runtime.
+    async fn flush(mut self) {
+        if let Some(log) = self.take_log() {
+            let _ = run_blocking(move || log.flush()).await;
+        }
+    }
+
+    fn take_log(&mut self) -> Option<Arc<AccessLog>> {
+        self.0.take()?.get().access_log.clone()
+    }
+}
 
 impl Drop for FlushOnDrop {
     fn drop(&mut self) {
-        if let Some(log) = &self.0.get().access_log {
+        if let Some(log) = self.take_log() {
             log.flush();
         }
     }

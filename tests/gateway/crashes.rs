@@ -46,7 +46,7 @@ fn queued(served: &Served) -> usize {
 }
 
 /// Each cause of death, before any output and after some.
-fn a_script_whose_child_dies_runs_once(served: &Served) {
+fn script_whose_child_dies_runs_once(served: &Served) {
     let deaths = [
         ("killed", "posix_kill(getmypid(), 9);"),
         ("segfault", "posix_kill(getmypid(), 11);"),
@@ -81,12 +81,12 @@ fn a_script_whose_child_dies_runs_once(served: &Served) {
 
 #[test]
 fn script_whose_child_dies_runs_once_on_a_new_connection() {
-    a_script_whose_child_dies_runs_once(&Served::with("fastcgi_keep_alive = \"off\"", ""));
+    script_whose_child_dies_runs_once(&Served::with("fastcgi_keep_alive = \"off\"", ""));
 }
 
 #[test]
 fn script_whose_child_dies_runs_once_on_an_idle_connection() {
-    a_script_whose_child_dies_runs_once(&Served::with_children(3, "", ""));
+    script_whose_child_dies_runs_once(&Served::with_children(3, "", ""));
 }
 
 /// A child that has served `pm.max_requests` shuts the connection down, and discards what arrives

@@ -77,7 +77,7 @@ fn gateway_without_descriptors_ejects_no_replica() {
     assert_eq!(connection.get("/ping.php").unwrap().status, 200);
 }
 
-fn a_frozen_replica_is_ejected(served: &Served) {
+fn frozen_replica_is_ejected_until_it_goes_on(served: &Served) {
     served.page("who.php", WHO);
     let list = served.site.scratch().join("list");
     let page = format!("/who.php?list={}", list.display());
@@ -101,7 +101,7 @@ fn a_frozen_replica_is_ejected(served: &Served) {
 
 #[test]
 fn frozen_replica_gets_no_requests_until_it_goes_on() {
-    a_frozen_replica_is_ejected(&Served::with("request_timeout = \"10m\"", ""));
+    frozen_replica_is_ejected_until_it_goes_on(&Served::with("request_timeout = \"10m\"", ""));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn frozen_replica_with_idle_connections_gets_no_requests_until_it_goes_on() {
     for _ in 0..6 {
         assert_eq!(served.get("/ping.php").status, 200);
     }
-    a_frozen_replica_is_ejected(&served);
+    frozen_replica_is_ejected_until_it_goes_on(&served);
 }
 
 /// The requests wait, and are answered when the processes go on.

@@ -66,7 +66,7 @@ impl Served {
         served
     }
 
-    /// Starts a gateway in front of a site, whose standard error is not read.
+    /// Starts a gateway whose standard error the test does not read.
     pub(crate) fn serve_with_stderr(site: Site, stderr: impl Into<Stdio>) -> Self {
         let command = &mut site.manager(&["serve"]);
         let gateway = Program::start_with(command, Stdio::piped(), stderr.into());

@@ -59,7 +59,7 @@ impl Connection {
     }
 
     /// Registers the connection with the event loop of this thread.
-    pub(super) fn into_this_thread(self) -> io::Result<Self> {
+    pub(super) fn registered_here(self) -> io::Result<Self> {
         if self.thread == thread::current().id() {
             return Ok(self);
         }

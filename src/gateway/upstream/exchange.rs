@@ -92,7 +92,7 @@ impl Exchange {
         let bytes = request.bytes(lease.keep_alive());
         // Where this fails, php-fpm has closed the connection, and has read nothing of the request.
         let reused = lease.take_reused().and_then(|Reused { connection, sent }| {
-            let connection = connection.into_this_thread().ok()?;
+            let connection = connection.registered_here().ok()?;
             let sent = sent.map_or_else(|| connection.send(bytes), Ok).ok()?;
             Some((connection, sent))
         });
