@@ -15,7 +15,7 @@ pub enum BadHead {
     /// The output ends before the end of the head.
     #[error("it ends within its headers")]
     Missing,
-    /// The head has more than [`HEAD_MAX`] bytes.
+    /// The head has more than `HEAD_MAX` bytes.
     #[error("its headers have more than {HEAD_MAX} bytes")]
     TooLong,
     /// The head has too many headers.
