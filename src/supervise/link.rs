@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
@@ -20,14 +20,15 @@ const POLL: Duration = Duration::from_secs(2);
 
 /// The inotify instance of all pools.
 #[derive(Clone)]
-pub(super) struct Links(Arc<Mutex<Watched>>);
+pub(super) struct Links(Arc<Shared>);
 
 #[derive(Default)]
-struct Watched {
+struct Shared {
     /// None: inotify is not available, and symlinks are only polled.
-    watcher: Option<RecommendedWatcher>,
-    /// What to wake, by directory.
-    waiting: BTreeMap<PathBuf, Vec<Arc<Notify>>>,
+    watcher: Mutex<Option<RecommendedWatcher>>,
+    /// What to wake, by directory. Never locked together with the watcher, whose thread locks this
+    /// one before it takes a request.
+    waiting: Mutex<BTreeMap<PathBuf, Vec<Arc<Notify>>>>,
 }
 
 impl Links {
@@ -35,12 +36,12 @@ impl Links {
         let links = Self(Arc::default());
         let weak = Arc::downgrade(&links.0);
         let report = move |event: notify::Result<Event>| {
-            if let Some(watched) = weak.upgrade() {
-                watched.lock().unwrap_or_else(PoisonError::into_inner).wake(&event);
+            if let Some(shared) = weak.upgrade() {
+                shared.wake(&event);
             }
         };
         match notify::recommended_watcher(report) {
-            Ok(watcher) => links.with(|watched| watched.watcher = Some(watcher)),
+            Ok(watcher) => *lock(&links.0.watcher) = Some(watcher),
             Err(error) => tracing::warn!("symlinks are looked at every {POLL:?} only: {error}"),
         }
         links
@@ -49,7 +50,7 @@ impl Links {
     /// Follows one symlink. That it is where it is now is no change.
     pub(super) fn follow(&self, symlink: &Path, debounce: Duration) -> Link {
         Link {
-            links: self.clone(),
+            links: Arc::clone(&self.0),
             symlink: symlink.to_owned(),
             debounce,
             woken: Arc::new(Notify::new()),
@@ -57,19 +58,19 @@ impl Links {
             known: Identity::of(symlink),
         }
     }
-
-    fn with<T>(&self, work: impl FnOnce(&mut Watched) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
-impl Watched {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
     /// Wakes those that wait for a directory; all of them, where events were lost.
     fn wake(&self, event: &notify::Result<Event>) {
         let is_in = |dir: &Path, event: &Event| {
             event.need_rescan() || event.paths.iter().any(|path| path.parent() == Some(dir))
         };
-        for (dir, waiting) in &self.waiting {
+        for (dir, waiting) in &*lock(&self.waiting) {
             if event.as_ref().map_or(true, |event| is_in(dir, event)) {
                 for woken in waiting {
                     woken.notify_one();
@@ -78,34 +79,37 @@ impl Watched {
         }
     }
 
-    fn watch(&mut self, dir: &Path, woken: &Arc<Notify>) {
-        let waiting = self.waiting.entry(dir.to_owned()).or_default();
-        if waiting.is_empty()
-            && let Some(watcher) = &mut self.watcher
+    fn watch(&self, dir: &Path, woken: &Arc<Notify>) {
+        lock(&self.waiting).entry(dir.to_owned()).or_default().push(Arc::clone(woken));
+        if let Some(watcher) = &mut *lock(&self.watcher)
             && let Err(error) = watcher.watch(dir, RecursiveMode::NonRecursive)
         {
             let dir = dir.display();
             tracing::warn!("{dir} is looked at every {POLL:?} only: {error}");
         }
-        waiting.push(Arc::clone(woken));
     }
 
-    fn unwatch(&mut self, dir: &Path, woken: &Arc<Notify>) {
-        let Some(waiting) = self.waiting.get_mut(dir) else { return };
-        waiting.retain(|it| !Arc::ptr_eq(it, woken));
-        if waiting.is_empty() {
-            self.waiting.remove(dir);
-            if let Some(watcher) = &mut self.watcher {
-                // It fails where the directory is gone, and its watch with it.
-                let _ = watcher.unwatch(dir);
+    fn unwatch(&self, dir: &Path, woken: &Arc<Notify>) {
+        let is_last = {
+            let mut waiting = lock(&self.waiting);
+            let Some(of_dir) = waiting.get_mut(dir) else { return };
+            of_dir.retain(|it| !Arc::ptr_eq(it, woken));
+            let is_last = of_dir.is_empty();
+            if is_last {
+                waiting.remove(dir);
             }
+            is_last
+        };
+        if let (true, Some(watcher)) = (is_last, &mut *lock(&self.watcher)) {
+            // It fails where the directory is gone, and its watch with it.
+            let _ = watcher.unwatch(dir);
         }
     }
 }
 
 /// One symlink that is followed.
 pub(super) struct Link {
-    links: Links,
+    links: Arc<Shared>,
     symlink: PathBuf,
     debounce: Duration,
     woken: Arc<Notify>,
@@ -173,14 +177,14 @@ impl Link {
         }
         self.unwatch();
         if let Some((dir, ..)) = &found {
-            self.links.with(|watched| watched.watch(dir, &self.woken));
+            self.links.watch(dir, &self.woken);
         }
         self.watched = found;
     }
 
     fn unwatch(&mut self) {
         if let Some((dir, ..)) = self.watched.take() {
-            self.links.with(|watched| watched.unwatch(&dir, &self.woken));
+            self.links.unwatch(&dir, &self.woken);
         }
     }
 }
