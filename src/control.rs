@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::error::{Error, Result};
+use crate::file::Stamp;
 
 /// How long an answer may take: it is there within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,8 +22,13 @@ pub const LINE_MAX: u64 = 1 << 20;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// The public names of this pool have moved: serve what they lead to.
-    Sync(String),
+    /// The public names of this pool have moved: serve what they lead to, by these settings.
+    Sync {
+        /// The pool's name.
+        pool: String,
+        /// The stamp of the settings that the command goes by.
+        stamp: Stamp,
+    },
     /// Tell how this pool is.
     Show(String),
 }

@@ -11,9 +11,22 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 
 /// Far more than a pid file, a lock, or the record of a generation takes, in bytes.
 pub const MOST: u64 = 64 * 1024;
+
+/// What tells a file from another one of its name, and from itself after a change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp(Option<(u64, u64, i64, i64)>);
+
+impl Stamp {
+    /// That of the file which has this name now.
+    pub fn of(path: &Path) -> Self {
+        let metadata = fs::metadata(path).ok();
+        Self(metadata.map(|it| (it.dev(), it.ino(), it.ctime(), it.ctime_nsec())))
+    }
+}
 
 /// The options with which a file is opened only where nothing is followed or waited for.
 pub fn options() -> OpenOptions {

@@ -49,12 +49,22 @@ pub struct Request {
     pub target: Target,
     /// How long requests in flight are waited for; None: as configured.
     pub drain_timeout: Option<Duration>,
-    /// Do nothing where all replicas serve the target already.
-    pub unless_current: bool,
+    /// Why the work is done.
+    pub occasion: Occasion,
     /// Only say what would be done.
     pub dry_run: bool,
     /// Wait for the pool's lock, or refuse.
     pub wait: bool,
+}
+
+/// Why a pool is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// The operator asks for it: which replicas are to run is remembered.
+    Asked,
+    /// The supervisor finds it needed: nothing is remembered, and a renewal is left out where the
+    /// replicas serve the target already.
+    Needed,
 }
 
 /// Takes a pool to the goal, as the only command that changes it. Once `cancel` says so, it stops at
@@ -107,7 +117,7 @@ async fn change(
     let mut hooks = None;
     if renews {
         hooks = Some(Hooks::begin(pool, request, &prepared, cancel, report).await?);
-    } else {
+    } else if request.occasion == Occasion::Asked {
         record::note_wanted(&lock, pool, &request.goal, report);
     }
     let (result, cause) = prepared.carry_out(pool, backend, request, &lock, cancel, report).await;
