@@ -32,12 +32,16 @@ use tokio::task::JoinSet;
 
 use crate::cancel::{Cancel, Canceller};
 use crate::error::{Error, Exit, Result};
+use crate::lock::{self, Lock};
 use crate::pool::{self, Pool};
 use crate::rollout::{self, Goal, Occasion, Request, Target, Wanted};
 use crate::root::Root;
 use keeper::Keeper;
 use link::Links;
 use log_events::LogEvents;
+
+/// The file in `pid/` whose lock the supervisor of a root holds. No pool has a file of that name.
+const LOCK: &str = "supervisor";
 
 /// What the supervisor is told.
 enum Order {
@@ -55,15 +59,29 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the supervisor of all pools below the root.
-    pub fn start(root: &Root) -> Result<Self> {
+    /// Starts the supervisor of all pools below the root. Fails if there is one already.
+    pub async fn start(root: &Root) -> Result<Self> {
+        let path = root.pid_dir().join(LOCK);
+        let lock =
+            Lock::take(&path, "", false, |_| {}).await.map_err(|error| {
+                match lock::holder(&path) {
+                    Some(holder) => {
+                        Error::config(format!("another process supervises this root: {holder}"))
+                            .hint("stop that `pools-manager serve` first")
+                    }
+                    None => error,
+                }
+            })?;
         let failed = |error: std::io::Error| Error::failed(format!("the supervisor: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(failed)?;
         let canceller = Arc::new(Canceller::new());
         let (orders, received) = unbounded_channel();
         let pools = Pools::new(root, canceller.cancel());
-        let work = move || runtime.block_on(pools.run(received));
+        let work = move || {
+            runtime.block_on(pools.run(received));
+            drop(lock);
+        };
         let thread = std::thread::Builder::new().name("supervisor".to_owned()).spawn(work);
         Ok(Self { orders, canceller, thread: thread.map_err(failed)? })
     }

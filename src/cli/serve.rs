@@ -93,7 +93,7 @@ impl Serving<'_> {
                 _ = is_up.as_mut(), if is_starting => {
                     is_starting = false;
                     if self.global.supervisor.enabled {
-                        self.supervisor = Some(Supervisor::start(self.root).map_err(Err)?);
+                        self.supervisor = Some(Supervisor::start(self.root).await.map_err(Err)?);
                     }
                     continue;
                 }
