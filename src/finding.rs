@@ -62,7 +62,7 @@ impl From<Error> for Finding {
 
 /// The paths that others can change, in the words of the commands that refuse them.
 pub(crate) fn untrusted(paths: impl IntoIterator<Item = PathBuf>) -> impl Iterator<Item = Finding> {
-    trust::complaints(paths).into_iter().map(Finding::from)
+    trust::problems(paths).into_iter().map(Finding::from)
 }
 
 /// What a line of the output is about.

@@ -146,7 +146,7 @@ impl Holders {
     }
 
     /// Whether they are some other program's. One that is just ending has no name any more.
-    pub fn are_strangers(&self) -> io::Result<bool> {
+    pub fn are_foreign(&self) -> io::Result<bool> {
         let titles = self.master.iter().chain(&self.children).map(Process::title);
         let mut titles = titles.collect::<io::Result<Vec<_>>>()?;
         titles.retain(|title| !title.is_empty());

@@ -11,7 +11,7 @@ use crate::lock;
 use crate::pool::{Pinning, Pool};
 use crate::process;
 use crate::release::{self, Pinned, Release};
-use crate::rollout::{Ask, observe};
+use crate::rollout::{SpecQuery, observe};
 use crate::runtime::{self, Running};
 use crate::step::GenerationId;
 
@@ -117,7 +117,7 @@ async fn pins(pool: &Arc<Pool>, current_dir: &Path) -> Result<Vec<(GenerationId,
         let under_way = lock::holder(&pool.lock_file()).is_some();
         // What is about to start does not listen yet, but is recorded: so the records come first.
         let records = if under_way { runtime::discover(pool)? } else { Vec::new() };
-        let observation = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+        let observation = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
         let running = observation.replicas.iter().flat_map(|replica| &replica.running);
         let mut pins = Vec::new();
         last = None;

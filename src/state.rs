@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use entry::{Entry, Outcome};
 
-use crate::crash;
 use crate::error::Error;
+use crate::failpoint;
 use crate::file;
 use crate::lock::Lock;
 
@@ -129,22 +129,22 @@ impl State {
     /// Writes the file: a reader finds the old one or the new one, also after a crash of the
     /// machine. Which of them is not waited for: a rollout writes twice, and each wait takes 2 ms.
     fn write(&self, path: &Path) -> io::Result<()> {
-        let fresh = with_suffix(path, ".new");
-        file::remove(&fresh)?;
-        let written = self.write_new(&fresh);
-        crash::point("the history written, not in its place");
-        let written = written.and_then(|()| fs::rename(&fresh, path));
+        let new = with_suffix(path, ".new");
+        file::remove(&new)?;
+        let written = self.write_new(&new);
+        failpoint::hit("the history written, not in its place");
+        let written = written.and_then(|()| fs::rename(&new, path));
         if written.is_err() {
-            let _ = file::remove(&fresh);
+            let _ = file::remove(&new);
         }
         written
     }
 
-    fn write_new(&self, fresh: &Path) -> io::Result<()> {
+    fn write_new(&self, new: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
         // Only a file that did not exist: a link that somebody puts there is not followed.
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(fresh)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(new)?;
         file.write_all(&text)?;
         file.sync_all()
     }

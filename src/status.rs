@@ -9,8 +9,8 @@ use crate::backend::{Backend, Standing};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Pinned;
-use crate::rollout::repair::masterless;
-use crate::rollout::{Ask, Observation, Observed, observe};
+use crate::rollout::repair::describe_dead_master;
+use crate::rollout::{Observation, Observed, SpecQuery, observe};
 use crate::runtime::Running;
 use crate::state::State;
 use crate::step::Number;
@@ -61,7 +61,7 @@ pub struct ReplicaStatus {
 pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     let mut problems = Vec::new();
     let backend = pool.backend()?;
-    let seen = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+    let seen = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
     let (standings, unread) = standings(&backend, &seen).await;
     let stopped = State::read(&pool.state_file()).map(|state| state.stopped).unwrap_or_default();
     let mut replicas = Vec::new();
@@ -78,10 +78,10 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
         problems.push("the replicas run different releases".to_owned());
     }
     let shown = seen.replicas.iter().filter(|observed| wanted.contains(&observed.number));
-    let headless: Vec<u32> =
+    let masterless: Vec<u32> =
         shown.filter(|it| it.has_no_master()).map(|observed| observed.number).collect();
-    if !headless.is_empty() {
-        problems.extend(headless.into_iter().map(masterless));
+    if !masterless.is_empty() {
+        problems.extend(masterless.into_iter().map(describe_dead_master));
         problems.push("run pools-manager repair".to_owned());
     }
     problems.extend(unread); // the last, since it ends with what to do about it

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::process::{self, Process};
 use crate::release::Pinned;
-use crate::rollout::{Ask, observe};
+use crate::rollout::{SpecQuery, observe};
 use crate::runtime::Running;
 use crate::step::Number;
 
@@ -50,7 +50,7 @@ pub struct Leaf {
 
 /// Looks at the processes of a pool; asks neither balancer nor php-fpm.
 pub async fn tree(pool: &Arc<Pool>) -> Result<Tree> {
-    let seen = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+    let seen = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
     let mut generations = Vec::new();
     for replica in &seen.replicas {
         for running in &replica.running {

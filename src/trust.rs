@@ -30,9 +30,9 @@ const OTHERS_WRITE: u32 = 0o002;
 /// The error has the exit status of a wrong configuration, and names the path, who can change it,
 /// and the command that mends it.
 pub fn require(paths: impl IntoIterator<Item = PathBuf>) -> Result<()> {
-    let mut complaints = complaints(paths).into_iter();
-    let Some(first) = complaints.next() else { return Ok(()) };
-    Err(match complaints.count() {
+    let mut problems = problems(paths).into_iter();
+    let Some(first) = problems.next() else { return Ok(()) };
+    Err(match problems.count() {
         0 => first,
         more => {
             let hint = first.hint.clone().unwrap_or_default();
@@ -41,22 +41,22 @@ pub fn require(paths: impl IntoIterator<Item = PathBuf>) -> Result<()> {
     })
 }
 
-/// What is wrong with these paths, each place once. A path that does not exist has no complaint:
+/// What is wrong with these paths, each place once. A path that does not exist has no problem:
 /// whoever needs it reports that.
-pub fn complaints(paths: impl IntoIterator<Item = PathBuf>) -> Vec<Error> {
+pub fn problems(paths: impl IntoIterator<Item = PathBuf>) -> Vec<Error> {
     let judge = Judge { euid: geteuid() };
     let mut known = HashSet::new();
-    let mut complaints = Vec::new();
+    let mut problems = Vec::new();
     for path in paths {
         for place in places(&path) {
-            if let Some(complaint) = judge.complaint(&place)
+            if let Some(problem) = judge.problem(&place)
                 && known.insert(place.path)
             {
-                complaints.push(complaint);
+                problems.push(problem);
             }
         }
     }
-    complaints
+    problems
 }
 
 /// A file, directory or symlink on the way to a path.
@@ -120,7 +120,7 @@ struct Judge {
 }
 
 impl Judge {
-    fn complaint(&self, place: &Place) -> Option<Error> {
+    fn problem(&self, place: &Place) -> Option<Error> {
         let Place { path, metadata, is_above } = place;
         let (uid, mode, shown) = (Uid::from_raw(metadata.uid()), metadata.mode(), path.display());
         if metadata.is_symlink() {

@@ -15,11 +15,11 @@ pub(super) async fn check(pool: &Pool, anybody_runs: bool) -> Checked {
         let note = format!("{shown} is not asked: no replica runs");
         return Checked::new(Topic::Monitor, [note], []);
     }
-    match monitor::complaint(url).await {
+    match monitor::problem(url).await {
         Ok(None) => Checked::new(Topic::Monitor, [shown], []),
-        Ok(Some(complaint)) => {
+        Ok(Some(problem)) => {
             let finding = Finding::warning(
-                format!("{shown} {complaint}"),
+                format!("{shown} {problem}"),
                 "a rollout cannot be judged by it: look at the web server, or correct monitor_url",
             );
             Checked::new(Topic::Monitor, [], [finding])

@@ -6,7 +6,7 @@ use crate::finding::{Checked, Finding, Topic};
 use crate::lock::Holder;
 use crate::pool::Pool;
 use crate::release::{Pinned, Release};
-use crate::rollout::repair::masterless;
+use crate::rollout::repair::describe_dead_master;
 use crate::rollout::{Observation, Observed};
 use crate::runtime::Running;
 use crate::socket::{self, Name};
@@ -152,7 +152,7 @@ fn one(seen: &Seen, others_run: bool) -> Vec<Finding> {
         findings.push(Finding::warning(message, REPAIR));
     }
     if !seen.has_master {
-        findings.push(Finding::warning(masterless(number), REPAIR));
+        findings.push(Finding::warning(describe_dead_master(number), REPAIR));
         return findings;
     }
     findings.extend(match &seen.pinned {
@@ -270,7 +270,7 @@ mod tests {
         let beside = Seen { running: vec![Number::Started(4), Number::Started(5)], ..well(1) };
         let unreached = Seen { published: None, name: Leads::Absent, ..well(2) };
         let lent = Seen { published: None, name: Leads::Lent(1), ..well(3) };
-        let headless = Seen { has_master: false, pinned: None, ..well(4) };
+        let masterless = Seen { has_master: false, pinned: None, ..well(4) };
         let told = [
             (Level::Warning, "generation 5 of replica 1 runs beside generation 4"),
             (Level::Error, "replica 2 runs, but its public socket name does not lead to it"),
@@ -278,7 +278,7 @@ mod tests {
             (Level::Warning, "the master of replica 4 is dead, its children serve on"),
         ];
         let told = told.map(|(level, text)| (level, text.to_owned()));
-        assert_eq!(found(&[beside, unreached, lent, headless]), told);
+        assert_eq!(found(&[beside, unreached, lent, masterless]), told);
     }
 
     #[test]

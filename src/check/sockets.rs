@@ -3,7 +3,7 @@
 use super::directory;
 use crate::finding::{Checked, Finding, Topic, untrusted};
 use crate::pool::Pool;
-use crate::rollout::{Observation, check_names, refuse_stranger};
+use crate::rollout::{Observation, check_names, refuse_other_file};
 use crate::runtime::{Generation, Spec};
 use crate::step::{GenerationId, Number};
 use crate::trust;
@@ -30,7 +30,7 @@ pub(super) fn check(
     findings.extend(dirs.iter().flat_map(|dir| directory::check(dir)));
     let same = check_names(specs.iter().map(|(replica, it)| (*replica, it)));
     findings.extend(same.err().map(Finding::from));
-    let strangers = specs.iter().filter_map(|(_, it)| refuse_stranger(it.public()).err());
+    let strangers = specs.iter().filter_map(|(_, it)| refuse_other_file(it.public()).err());
     findings.extend(strangers.map(Finding::from));
     for (replica, spec) in specs {
         let last = seen.and_then(|seen| Some(seen.replica(*replica)?.last_number()));

@@ -14,7 +14,7 @@ use super::table::Served;
 use super::upstream::{Member, Ping};
 use crate::error::{Error, Result};
 use crate::release::{Pinned, Release};
-use crate::rollout::{Ask, Observation, Observed, observe};
+use crate::rollout::{Observation, Observed, SpecQuery, observe};
 use crate::runtime::Running;
 
 /// The private sockets of replicas that run, and cannot be served.
@@ -71,7 +71,7 @@ fn look(site: &Site) -> Result<Observation> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Error::failed(format!("cannot look at what serves: {error}")))?;
-    runtime.block_on(observe(&site.pool, async { Ok(Vec::new()) }, Ask::default()))
+    runtime.block_on(observe(&site.pool, async { Ok(Vec::new()) }, SpecQuery::default()))
 }
 
 fn serve(

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Server, Spec};
-use crate::crash;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::file;
 use crate::pool::Pool;
 use crate::release::Release;
@@ -115,7 +115,7 @@ impl Generation {
             file::remove(&private)?;
             fs::hard_link(&self.public, &private)?;
             self.socket = private;
-            crash::point("linked, its public name still a socket");
+            failpoint::hit("linked, its public name still a socket");
         }
         Ok(())
     }
@@ -187,7 +187,7 @@ impl Generation {
         if self.socket != self.public && socket::read_name(&self.socket)?.is_ours() {
             remove(&self.socket)?;
         }
-        crash::point("its socket removed, its pid file still there");
+        failpoint::hit("its socket removed, its pid file still there");
         if self.number.is_adopted() {
             // Its pid file has the public name, which a newer generation may have by now.
             return match socket::read_name(&self.pid_file)? {
@@ -239,7 +239,7 @@ pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
     let path = record_path(pool, ended.replica, ended.number);
     file::remove(&path)
         .map_err(|error| Error::failed(format!("cannot remove {}: {error}", path.display())))?;
-    crash::point("a record removed");
+    failpoint::hit("a record removed");
     Ok(())
 }
 

@@ -22,7 +22,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 fn told(dir: &tempfile::TempDir) -> Vec<(String, String)> {
     let shown = |text: String| text.replace(&dir.path().display().to_string(), "DIR");
-    let found = complaints([dir.path().join(PATH)]);
+    let found = problems([dir.path().join(PATH)]);
     found.into_iter().map(|it| (shown(it.message), shown(it.hint.unwrap_or_default()))).collect()
 }
 
@@ -34,11 +34,11 @@ fn messages(dir: &tempfile::TempDir) -> Vec<String> {
 }
 
 #[test]
-fn what_only_its_user_can_change_has_no_complaint() {
+fn what_only_its_user_can_change_has_no_problem() {
     let dir = site();
     assert_eq!(told(&dir), []);
-    assert!(complaints([dir.path().join("absent/pid")]).is_empty());
-    assert!(complaints([PathBuf::from("/tmp")]).len() == 1, "the directory itself is not above");
+    assert!(problems([dir.path().join("absent/pid")]).is_empty());
+    assert!(problems([PathBuf::from("/tmp")]).len() == 1, "the directory itself is not above");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_sticky_directory_is_trusted_as_far_as_what_is_in_it() {
     let dir = site();
     set_mode(&dir.path().join("site"), 0o1777);
     assert_eq!(told(&dir), []);
-    assert_eq!(complaints([dir.path().join("site")]).len(), 1);
+    assert_eq!(problems([dir.path().join("site")]).len(), 1);
 }
 
 #[test]
@@ -77,10 +77,10 @@ fn what_belongs_to_another_user_is_refused() {
         let owner = format!("DIR/{below} belongs to nobody (uid {})", nobody.uid);
         assert!(message.starts_with(&owner), "{message}");
         assert_eq!(help, format!("chown root DIR/{below}"));
-        // The user whose it is has no complaint; another ordinary user has.
+        // The user whose it is has no problem; another ordinary user has.
         let as_user = |uid| {
             let judge = Judge { euid: uid };
-            places(&dir.path().join(PATH)).iter().filter_map(|it| judge.complaint(it)).count()
+            places(&dir.path().join(PATH)).iter().filter_map(|it| judge.problem(it)).count()
         };
         assert_eq!(as_user(nobody.uid), 0);
         assert_eq!(as_user(Uid::from_raw(nobody.uid.as_raw() - 1)), 1);
@@ -112,7 +112,7 @@ fn the_way_of_a_symlink_counts() {
     assert_eq!(messages(&dir), ["DIR/open can be written by anybody (mode 0777)"]);
     set_mode(&at("open"), 0o755);
     symlink("loop", at("loop")).unwrap();
-    assert!(complaints([at("loop/x")]).is_empty(), "a loop ends");
+    assert!(problems([at("loop/x")]).is_empty(), "a loop ends");
     if geteuid().is_root() {
         // In a sticky directory, whoever owns a link may replace it.
         std::os::unix::fs::lchown(at(PATH), Some(65_534), None).unwrap();

@@ -8,8 +8,8 @@ use super::Apache;
 use super::snapshot::{MemberStatus, Snapshot, Worker};
 use crate::backend::Enabled;
 use crate::cancel;
-use crate::crash;
 use crate::error::{Error, Exit, Result};
+use crate::failpoint;
 use crate::file;
 
 /// How long a member in error may take to be used again.
@@ -85,7 +85,7 @@ impl Apache {
         self.note_ignored(index);
         let forgotten = async {
             self.set(now, index, &[(IGNORE_ERRORS, true)]).await?;
-            crash::point("a member's errors ignored");
+            failpoint::hit("a member's errors ignored");
             self.await_no_error(index).await
         };
         // Whatever became of it, the operator's flag is put back.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Command;
-use super::messages::complaints;
+use super::messages::error_lines;
 use super::resolved::ask;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -27,7 +27,7 @@ impl Installed {
     ) -> Result<Self> {
         let output = ask(pool, command, &["-i"], None, release).await?;
         if !output.status.success() {
-            let said = complaints(&String::from_utf8_lossy(&output.stderr));
+            let said = error_lines(&String::from_utf8_lossy(&output.stderr));
             return Err(Error::config(format!("{} -i fails:\n{said}", command.program)));
         }
         Ok(parse(&String::from_utf8_lossy(&output.stdout)))

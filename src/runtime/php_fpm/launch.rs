@@ -5,17 +5,17 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::messages::complaints;
+use super::messages::error_lines;
 use super::resolved::{in_child, in_memory, inherit, read_all};
 use super::{Command, Resolved, conf};
-use crate::crash;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::file;
 use crate::pool::Pool;
 use crate::process::{self, Process, Signal};
 use crate::runtime::pin::pin;
 use crate::runtime::{Generation, Server, discover};
-use crate::socket::{self, Name, Table};
+use crate::socket::{self, Name, UnixSockets};
 
 const POLL: Duration = Duration::from_millis(2);
 /// How long a process that has been killed may take to go.
@@ -38,7 +38,7 @@ pub(in crate::runtime) async fn start(
     let gentle = (!resolved.stops_gently).then(|| drain_timeout.as_secs().max(1));
     let text = conf::text(pool, generation, server, resolved, gentle)?;
     let conf = generation.write(pool, &text)?;
-    crash::point("recorded, not launched");
+    failpoint::hit("recorded, not launched");
     launch(pool, command, generation, conf, pool.settings.rollout.ready_timeout).await
 }
 
@@ -69,7 +69,7 @@ async fn launch(
     pin(&mut launch, pool, generation.release.as_ref())?;
     let status = match launch.spawn() {
         Ok(mut child) => {
-            crash::point("launched, not up");
+            failpoint::hit("launched, not up");
             tokio::time::timeout(timeout, child.wait()).await
         }
         Err(error) => Ok(Err(error)),
@@ -91,7 +91,7 @@ fn verdict(
         Ok(Err(error)) => format!("{generation} did not start: cannot run {program}: {error}"),
         Err(_) => format!("{generation} did not start: php-fpm was not up after {timeout:?}"),
     };
-    let said = complaints(said);
+    let said = error_lines(said);
     Err(Error::failed(if said.is_empty() { what } else { format!("{what}\n{said}") }))
 }
 
@@ -119,9 +119,10 @@ pub(in crate::runtime) async fn settle(pool: &Pool) -> Result<()> {
 /// Those that have a record, and do not listen.
 fn launched(pool: &Pool) -> Result<Vec<Process>> {
     let failed = |error| Error::failed(format!("cannot look through /proc: {error}"));
-    let table = Table::read()?;
+    let unix_sockets = UnixSockets::read()?;
     let mut launched = Vec::new();
-    for silent in discover(pool)?.into_iter().filter(|record| !table.listens(&record.bound)) {
+    for silent in discover(pool)?.into_iter().filter(|record| !unix_sockets.listens(&record.bound))
+    {
         launched.extend(process::started_with(&silent.file(pool)).map_err(failed)?);
     }
     Ok(launched)

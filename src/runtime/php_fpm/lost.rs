@@ -16,7 +16,7 @@ use crate::pool::Pool;
 use crate::process::Process;
 use crate::runtime::Running;
 use crate::runtime::generation::{Generation, number_of, record, record_path};
-use crate::socket::{self, Table};
+use crate::socket::{self, UnixSockets};
 use crate::step::Number;
 
 /// The generations of a replica that run and are not among the `known` ones, ascending. `public` are
@@ -26,17 +26,17 @@ pub(in crate::runtime) fn lost(
     replica: u32,
     public: &[&Path],
     known: &[Generation],
-    table: &Table,
+    unix_sockets: &UnixSockets,
 ) -> Result<Vec<Generation>> {
     let is_known = |number: Number| {
         known.iter().any(|record| (record.replica, record.number) == (replica, number))
     };
-    let names = table.listening().filter_map(|path| {
+    let names = unix_sockets.listening().filter_map(|path| {
         let number = public.iter().find_map(|public| number_of(public, path))?;
         (!number.is_adopted() && !is_known(number)).then_some((number, path))
     });
     let found = names.filter_map(|(number, path)| {
-        found_at(pool, replica, number, path, table)
+        found_at(pool, replica, number, path, unix_sockets)
             .map_err(|error| {
                 let path = path.display();
                 Error::failed(format!("cannot tell which process listens on {path}: {error}"))
@@ -56,13 +56,13 @@ fn found_at(
     replica: u32,
     number: Number,
     path: &Path,
-    table: &Table,
+    unix_sockets: &UnixSockets,
 ) -> io::Result<Option<Generation>> {
     let Some(peer) = unless_gone(socket::listener(path))? else { return Ok(None) };
     let Some(master) = unless_gone(Process::open(peer.pid()))? else { return Ok(None) };
     let is_ours = [0, nix::unistd::geteuid().as_raw()].contains(&peer.uid());
     let is_it = is_ours
-        && master.holds(&table.bound(path).listeners)?
+        && master.holds(&unix_sockets.bound(path).listeners)?
         && master.is_php_fpm_master()?
         && master.configuration()? == Some(record_path(pool, replica, number));
     if !is_it {
@@ -94,7 +94,7 @@ fn text(master: &Process) -> io::Result<String> {
 }
 
 /// Writes the record and the pid file of a generation again, where they are gone.
-pub(in crate::runtime) fn write_again(pool: &Pool, running: &Running) -> Result<()> {
+pub(in crate::runtime) fn restore_record(pool: &Pool, running: &Running) -> Result<()> {
     let Running { generation, master: Some(master), .. } = running else { return Ok(()) };
     let conf = generation.file(pool);
     let is_gone = |path: &Path| path.symlink_metadata().is_err();

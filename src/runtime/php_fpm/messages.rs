@@ -1,11 +1,11 @@
 //! What php-fpm says of itself on its stderr.
 
-/// How php-fpm ends its complaints of its configuration.
+/// How php-fpm ends its error_lines of its configuration.
 pub(super) const FAILED: &str = "FPM initialization failed";
 
 /// The lines of its output that say what is wrong, or all where none does. Without their time,
 /// which is now, and without those that tell nothing new.
-pub(super) fn complaints(text: &str) -> String {
+pub(super) fn error_lines(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().map(without_time).collect();
     if lines.iter().any(says_why) {
         lines.retain(says_why);
@@ -42,7 +42,7 @@ mod tests {
 [20-Nov-2026 07:28:01] ERROR: failed to load configuration file '/proc/self/fd/11'
 [20-Nov-2026 07:28:01] ERROR: FPM initialization failed
 ";
-        assert_eq!(complaints(said), "    ERROR: [/srv/pool.conf:24] unknown entry 'pmm'");
-        assert_eq!(complaints("Usage: ...\n"), "    Usage: ...");
+        assert_eq!(error_lines(said), "    ERROR: [/srv/pool.conf:24] unknown entry 'pmm'");
+        assert_eq!(error_lines("Usage: ...\n"), "    Usage: ...");
     }
 }

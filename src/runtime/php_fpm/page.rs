@@ -33,7 +33,7 @@ const FATAL: [&str; 6] = [
 
 /// Requests a page. Fails with the reason, in one or more lines, if the answer is a server error, or
 /// does not come within `timeout`.
-pub(in crate::runtime) async fn visit(
+pub(in crate::runtime) async fn request_page(
     pool: &Pool,
     generation: &Generation,
     path: &str,
@@ -123,7 +123,7 @@ fn host(settings: &Settings) -> Option<String> {
 
 async fn ask(socket: &Path, request: &Request, timeout: Duration) -> FrontPage {
     match fastcgi::send(socket, request, timeout).await {
-        Ok(response) => complaint(&response).map_or(FrontPage::Good, FrontPage::Bad),
+        Ok(response) => problem(&response).map_or(FrontPage::Good, FrontPage::Bad),
         Err(error) => FrontPage::Bad(error.to_string()),
     }
 }
@@ -136,7 +136,7 @@ fn server_error(response: &Response) -> String {
 
 /// What is wrong with an answer: a server error, or a fatal error of PHP, which comes with a status
 /// of 200 if `display_errors` is on, or if the page had begun before.
-fn complaint(response: &Response) -> Option<String> {
+fn problem(response: &Response) -> Option<String> {
     if response.status >= 500 {
         return Some(server_error(response));
     }
@@ -157,7 +157,7 @@ mod tests {
 
     fn answer(status: u16, body: &str, stderr: &str) -> Option<String> {
         let (body, stderr) = (body.as_bytes().to_vec(), stderr.as_bytes().to_vec());
-        complaint(&Response { status, headers: Vec::new(), body, stderr })
+        problem(&Response { status, headers: Vec::new(), body, stderr })
     }
 
     #[test]

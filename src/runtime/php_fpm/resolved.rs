@@ -12,7 +12,7 @@ use rustix::fs::MemfdFlags;
 use rustix::io::FdFlags;
 
 use super::conf::{self, quoted};
-use super::messages::{FAILED, complaints};
+use super::messages::{FAILED, error_lines};
 use super::{Command, Server};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -73,7 +73,7 @@ impl Resolved {
             return Err(Error::config(format!(
                 "php-fpm does not accept {}:\n{}",
                 conf.display(),
-                complaints(&text)
+                error_lines(&text)
             ))
             .hint("nothing was changed; correct the file and run the command again"));
         }
@@ -165,7 +165,7 @@ fn not_php_fpm(pool: &Pool, command: &Command, output: &Output) -> Error {
     let (program, status) = (&command.program, output.status);
     let message =
         format!("{program} -tt does not show its configuration, as php-fpm does: {status}");
-    let said = complaints(&String::from_utf8_lossy(&output.stderr));
+    let said = error_lines(&String::from_utf8_lossy(&output.stderr));
     Error::config(format!("{message}\n{said}").trim_end()).hint(correct_command(pool))
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::crash;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::process::{self, Process, Signal};
 use crate::runtime::Running;
-use crate::socket::Table;
+use crate::socket::UnixSockets;
 
 /// How long php-fpm may take to leave once it has nothing to do, or once it
 /// has been killed. It takes about 10 ms.
@@ -31,7 +31,7 @@ pub(in crate::runtime) async fn stop(
     // A master that had to be killed leaves its children.
     let rest = holders(running)?;
     end(&rest, signal, timeout).await?;
-    crash::point("ended, its files still there");
+    failpoint::hit("ended, its files still there");
     Ok(())
 }
 
@@ -41,17 +41,17 @@ pub(in crate::runtime) async fn stop(
 async fn end_adopted(master: &Process, signal: Signal, timeout: Duration) -> Result<()> {
     let fail = |error: std::io::Error| Error::failed(format!("pid {}: {error}", master.pid()));
     master.signal(Signal::STOP).map_err(fail)?;
-    crash::point("halted");
+    failpoint::hit("halted");
     let children = process::children(master).map_err(fail)?;
     let ended = end(&children, signal, timeout).await;
-    crash::point("halted, its children gone");
+    failpoint::hit("halted, its children gone");
     master.signal(Signal::KILL).map_err(fail)?;
     master.wait(GRACE).await.map_err(fail)?;
     ended
 }
 
 fn holders(running: &Running) -> Result<Vec<Process>> {
-    let still = Table::read()?.bound(&running.generation.bound).listeners;
+    let still = UnixSockets::read()?.bound(&running.generation.bound).listeners;
     if !still.iter().any(|inode| running.sockets.contains(inode)) {
         return Ok(Vec::new());
     }
@@ -68,7 +68,7 @@ async fn end(processes: &[Process], signal: Signal, timeout: Duration) -> Result
         for signal in [signal, Signal::CONT] {
             process.signal(signal).map_err(|error| fail(process, error))?;
         }
-        crash::point("told to end");
+        failpoint::hit("signalled");
     }
     let deadline = tokio::time::Instant::now() + timeout;
     for process in processes {
