@@ -1,8 +1,8 @@
-//! Masters of ours whose record is gone: somebody has emptied `pid/`.
+//! Masters that have lost their record, because `pid/` was emptied.
 //!
-//! A master still holds the very file that it was started with, and listens on a name that only a
-//! generation of its replica has. The kernel says who listens there. So the record is read from the
-//! master itself, and `repair` writes it again.
+//! A master keeps the file that it was started with open, and listens on a name that only a
+//! generation of its replica has. The kernel names the process that listens there. So the record is
+//! read from the master itself, and `repair` writes it again.
 
 use std::fs;
 use std::io::{self, Read};
@@ -19,8 +19,8 @@ use crate::runtime::generation::{Generation, number_of, record, record_path};
 use crate::socket::{self, UnixSockets};
 use crate::step::Number;
 
-/// The generations of a replica that run and are not among the `known` ones, ascending. `public` are
-/// the names that the replica has, or has had.
+/// The generations of a replica that run and are not among the `known` ones, ascending. `public`
+/// are the replica's present and former public names.
 pub(in crate::runtime) fn lost(
     pool: &Pool,
     replica: u32,
@@ -49,8 +49,8 @@ pub(in crate::runtime) fn lost(
     Ok(found)
 }
 
-/// The generation that listens there, if it is that one of this pool: its master has made the
-/// socket, is ours, calls itself php-fpm, and was started with that generation's file.
+/// The generation that listens there, if it is this pool's: its master made the socket, runs as
+/// root or as this user, has php-fpm's process title, and was started with that generation's file.
 fn found_at(
     pool: &Pool,
     replica: u32,
@@ -73,8 +73,8 @@ fn found_at(
     Ok(generation.filter(|generation| generation.bound == path))
 }
 
-/// What was asked of a process, unless that has ended meanwhile or is another user's. Without a free
-/// descriptor, for example, nothing is known.
+/// The result of a read; None if the process has exited or is another user's. Other failures, such
+/// as no free descriptor, stay errors.
 fn unless_gone<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
     match asked {
         Ok(answer) => Ok(Some(answer)),
@@ -85,7 +85,7 @@ fn unless_gone<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The file that a master was started with, though nothing has its name any more.
+/// The text of the file that a master was started with, even if its name is gone.
 fn text(master: &Process) -> io::Result<String> {
     let held = master.configuration_file()?.ok_or(io::ErrorKind::NotFound)?;
     let mut text = String::new();
@@ -93,7 +93,7 @@ fn text(master: &Process) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes the record and the pid file of a generation again, where they are gone.
+/// Restores the record and the pid file of a generation, if they are gone.
 pub(in crate::runtime) fn restore_record(pool: &Pool, running: &Running) -> Result<()> {
     let Running { generation, master: Some(master), .. } = running else { return Ok(()) };
     let conf = generation.file(pool);
@@ -104,7 +104,7 @@ pub(in crate::runtime) fn restore_record(pool: &Pool, running: &Running) -> Resu
     let cannot = |path: &Path, error: io::Error| {
         Error::failed(format!("cannot write {} again: {error}", path.display()))
     };
-    // The pid file first: with the record there, nobody would look for it again.
+    // The pid file first: once the record exists, the generation does not count as lost any more.
     if is_gone(&generation.pid_file) {
         file::write_new(&generation.pid_file, &master.pid().to_string())
             .map_err(|error| cannot(&generation.pid_file, error))?;

@@ -28,7 +28,7 @@ fn php_fpm_is_asked_what_it_makes_of_the_files() {
     assert_eq!(found(&site, "php_fpm"), [stop]);
     let document = document(&site);
     let notes = &topic(&document["pools"][0], "php_fpm")["notes"];
-    assert_eq!(notes[2], "ping.path is not set: one of our own is used");
+    assert_eq!(notes[2], "ping.path is not set: pools-manager sets one");
 
     site.replace(pool, "listen = sockets/php-fpm-$pool.sock", "listen = 127.0.0.1:9000");
     let listens = |n| {
