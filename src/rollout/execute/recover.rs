@@ -112,7 +112,7 @@ impl Execution<'_> {
 
     /// Whether a replica's old release still exists. Warns if it does not.
     pub(super) fn still_exists(&mut self, replica: u32, release: Option<&Release>) -> bool {
-        let Some(gone) = release.filter(|release| !release.is_there()) else { return true };
+        let Some(gone) = release.filter(|release| !release.still_exists()) else { return true };
         let path = gone.path.display();
         self.warn(format!("replica {replica} stays out: its old release {path} is gone"));
         false

@@ -23,7 +23,7 @@ pub(in crate::rollout) async fn start(
     drain_timeout: Duration,
     report: &mut dyn Report,
 ) -> Result<Running> {
-    if let Some(release) = release.filter(|release| !release.is_there()) {
+    if let Some(release) = release.filter(|release| !release.still_exists()) {
         let path = release.path.display();
         return Err(Error::failed(format!("the release {path} does not exist any more")));
     }

@@ -116,7 +116,7 @@ fn monitor_url_has_to_answer() {
     let url = format!("http://localhost:{}/none", site.port());
     let told = format!(
         "warning: {url} answers 404 Not Found\n  \
-         help: a rollout cannot be judged by it: look at the web server, or correct monitor_url"
+         help: a rollout cannot be verified with it: look at the web server, or correct monitor_url"
     );
     assert_eq!(found(&site, "monitor"), [told]);
     site.replace(settings, &url, "localhost/ping");
