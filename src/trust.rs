@@ -137,7 +137,7 @@ impl Checker {
         }
         let shown_mode = mode & 0o7777;
         if mode & OTHERS_WRITE != 0 {
-            let message = format!("{shown} can be written by anybody (mode {shown_mode:04o})");
+            let message = format!("{shown} can be written by every user (mode {shown_mode:04o})");
             return Some(self.untrusted(&message, &format!("chmod o-w {shown}")));
         }
         if mode & GROUP_WRITES == 0 {

@@ -1,10 +1,10 @@
 //! The gateway, `pools-manager serve`, driven over its control socket.
 //!
 //! The gateway routes by the public names. It reads all of them again, at one moment, when the
-//! driver says that they have moved. So nothing is drained or enabled: a name that is lent takes its
-//! replica out, and a name that is published puts the replica back. Where no gateway runs, nothing
-//! has to be said: a gateway that starts later listens on the control socket first, and reads the
-//! names afterwards.
+//! driver notifies it that they have moved. So no member is drained or enabled: a lent name takes
+//! its replica out, and a published name puts the replica back. If no gateway runs, no notification
+//! is needed: a gateway that starts later opens the control socket first, and reads the names
+//! afterwards.
 
 mod check;
 
@@ -17,10 +17,10 @@ use crate::error::{Error, Result};
 use crate::release::Release;
 use check::Read;
 
-/// The gateway, as far as one pool is concerned.
+/// The gateway, for one pool.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    /// An error where no address to listen on is configured.
+    /// An error if no address to listen on is configured.
     listens: Result<()>,
     control: PathBuf,
     pool: String,
@@ -80,11 +80,12 @@ impl Driver for Gateway {
         }
     }
 
-    /// Counts requests for which the gateway has not connected yet: the kernel does not see them.
+    /// False while the gateway has requests for it that are not connected yet: the kernel does not
+    /// see them.
     async fn is_idle(&self, socket: &Path) -> Result<bool> {
         let Some(shown) = self.show().await? else { return Ok(true) };
-        let mut there = shown.replicas.iter().filter(|replica| replica.socket == socket);
-        Ok(there.all(|replica| replica.in_flight == 0 && replica.kept == 0))
+        let mut same = shown.replicas.iter().filter(|replica| replica.socket == socket);
+        Ok(same.all(|replica| replica.in_flight == 0 && replica.kept == 0))
     }
 
     /// Whether the gateway could serve a release: it and its document root are there.

@@ -49,7 +49,7 @@ fn each_writable_place_is_reported_with_help() {
     for (below, mode) in [("site", 0o777), ("site/pid", 0o757), (PATH, 0o646)] {
         let before = fs::metadata(dir.path().join(below)).unwrap().mode();
         set_mode(&dir.path().join(below), mode);
-        let message = format!("DIR/{below} can be written by anybody (mode 0{mode:o}){end}");
+        let message = format!("DIR/{below} can be written by every user (mode 0{mode:o}){end}");
         assert_eq!(found(&dir), [(message, format!("chmod o-w DIR/{below}"))]);
         set_mode(&dir.path().join(below), before & 0o7777);
     }
@@ -109,7 +109,7 @@ fn places_on_the_way_of_a_symlink_are_checked() {
     symlink("../../open/conf", at(PATH)).unwrap();
     assert_eq!(messages(&dir), [""; 0]);
     set_mode(&at("open"), 0o777);
-    assert_eq!(messages(&dir), ["DIR/open can be written by anybody (mode 0777)"]);
+    assert_eq!(messages(&dir), ["DIR/open can be written by every user (mode 0777)"]);
     set_mode(&at("open"), 0o755);
     symlink("loop", at("loop")).unwrap();
     assert!(problems([at("loop/x")]).is_empty(), "a loop ends");

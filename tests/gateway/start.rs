@@ -174,7 +174,7 @@ fn check_asks_the_gateway() {
         ran.succeeds();
         ran.stdout
     };
-    let drained = "the gateway does not serve replica 2, though that runs";
+    let drained = "the gateway does not serve replica 2, though it runs";
     assert!(!told(&served).contains(drained));
     // Its name leads elsewhere while the gateway looks, and nobody tells it that it is back.
     let name = served.site.path("sockets/php-fpm-www2.sock");

@@ -79,7 +79,7 @@ fn findings_are_lines_with_what_to_do() {
              {root}/www/current.release points at nowhere: No such file or directory (os error 2)\n    \
              help: point it at a release: ln -sfn RELEASE {root}/www/current.release\n  \
              Balancer  [Warning]\n    \
-             member fcgi://pool-1 has retry=7: after one failure Apache leaves it out for 7 seconds, and cannot be told otherwise\n    \
+             member fcgi://pool-1 has retry=7: after one failure Apache leaves it out for 7 seconds, and no command can change that\n    \
              help: add retry=0 to its BalancerMember in Apache's configuration\n"
         ))
         .stderr("error: pool \"www\" is not in order: Release\n")

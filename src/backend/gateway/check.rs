@@ -14,7 +14,7 @@ const START: &str = "run pools-manager start";
 /// The gateway as it was read.
 #[derive(Debug)]
 pub(super) struct Read {
-    /// An error where no address to listen on is configured.
+    /// An error if no address to listen on is configured.
     pub(super) listens: Result<()>,
     /// Ok(None): no gateway runs.
     pub(super) shown: Result<Option<Shown>>,
@@ -33,7 +33,7 @@ impl Inspection for Read {
     }
 }
 
-/// What of that which runs is served.
+/// Finds replicas that run, and that the gateway does not serve.
 fn served(shown: Option<&Shown>, replicas: &[Behind<'_>]) -> Vec<Finding> {
     let published = replicas.iter().filter_map(|it| Some((it.replica, it.published?)));
     let published: Vec<(u32, &Path)> = published.collect();
@@ -44,8 +44,8 @@ fn served(shown: Option<&Shown>, replicas: &[Behind<'_>]) -> Vec<Finding> {
     let out = published.iter().filter_map(|(number, socket)| out_of_use(*number, socket, shown));
     let out: Vec<Finding> = out.collect();
     if !out.is_empty() && out.len() == published.len() {
-        let nobody = "the gateway serves no replica that runs: visitors get 503";
-        return vec![Finding::error(nobody, START)];
+        let message = "the gateway serves no replica that runs: visitors get 503";
+        return vec![Finding::error(message, START)];
     }
     out
 }
@@ -59,13 +59,13 @@ fn out_of_use(number: u32, socket: &Path, shown: &Shown) -> Option<Finding> {
         Some(replica) if replica.aside => Some(Finding::warning(
             format!("the gateway cannot connect to replica {number}"),
             format!(
-                "whoever runs it needs the right to write to {}: see listen.owner, listen.group and listen.mode",
+                "the gateway's user needs the right to write to {}: see listen.owner, listen.group and listen.mode",
                 replica.socket.display()
             ),
         )),
         Some(_) => None,
         None => Some(Finding::warning(
-            format!("the gateway does not serve replica {number}, though that runs"),
+            format!("the gateway does not serve replica {number}, though it runs"),
             START,
         )),
     }
@@ -89,7 +89,7 @@ mod tests {
         }
     }
 
-    /// Of two replicas that run, on the sockets /1 and /2.
+    /// The findings for two replicas that run, on the sockets /1 and /2.
     fn found(shown: Option<Vec<Replica>>) -> Vec<(Level, String)> {
         let behind = |(replica, socket)| Behind {
             replica,
@@ -102,18 +102,18 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_and_is_not_served_is_told() {
+    fn replica_that_is_not_served_is_reported() {
         assert_eq!(found(Some(vec![replica("/1"), replica("/2")])), []);
         let warning = |text: &str| (Level::Warning, text.to_owned());
         assert_eq!(found(None), [warning("no gateway runs")]);
         let drained = Replica { serves: false, ..replica("/2") };
         assert_eq!(
             found(Some(vec![replica("/1"), drained])),
-            [warning("the gateway does not serve replica 2, though that runs")]
+            [warning("the gateway does not serve replica 2, though it runs")]
         );
-        let aside = Replica { aside: true, ..replica("/1") };
+        let ejected = Replica { aside: true, ..replica("/1") };
         assert_eq!(
-            found(Some(vec![aside, replica("/2")])),
+            found(Some(vec![ejected, replica("/2")])),
             [warning("the gateway cannot connect to replica 1")]
         );
         let silent = Replica { aside: true, silent: true, ..replica("/1") };
@@ -121,7 +121,7 @@ mod tests {
             found(Some(vec![silent, replica("/2")])),
             [warning("replica 1 accepts the gateway's connections, and does not answer")]
         );
-        let nobody = "the gateway serves no replica that runs: visitors get 503";
-        assert_eq!(found(Some(Vec::new())), [(Level::Error, nobody.to_owned())]);
+        let message = "the gateway serves no replica that runs: visitors get 503";
+        assert_eq!(found(Some(Vec::new())), [(Level::Error, message.to_owned())]);
     }
 }
