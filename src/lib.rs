@@ -20,6 +20,7 @@
 //! | [`lock`], [`cancel`] | the pool's lock; cancellation |
 //! | [`trust`] | checks that only the user and root can change the files that a command uses |
 //! | [`pool`], [`root`] | a pool, its settings and the paths of its files |
+//! | [`supervise`] | the supervisor of `serve`: starts replicas again, follows the symlinks, reloads |
 //! | [`backend`] | the web server or balancer in front of a pool: one driver for each kind, with its settings and checks |
 //! | [`finding`] | the findings of `check` |
 //! | [`config`] | the operator's files: parsed values, and errors with the line |
@@ -64,5 +65,6 @@ pub mod state;
 pub mod status;
 pub mod step;
 pub mod stress;
+pub mod supervise;
 pub mod tree;
 pub mod trust;

@@ -49,6 +49,8 @@ pub struct Request {
     pub target: Target,
     /// The longest wait for requests in flight; None: the configured one.
     pub drain_timeout: Option<Duration>,
+    /// Do nothing if all replicas serve the target already.
+    pub unless_current: bool,
     /// Report the plan, and change nothing.
     pub dry_run: bool,
     /// Whether to wait for the pool's lock. If false, a locked pool is an error.

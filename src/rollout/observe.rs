@@ -111,11 +111,12 @@ impl Observation {
         plan::PoolState { replicas: self.replicas.iter().map(Observed::state).collect() }
     }
 
-    /// Whether all replicas serve this release.
-    pub(super) fn all_serve(&self, pool: &Pool, release: &Release) -> bool {
+    /// Whether these replicas all serve this release.
+    pub(super) fn all_serve(&self, pool: &Pool, replicas: &[u32], release: &Release) -> bool {
         let Some(current_dir) = pool.settings.current_dir() else { return false };
         let has_release = |it: &Observed| it.release(current_dir).as_ref() == Some(release);
-        self.replicas.iter().all(|replica| replica.state().serves() && has_release(replica))
+        let mut chosen = self.replicas.iter().filter(|it| replicas.contains(&it.number));
+        chosen.all(|replica| replica.state().serves() && has_release(replica))
     }
 
     /// One replica.

@@ -1,7 +1,7 @@
-//! The gateway on real php-fpm: `pools-manager serve` as its users run it, asked over real sockets.
+//! The gateway with real php-fpm: `pools-manager serve` as users run it, over real sockets.
 //!
-//! Each test owns a [`served::Served`]: a site of its own (that of the tests in `tests/real`) and a
-//! gateway on a port of its own. They run in parallel, and wait for events, never for a time.
+//! Each test has its own [`served::Served`]: a site (the one of the tests in `tests/real`), and a gateway
+//! on its own port. Tests run in parallel. They wait for events, never for a fixed time.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
@@ -17,6 +17,7 @@ mod compare;
 mod compression;
 mod crashes;
 mod dates;
+mod embedded;
 mod frozen;
 mod hostile;
 mod lengths;

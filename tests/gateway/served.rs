@@ -1,4 +1,4 @@
-//! A site and a gateway in front of it, both of a test's own.
+//! A site with a gateway, for one test.
 
 mod answer;
 mod connection;
@@ -17,7 +17,7 @@ const POOL: &str = "etc/php/fpm/redundant-pools/www";
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 const GLOBAL: &str = "etc/pools-manager.toml";
 
-/// A site, and a gateway in front of it.
+/// A site with a gateway.
 pub(crate) struct Served {
     pub(crate) site: Site,
     gateway: Option<Program>,
@@ -25,19 +25,19 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// The sample's site, started, on a gateway that is left as it comes.
+    /// The sample site with a default gateway.
     pub(crate) fn new() -> Self {
         Self::with("", "")
     }
 
-    /// With more lines in the `[gateway]` of the pool, and in the global one.
+    /// Adds lines to the `[gateway]` of the pool, and to the global one.
     pub(crate) fn with(pool: &str, global: &str) -> Self {
         let site = Self::site(pool, global);
         site.run(&["start"]).succeeds();
         Self::serve(site)
     }
 
-    /// With this many children for each replica, always.
+    /// With a fixed number of children for each replica.
     pub(crate) fn with_children(children: u32, pool: &str, global: &str) -> Self {
         let site = Self::site(pool, global);
         fix_children(&site, children);
@@ -45,7 +45,7 @@ impl Served {
         Self::serve(site)
     }
 
-    /// The site alone, configured for a gateway; nothing runs.
+    /// The configured site; nothing runs.
     pub(crate) fn site(pool: &str, global: &str) -> Site {
         let site = Site::prepared();
         let text = format!(
@@ -59,21 +59,21 @@ impl Served {
         site
     }
 
-    /// Starts a gateway in front of a site.
+    /// Starts a gateway for a site.
     pub(crate) fn serve(site: Site) -> Self {
         let mut served = Self { site, gateway: None, port: 0 };
         served.start_gateway();
         served
     }
 
-    /// Starts a gateway in front of a site, whose standard error is not read.
+    /// Starts a gateway whose standard error the test does not read.
     pub(crate) fn serve_with_stderr(site: Site, stderr: impl Into<Stdio>) -> Self {
         let command = &mut site.manager(&["serve"]);
         let gateway = Program::start_with(command, Stdio::piped(), stderr.into());
         Self::serve_by(site, gateway)
     }
 
-    /// Starts a gateway through a program that executes it, with these arguments.
+    /// Starts a gateway by another program, which executes it after these arguments.
     pub(crate) fn serve_through(site: Site, program: &str, args: &[&str]) -> Self {
         let gateway = site.manager(&["serve"]);
         let mut command = site.command(program);
@@ -82,7 +82,7 @@ impl Served {
         Self::serve_by(site, gateway)
     }
 
-    /// Takes a gateway that has been started in front of a site.
+    /// Takes over a gateway that was started for a site.
     pub(crate) fn serve_by(site: Site, gateway: Program) -> Self {
         let mut served = Self { site, gateway: None, port: 0 };
         served.await_gateway(gateway);
@@ -100,18 +100,18 @@ impl Served {
         self.gateway = Some(gateway);
     }
 
-    /// Asks the gateway to end, and waits for that.
+    /// Sends TERM to the gateway, and waits for its end.
     pub(crate) fn stop_gateway(&mut self) -> Ran {
         self.gateway().signal(Signal::TERM);
         self.gateway.take().unwrap().finish()
     }
 
-    /// Waits for the end of a gateway that was asked to.
+    /// Waits for the end of the gateway, after a signal.
     pub(crate) fn finish_gateway(&mut self) -> Ran {
         self.gateway.take().unwrap().finish()
     }
 
-    /// Ends the gateway at once.
+    /// Kills the gateway.
     pub(crate) fn kill_gateway(&mut self) {
         self.gateway().signal(Signal::KILL);
         self.gateway.take().unwrap().finish().killed_by(Signal::KILL);
@@ -130,7 +130,7 @@ impl Served {
         Connection::to(self.port)
     }
 
-    /// Waits until the gateway logs such a line.
+    /// Waits for a log line with this text.
     pub(crate) fn await_log(&self, part: &str) -> String {
         loop {
             let line = self.gateway().await_complaint();
@@ -140,64 +140,62 @@ impl Served {
         }
     }
 
-    /// Has the gateway read its configuration again, and waits until it has.
+    /// Sends HUP, and waits for the end of the reload.
     pub(crate) fn reload(&self) -> String {
         self.gateway().signal(Signal::HUP);
         let mut said = String::new();
-        while !said.contains("the configuration has been read")
-            && !said.contains("the configuration from before is kept")
-        {
+        while !said.contains("reload done") && !said.contains("reload failed") {
             said += &self.gateway().await_complaint();
         }
         said
     }
 
-    /// Asks for a page of a host.
+    /// GET of a page of a host.
     pub(crate) fn get_from(&self, host: &str, page: &str) -> Answer {
         let mut connection = self.connect();
         connection.send(&format!("GET {page} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         connection.answer().unwrap_or_else(|cut| panic!("GET {page}: {cut:?}"))
     }
 
-    /// Asks for a page on a connection of its own.
+    /// GET of a page on a new connection.
     pub(crate) fn get(&self, page: &str) -> Answer {
         self.get_with(page, "")
     }
 
-    /// With more header lines, each with its end.
+    /// With more header lines, each with its line end.
     pub(crate) fn get_with(&self, page: &str, headers: &str) -> Answer {
         let mut connection = self.connect();
         connection.send(&format!("GET {page} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
         connection.answer().unwrap_or_else(|cut| panic!("GET {page}: {cut:?}"))
     }
 
-    /// The date of a file; waited for, since it is left out while something could still change.
+    /// Waits for the `Last-Modified` of a file, which is missing until the file is settled.
     pub(crate) fn await_date(&self, page: &str) -> String {
         wait_for(&format!("a date of {page}"), || {
             self.get(page).header("last-modified").map(str::to_owned)
         })
     }
 
-    /// What comes of these bytes.
+    /// Sends these bytes, and reads the response.
     pub(crate) fn raw(&self, request: &[u8]) -> Result<Answer, Cut> {
         let mut connection = self.connect();
         connection.send_bytes(request);
         connection.answer()
     }
 
-    /// Puts a page into both releases.
+    /// Adds a page to both releases.
     pub(crate) fn page(&self, name: &str, text: &str) {
         self.site.add_page(name, text);
     }
 
-    /// Waits until php-fpm has so many requests in hand.
+    /// Waits until php-fpm has this many requests.
     pub(crate) fn await_in_flight(&self, count: usize) {
         wait_for(&format!("{count} requests in flight"), || {
             (self.site.in_flight() == count).then_some(())
         });
     }
 
-    /// How many bytes the gateway has in temporary files.
+    /// The size of the gateway's temporary files, in bytes.
     pub(crate) fn in_temporary_files(&self) -> u64 {
         let pid = self.gateway().pid().as_raw_nonzero();
         let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
@@ -217,7 +215,7 @@ impl Served {
     }
 }
 
-/// Gives each replica this many children, always.
+/// Sets a fixed number of children for each replica.
 pub(crate) fn fix_children(site: &Site, children: u32) {
     let conf = format!("{POOL}/pool.conf");
     let lines = site.read(&conf);

@@ -1,10 +1,10 @@
-//! An answer that came back whole.
+//! A complete response.
 
-/// What came back.
+/// A complete response.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// In small letters, in their order.
+    /// The names are in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -19,7 +19,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Whether the connection is at its end, as the server says.
+    /// Whether the response has `Connection: close`.
     pub(crate) fn closes(&self) -> bool {
         self.header("connection") == Some("close")
     }

@@ -1,5 +1,6 @@
-//! A client's connection, byte by byte: what it gets is taken for whole only if HTTP says so.
+//! A client connection that checks whether a response is complete by the rules of HTTP.
 
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -8,20 +9,24 @@ use socket2::{Domain, Socket, Type};
 
 use super::Answer;
 
-/// Far beyond what anything takes: so that a hang fails.
+/// Far more than anything takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A connection to the gateway.
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// What has been read, and not been taken for an answer.
+    /// Data that was read, and not yet used.
     read: Vec<u8>,
 }
 
-/// An answer that did not come, or not whole: what there was of it.
-#[derive(Debug)]
-#[allow(dead_code, reason = "shown where a test fails")]
-pub(crate) struct Cut(pub(crate) String);
+/// A missing or incomplete response, with the data that arrived.
+pub(crate) struct Cut(String);
+
+impl fmt::Debug for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "incomplete response: {}", self.0)
+    }
+}
 
 impl Connection {
     pub(crate) fn to(port: u16) -> Self {
@@ -31,8 +36,7 @@ impl Connection {
         Self { stream, read: Vec::new() }
     }
 
-    /// One of which the kernel holds little: small segments, and a small buffer on this side, as
-    /// of a client that is far away.
+    /// A connection with small segments and a small receive buffer, like that of a distant client.
     pub(crate) fn narrow(port: u16) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_tcp_mss(1460).unwrap();
@@ -42,7 +46,7 @@ impl Connection {
         Self { stream: socket.into(), read: Vec::new() }
     }
 
-    /// The next bytes, at most so many; none at the end. An error: the connection was cut.
+    /// The next bytes, at most `most`; none at the end. Error: the connection was reset.
     pub(crate) fn some(&mut self, most: usize) -> Result<Vec<u8>, Cut> {
         if self.read.is_empty() {
             let mut buffer = vec![0; most];
@@ -62,7 +66,7 @@ impl Connection {
         self.send_bytes(text.as_bytes());
     }
 
-    /// A server that has heard enough may close meanwhile.
+    /// Ignores errors: the server may close the connection before it has read everything.
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         match self.stream.write_all(bytes) {
             Err(error)
@@ -71,13 +75,13 @@ impl Connection {
         }
     }
 
-    /// GET, on a connection that stays open.
+    /// GET on this connection, which stays open.
     pub(crate) fn get(&mut self, page: &str) -> Result<Answer, Cut> {
         self.send(&format!("GET {page} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         self.answer()
     }
 
-    /// The next answer.
+    /// The next response.
     pub(crate) fn answer(&mut self) -> Result<Answer, Cut> {
         self.answer_to("GET")
     }
@@ -107,7 +111,7 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Reads up to the empty line, which it takes away.
+    /// The next head, without its empty line.
     pub(crate) fn head(&mut self) -> Result<String, Cut> {
         loop {
             if let Some(end) = find(&self.read, b"\r\n\r\n") {
@@ -125,7 +129,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The length of the next chunk, which is thrown away.
+    /// Reads a chunk, and returns its length.
     pub(crate) fn chunk(&mut self) -> Result<usize, Cut> {
         Ok(self.next_chunk()?.map_or(0, |chunk| chunk.len()))
     }
@@ -144,12 +148,12 @@ impl Connection {
         Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
     }
 
-    /// The client's own port.
+    /// The port of the client.
     pub(crate) fn port(&self) -> u16 {
         self.stream.local_addr().unwrap().port()
     }
 
-    /// The next bytes, however long they take.
+    /// The next `count` bytes.
     pub(crate) fn take(&mut self, count: usize) -> Result<Vec<u8>, Cut> {
         while self.read.len() < count {
             self.need()?;
@@ -166,7 +170,7 @@ impl Connection {
         Err(Cut(format!("{} bytes: {read}", self.read.len())))
     }
 
-    /// Reads what there is; false: the other side has closed.
+    /// Reads more data; false: the server has closed the connection.
     fn more(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {
@@ -179,7 +183,7 @@ impl Connection {
         }
     }
 
-    /// Waits until the gateway has closed the connection, and fails if it says anything more.
+    /// Waits for the end of the connection. Panics if more data arrives.
     pub(crate) fn is_closed(&mut self) {
         let more = self.more();
         assert!(!more, "{:?}", String::from_utf8_lossy(&self.read));
