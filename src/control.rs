@@ -1,5 +1,5 @@
 //! The control protocol between commands and a running gateway, over a unix socket. A request is
-//! one line with a JSON document, and so is its answer.
+//! one line with a JSON document, and so is its response.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::error::{Error, Result};
 
-/// How long an answer may take. It takes milliseconds.
+/// How long a response may take. It takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest document, in bytes.
 pub const LINE_MAX: u64 = 1 << 20;
@@ -20,44 +20,45 @@ pub const LINE_MAX: u64 = 1 << 20;
 /// A request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ask {
+pub enum Request {
     /// The public names of this pool have moved: read them again.
     Sync(String),
     /// Return the state of this pool.
     Show(String),
 }
 
-/// The answer to a request.
+/// The response to a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum Response {
     /// The request was carried out.
     Done,
     /// The state of a pool.
-    Shown(Shown),
+    #[serde(rename = "shown")]
+    State(PoolState),
     /// The request failed.
     Failed(String),
 }
 
 /// The state of a pool in the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
+pub struct PoolState {
     /// Its replicas.
-    pub replicas: Vec<Replica>,
+    pub replicas: Vec<ReplicaState>,
     /// How many requests wait for a replica.
     pub waiting: usize,
 }
 
-impl Shown {
+impl PoolState {
     /// The replica with this socket, if it gets requests.
-    pub fn serving(&self, socket: &Path) -> Option<&Replica> {
+    pub fn serving(&self, socket: &Path) -> Option<&ReplicaState> {
         self.replicas.iter().find(|replica| replica.serves && replica.socket == socket)
     }
 }
 
 /// The state of a replica in the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replica {
+pub struct ReplicaState {
     /// Its generation's private socket.
     pub socket: PathBuf,
     /// The release that it serves.
@@ -65,31 +66,33 @@ pub struct Replica {
     /// Whether it gets new requests.
     pub serves: bool,
     /// Whether it is ejected: the last connection to it failed, or it is silent.
-    pub aside: bool,
+    #[serde(rename = "aside")]
+    pub ejected: bool,
     /// Whether it accepts connections and does not answer.
     #[serde(default)]
     pub silent: bool,
     /// How many requests it works on.
     pub in_flight: u32,
     /// How many idle connections the gateway keeps to it.
-    pub kept: usize,
+    #[serde(rename = "kept")]
+    pub idle: usize,
 }
 
 /// Sends a request to the gateway that listens there. None: no gateway runs.
-pub async fn ask(socket: &Path, ask: &Ask) -> Result<Option<Answer>> {
+pub async fn send(socket: &Path, request: &Request) -> Result<Option<Response>> {
     let cannot = |error: &dyn std::fmt::Display| {
         Error::failed(format!("cannot talk to the gateway at {}: {error}", socket.display()))
             .hint("run this as the user who runs `pools-manager serve`, or as root")
     };
     let exchange = async {
         let mut stream = UnixStream::connect(socket).await?;
-        stream.write_all(format!("{}\n", serde_json::to_string(ask)?).as_bytes()).await?;
+        stream.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes()).await?;
         let mut line = String::new();
         BufReader::new(stream.take(LINE_MAX)).read_line(&mut line).await?;
         Ok::<_, io::Error>(serde_json::from_str(&line)?)
     };
     match timeout(TIMEOUT, exchange).await {
-        Ok(Ok(answer)) => Ok(Some(answer)),
+        Ok(Ok(response)) => Ok(Some(response)),
         Ok(Err(error))
             if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
         {

@@ -24,7 +24,7 @@ pub(crate) use check::check_names;
 pub use goal::{Goal, Wanted};
 pub(crate) use observe::refuse_other_file;
 pub use observe::{Observation, Observed, SpecQuery, look, observe};
-pub use plan::{MemberState, PoolState, ReplicaState, plan};
+pub use plan::{MemberState, PoolView, ReplicaView, plan};
 pub use target::Target;
 
 use crate::backend::Backend;

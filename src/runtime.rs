@@ -4,7 +4,7 @@
 //! The engine calls this module only. Each kind of server is a folder below it, and a variant of
 //! three enums: [`Runtime`] starts a replica, [`Spec`] is the replica's resolved configuration, and
 //! [`Server`] is the server's part of a generation's record. To add a kind, add its variants here,
-//! and its unix_sockets to `pool/settings.rs`.
+//! and its table to `pool/settings.rs`.
 //!
 //! A [`Generation`] is what all kinds have: a private socket, a pinned release, a pid file and a
 //! record.

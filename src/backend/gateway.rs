@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Context, Driver, Inspection, Standing};
 use crate::config::{self, Global};
-use crate::control::{self, Answer, Ask, Shown};
+use crate::control::{self, PoolState, Request, Response};
 use crate::error::{Error, Result};
 use crate::release::Release;
 use check::Read;
@@ -41,11 +41,11 @@ impl Gateway {
     }
 
     /// The pool's state in the gateway; None: no gateway runs.
-    async fn show(&self) -> Result<Option<Shown>> {
-        match control::ask(&self.control, &Ask::Show(self.pool.clone())).await? {
-            Some(Answer::Shown(shown)) => Ok(Some(shown)),
-            Some(Answer::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
-            Some(Answer::Done) | None => Ok(None),
+    async fn state(&self) -> Result<Option<PoolState>> {
+        match control::send(&self.control, &Request::Show(self.pool.clone())).await? {
+            Some(Response::State(state)) => Ok(Some(state)),
+            Some(Response::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
+            Some(Response::Done) | None => Ok(None),
         }
     }
 }
@@ -56,12 +56,12 @@ impl Driver for Gateway {
     }
 
     async fn standings(&self, sockets: &[Option<PathBuf>]) -> Result<Vec<Standing>> {
-        let shown = self.show().await?;
+        let state = self.state().await?;
         let standing = |socket: &Option<PathBuf>| {
-            let Some(shown) = &shown else { return Standing::new(false, "no gateway") };
-            match socket.as_ref().and_then(|socket| shown.serving(socket)) {
+            let Some(state) = &state else { return Standing::new(false, "no gateway") };
+            match socket.as_ref().and_then(|socket| state.serving(socket)) {
                 None => Standing::new(false, "out"),
-                Some(replica) if replica.aside => Standing::new(false, "error"),
+                Some(replica) if replica.ejected => Standing::new(false, "error"),
                 Some(_) => Standing::new(true, "ok"),
             }
         };
@@ -69,13 +69,13 @@ impl Driver for Gateway {
     }
 
     async fn inspect(&self) -> Box<dyn Inspection> {
-        Box::new(Read { listens: self.listens.clone(), shown: self.show().await })
+        Box::new(Read { listens: self.listens.clone(), state: self.state().await })
     }
 
     /// When this returns, every new request is routed by what the public names lead to now.
     async fn names_moved(&self) -> Result<()> {
-        match control::ask(&self.control, &Ask::Sync(self.pool.clone())).await? {
-            Some(Answer::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
+        match control::send(&self.control, &Request::Sync(self.pool.clone())).await? {
+            Some(Response::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
             _ => Ok(()),
         }
     }
@@ -83,9 +83,9 @@ impl Driver for Gateway {
     /// False while the gateway has requests for it that are not connected yet: the kernel does not
     /// see them.
     async fn is_idle(&self, socket: &Path) -> Result<bool> {
-        let Some(shown) = self.show().await? else { return Ok(true) };
-        let mut same = shown.replicas.iter().filter(|replica| replica.socket == socket);
-        Ok(same.all(|replica| replica.in_flight == 0 && replica.kept == 0))
+        let Some(state) = self.state().await? else { return Ok(true) };
+        let mut same = state.replicas.iter().filter(|replica| replica.socket == socket);
+        Ok(same.all(|replica| replica.in_flight == 0 && replica.idle == 0))
     }
 
     /// Whether the gateway could serve a release: it and its document root are there.

@@ -102,7 +102,7 @@ impl Request {
         all.into_iter().fold(Params::default(), |params, (name, value)| params.custom(name, value))
     }
 
-    /// The variables that come of the headers and the body.
+    /// The variables of the headers and the body.
     fn http_variables(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         if !self.body.is_empty() {

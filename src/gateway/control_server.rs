@@ -9,7 +9,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::accept_errors::AcceptErrors;
 use super::refresh::{Reason, refresh};
 use super::state::{CurrentState, State};
-use crate::control::{Answer, Ask, LINE_MAX, Shown};
+use crate::control::{LINE_MAX, PoolState, Request, Response};
 
 /// Accepts connections. Never ends.
 pub(super) async fn listen(listener: UnixListener, current: Arc<CurrentState>) {
@@ -32,32 +32,32 @@ async fn serve(mut stream: UnixStream, current: &CurrentState) -> io::Result<()>
     let mut lines = BufReader::new(read.take(LINE_MAX)).lines();
     while let Some(line) = lines.next_line().await? {
         let answer = match serde_json::from_str(&line) {
-            Ok(ask) => answer(&current.get(), ask).await,
-            Err(error) => Answer::Failed(format!("the request is malformed: {error}")),
+            Ok(request) => answer(&current.get(), request).await,
+            Err(error) => Response::Failed(format!("the request is malformed: {error}")),
         };
         write.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
     }
     Ok(())
 }
 
-async fn answer(state: &State, ask: Ask) -> Answer {
-    let (Ask::Sync(pool) | Ask::Show(pool)) = &ask;
+async fn answer(state: &State, request: Request) -> Response {
+    let (Request::Sync(pool) | Request::Show(pool)) = &request;
     let Some(vhost) = state.hosts.of_pool(pool) else {
-        return Answer::Failed(format!(
+        return Response::Failed(format!(
             "the gateway does not serve the pool \"{pool}\": send it SIGHUP, so that it reads its configuration again, and look into its log"
         ));
     };
-    match ask {
-        Ask::Sync(_) => match refresh(vhost, Reason::Command).await {
-            Ok(()) => Answer::Done,
+    match request {
+        Request::Sync(_) => match refresh(vhost, Reason::Command).await {
+            Ok(()) => Response::Done,
             Err(error) => {
                 vhost.request_refresh();
-                Answer::Failed(error.message)
+                Response::Failed(error.message)
             }
         },
-        Ask::Show(_) => {
+        Request::Show(_) => {
             let (replicas, waiting) = vhost.upstream.show();
-            Answer::Shown(Shown { replicas, waiting })
+            Response::State(PoolState { replicas, waiting })
         }
     }
 }

@@ -76,9 +76,9 @@ impl Observed {
         running.chain(&self.ended).map(|generation| generation.number).max().unwrap_or_default()
     }
 
-    fn state(&self) -> plan::ReplicaState {
+    fn view(&self) -> plan::ReplicaView {
         let numbers = self.running.iter().map(|running| running.generation.number);
-        plan::ReplicaState {
+        plan::ReplicaView {
             number: self.number,
             last: self.last_number(),
             running: numbers.collect(),
@@ -107,8 +107,8 @@ fn standing(member: &backend::Member) -> plan::MemberState {
 
 impl Observation {
     /// The planner's view of the pool.
-    pub fn state(&self) -> plan::PoolState {
-        plan::PoolState { replicas: self.replicas.iter().map(Observed::state).collect() }
+    pub fn view(&self) -> plan::PoolView {
+        plan::PoolView { replicas: self.replicas.iter().map(Observed::view).collect() }
     }
 
     /// Whether these replicas all serve this release.
@@ -116,7 +116,7 @@ impl Observation {
         let Some(current_dir) = pool.settings.current_dir() else { return false };
         let has_release = |it: &Observed| it.release(current_dir).as_ref() == Some(release);
         let mut chosen = self.replicas.iter().filter(|it| replicas.contains(&it.number));
-        chosen.all(|replica| replica.state().serves() && has_release(replica))
+        chosen.all(|replica| replica.view().serves() && has_release(replica))
     }
 
     /// One replica.

@@ -13,15 +13,15 @@ use crate::step::{GenerationId, Number, Stage, Step, Title};
 
 /// The planner's view of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolState {
+pub struct PoolView {
     /// Its replicas, ascending.
-    pub replicas: Vec<ReplicaState>,
+    pub replicas: Vec<ReplicaView>,
 }
 
 /// The planner's view of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct ReplicaState {
+pub struct ReplicaView {
     /// Its number.
     pub number: u32,
     /// The highest number that one of its generations has had.
@@ -62,7 +62,7 @@ pub enum MemberState {
     TakenOut,
 }
 
-impl ReplicaState {
+impl ReplicaView {
     /// Whether new requests reach one of its processes.
     pub fn serves(&self) -> bool {
         self.published.is_some() && matches!(self.member, MemberState::None | MemberState::Serving)
@@ -99,7 +99,7 @@ impl ReplicaState {
 }
 
 /// Plans the way of the pool from its state to the goal. No stages: the goal is reached already.
-pub fn plan(pool: &PoolState, goal: &Goal) -> Vec<Stage> {
+pub fn plan(pool: &PoolView, goal: &Goal) -> Vec<Stage> {
     let wanted = || pool.replicas.iter().filter(|replica| goal.replicas.contains(&replica.number));
     match (goal.state, goal.strategy) {
         (Wanted::Stopped, _) => wanted().filter_map(stop).collect(),
@@ -122,7 +122,7 @@ pub fn plan(pool: &PoolState, goal: &Goal) -> Vec<Stage> {
 }
 
 /// The replica that is watched before the others follow: the first one that gets requests.
-fn canary(order: &[&ReplicaState], goal: &Goal) -> Option<u32> {
+fn canary(order: &[&ReplicaView], goal: &Goal) -> Option<u32> {
     goal.canary?;
     let mut used = order.iter().filter(|replica| replica.member != MemberState::TakenOut);
     used.next().or(order.first()).map(|replica| replica.number)
@@ -132,7 +132,7 @@ fn canary(order: &[&ReplicaState], goal: &Goal) -> Option<u32> {
 struct Serving(BTreeMap<u32, GenerationId>);
 
 impl Serving {
-    fn of(pool: &PoolState) -> Self {
+    fn of(pool: &PoolView) -> Self {
         let serving = pool.replicas.iter().filter(|replica| replica.serves());
         Self(serving.filter_map(|replica| Some((replica.number, replica.current()?))).collect())
     }
@@ -142,7 +142,7 @@ impl Serving {
     }
 }
 
-fn roll(replica: &ReplicaState, serving: &mut Serving, canary: Option<u32>) -> Vec<Stage> {
+fn roll(replica: &ReplicaView, serving: &mut Serving, canary: Option<u32>) -> Vec<Stage> {
     let number = replica.number;
     let old = replica.running.iter().map(|&generation| replica.id(generation));
     let mut stages = Vec::new();
@@ -168,7 +168,7 @@ fn roll(replica: &ReplicaState, serving: &mut Serving, canary: Option<u32>) -> V
 
 /// Starts the new generation beside the old one, and stops the old one after the new one has proved
 /// itself.
-fn replace(replica: &ReplicaState, canary: Option<u32>) -> Vec<Stage> {
+fn replace(replica: &ReplicaView, canary: Option<u32>) -> Vec<Stage> {
     let old = replica.running.iter().map(|&generation| replica.id(generation));
     let mut stages = vec![start(replica, true)];
     stages.extend(activate(replica, false));
@@ -177,8 +177,8 @@ fn replace(replica: &ReplicaState, canary: Option<u32>) -> Vec<Stage> {
     stages
 }
 
-fn swap(replicas: &[&ReplicaState], canary: Option<u32>) -> Vec<Stage> {
-    let (first, replicas): (Vec<&ReplicaState>, Vec<&ReplicaState>) =
+fn swap(replicas: &[&ReplicaView], canary: Option<u32>) -> Vec<Stage> {
+    let (first, replicas): (Vec<&ReplicaView>, Vec<&ReplicaView>) =
         replicas.iter().partition(|replica| canary == Some(replica.number));
     let mut stages: Vec<Stage> =
         first.into_iter().flat_map(|replica| replace(replica, canary)).collect();
@@ -198,9 +198,9 @@ fn swap(replicas: &[&ReplicaState], canary: Option<u32>) -> Vec<Stage> {
 
 /// Healthy replicas come first, so that others can rely on them. Replicas that the operator has
 /// stopped serve until the end.
-fn repair(pool: &PoolState, wanted: &[&ReplicaState], strategy: Strategy) -> Vec<Stage> {
+fn repair(pool: &PoolView, wanted: &[&ReplicaView], strategy: Strategy) -> Vec<Stage> {
     let (stopped, wanted): (Vec<_>, Vec<_>) = wanted.iter().partition(|it| it.stopped);
-    let is_replaced = |it: &&ReplicaState| it.stale && it.current.is_some();
+    let is_replaced = |it: &&ReplicaView| it.stale && it.current.is_some();
     let (stale, sound): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_replaced);
     let goals = [(Wanted::Running, sound), (Wanted::Renewed, stale), (Wanted::Stopped, stopped)];
     let planned = goals.into_iter().flat_map(|(state, those)| {
@@ -211,7 +211,7 @@ fn repair(pool: &PoolState, wanted: &[&ReplicaState], strategy: Strategy) -> Vec
 }
 
 /// Plans a `start`. A replica that runs already needs few steps, or none.
-fn run(replica: &ReplicaState) -> Vec<Stage> {
+fn run(replica: &ReplicaView) -> Vec<Stage> {
     let mut stages = Vec::new();
     // A generation that serves stays, whatever its state.
     let current = replica.current().filter(|_| replica.published.is_some() || !replica.stale);
@@ -238,7 +238,7 @@ fn run(replica: &ReplicaState) -> Vec<Stage> {
     stages
 }
 
-fn stop(replica: &ReplicaState) -> Option<Stage> {
+fn stop(replica: &ReplicaView) -> Option<Stage> {
     let number = replica.number;
     if replica.running.is_empty() && !replica.named {
         return None;
@@ -249,19 +249,19 @@ fn stop(replica: &ReplicaState) -> Option<Stage> {
     Some(stage(Title::Stopping(number), leave.chain(ends)))
 }
 
-fn start(replica: &ReplicaState, publish: bool) -> Stage {
+fn start(replica: &ReplicaView, publish: bool) -> Stage {
     let next = replica.next();
     let ready = [Step::Start(next), Step::AwaitReady(next), Step::WarmUp(next)];
     let publish = publish.then_some(Step::Publish(next));
     stage(Title::Starting(replica.number), ready.into_iter().chain(publish))
 }
 
-fn activate(replica: &ReplicaState, drained: bool) -> Option<Stage> {
+fn activate(replica: &ReplicaView, drained: bool) -> Option<Stage> {
     let enable = replica.enable(drained)?;
     Some(stage(Title::Activating(replica.number), [enable]))
 }
 
-fn watch(replica: &ReplicaState, canary: Option<u32>) -> Option<Stage> {
+fn watch(replica: &ReplicaView, canary: Option<u32>) -> Option<Stage> {
     let is_it = canary == Some(replica.number);
     is_it.then(|| stage(Title::Watching(replica.number), [Step::Watch(replica.next())]))
 }

@@ -72,7 +72,7 @@ pub(super) async fn prepare(
     let mut warnings = Vec::new();
     let members = members(pool, backend, goal, &mut warnings);
     let observation = observe(pool, members, query).await?;
-    let mut seen = observation.state();
+    let mut seen = observation.view();
     match goal.state {
         Wanted::Repaired => repair::judge(pool, &observation, release.as_ref(), &mut seen).await?,
         Wanted::Running => {

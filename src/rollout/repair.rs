@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::observe::{Observation, Observed, SpecQuery, observe};
-use super::plan::PoolState;
+use super::plan::PoolView;
 use super::{Goal, Wanted};
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
@@ -52,7 +52,7 @@ pub(super) async fn judge(
     pool: &Pool,
     observation: &Observation,
     release: Option<&Release>,
-    seen: &mut PoolState,
+    seen: &mut PoolView,
 ) -> Result<()> {
     let path = pool.state_file();
     let state = match State::read(&path) {
@@ -81,7 +81,7 @@ pub(super) async fn judge_unpublished(
     pool: &Pool,
     observation: &Observation,
     release: Option<&Release>,
-    seen: &mut PoolState,
+    seen: &mut PoolView,
 ) {
     for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
         let Some(current) = observed.current() else { continue };

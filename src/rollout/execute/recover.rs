@@ -59,7 +59,7 @@ impl Execution<'_> {
     /// Publishes each old generation that still runs, unless a new one is published. Enables the
     /// members of replicas that serve.
     async fn put_back(&mut self) {
-        let replicas: Vec<_> = self.observation.state().replicas;
+        let replicas: Vec<_> = self.observation.view().replicas;
         for replica in replicas {
             let number = replica.number;
             if !self.progress.started.contains_key(&number) {
@@ -160,7 +160,7 @@ impl Execution<'_> {
         self.observation = observe(self.pool, async { Ok(members) }, query).await?;
         let replicas = vec![replica];
         let goal = Goal { state, replicas, strategy: Strategy::Rolling, canary: None };
-        Ok(plan(&self.observation.state(), &goal))
+        Ok(plan(&self.observation.view(), &goal))
     }
 
     async fn state_left(&self) -> String {

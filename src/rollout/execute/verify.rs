@@ -96,7 +96,7 @@ impl Execution<'_> {
         let query = SpecQuery { replicas: &replicas, release: Some(&release) };
         self.observation = observe(self.pool, async { Ok(members) }, query).await?;
         let goal = Goal { state: Wanted::Renewed, replicas, strategy, canary: None };
-        let mut stages = plan(&self.observation.state(), &goal);
+        let mut stages = plan(&self.observation.view(), &goal);
         for stage in &mut stages {
             // This release served before: if a page fails now, the release is not the cause.
             stage.steps.retain(|step| !matches!(step, Step::WarmUp(_)));

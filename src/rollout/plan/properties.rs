@@ -44,8 +44,8 @@ impl Model {
 }
 
 impl World {
-    fn of(seen: &PoolState) -> Self {
-        let model = |replica: &ReplicaState| Model {
+    fn of(seen: &PoolView) -> Self {
+        let model = |replica: &ReplicaView| Model {
             last: replica.last,
             alive: replica.running.iter().copied().collect(),
             unreachable: replica
@@ -66,8 +66,8 @@ impl World {
     }
 
     /// The state that the next command would observe.
-    fn state(&self) -> PoolState {
-        let replica = |(&number, model): (&u32, &Model)| ReplicaState {
+    fn view(&self) -> PoolView {
+        let replica = |(&number, model): (&u32, &Model)| ReplicaView {
             number,
             last: model.last,
             running: model.alive.iter().copied().collect(),
@@ -82,7 +82,7 @@ impl World {
             stopped: model.stopped,
             member: model.member,
         };
-        PoolState { replicas: self.0.iter().map(replica).collect() }
+        PoolView { replicas: self.0.iter().map(replica).collect() }
     }
 
     fn lives(&self, id: GenerationId) -> bool {
@@ -91,15 +91,15 @@ impl World {
 
     /// The number of replicas that get new requests and answer them themselves.
     fn serving(&self) -> usize {
-        self.state().replicas.iter().filter(|replica| replica.serves()).count()
+        self.view().replicas.iter().filter(|replica| replica.serves()).count()
     }
 
     /// The number of replicas that serve and are not going to be stopped.
     fn staying(&self, goal: &Goal) -> usize {
-        let goes = |it: &&ReplicaState| {
+        let goes = |it: &&ReplicaView| {
             goal.state == Wanted::Repaired && it.stopped && goal.replicas.contains(&it.number)
         };
-        self.state().replicas.iter().filter(|it| !goes(it) && it.serves()).count()
+        self.view().replicas.iter().filter(|it| !goes(it) && it.serves()).count()
     }
 
     fn model(&mut self, replica: u32) -> &mut Model {
@@ -189,7 +189,7 @@ fn play(world: &mut World, goal: &Goal) {
         Strategy::Rolling if at_first == replicas => (replicas - 1).max(1),
         Strategy::Rolling => at_first.saturating_sub(1).max(at_first.min(1)),
     };
-    for step in steps(&plan(&world.state(), goal)) {
+    for step in steps(&plan(&world.view(), goal)) {
         world.take(step);
         if goal.state != Wanted::Stopped {
             let serving = world.serving();
@@ -199,7 +199,7 @@ fn play(world: &mut World, goal: &Goal) {
 }
 
 fn check_end(world: &World, goal: &Goal) {
-    for replica in world.state().replicas.iter().filter(|it| goal.replicas.contains(&it.number)) {
+    for replica in world.view().replicas.iter().filter(|it| goal.replicas.contains(&it.number)) {
         let serves = replica.serves() || replica.member == MemberState::TakenOut;
         match goal.state {
             Wanted::Repaired if replica.stopped => is_stopped(replica),
@@ -213,7 +213,7 @@ fn check_end(world: &World, goal: &Goal) {
     }
 }
 
-fn is_stopped(replica: &ReplicaState) {
+fn is_stopped(replica: &ReplicaView) {
     assert!(replica.running.is_empty() && !replica.named, "{replica:?}");
 }
 
@@ -231,26 +231,26 @@ prop_compose! {
         member in prop::sample::select(vec![
             MemberState::Serving, MemberState::Serving, MemberState::Drained, MemberState::InError, MemberState::TakenOut,
         ]),
-    ) -> ReplicaState {
+    ) -> ReplicaView {
         let running: Vec<Number> = alive.into_iter().map(Number::Started).collect();
         let published = (is_published && !running.is_empty()).then(|| running[pick.index(running.len())]);
         let member = if balanced { member } else { MemberState::None };
         let current = published.or(reachable.then(|| running.last().copied()).flatten());
         let named = published.is_some() || leads_nowhere;
         let stale = stale || current.is_none();
-        ReplicaState {
+        ReplicaView {
             number: 0, last: Number::Started(last), running, published, current, named, stale, proven, stopped, member,
         }
     }
 }
 
-fn state() -> impl Generate<Value = PoolState> {
+fn any_pool() -> impl Generate<Value = PoolView> {
     any::<bool>().prop_flat_map(|balanced| {
         prop::collection::vec(replica(balanced), 1..5).prop_map(|mut replicas| {
             for (number, replica) in (1..).zip(&mut replicas) {
                 replica.number = number;
             }
-            PoolState { replicas }
+            PoolView { replicas }
         })
     })
 }
@@ -272,7 +272,7 @@ fn goal() -> impl Generate<Value = GoalParts> {
     )
 }
 
-fn goal_for(seen: &PoolState, (state, strategy, replicas, canary): GoalParts) -> Goal {
+fn goal_for(seen: &PoolView, (state, strategy, replicas, canary): GoalParts) -> Goal {
     let replicas = replicas.into_iter().filter(|n| *n as usize <= seen.replicas.len()).collect();
     Goal { state, replicas, strategy, canary }
 }
@@ -281,7 +281,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn every_plan_keeps_the_rules(seen in state(), goal in goal()) {
+    fn every_plan_keeps_the_rules(seen in any_pool(), goal in goal()) {
         let goal = goal_for(&seen, goal);
         let mut world = World::of(&seen);
         play(&mut world, &goal);
@@ -289,28 +289,28 @@ proptest! {
     }
 
     #[test]
-    fn plan_for_a_reached_goal_is_empty(seen in state(), goal in goal()) {
+    fn plan_for_a_reached_goal_is_empty(seen in any_pool(), goal in goal()) {
         let mut goal = goal_for(&seen, goal);
         let mut world = World::of(&seen);
         play(&mut world, &goal);
         if goal.state == Wanted::Renewed {
             goal.state = Wanted::Running;
         }
-        prop_assert_eq!(plan(&world.state(), &goal), vec![]);
+        prop_assert_eq!(plan(&world.view(), &goal), vec![]);
     }
 
     /// The manager can be killed between any two steps: the next plan starts from the state that is
     /// left.
     #[test]
     fn plan_after_a_crash_keeps_the_rules(
-        seen in state(),
+        seen in any_pool(),
         first in goal(),
         cut in any::<prop::sample::Index>(),
         second in goal(),
     ) {
         let first = goal_for(&seen, first);
         let mut world = World::of(&seen);
-        let steps = steps(&plan(&world.state(), &first));
+        let steps = steps(&plan(&world.view(), &first));
         for step in steps.iter().take(cut.index(steps.len() + 1)) {
             world.take(*step);
         }
@@ -322,7 +322,7 @@ proptest! {
     /// A bad release bounces: whenever a new generation fails to become ready, the old ones keep
     /// the floor.
     #[test]
-    fn failed_start_keeps_the_floor(seen in state(), goal in goal()) {
+    fn failed_start_keeps_the_floor(seen in any_pool(), goal in goal()) {
         let goal = Goal { state: Wanted::Renewed, ..goal_for(&seen, goal) };
         let mut world = World::of(&seen);
         let before = world.serving();
@@ -338,7 +338,7 @@ proptest! {
     /// Until the canary has been watched, the plan touches only the canary, and replicas that get
     /// no requests.
     #[test]
-    fn canary_is_renewed_and_watched_first(seen in state(), goal in goal()) {
+    fn canary_is_renewed_and_watched_first(seen in any_pool(), goal in goal()) {
         let goal = Goal { state: Wanted::Renewed, canary: Some(WATCH), ..goal_for(&seen, goal) };
         let mut stages = plan(&seen, &goal);
         let watched = |stage: &Stage| matches!(stage.title, Title::Watching(_));
