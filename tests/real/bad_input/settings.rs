@@ -45,7 +45,7 @@ fn a_key_that_is_unknown_missing_or_there_twice() {
             by: "",
             at: "current_dir =",
             what: "unknown key `current_dir`",
-            help: "what can stand here: `php`, `apache`, `gateway`, `rollout`, `hooks`",
+            help: "what can stand here: `php`, `apache`, `gateway`, `rollout`, `hooks`, `watch`",
         },
         Mistake {
             from: "balancer_name = \"phpfpmlb\"\n",
