@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::config::Strategy;
 use crate::error::Result;
+use crate::file::Stamp;
 use crate::finding::Checked;
 use crate::release::Release;
 use crate::root::Root;
@@ -59,6 +60,8 @@ pub struct Context<'a> {
     pub pool: &'a str,
     /// A page that the web server fetches through the pool.
     pub monitor_url: Option<&'a str>,
+    /// The stamp of the pool's settings.
+    pub stamp: Stamp,
     /// A file in which the driver notes changes that it must undo.
     pub note: PathBuf,
 }

@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::error::{Error, Result};
+use crate::file::Stamp;
 
 /// How long a response may take. It takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,8 +22,13 @@ pub const LINE_MAX: u64 = 1 << 20;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// The public names of this pool have moved: read them again.
-    Sync(String),
+    /// The public names of this pool have moved: read them again, with these settings.
+    Sync {
+        /// The pool's name.
+        pool: String,
+        /// The stamp of the settings that the command has read.
+        stamp: Stamp,
+    },
     /// Return the state of this pool.
     Show(String),
 }

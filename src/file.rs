@@ -11,9 +11,23 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 
 /// The most bytes that are read: far more than a pid file, a lock, or a generation's record has.
 pub const MOST: u64 = 64 * 1024;
+
+/// Identifies a file and its version: it differs for another file of the same name, and after a
+/// change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp(Option<(u64, u64, i64, i64)>);
+
+impl Stamp {
+    /// The stamp of the file that has this name now.
+    pub fn of(path: &Path) -> Self {
+        let metadata = fs::metadata(path).ok();
+        Self(metadata.map(|it| (it.dev(), it.ino(), it.ctime(), it.ctime_nsec())))
+    }
+}
 
 /// Options that open a file without following a symlink and without blocking.
 pub fn options() -> OpenOptions {

@@ -14,6 +14,7 @@ pub use settings::{Php, Pinning, Settings};
 
 use crate::backend::{self, Backend};
 use crate::error::{Error, Result};
+use crate::file::Stamp;
 use crate::root::Root;
 
 /// One application: a directory with `pools-manager.toml` and `1.conf`, `2.conf`, ...
@@ -27,6 +28,8 @@ pub struct Pool {
     pub replica_count: u32,
     /// The settings in its `pools-manager.toml`.
     pub settings: Settings,
+    /// Which file that was: another one, or a changed one, has another stamp.
+    pub stamp: Stamp,
 }
 
 impl Pool {
@@ -47,6 +50,7 @@ impl Pool {
             pool: &self.name,
             monitor_url: self.settings.monitor_url.as_deref(),
             note: self.ignored_errors_file(),
+            stamp: self.stamp,
         };
         Backend::new(&self.settings.backend, context)
     }
@@ -120,10 +124,12 @@ pub fn load(root: &Root, name: &str) -> Result<Pool> {
         ))
         .hint("its files in pid/ are named after it: give it a shorter one"));
     }
+    // Taken first: of a file that changes just now, it is the stamp of before.
+    let stamp = Stamp::of(&path);
     let settings = Settings::read(&path, root)?;
     let replica_count = count_replicas(&dir)?;
     settings.backend.check_replicas(&path, replica_count)?;
-    Ok(Pool { name: name.to_owned(), root: root.clone(), replica_count, settings })
+    Ok(Pool { name: name.to_owned(), root: root.clone(), replica_count, settings, stamp })
 }
 
 fn no_such_pool(root: &Root, name: &str) -> Error {

@@ -49,12 +49,22 @@ pub struct Request {
     pub target: Target,
     /// The longest wait for requests in flight; None: the configured one.
     pub drain_timeout: Option<Duration>,
-    /// Do nothing if all replicas serve the target already.
-    pub unless_current: bool,
+    /// Why the pool is changed.
+    pub occasion: Occasion,
     /// Report the plan, and change nothing.
     pub dry_run: bool,
     /// Whether to wait for the pool's lock. If false, a locked pool is an error.
     pub wait: bool,
+}
+
+/// Why a pool is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// The operator requests it: the replicas that are to run are stored.
+    Asked,
+    /// The supervisor finds it needed: nothing is stored, and a renewal does nothing if the replicas
+    /// serve the target already.
+    Needed,
 }
 
 /// Takes a pool to the goal, under the pool's lock. After `cancel` is cancelled, it stops at the
@@ -107,7 +117,7 @@ async fn change(
     let mut hooks = None;
     if renews {
         hooks = Some(Hooks::begin(pool, request, &prepared, cancel, report).await?);
-    } else {
+    } else if request.occasion == Occasion::Asked {
         record::note_wanted(&lock, pool, &request.goal, report);
     }
     let (result, cause) = prepared.carry_out(pool, backend, request, &lock, cancel, report).await;

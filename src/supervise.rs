@@ -31,10 +31,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use crate::cancel::{Cancel, Canceller};
-use crate::config::Global;
 use crate::error::{Error, Exit, Result};
 use crate::pool::{self, Pool};
-use crate::rollout::{self, Goal, Request, Target, Wanted};
+use crate::rollout::{self, Goal, Occasion, Request, Target, Wanted};
 use crate::root::Root;
 use keeper::Keeper;
 use link::Links;
@@ -80,10 +79,15 @@ impl Supervisor {
         let _ = self.orders.send(Order::Reload);
     }
 
-    /// Ends the supervisor; a rollout that is at work stops at the next good place. With
-    /// `replicas` it then stops all replicas, after their requests. Returns when that is done.
-    pub async fn stop(self, replicas: bool) {
+    /// Ends its work: a rollout stops at the next good place.
+    pub fn cancel(&self) {
         self.canceller.signal(Exit::Terminated);
+    }
+
+    /// Ends the supervisor. With `replicas` it then stops all replicas, after their requests. Returns
+    /// when that is done.
+    pub async fn stop(self, replicas: bool) {
+        self.cancel();
         let _ = self.orders.send(Order::Stop(replicas));
         let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
     }
@@ -189,7 +193,7 @@ async fn stop(pool: &Arc<Pool>) {
             canary: None,
         },
         target: Target::Current,
-        unless_current: false,
+        occasion: Occasion::Needed,
         drain_timeout: None,
         dry_run: false,
         wait: true,
@@ -198,9 +202,4 @@ async fn stop(pool: &Arc<Pool>) {
     if let Err(error) = rollout::run(pool, &request, &Cancel::never(), &mut report).await {
         tracing::error!("pool \"{}\": {error}", pool.name);
     }
-}
-
-/// Whether the root's settings want a supervisor.
-pub fn is_wanted(root: &Root) -> Result<bool> {
-    Ok(Global::read(root)?.supervisor.enabled)
 }

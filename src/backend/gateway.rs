@@ -14,6 +14,7 @@ use super::{Context, Driver, Inspection, Standing};
 use crate::config::{self, Global};
 use crate::control::{self, PoolState, Request, Response};
 use crate::error::{Error, Result};
+use crate::file::Stamp;
 use crate::release::Release;
 use check::Read;
 
@@ -24,6 +25,7 @@ pub struct Gateway {
     listens: Result<()>,
     control: PathBuf,
     pool: String,
+    stamp: Stamp,
     /// Below the release.
     document_root: String,
 }
@@ -36,6 +38,7 @@ impl Gateway {
             listens: global.listens().map(drop),
             control: global.control,
             pool: context.pool.to_owned(),
+            stamp: context.stamp,
             document_root: settings.document_root.get_ref().clone(),
         })
     }
@@ -74,7 +77,8 @@ impl Driver for Gateway {
 
     /// When this returns, every new request is routed by what the public names lead to now.
     async fn names_moved(&self) -> Result<()> {
-        match control::send(&self.control, &Request::Sync(self.pool.clone())).await? {
+        let sync = Request::Sync { pool: self.pool.clone(), stamp: self.stamp };
+        match control::send(&self.control, &sync).await? {
             Some(Response::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
             _ => Ok(()),
         }

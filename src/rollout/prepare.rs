@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::switch::Switch;
-use super::{Goal, Observation, Request, SpecQuery, Wanted, check, hooks, observe, plan, repair};
+use super::{
+    Goal, Observation, Occasion, Request, SpecQuery, Wanted, check, hooks, observe, plan, repair,
+};
 use crate::backend::{Backend, Member};
 use crate::config::Hook;
 use crate::error::Result;
@@ -86,7 +88,8 @@ pub(super) async fn prepare(
         if request.target.moves_symlink() {
             switch = Switch::plan(pool, release)?;
         }
-        let may_stay = request.target.moves_symlink() || request.unless_current;
+        let is_needed = request.occasion == Occasion::Needed && goal.state == Wanted::Renewed;
+        let may_stay = request.target.moves_symlink() || is_needed;
         if may_stay && switch.is_none() && observation.all_serve(pool, &goal.replicas, release) {
             stages = Vec::new();
         }

@@ -34,4 +34,5 @@ mod signals;
 mod slow;
 mod start;
 mod statics;
+mod supervisor;
 mod variables;

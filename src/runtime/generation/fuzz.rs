@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::backend;
 use crate::config::{Hooks, Rollout, Watch};
+use crate::file::Stamp;
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
 use crate::pool::{Php, Settings};
 use crate::root::Root;
@@ -80,7 +81,13 @@ pub(super) fn pool_in(root: &str) -> Pool {
         hooks: Hooks::default(),
         watch: Watch::default(),
     };
-    Pool { name: "www".to_owned(), root: Root::new(root.into()), replica_count: 2, settings }
+    Pool {
+        name: "www".to_owned(),
+        root: Root::new(root.into()),
+        replica_count: 2,
+        settings,
+        stamp: Stamp::default(),
+    }
 }
 
 /// A resolved configuration without problems.
