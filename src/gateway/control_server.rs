@@ -17,7 +17,7 @@ use super::refresh::{Reason, refresh};
 use super::reload::Requests;
 use super::state::CurrentState;
 use super::virtual_host::VirtualHost;
-use crate::control::{Answer, Ask, LINE_MAX, Shown};
+use crate::control::{LINE_MAX, PoolState, Request, Response};
 use crate::error::Result;
 use crate::file::Stamp;
 use crate::pool;
@@ -59,27 +59,27 @@ impl ControlServer {
         let mut lines = BufReader::new(read.take(LINE_MAX)).lines();
         while let Some(line) = lines.next_line().await? {
             let answer = match serde_json::from_str(&line) {
-                Ok(Ask::Sync { pool, stamp }) => self.sync(&pool, stamp).await,
-                Ok(Ask::Show(pool)) => self.show(&pool).await,
-                Err(error) => Answer::Failed(format!("the request is malformed: {error}")),
+                Ok(Request::Sync { pool, stamp }) => self.sync(&pool, stamp).await,
+                Ok(Request::Show(pool)) => self.show(&pool).await,
+                Err(error) => Response::Failed(format!("the request is malformed: {error}")),
             };
             write.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
         }
         Ok(())
     }
 
-    async fn sync(&self, pool: &str, stamp: Stamp) -> Answer {
+    async fn sync(&self, pool: &str, stamp: Stamp) -> Response {
         let vhost = match self.up_to_date(pool, stamp).await {
             Ok(Some(vhost)) => vhost,
             // The gateway serves nothing of it.
-            Ok(None) => return Answer::Done,
-            Err(why) => return Answer::Failed(why),
+            Ok(None) => return Response::Done,
+            Err(why) => return Response::Failed(why),
         };
         match refresh(&vhost, Reason::Command).await {
-            Ok(()) => Answer::Done,
+            Ok(()) => Response::Done,
             Err(error) => {
                 vhost.request_refresh();
-                Answer::Failed(error.message)
+                Response::Failed(error.message)
             }
         }
     }
@@ -120,16 +120,16 @@ impl ControlServer {
             .is_ok_and(|it| it.settings.backend.gateway().is_some())
     }
 
-    async fn show(&self, pool: &str) -> Answer {
+    async fn show(&self, pool: &str) -> Response {
         let Some(vhost) = self.state.get().hosts.of_pool(pool).cloned() else {
             if !self.is_wanted(pool).await {
-                return Answer::Done;
+                return Response::Done;
             }
-            return Answer::Failed(format!(
+            return Response::Failed(format!(
                 "the gateway does not serve the pool \"{pool}\": send it SIGHUP, so that it reads its configuration again, and look into its log"
             ));
         };
         let (replicas, waiting) = vhost.upstream.show();
-        Answer::Shown(Shown { replicas, waiting })
+        Response::State(PoolState { replicas, waiting })
     }
 }

@@ -18,7 +18,7 @@ use crate::pool::{Pinning, Pool};
 use crate::process::Process;
 use crate::release::{Pinned, Release};
 use crate::rollout::{
-    self, Ask, Goal, Observation, Observed, Occasion, Request, Target, Wanted, observe,
+    self, Goal, Observation, Observed, Occasion, Request, SpecQuery, Target, Wanted, observe,
 };
 use crate::state::{Outcome, State};
 
@@ -120,7 +120,7 @@ impl Keeper {
             Some(symlink) => Some(Release::resolve(symlink)?),
             None => None,
         };
-        let seen = observe(&self.pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+        let seen = observe(&self.pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
         let stopped = State::read(&self.pool.state_file()).map(|it| it.stopped).unwrap_or_default();
         let current_dir = self.pool.settings.current_dir();
         let views: Vec<View> = seen

@@ -51,7 +51,7 @@ fn a_command_that_stays_in_the_foreground_or_runs_as_somebody_else() {
                 &["restart"],
                 &error(
                     &format!("ROOT/{SETTINGS}: php_fpm_cmd has {flag}"),
-                    "leave it out: php-fpm says that it is up by going to the background",
+                    "leave it out: php-fpm reports that it is up by going to the background",
                 ),
             );
         });

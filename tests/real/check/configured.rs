@@ -28,7 +28,7 @@ fn php_fpm_is_asked_what_it_makes_of_the_files() {
     assert_eq!(found(&site, "php_fpm"), [stop]);
     let document = document(&site);
     let notes = &topic(&document["pools"][0], "php_fpm")["notes"];
-    assert_eq!(notes[2], "ping.path is not set: one of our own is used");
+    assert_eq!(notes[2], "ping.path is not set: pools-manager sets one");
 
     site.replace(pool, "listen = sockets/php-fpm-$pool.sock", "listen = 127.0.0.1:9000");
     let listens = |n| {
@@ -171,7 +171,7 @@ fn the_names_of_the_sockets_have_to_be_free_short_and_different() {
     assert_eq!(found(&site, "sockets"), [stranger]);
     listen(&site, "none/$pool.sock");
     let nowhere = "error: cannot write to ROOT/none: No such file or directory (os error 2)\n  \
-                   help: it has to be there (mkdir), and to be writable for you (chown)";
+                   help: it must exist (mkdir), and be writable for you (chown)";
     assert_eq!(found(&site, "sockets"), [nowhere]);
     listen(&site, "sockets/same.sock");
     let same = "error: replicas 1 and 2 both listen on ROOT/sockets/same.sock\n  \
@@ -211,7 +211,7 @@ fn the_directory_of_the_pid_files_belongs_to_the_root() {
         "Root \"{root}\"...\n  \
          Directory pid  [Error]\n    \
          cannot write to {root}/pid: No such file or directory (os error 2)\n    \
-         help: it has to be there (mkdir), and to be writable for you (chown)\n"
+         help: it must exist (mkdir), and be writable for you (chown)\n"
     );
     assert!(ran.stdout.starts_with(&told), "{ran}");
 }
@@ -227,6 +227,6 @@ fn what_root_has_left_behind_is_found() {
     let lock = format!("cannot lock {root}/pid/www.lock: it is not writable for you");
     assert_eq!(topic(&document, "pid_directory")["findings"][0]["message"], lock);
     let shut = "error: cannot write to ROOT/sockets: Permission denied (os error 13)\n  \
-                help: it has to be there (mkdir), and to be writable for you (chown)";
+                help: it must exist (mkdir), and be writable for you (chown)";
     assert_eq!(found(&site, "sockets"), [shut]);
 }

@@ -35,7 +35,7 @@ fn an_apache_that_is_stopped_during_a_drain_leaves_what_runs_running() {
     );
     ran.status(1).stderr(&format!(
         "error: pool \"www\" is left as follows: replica 1 runs {}; replica 2 runs {}; {nobody}\n  \
-         help: remove the cause, and run the command again: it goes on from what is there\n",
+         help: remove the cause, and run the command again: it continues from the present state\n",
         new.display(),
         old.display()
     ));
