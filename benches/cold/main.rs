@@ -11,12 +11,6 @@
 mod application;
 mod load;
 
-#[allow(dead_code, unused_imports, reason = "the tests' site, of which a benchmark needs little")]
-#[path = "../../tests/real"]
-mod real {
-    pub(crate) mod site;
-}
-
 #[allow(
     dead_code,
     unused_imports,
@@ -33,8 +27,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gateway::served::Served;
+use harness::{Client, Site, php_fpm};
 use load::Answers;
-use real::site::{Client, Site, php_fpm};
 
 const SECONDS: u64 = 10;
 const ROUNDS: usize = 2;

@@ -55,7 +55,7 @@ fn a_length_that_was_passed_on_is_kept_or_the_answer_is_broken() {
     let answer = ask(&served, "6", &more);
     assert_eq!((answer.status, answer.text().as_str()), (200, "earlyx"));
     // The script has come to its end.
-    crate::real::site::wait_for("its end", || list.exists().then_some(()));
+    harness::wait_for("its end", || list.exists().then_some(()));
     served.page("less.php", &format!("<?php header('Content-Length: 500'); {early} echo 'x';"));
     let mut connection = served.connect();
     connection.send("GET /less.php HTTP/1.1\r\nHost: a\r\n\r\n");

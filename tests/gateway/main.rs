@@ -1,15 +1,9 @@
 //! The gateway on real php-fpm: `pools-manager serve` as its users run it, asked over real sockets.
 //!
-//! Each test owns a [`served::Served`]: a site of its own (that of the tests in `tests/real`) and a
+//! Each test owns a [`served::Served`]: a site of its own and a
 //! gateway on a port of its own. They run in parallel, and wait for events, never for a time.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
-
-#[allow(dead_code, unused_imports, reason = "the site of tests/real, of which these need a part")]
-#[path = "../real"]
-mod real {
-    pub(crate) mod site;
-}
 
 mod answers;
 mod breaks;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use crate::real::site::Site;
 use crate::served::{Connection, Served};
+use harness::Site;
 
 /// One answer: when it was asked for, when it was whole, and from which release.
 struct Seen {
@@ -39,7 +39,7 @@ impl Followers {
     /// Waits until they have been answered so many times more.
     fn await_answers(&self, more: u32) {
         let until = self.count.load(Ordering::Relaxed) + more;
-        crate::real::site::wait_for("answers", || {
+        harness::wait_for("answers", || {
             (self.count.load(Ordering::Relaxed) >= until).then_some(())
         });
     }
@@ -141,7 +141,7 @@ fn a_request_that_is_under_way_ends_on_its_release() {
     let mark = served.site.scratch().join("mark");
     let mut held = served.connect();
     held.send(&format!("GET /hold.php?mark={} HTTP/1.1\r\nHost: a\r\n\r\n", mark.display()));
-    crate::real::site::wait_for("the script", || fs::read(mark.with_extension("begun")).ok());
+    harness::wait_for("the script", || fs::read(mark.with_extension("begun")).ok());
     served.site.switch("release2");
     let mut manager = served.site.spawn(&["restart", "--json"]);
     manager.await_event("that it waits", |event| event["event"] == "progress");
@@ -169,7 +169,7 @@ fn a_request_that_waits_goes_to_the_new_release() {
     served.await_in_flight(2);
     let mut waits = served.connect();
     waits.send("GET /ping.php HTTP/1.1\r\nHost: a\r\n\r\n");
-    crate::real::site::wait_for("one that waits", || (waiting(&served) == 1).then_some(()));
+    harness::wait_for("one that waits", || (waiting(&served) == 1).then_some(()));
     served.site.switch("release2");
     let manager = served.site.spawn(&["restart"]);
     assert_eq!(waits.answer().unwrap().text(), "pong2\n");

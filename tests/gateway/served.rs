@@ -11,7 +11,7 @@ use rustix::process::Signal;
 pub(crate) use answer::Answer;
 pub(crate) use connection::{Connection, Cut};
 
-use crate::real::site::{Program, Ran, Site, wait_for};
+use harness::{Program, Ran, Site, wait_for};
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";

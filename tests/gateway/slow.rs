@@ -4,9 +4,9 @@ use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::real::site::wait_for;
 use crate::releases::waiting;
 use crate::served::Served;
+use harness::wait_for;
 
 const FIVE_MB: &str = "<?php for ($i = 0; $i < 5000; $i++) echo str_repeat('x', 1000);";
 

@@ -1,7 +1,7 @@
 //! Taking over what somebody else has started, or what was left without its master, while it
 //! serves: nobody who asks for a page notices.
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
 fn a_rolling_restart_adopts_masters_that_were_started_by_hand() {

@@ -13,7 +13,7 @@ mod release;
 mod roots;
 mod settings;
 
-use super::site::Site;
+use harness::Site;
 
 /// The directory of the pool "www".
 const POOL: &str = "etc/php/fpm/redundant-pools/www";

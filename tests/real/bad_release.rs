@@ -8,7 +8,7 @@ mod server;
 use std::fs;
 use std::path::Path;
 
-use super::site::{Load, Ran, Site};
+use harness::{Load, Ran, Site};
 
 const POOL_CONF: &str = "etc/php/fpm/redundant-pools/www/pool.conf";
 

@@ -1,6 +1,6 @@
 //! What Apache makes of its members, and what we make of that.
 
-use super::site::{Site, wait_for};
+use harness::{Site, wait_for};
 
 const APACHE: &str = "etc/apache2/sites-enabled/82-php-fpm.conf";
 

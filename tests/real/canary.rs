@@ -5,7 +5,7 @@ mod told;
 
 use std::fs;
 
-use super::site::{Load, Program, Site};
+use harness::{Load, Program, Site};
 
 /// Long enough that a test has to end it.
 const LONG: &str = "10m";

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::site::{Files, Process, Site};
+use harness::{Files, Process, Site};
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 const APACHE: &str = "etc/apache2/sites-enabled/82-php-fpm.conf";

@@ -4,7 +4,7 @@
 
 mod sweep;
 
-use super::site::{Load, Site};
+use harness::{Load, Site};
 use sweep::Sweep;
 
 /// Places that every rollout comes by within its steps.

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
 fn a_rolling_restart_waits_for_a_script_that_has_answered() {

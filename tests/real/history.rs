@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::site::{Ran, Site};
+use harness::{Ran, Site};
 
 const STATE: &str = "pid/www.state.json";
 

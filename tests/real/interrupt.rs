@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::site::Site;
+use harness::Site;
 
 const NOTED: &str = "stopping at the next good place; once more stops at once\n";
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
 fn list_is_one_document() {

@@ -1,6 +1,6 @@
 //! A manager, and whatever it starts, that may open only so many files.
 
-use super::site::{Program, Ran, Site};
+use harness::{Program, Ran, Site};
 
 fn run_with_fds(site: &Site, fds: u32, args: &[&str]) -> Ran {
     let manager = site.manager(args);

@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use super::site::{Held, Program, Site, wait_for};
+use harness::{Held, Program, Site, wait_for};
 
 /// A restart that is under way: it waits for a request, and has drained a replica.
 fn restart_at_work(site: &Site) -> (Program, Held) {

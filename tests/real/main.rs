@@ -1,7 +1,7 @@
 //! The whole thing, on real servers: php-fpm, Apache, the sample configuration as it stands in the
 //! repository, and `pools-manager` as its users run it.
 //!
-//! Each test owns a [`site::Site`]: a temporary root with its own servers, on its own port. They
+//! Each test owns a [`harness::Site`]: a temporary root with its own servers, on its own port. They
 //! run in parallel. Nothing waits for a fixed time: what is waited for is polled every few
 //! milliseconds, with a deadline that only a hang reaches.
 
@@ -32,7 +32,6 @@ mod repair;
 mod restarts;
 mod rollback;
 mod session;
-mod site;
 mod soak;
 mod stop;
 mod switch;

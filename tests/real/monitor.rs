@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::site::{Ran, Site};
+use harness::{Ran, Site};
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 const BAD: &str = "<?php http_response_code(500);";

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use super::site::{Site, php_fpm};
+use harness::{Site, php_fpm};
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 

@@ -4,7 +4,7 @@
 
 use rustix::process::{Signal, kill_process};
 
-use super::site::{Load, Process, Site};
+use harness::{Load, Process, Site};
 
 /// Who is struck: a process of the generations that go, or of those that come.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::site::{Site, php_fpm};
+use harness::{Site, php_fpm};
 
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 

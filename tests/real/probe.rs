@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::site::{Ran, Site};
+use harness::{Ran, Site};
 
 const BROKEN: &str = "<?php this is no PHP;";
 

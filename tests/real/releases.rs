@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::site::Site;
+use harness::Site;
 
 /// What a cleanup has to spare, sorted.
 fn in_use(site: &Site) -> Vec<String> {

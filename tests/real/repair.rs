@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use super::site::{Program, Site, php_fpm, wait_for};
+use harness::{Program, Site, php_fpm, wait_for};
 
 const POOL: &str = "Redundant pool \"www\"...\n";
 
@@ -178,7 +178,7 @@ fn names_and_members_are_put_back() {
     site.run(&["start"]).succeeds();
     let masters = site.masters();
     fs::remove_file(site.path("sockets/php-fpm-www1.sock")).unwrap();
-    let mut manager = site.command(env!("CARGO_BIN_EXE_balancer-manager"));
+    let mut manager = site.command(harness::program_path("balancer-manager"));
     let url = format!("http://localhost:{}/balancer-manager", site.port());
     manager.args([&url, "phpfpmlb", "set-drain", "on", "fcgi://pool-2"]);
     Program::start(&mut manager).finish().succeeds();

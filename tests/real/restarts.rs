@@ -1,6 +1,6 @@
 //! Restart after restart, release after release, on a site that is never idle.
 
-use super::site::Site;
+use harness::Site;
 
 const RESTARTS: usize = 25;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::site::Site;
+use harness::Site;
 
 /// A site that runs release 3, after 2, after 1.
 fn site() -> Site {

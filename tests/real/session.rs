@@ -1,7 +1,7 @@
 //! A day at the prompt, command by command: the words are those that scripts have read since the
 //! original, and no line needs a dot while nothing has to be waited for.
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
 fn a_session_reads_as_it_always_did() {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::Pid;
 
-use super::site::Site;
+use harness::Site;
 
 const FIRST: usize = 10;
 const ALL: usize = 200;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::site::{Site, wait_for};
+use harness::{Site, wait_for};
 
 #[test]
 fn a_stop_cuts_no_request() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use super::site::Site;
+use harness::Site;
 
 const WARM_UP: &str = r#"warm_up = ["/warm.php"]"#;
 

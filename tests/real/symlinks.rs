@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
 fn the_target_may_be_relative_absolute_or_a_link() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
 fn no_script_runs_twice_and_no_form_gets_lost() {

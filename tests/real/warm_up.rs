@@ -1,6 +1,6 @@
 //! The first requests of a new generation come from the manager.
 
-use super::site::Site;
+use harness::Site;
 
 /// Each request leaves a line behind: who answered it.
 const PAGE: &str = r#"<?php

@@ -1,7 +1,7 @@
 //! What can be wrong with the balancer. All answers are a real Apache's.
 
-use super::super::site::Site;
 use super::{SETTINGS, error, running};
+use harness::Site;
 
 const APACHE: &str = "etc/apache2/sites-enabled/82-php-fpm.conf";
 const MANAGER: &str = "/balancer-manager\"";

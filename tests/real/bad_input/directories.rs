@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 
-use super::super::site::{Program, Site};
 use super::{POOL, POOL_CONF, error, running};
+use harness::{Program, Site, needs_root};
 
 const LOCK_HELP: &str =
     "the directory pid/ in the root has to be there, and it and the file writable for you";
@@ -95,9 +95,7 @@ fn a_directory_that_is_not_writable() {
 /// Whoever runs the command as somebody else can see nothing of what runs, and change nothing.
 #[test]
 fn a_site_that_is_somebody_elses() {
-    if !geteuid().is_root() {
-        return; // nobody else can become somebody else
-    }
+    needs_root!();
     let site = running();
     let program = site.copy_of_program();
     let nobody = User::from_name("nobody").unwrap().unwrap();

@@ -6,8 +6,8 @@ use std::os::unix::net::UnixListener;
 
 use rustix::process::Pid;
 
-use super::super::site::Site;
 use super::{POOL, POOL_CONF, SETTINGS, error, running};
+use harness::Site;
 
 const SOCKET: &str = "sockets/php-fpm-www1.sock";
 const LOCK: &str = "pid/www.lock";

@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use super::super::site::Site;
 use super::{SETTINGS, running};
+use harness::Site;
 
 /// Makes a program write to something odd.
 type Output = fn(&mut Command);

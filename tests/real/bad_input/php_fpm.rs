@@ -3,8 +3,8 @@
 
 use nix::unistd::{Uid, User};
 
-use super::super::site::{Site, php_fpm};
 use super::{POOL, POOL_CONF, SETTINGS, error, running};
+use harness::{Site, php_fpm};
 
 #[test]
 fn a_command_that_does_not_start_php_fpm() {

@@ -2,8 +2,8 @@
 
 use std::process::{Child, Command};
 
-use super::super::site::Site;
 use super::running;
+use harness::Site;
 
 #[test]
 fn what_a_pid_file_of_ours_says_is_checked() {

@@ -1,7 +1,7 @@
 //! One pool is broken, and the other one is not: that one is changed, and the broken one reported.
 
-use super::super::site::Site;
 use super::{POOL, SETTINGS, error};
+use harness::Site;
 
 const API: &str = "etc/php/fpm/redundant-pools/api";
 

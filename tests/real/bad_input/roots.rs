@@ -1,7 +1,7 @@
 //! Where a site may be: paths with odd characters in them, and paths that are too long.
 
-use super::super::site::Site;
 use super::{POOL, SETTINGS, error};
+use harness::Site;
 
 /// Without a balancer: no server is needed in order to be refused.
 const NO_BALANCER: &str =

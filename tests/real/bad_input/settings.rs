@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::super::site::Site;
 use super::{POOL, SETTINGS, error, running};
+use harness::Site;
 
 /// A change of the sample, and what comes of it.
 struct Mistake {

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::super::site::{Load, Site};
 use super::left;
+use harness::{Load, Site};
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 const STRATEGIES: [&str; 2] = ["rolling", "swap"];

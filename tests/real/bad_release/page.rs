@@ -1,7 +1,7 @@
 //! Releases whose pages fail: each in its own way, and each is told in its own words.
 
-use super::super::site::Site;
 use super::{WARM_UP, left};
+use harness::Site;
 
 /// What stands in the page, and what is said of it.
 const MISTAKES: [(&str, &str); 6] = [

@@ -2,8 +2,8 @@
 
 use rustix::process::{Signal, kill_process};
 
-use super::super::site::{Site, php_fpm};
 use super::left;
+use harness::{Site, php_fpm};
 
 const STRATEGIES: [&str; 2] = ["rolling", "swap"];
 

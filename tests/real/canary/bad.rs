@@ -3,8 +3,8 @@
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use super::super::site::{Program, Ran, Site, wait_for};
 use super::{BREAKS, LONG, SAME, link, site, watching};
+use harness::{Program, Ran, Site, wait_for};
 
 /// The watch ends by itself, for this reason, and all is as it was.
 fn bounces(site: &Site, manager: Program, reason: &str) -> Ran {
@@ -18,7 +18,7 @@ fn bounces(site: &Site, manager: Program, reason: &str) -> Ran {
     let told = site.shown(told.as_str().unwrap());
     assert!(told.starts_with(reason), "{told}");
     assert!(!ran.stdout.contains("could not be rolled back"), "{ran}");
-    site.is_well_on_release1();
+    is_well_on_release1(site);
     ran
 }
 
@@ -26,24 +26,22 @@ fn events(ran: &Ran) -> Vec<Value> {
     ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-impl Site {
-    /// The record of a canary that was undone at once may be left: the numbers go on from it.
-    fn is_well_on_release1(&self) {
-        self.run(&["status", "-q"]).succeeds();
-        let release = self.path("www/release1");
-        assert_eq!(self.releases(), [release.clone(), release]);
-        let sockets = self.sockets();
-        let private = sockets.keys().filter(|path| path.display().to_string().contains(".g"));
-        assert_eq!(private.count(), 2, "{sockets:#?}");
-        assert_eq!(self.all_masters().len(), 2);
-    }
+/// The record of a canary that was undone at once may be left: the numbers go on from it.
+fn is_well_on_release1(site: &Site) {
+    site.run(&["status", "-q"]).succeeds();
+    let release = site.path("www/release1");
+    assert_eq!(site.releases(), [release.clone(), release]);
+    let sockets = site.sockets();
+    let private = sockets.keys().filter(|path| path.display().to_string().contains(".g"));
+    assert_eq!(private.count(), 2, "{sockets:#?}");
+    assert_eq!(site.all_masters().len(), 2);
+}
 
-    /// The children of a replica's master.
-    fn children(&self, master: Pid) -> Vec<Pid> {
-        let all = self.php_fpm();
-        let children = all.iter().filter(|process| process.parent == Some(master));
-        children.map(|process| process.pid).collect()
-    }
+/// The children of a replica's master.
+fn children(site: &Site, master: Pid) -> Vec<Pid> {
+    let all = site.php_fpm();
+    let children = all.iter().filter(|process| process.parent == Some(master));
+    children.map(|process| process.pid).collect()
 }
 
 #[test]
@@ -90,7 +88,7 @@ fn a_child_that_crashes() {
     load.finish();
 
     let manager = watching(&site, "swap");
-    let child = site.children(site.masters()[0])[0];
+    let child = children(&site, site.masters()[0])[0];
     rustix::process::kill_process(child, Signal::KILL).unwrap();
     let ran = bounces(&site, manager, "generation 4 of replica 1 is not sound: child ");
     assert!(ran.stdout.contains("exited on signal 9 (SIGKILL)"), "{ran}");
@@ -116,7 +114,7 @@ fn a_generation_that_ends_with_all_its_children() {
         let manager = watching(&site, strategy);
         let master = site.masters()[0];
         // The master first, which would replace the others.
-        site.kill(&[vec![master], site.children(master)].concat());
+        site.kill(&[vec![master], children(&site, master)].concat());
         bounces(&site, manager, "");
     }
     site.run(&["restart"]).succeeds();
@@ -134,7 +132,7 @@ fn a_balancer_that_finds_it_broken() {
     let client = site.client();
     wait_for("that Apache notices", || {
         client.get("/ping.php");
-        site.members_say("Err").then_some(())
+        members_say(&site, "Err").then_some(())
     });
     let ran = manager.finish();
     assert!(
@@ -145,10 +143,8 @@ fn a_balancer_that_finds_it_broken() {
     site.is_in_order_on("release2");
 }
 
-impl Site {
-    fn members_say(&self, word: &str) -> bool {
-        self.status()["pools"][0]["replicas"][0]["lb"].as_str().unwrap().contains(word)
-    }
+fn members_say(site: &Site, word: &str) -> bool {
+    site.status()["pools"][0]["replicas"][0]["lb"].as_str().unwrap().contains(word)
 }
 
 #[test]
@@ -206,7 +202,7 @@ fn a_switch_moves_the_link_back() {
         site.write("scratch/broken", "");
         manager.finish().status(1);
         assert_eq!(link(&site), "release1");
-        site.is_well_on_release1();
+        is_well_on_release1(&site);
         std::fs::remove_file(site.path("scratch/broken")).unwrap();
     }
     load.finish();

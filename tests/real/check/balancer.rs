@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::symlink;
 
-use super::super::site::Site;
 use super::{APACHE, POOL, document, found, topic};
+use harness::Site;
 
 /// The sample behind an Apache whose balancer has this in addition.
 fn with_proxy_set(text: &str) -> Site {
@@ -77,7 +77,7 @@ fn members_that_lead_elsewhere_are_found() {
 fn a_member_that_is_left_drained_is_found() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let program = env!("CARGO_BIN_EXE_balancer-manager");
+    let program = harness::program_path("balancer-manager");
     let url = format!("http://localhost:{}/balancer-manager", site.port());
     let mut drain = site.command(program);
     drain.args([&url, "phpfpmlb", "set-drain", "on", "fcgi://pool-2"]);

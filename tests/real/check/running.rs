@@ -4,8 +4,8 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::super::site::Site;
 use super::found;
+use harness::Site;
 
 const START: &str = "\n  help: run pools-manager start";
 const RESTART: &str = "\n  help: run pools-manager restart";

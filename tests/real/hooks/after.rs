@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 
 use rustix::process::Signal;
 
-use super::super::site::{Site, wait_for};
 use super::{ALL_NOTE, WAIT, await_file, noted, notes, set, site};
+use harness::{Site, wait_for};
 
 #[test]
 fn a_hook_that_fails_afterwards_is_a_warning() {

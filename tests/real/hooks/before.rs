@@ -2,8 +2,8 @@
 
 use rustix::process::{Pid, Signal};
 
-use super::super::site::{Ran, Site};
 use super::{WAIT, await_file, link, set, site};
+use harness::{Ran, Site};
 
 const HELP: &str = "  help: nothing was changed: the hook has refused it\n";
 
@@ -53,10 +53,10 @@ fn a_hook_that_takes_too_long_is_ended_with_all_that_it_has_started() {
     set(&site, &[("before_rollout", "echo waiting; sleep 1000")], "timeout = \"300ms\"");
     let why = "was not done after 300ms\n  the end of its output:\n    waiting";
     refused(&site, why);
-    site.has_no_hooks();
+    has_no_hooks(&site);
     site.write("hooks/before_rollout", STUBBORN);
     refused(&site, why);
-    site.has_no_hooks();
+    has_no_hooks(&site);
 }
 
 /// What it leaves behind prints without end.
@@ -89,7 +89,7 @@ fn a_signal_ends_the_hook_and_nothing_is_changed() {
         let rest = " while the hook before_rollout ran\n  help: nothing was changed\n";
         assert!(name.starts_with("SIG") && name.ends_with(rest), "{ran}");
         ran.status(status);
-        site.has_no_hooks();
+        has_no_hooks(&site);
         assert_eq!(link(&site).as_os_str(), "release1");
     }
     site.run(&["history"]).prints("Redundant pool \"www\"...\n  No rollout is on record\n");
@@ -112,11 +112,9 @@ fn a_hook_that_outlives_its_manager_does_not_hold_the_lock() {
     site.is_in_order_on("release1");
 }
 
-impl Site {
-    /// No hook, and nothing that one has started, is left.
-    fn has_no_hooks(&self) {
-        let mut left = self.processes();
-        left.retain(|it| it.title.contains("hooks/") || it.title.starts_with("sleep"));
-        assert!(left.is_empty(), "{left:#?}");
-    }
+/// No hook, and nothing that one has started, is left.
+fn has_no_hooks(site: &Site) {
+    let mut left = site.processes();
+    left.retain(|it| it.title.contains("hooks/") || it.title.starts_with("sleep"));
+    assert!(left.is_empty(), "{left:#?}");
 }

@@ -1,7 +1,7 @@
 //! A hook that runs pools-manager itself.
 
-use super::super::site::Site;
 use super::set;
+use harness::Site;
 
 const CALLS: &str = "
 export PATH=$1/bin:$PATH

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::super::site::Site;
+use harness::Site;
 
 /// Names that a restart of generation 1 makes, or makes first under this name.
 const NEXT: [&str; 12] = [

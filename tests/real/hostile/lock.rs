@@ -7,7 +7,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use rustix::process::Signal;
 
-use super::super::site::Site;
+use harness::{Site, needs_root};
 
 const LOCK: &str = "pid/www.lock";
 const COMMANDS: [&str; 3] = ["start", "restart", "stop"];
@@ -82,9 +82,7 @@ fn what_is_no_file_of_its_own_is_no_lock() {
 
 #[test]
 fn a_lock_that_is_somebody_elses_is_told() {
-    if !nix::unistd::geteuid().is_root() {
-        return; // nobody else can give a file away
-    }
+    needs_root!();
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     chown(site.path(LOCK), Some(0), Some(0)).unwrap();

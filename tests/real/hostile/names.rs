@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::super::site::Site;
+use harness::Site;
 
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 

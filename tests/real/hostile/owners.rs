@@ -5,9 +5,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use nix::unistd::{Group, User, geteuid};
+use nix::unistd::{Group, User};
 
-use super::super::site::Site;
+use harness::{Site, needs_root};
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 
@@ -46,11 +46,9 @@ fn while_mode(path: &Path, mode: u32, then: impl FnOnce()) {
 
 #[test]
 fn each_command_that_changes_something_refuses() {
+    needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    if !geteuid().is_root() {
-        return; // the words are root's
-    }
     while_mode(&site.path("pid"), 0o777, || {
         let what = "ROOT/pid can be written by anybody (mode 0777)";
         let stderr = format!("error: {what}{END}\n  help: chmod o-w ROOT/pid\n");
@@ -65,9 +63,7 @@ fn each_command_that_changes_something_refuses() {
 
 #[test]
 fn root_refuses_what_belongs_to_another_user() {
-    if !geteuid().is_root() {
-        return; // nobody else can give a file away
-    }
+    needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let www_data = User::from_name("www-data").unwrap().unwrap().uid;
@@ -91,11 +87,9 @@ fn root_refuses_what_belongs_to_another_user() {
 
 #[test]
 fn what_others_can_write_is_refused() {
+    needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    if !geteuid().is_root() {
-        return; // the words are root's
-    }
     let www_data = Group::from_name("www-data").unwrap().unwrap().gid.as_raw();
     for (below, mode) in [("pid", 0o777), ("sockets", 0o1777), ("etc", 0o757), (POOL, 0o1777)] {
         while_mode(&site.path(below), mode, || {
@@ -125,9 +119,7 @@ fn what_others_can_write_is_refused() {
 
 #[test]
 fn the_programs_that_root_runs_have_to_be_roots() {
-    if !geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let site = Site::new();
     let settings = &format!("{POOL}/pools-manager.toml");
     site.write("bin/hook", "#!/bin/sh\n");
@@ -140,7 +132,7 @@ fn the_programs_that_root_runs_have_to_be_roots() {
         is_refused(&site, &what, "chown root ROOT/bin/hook");
     });
     let php_fpm = site.path("bin/php-fpm");
-    fs::copy(super::super::site::php_fpm(), &php_fpm).unwrap();
+    fs::copy(harness::php_fpm(), &php_fpm).unwrap();
     let command =
         format!("[php]\nphp_fpm_cmd = [\"{}\", \"-p\", \"%CURRENT_DIR%\"]", php_fpm.display());
     site.replace(settings, "[php]", &command);
@@ -154,9 +146,7 @@ fn the_programs_that_root_runs_have_to_be_roots() {
 /// The names that php-fpm tells are known only when it has been asked.
 #[test]
 fn the_directories_that_php_fpm_names_count_too() {
-    if !geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let site = Site::new();
     let elsewhere = site.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
@@ -176,9 +166,7 @@ fn the_directories_that_php_fpm_names_count_too() {
 /// A directory of one user, and a site of another's in it.
 #[test]
 fn an_ordinary_user_is_protected_from_others() {
-    if !geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     let www_data = User::from_name("www-data").unwrap().unwrap().uid;

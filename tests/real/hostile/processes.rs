@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use super::super::site::{Site, Victim};
+use harness::{Site, Victim};
 
 const STRATEGIES: [&str; 2] = ["rolling", "swap"];
 

@@ -4,20 +4,20 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 use rustix::process::{Signal, kill_process};
 
-use super::super::site::{Site, wait_for};
+use harness::{Site, needs_root, wait_for};
 
 /// Of a generation 9 that never was, whose socket is said to be a file of root's.
-fn plant(site: &Site, owner: &str) {
+fn plant(site: &Site, owner: Option<&str>) {
     site.write("precious", "precious");
     let socket = |n| site.path(&format!("sockets/php-fpm-www1.g{n}.sock")).display().to_string();
     let record = site.read("pid/www.1.g1.conf").replace("\"number\":1,", "\"number\":9,");
     let record = record.replace("www.1.g1.pid", "www.1.g9.pid");
     let record = record.replace(&socket(1), &site.path("precious").display().to_string());
     site.write("pid/www.1.g9.conf", &record);
-    chown(site.path("pid/www.1.g9.conf"), Some(uid(owner)), None).unwrap();
+    chown(site.path("pid/www.1.g9.conf"), owner.map(uid), None).unwrap();
 }
 
 fn uid(name: &str) -> u32 {
@@ -26,14 +26,12 @@ fn uid(name: &str) -> u32 {
 
 #[test]
 fn a_record_that_the_owner_of_the_directory_has_planted_is_not_followed() {
-    if !geteuid().is_root() {
-        return; // nobody else can give a file away
-    }
+    needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let load = site.pings(2);
     chown(site.path("pid"), Some(uid("www-data")), None).unwrap();
-    plant(&site, "www-data");
+    plant(&site, Some("www-data"));
     for command in [&["restart"][..], &["restart", "--strategy", "swap"], &["stop"], &["repair"]] {
         let ran = site.unchanged_by(|| site.run(command));
         assert!(ran.status(2).stderr.contains("/pid belongs to www-data"), "{ran}");
@@ -55,12 +53,12 @@ fn the_names_in_a_record_are_not_used() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let load = site.pings(2);
-    plant(&site, "root");
+    plant(&site, None);
     for strategy in ["rolling", "swap"] {
         site.run(&["restart", "--strategy", strategy]).succeeds();
         assert_eq!(site.read("precious"), "precious");
     }
-    // It was root's own word that there had been a generation 9.
+    // The record belongs to the user who runs the site, so that there was a generation 9.
     assert_eq!(site.generations(), [11, 3]);
     site.is_in_order_on("release1");
     load.finish();
@@ -68,12 +66,10 @@ fn the_names_in_a_record_are_not_used() {
 
 #[test]
 fn a_record_of_another_user_is_not_believed() {
-    if !geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    plant(&site, "nobody");
+    plant(&site, Some("nobody"));
     site.run(&["restart"]).succeeds();
     assert_eq!(site.generations(), [2, 2]);
     assert_eq!(site.read("precious"), "precious");
@@ -84,9 +80,7 @@ fn a_record_of_another_user_is_not_believed() {
 /// Root may look at somebody else's site.
 #[test]
 fn the_records_of_whoever_owns_the_directory_are_shown() {
-    if !geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     let as_root = |args: &[&str]| {
@@ -150,9 +144,7 @@ fn a_master_that_reloads_itself_reads_the_same_file_again() {
 /// PHP's user would keep every deploy from beginning.
 #[test]
 fn nobody_else_can_hold_the_lock() {
-    if !geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let site = Site::new();
     // As an earlier version has left it.
     site.write("pid/www.lock", "");

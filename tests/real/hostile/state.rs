@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::super::site::{Ran, Site};
+use harness::{Ran, Site};
 
 const STATE: &str = "pid/www.state.json";
 

@@ -1,16 +1,14 @@
 //! Apache goes away in the middle of a rollout. Its visitors are lost then whatever anybody does;
 //! what is ours has to be in order when it is back.
 
-use super::super::site::{Gate, Program, Site};
-
-const FCGI_REQUEST: &str = env!("CARGO_BIN_EXE_fcgi-request");
+use harness::{Gate, Program, Site};
 
 /// A rolling restart to release 2 that waits for a request on replica 1, which does not come by
 /// Apache and so survives it.
 fn waiting(site: &Site) -> (Program, Program, Gate) {
     site.run(&["start"]).succeeds();
     let (gate, page) = site.gate();
-    let mut request = site.command(FCGI_REQUEST);
+    let mut request = site.command(harness::program_path("fcgi-request"));
     request.arg("--document-root").arg(site.path("www/current"));
     let request = Program::start(request.arg(page).arg("sockets/php-fpm-www1.sock"));
     gate.reached();

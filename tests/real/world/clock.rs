@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
-use super::super::site::Site;
+use harness::Site;
 
 const STATE: &str = "pid/www.state.json";
 const LOCK: &str = "pid/www.lock";

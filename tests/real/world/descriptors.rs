@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::site::{Program, Ran, Site};
+use harness::{Program, Ran, Site};
 
 /// Runs a command with this many descriptors at most.
 fn run(site: &Site, limit: u32, args: &[&str]) -> Ran {

@@ -1,7 +1,7 @@
 //! A disk without room, or one that nothing can be written to: found before anything is stopped
 //! where that is possible, and undone where it is not.
 
-use super::super::site::{Disk, Held, Load, Program, Site};
+use harness::{Disk, Held, Load, Program, Site, needs_root};
 
 const STATE: &str = "pid/www.state.json";
 
@@ -21,18 +21,19 @@ fn full(dir: &str) -> String {
 }
 
 /// A site whose directory is on a small disk, and which serves release 1 under load.
-fn on_disk(dir: &str, options: &str) -> Option<(Site, Disk)> {
+fn on_disk(dir: &str, options: &str) -> (Site, Disk) {
     let site = Site::prepared();
-    let disk = Disk::on(&site, dir, options)?;
+    let disk = Disk::on(&site, dir, options);
     let site = site.serve();
     site.run(&["start"]).succeeds();
-    Some((site, disk))
+    (site, disk)
 }
 
 #[test]
 fn a_disk_that_is_full_is_found_before_anything_is_changed() {
+    needs_root!();
     for dir in ["pid", "sockets"] {
-        let Some((site, disk)) = on_disk(dir, "size=256k") else { return };
+        let (site, disk) = on_disk(dir, "size=256k");
         refuses_while_full(&site, dir, || disk.fill());
         disk.make_room();
         site.run(&["restart"]).succeeds();
@@ -42,8 +43,9 @@ fn a_disk_that_is_full_is_found_before_anything_is_changed() {
 
 #[test]
 fn a_disk_without_inodes_is_found_before_anything_is_changed() {
+    needs_root!();
     for dir in ["pid", "sockets"] {
-        let Some((site, disk)) = on_disk(dir, "nr_inodes=100") else { return };
+        let (site, disk) = on_disk(dir, "nr_inodes=100");
         refuses_while_full(&site, dir, || disk.fill_inodes());
         disk.make_room();
         site.run(&["restart"]).succeeds();
@@ -76,8 +78,9 @@ fn waiting(site: &Site) -> (Program, [Held; 2], Load) {
 
 #[test]
 fn a_disk_that_fills_up_while_requests_are_waited_for_stops_nothing() {
+    needs_root!();
     for dir in ["pid", "sockets"] {
-        let Some((site, disk)) = on_disk(dir, "size=256k") else { return };
+        let (site, disk) = on_disk(dir, "size=256k");
         let before = (site.masters(), site.sockets(), site.members());
         let (manager, requests, load) = waiting(&site);
         disk.fill();
@@ -103,7 +106,8 @@ fn a_disk_that_fills_up_while_requests_are_waited_for_stops_nothing() {
 /// either name, until there is room.
 #[test]
 fn a_disk_whose_inodes_are_used_up_meanwhile_keeps_one_replica_serving() {
-    let Some((site, disk)) = on_disk("sockets", "nr_inodes=100") else { return };
+    needs_root!();
+    let (site, disk) = on_disk("sockets", "nr_inodes=100");
     let masters = site.masters();
     let (manager, requests, load) = waiting(&site);
     disk.fill_inodes();
@@ -126,7 +130,8 @@ fn a_disk_whose_inodes_are_used_up_meanwhile_keeps_one_replica_serving() {
 /// when the disk fills up, and what is left needs a link for each name, or gives way.
 #[test]
 fn a_disk_that_fills_up_while_a_swap_gets_warm_loses_nothing() {
-    let Some((site, disk)) = on_disk("sockets", "nr_inodes=100") else { return };
+    needs_root!();
+    let (site, disk) = on_disk("sockets", "nr_inodes=100");
     let warm_up = site.hold_warm_up();
     let load = site.pings(2);
     let before = (site.masters(), site.sockets(), site.members());
@@ -147,7 +152,8 @@ fn a_disk_that_fills_up_while_a_swap_gets_warm_loses_nothing() {
 
 #[test]
 fn a_rollout_whose_end_there_is_no_room_for_stays_on_record_as_unfinished() {
-    let Some((site, disk)) = on_disk("pid", "size=256k") else { return };
+    needs_root!();
+    let (site, disk) = on_disk("pid", "size=256k");
     site.run(&["restart"]).succeeds();
     // More than the record of a generation, which gives its room back.
     let command = "x".repeat(20_000);
@@ -180,8 +186,9 @@ fn a_rollout_whose_end_there_is_no_room_for_stays_on_record_as_unfinished() {
 
 #[test]
 fn a_log_for_which_there_is_no_room_is_in_nobodys_way() {
+    needs_root!();
     let mut site = Site::prepared();
-    let Some(disk) = Disk::on(&site, "logs", "size=64k") else { return };
+    let disk = Disk::on(&site, "logs", "size=64k");
     for replica in [1, 2] {
         let file = format!("etc/php/fpm/redundant-pools/www/{replica}.conf");
         site.replace(&file, "error_log = pid/", "error_log = logs/");
@@ -196,7 +203,8 @@ fn a_log_for_which_there_is_no_room_is_in_nobodys_way() {
 
 #[test]
 fn a_directory_of_sockets_that_cannot_be_written_to_is_found() {
-    let Some((site, disk)) = on_disk("sockets", "size=256k") else { return };
+    needs_root!();
+    let (site, disk) = on_disk("sockets", "size=256k");
     let load = site.pings(2);
     disk.is_read_only(true);
     let before = (site.masters(), site.sockets(), site.members());
@@ -220,7 +228,8 @@ fn a_directory_of_sockets_that_cannot_be_written_to_is_found() {
 
 #[test]
 fn a_directory_of_sockets_that_becomes_read_only_meanwhile_keeps_one_replica_serving() {
-    let Some((site, disk)) = on_disk("sockets", "size=256k") else { return };
+    needs_root!();
+    let (site, disk) = on_disk("sockets", "size=256k");
     let masters = site.masters();
     let (manager, requests, load) = waiting(&site);
     disk.is_read_only(true);

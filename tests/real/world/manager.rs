@@ -1,7 +1,7 @@
 //! balancer-manager fails while Apache itself serves on. It is a fake that fails: see
-//! [`Front`](super::super::site::Front).
+//! [`Front`](harness::Front).
 
-use super::super::site::{Front, Load, Mode, Program, Site};
+use harness::{Front, Load, Mode, Program, Site};
 
 const BAD: [Mode; 3] = [Mode::Fails, Mode::HangsUp, Mode::Silent];
 

@@ -6,7 +6,7 @@ use super::{Gate, Program, Site};
 
 impl Site {
     /// To the second release by rolling, and back by swap.
-    pub(crate) fn goes_both_ways(&self) {
+    pub fn goes_both_ways(&self) {
         for (strategy, release) in [("rolling", "release2"), ("swap", "release1")] {
             self.switch(release);
             self.run(&["restart", "--strategy", strategy]).succeeds();
@@ -15,7 +15,7 @@ impl Site {
     }
 
     /// A `restart` on the second release, and where its first new generation is about to get warm.
-    pub(crate) fn restart_until_warm_up(&self, strategy: &str) -> (Program, Gate) {
+    pub fn restart_until_warm_up(&self, strategy: &str) -> (Program, Gate) {
         let warm_up = self.hold_warm_up();
         self.switch("release2");
         let manager = self.spawn(&["restart", "--strategy", strategy]);
@@ -24,7 +24,7 @@ impl Site {
     }
 
     /// Ctrl-C while a `restart` waits for a request.
-    pub(crate) fn restart_is_interrupted(&self) {
+    pub fn restart_is_interrupted(&self) {
         let request = self.hold();
         let mut manager = self.spawn(&["restart", "--json"]);
         manager.await_event("that it waits", |event| event["event"] == "progress");

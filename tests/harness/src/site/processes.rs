@@ -15,30 +15,30 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A process of a site.
 #[derive(Debug, Clone)]
-pub(crate) struct Process {
-    pub(crate) pid: Pid,
+pub struct Process {
+    pub pid: Pid,
     /// Its parent; None where that is in none of the namespaces that we see.
-    pub(crate) parent: Option<Pid>,
-    pub(crate) uid: u32,
+    pub parent: Option<Pid>,
+    pub uid: u32,
     /// Its command line, with the path of php-fpm's configuration.
-    pub(crate) title: String,
+    pub title: String,
 }
 
 impl Site {
     /// All php-fpm processes of the site, masters and children.
-    pub(crate) fn php_fpm(&self) -> Vec<Process> {
+    pub fn php_fpm(&self) -> Vec<Process> {
         let mut all = self.processes();
         all.retain(|process| process.title.starts_with("php-fpm"));
         all
     }
 
     /// All processes of the site.
-    pub(crate) fn processes(&self) -> Vec<Process> {
+    pub fn processes(&self) -> Vec<Process> {
         of_root(self.root())
     }
 
     /// The masters that run, whoever knows of them.
-    pub(crate) fn all_masters(&self) -> Vec<Pid> {
+    pub fn all_masters(&self) -> Vec<Pid> {
         let all = self.php_fpm();
         // Not told by its title: a child has its master's for a moment.
         let is_child =
@@ -47,7 +47,7 @@ impl Site {
     }
 
     /// Kills these processes, in this order, and waits until they have ended.
-    pub(crate) fn kill(&self, pids: &[Pid]) {
+    pub fn kill(&self, pids: &[Pid]) {
         for pid in pids {
             kill(*pid, self.root());
         }
@@ -57,7 +57,7 @@ impl Site {
     }
 
     /// Kills the master of a generation, whose record tells its name, and its children.
-    pub(crate) fn kill_generation(&self, record: &str) {
+    pub fn kill_generation(&self, record: &str) {
         let all = self.php_fpm();
         let is_master = |it: &&Process| it.title.ends_with(&format!("/pid/{record}.conf)"));
         let master = all.iter().find(is_master).unwrap().pid;
@@ -66,12 +66,12 @@ impl Site {
     }
 
     /// Kills the master of a replica, and all of its children.
-    pub(crate) fn kill_replica(&self, replica: usize) {
+    pub fn kill_replica(&self, replica: usize) {
         self.kill_replicas(&[replica]);
     }
 
     /// The same for several replicas, which must run.
-    pub(crate) fn kill_replicas(&self, replicas: &[usize]) {
+    pub fn kill_replicas(&self, replicas: &[usize]) {
         self.kill(&replicas.iter().map(|replica| self.master(*replica)).collect::<Vec<_>>());
         // A child that was forked just now still has its master's title, which names the file.
         let is_of = |process: &Process, replica: &usize| {
@@ -87,7 +87,7 @@ impl Site {
     }
 
     /// The process that works on a request of this php-fpm pool, the only one that it has.
-    pub(crate) fn child_at_work(&self, pool: &str) -> Pid {
+    pub fn child_at_work(&self, pool: &str) -> Pid {
         let title = format!("php-fpm: pool {pool}");
         let mut all = self.php_fpm();
         all.retain(|process| process.title == title && sockets_of(process.pid) > 1);

@@ -7,45 +7,39 @@ use super::DEADLINE;
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: String,
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
 }
 
 /// Somebody who asks for pages. An answer that does not come, or not whole, is a failure.
 #[derive(Clone, Copy)]
-pub(crate) struct Client {
+pub struct Client {
     port: u16,
 }
 
 impl Client {
-    pub(crate) fn to(port: u16) -> Self {
+    pub fn to(port: u16) -> Self {
         Self { port }
     }
 
-    pub(crate) fn get(self, page: &str) -> Answer {
+    pub fn get(self, page: &str) -> Answer {
         self.get_as("", page)
     }
 
     /// `headers` are more lines of the request, each with its own end.
-    pub(crate) fn get_as(self, headers: &str, page: &str) -> Answer {
+    pub fn get_as(self, headers: &str, page: &str) -> Answer {
         self.ask("GET", page, headers, "").unwrap_or_else(|error| panic!("GET {page}: {error}"))
     }
 
-    pub(crate) fn post(self, page: &str, body: &str) -> Answer {
+    pub fn post(self, page: &str, body: &str) -> Answer {
         let length = format!("Content-Length: {}\r\n", body.len());
         let answer = self.ask("POST", page, &length, body);
         answer.unwrap_or_else(|error| panic!("POST {page}: {error}"))
     }
 
     /// Asks once; an answer that does not come whole is an error.
-    pub(crate) fn ask(
-        self,
-        method: &str,
-        page: &str,
-        headers: &str,
-        body: &str,
-    ) -> io::Result<Answer> {
+    pub fn ask(self, method: &str, page: &str, headers: &str, body: &str) -> io::Result<Answer> {
         let port = self.port;
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(DEADLINE))?;

@@ -7,7 +7,7 @@ use super::Site;
 
 impl Site {
     /// How many requests php-fpm has accepted and not finished, by all replicas.
-    pub(crate) fn in_flight(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         let table = fs::read("/proc/net/unix").unwrap();
         let table = String::from_utf8_lossy(&table);
         let accepted = |line: &&str| {

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use super::Site;
 
 /// What is known of each file: where a link leads, or who else it is and what it says.
-pub(crate) type Files = BTreeMap<PathBuf, String>;
+pub type Files = BTreeMap<PathBuf, String>;
 
 impl Site {
     /// All files that the manager and its replicas keep. Not the logs; and not the locks and the
     /// history, which tell who was there.
-    pub(crate) fn files(&self) -> Files {
+    pub fn files(&self) -> Files {
         // A directory that a test has taken away has no files.
         let entries = ["pid", "sockets"].into_iter().flat_map(|dir| fs::read_dir(self.path(dir)));
         let paths = entries.flatten().map(|entry| entry.unwrap().path());
@@ -21,14 +21,14 @@ impl Site {
     }
 
     /// Those of them that are sockets, or links to sockets.
-    pub(crate) fn sockets(&self) -> Files {
+    pub fn sockets(&self) -> Files {
         let mut files = self.files();
         files.retain(|path, _| path.starts_with(self.path("sockets")));
         files
     }
 
     /// Their names.
-    pub(crate) fn file_names(&self) -> Vec<String> {
+    pub fn file_names(&self) -> Vec<String> {
         let name = |path: &PathBuf| path.strip_prefix(self.root()).unwrap().display().to_string();
         self.files().keys().map(name).collect()
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{DEADLINE, Ran, wait_for};
 
 /// A program that was started, and has not been waited for.
-pub(crate) struct Program {
+pub struct Program {
     child: Child,
     command: String,
     lines: Receiver<String>,
@@ -23,12 +23,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         Self::start_with(command, Stdio::piped(), Stdio::piped())
     }
 
     /// With another standard output and error than what is read by the test.
-    pub(crate) fn start_with(command: &mut Command, stdout: Stdio, stderr: Stdio) -> Self {
+    pub fn start_with(command: &mut Command, stdout: Stdio, stderr: Stdio) -> Self {
         let shown = format!("{command:?}");
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
@@ -38,17 +38,17 @@ impl Program {
     }
 
     /// Its process; the number is its own until it has been waited for.
-    pub(crate) fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// Whether it has ended. Its number is its own all the same, until it has been waited for.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.state() == 'Z'
     }
 
     /// What the kernel says that it does: `T`, it is halted.
-    pub(crate) fn state(&self) -> char {
+    pub fn state(&self) -> char {
         let stat = format!("/proc/{}/stat", self.pid().as_raw_nonzero());
         let stat = fs::read_to_string(stat).unwrap();
         // The name in parentheses may hold anything: what counts stands after the last one.
@@ -56,7 +56,7 @@ impl Program {
     }
 
     /// Waits until it prints such a line.
-    pub(crate) fn await_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+    pub fn await_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -71,30 +71,30 @@ impl Program {
     }
 
     /// Waits until a program that prints JSON lines prints such a one.
-    pub(crate) fn await_event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) {
+    pub fn await_event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) {
         self.await_line(what, |line| wanted(&serde_json::from_str(line).unwrap()));
     }
 
     /// Waits until it says something on its standard error.
-    pub(crate) fn await_complaint(&self) -> String {
+    pub fn await_complaint(&self) -> String {
         self.stderr.recv_timeout(DEADLINE).unwrap()
     }
 
     /// Whether it is far enough to be asked by this signal, and not ended by it.
-    pub(crate) fn catches(&self, signal: Signal) -> bool {
+    pub fn catches(&self, signal: Signal) -> bool {
         let status = format!("/proc/{}/status", self.pid().as_raw_nonzero());
         let status = fs::read_to_string(status).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
         u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (signal.as_raw() - 1)) != 0
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits until it has ended, and until nobody holds its output open: a script that reads
     /// that would wait as well.
-    pub(crate) fn finish(mut self) -> Ran {
+    pub fn finish(mut self) -> Ran {
         let what = format!("the end of {}", self.command);
         let status = wait_for(&what, || self.child.try_wait().unwrap());
         self.stdout += &rest(&self.lines);

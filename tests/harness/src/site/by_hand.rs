@@ -9,7 +9,7 @@ const PIN: &str = r#"mount --bind "$(readlink -f www/current.release)" www/curre
 
 impl Site {
     /// Starts a replica on its public names, pinned to the current release.
-    pub(crate) fn start_by_hand(&self, replica: u32) {
+    pub fn start_by_hand(&self, replica: u32) {
         let mut command = self.command("unshare");
         if self.uid() == 0 {
             command.args(["--mount", "--propagation", "private", "sh", "-c", PIN, "pin"]);

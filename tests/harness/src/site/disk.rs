@@ -11,29 +11,21 @@ use super::{Site, wait_for};
 
 /// A small filesystem on a directory of a site. It has to be declared after the site, and so be
 /// gone before it: a mount point cannot be removed.
-pub(crate) struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts it. None: only root can, and an ordinary user cannot have a disk fill up for a test
-    /// alone.
-    pub(crate) fn on(site: &Site, dir: &str, options: &str) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
+    /// Mounts a tmpfs with these options. Only root can: see [`needs_root!`](crate::needs_root).
+    pub fn on(site: &Site, dir: &str, options: &str) -> Self {
         let dir = site.path(dir);
         fs::create_dir_all(&dir).unwrap();
         let options = CString::new(format!("{options},mode=0755")).unwrap();
         mount("tmpfs", &dir, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).unwrap();
-        Some(Self(dir))
+        Self(dir)
     }
 
-    /// Mounts one that has room, but a quota of so many bytes: a btrfs in a file, since a quota
-    /// binds root only there. None: only root can.
-    #[allow(dead_code, reason = "for tests/gateway")]
-    pub(crate) fn with_quota(site: &Site, dir: &str, bytes: u64) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
+    /// Mounts a filesystem with a quota of this many bytes. It is a btrfs in a file, because only
+    /// there a quota also applies to root. Only root can mount it.
+    pub fn with_quota(site: &Site, dir: &str, bytes: u64) -> Self {
         let (image, dir) = (site.path("quota.img"), site.path(dir));
         fs::create_dir_all(&dir).unwrap();
         fs::File::create(&image).unwrap().set_len(160 << 20).unwrap();
@@ -47,12 +39,11 @@ impl Disk {
         let disk = Self(dir.clone());
         run("btrfs", &[&"quota", &"enable", &dir]);
         run("btrfs", &[&"qgroup", &"limit", &bytes.to_string(), &dir]);
-        Some(disk)
+        disk
     }
 
     /// Takes the quota away.
-    #[allow(dead_code, reason = "for tests/gateway")]
-    pub(crate) fn lift_quota(&self) {
+    pub fn lift_quota(&self) {
         let mut btrfs = Command::new("btrfs");
         btrfs.args(["qgroup", "limit", "none"]).arg(&self.0);
         // A quota that is used up may refuse the change itself, until the kernel has made room.
@@ -60,27 +51,27 @@ impl Disk {
     }
 
     /// Uses up all its bytes.
-    pub(crate) fn fill(&self) {
+    pub fn fill(&self) {
         // Cut short where there is no more room.
         let _ = fs::write(self.0.join("filled"), vec![0; 1 << 20]);
     }
 
     /// Uses up all its inodes.
-    pub(crate) fn fill_inodes(&self) {
+    pub fn fill_inodes(&self) {
         fs::create_dir(self.0.join("filled")).unwrap();
         let files = (0..).map(|n: u32| self.0.join(format!("filled/{n}")));
         assert!(files.map(fs::File::create).any(|made| made.is_err()));
     }
 
     /// Undoes either.
-    pub(crate) fn make_room(&self) {
+    pub fn make_room(&self) {
         let filled = self.0.join("filled");
         let gone =
             if filled.is_dir() { fs::remove_dir_all(filled) } else { fs::remove_file(filled) };
         gone.unwrap();
     }
 
-    pub(crate) fn is_read_only(&self, read_only: bool) {
+    pub fn is_read_only(&self, read_only: bool) {
         let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
         mount_remount(&self.0, flags, "").unwrap();
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use nix::unistd::{Gid, Uid, User, geteuid};
 
-use super::{POOLS_MANAGER, Site};
+use super::{Site, program_path};
 
 /// An account that is not the one which runs the tests.
 pub(super) struct Owner {
@@ -19,7 +19,7 @@ pub(super) struct Owner {
 impl Site {
     /// Gives the site to an ordinary user, who then runs all of it. Whoever runs the tests as an
     /// ordinary user is one.
-    pub(crate) fn owned_by_ordinary_user(mut self) -> Self {
+    pub fn owned_by_ordinary_user(mut self) -> Self {
         if geteuid().is_root() {
             let user = User::from_name("nobody").unwrap().unwrap();
             self.copy_of_program();
@@ -32,21 +32,25 @@ impl Site {
 
     /// The program where everybody can run it: the build may be in a directory that others cannot
     /// enter.
-    pub(crate) fn copy_of_program(&self) -> PathBuf {
+    pub fn copy_of_program(&self) -> PathBuf {
         let program = self.path("bin/pools-manager");
         fs::create_dir(self.path("bin")).unwrap();
-        fs::copy(POOLS_MANAGER, &program).unwrap();
+        fs::copy(program_path("pools-manager"), &program).unwrap();
         fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
         program
     }
 
     /// The user who runs the site.
-    pub(crate) fn uid(&self) -> u32 {
+    pub fn uid(&self) -> u32 {
         self.owner.as_ref().map_or(geteuid(), |owner| owner.uid).as_raw()
     }
 
     pub(super) fn pools_manager(&self) -> PathBuf {
-        if self.owner.is_some() { self.path("bin/pools-manager") } else { POOLS_MANAGER.into() }
+        if self.owner.is_some() {
+            self.path("bin/pools-manager")
+        } else {
+            program_path("pools-manager")
+        }
     }
 }
 

@@ -7,16 +7,16 @@ use std::process::{Child, Command, Stdio};
 use nix::unistd::User;
 
 /// It blocks all signals that can be blocked, so that the kernel keeps each one that it was sent.
-pub(crate) struct Victim(Child);
+pub struct Victim(Child);
 
 impl Victim {
     /// One of whoever runs the test.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::start(&mut command())
     }
 
     /// One of another user, where the test may start one.
-    pub(crate) fn of_another_user() -> Self {
+    pub fn of_another_user() -> Self {
         let mut command = command();
         if nix::unistd::geteuid().is_root() {
             let user = User::from_name("nobody").unwrap().unwrap();
@@ -29,12 +29,12 @@ impl Victim {
         Self(command.stdin(Stdio::null()).spawn().unwrap())
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.0.id()
     }
 
     /// It runs, and nobody has sent it any signal.
-    pub(crate) fn is_unharmed(&mut self) {
+    pub fn is_unharmed(&mut self) {
         assert_eq!(self.0.try_wait().unwrap(), None, "the victim has been killed");
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let field = |name: &str| {

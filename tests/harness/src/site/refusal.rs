@@ -16,7 +16,7 @@ struct Standing {
 impl Site {
     /// Runs a command that must be refused: it says just this, changes nothing, and whoever asks
     /// for a page does not notice. In `stderr` stands ROOT for the root, and PORT for Apache's.
-    pub(crate) fn refuses(&self, args: &[&str], stderr: &str) {
+    pub fn refuses(&self, args: &[&str], stderr: &str) {
         let ran = self.unchanged_by(|| self.run(args));
         assert_eq!(self.shown(&ran.stderr), stderr, "standard error\n{ran}");
         ran.status(2);
@@ -25,7 +25,7 @@ impl Site {
     }
 
     /// Runs something that must change nothing, on a site that serves release 1, or is stopped.
-    pub(crate) fn unchanged_by(&self, run: impl FnOnce() -> Ran) -> Ran {
+    pub fn unchanged_by(&self, run: impl FnOnce() -> Ran) -> Ran {
         let before = self.standing();
         let ran = run();
         assert_eq!(self.standing(), before, "{ran}");
@@ -38,7 +38,7 @@ impl Site {
     }
 
     /// A text without what differs from site to site.
-    pub(crate) fn shown(&self, text: &str) -> String {
+    pub fn shown(&self, text: &str) -> String {
         let text = text.replace(&self.root().display().to_string(), "ROOT");
         match &self.apache {
             Some(apache) => text.replace(&format!(":{}/", apache.port()), ":PORT/"),
@@ -65,7 +65,7 @@ impl Site {
     }
 
     /// Changes a file for as long as something takes.
-    pub(crate) fn while_changed(&self, file: &str, from: &str, to: &str, then: impl FnOnce()) {
+    pub fn while_changed(&self, file: &str, from: &str, to: &str, then: impl FnOnce()) {
         let text = self.read(file);
         self.replace(file, from, to);
         then();
@@ -73,7 +73,7 @@ impl Site {
     }
 
     /// Moves a file or a directory away for as long as something takes.
-    pub(crate) fn while_moved_away(&self, below: &str, then: impl FnOnce()) {
+    pub fn while_moved_away(&self, below: &str, then: impl FnOnce()) {
         let (path, away) = (self.path(below), self.path("moved-away"));
         std::fs::rename(&path, &away).unwrap();
         then();

@@ -3,27 +3,24 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{Program, Site, wait_for};
-
-const PING: &str = env!("CARGO_BIN_EXE_ping-stress");
-const SLEEP: &str = env!("CARGO_BIN_EXE_sleep-stress");
+use super::{Program, Site, program_path, wait_for};
 
 /// Requests without end: each client sends the next one when it has its answer.
-pub(crate) struct Load(Program);
+pub struct Load(Program);
 
 impl Site {
     /// As many clients that ask for a short page.
-    pub(crate) fn pings(&self, clients: u32) -> Load {
-        self.load(PING, clients, "/ping.php")
+    pub fn pings(&self, clients: u32) -> Load {
+        self.load("ping-stress", clients, "/ping.php")
     }
 
     /// As many clients that ask for a page which takes so long.
-    pub(crate) fn sleepers(&self, clients: u32, seconds: &str) -> Load {
-        self.load(SLEEP, clients, &format!("/sleep-long.php?seconds={seconds}"))
+    pub fn sleepers(&self, clients: u32, seconds: &str) -> Load {
+        self.load("sleep-stress", clients, &format!("/sleep-long.php?seconds={seconds}"))
     }
 
     fn load(&self, program: &str, clients: u32, page: &str) -> Load {
-        let mut command = self.command(program);
+        let mut command = self.command(program_path(program));
         command.args(["--json", "--concurrency", &clients.to_string()]);
         command.args(["--url", &format!("http://127.0.0.1:{}{page}", self.port())]);
         let load = Load(Program::start(&mut command));
@@ -37,7 +34,7 @@ impl Site {
 
 impl Load {
     /// Sends nothing more, and waits for all answers: each must have been a good one.
-    pub(crate) fn finish(self) -> Value {
+    pub fn finish(self) -> Value {
         let summary = self.end();
         assert_eq!(summary["passed"], true, "{summary:#}");
         assert_eq!(summary["failed"], 0, "{summary:#}");
@@ -45,7 +42,7 @@ impl Load {
     }
 
     /// The same, where the test itself has cut some requests: how many were not answered well.
-    pub(crate) fn failed(self) -> u64 {
+    pub fn failed(self) -> u64 {
         let summary = self.end();
         println!("{} of {} requests failed", summary["failed"], summary["requests"]);
         summary["failed"].as_u64().unwrap()

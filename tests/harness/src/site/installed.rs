@@ -10,13 +10,13 @@ pub(super) fn apache() -> PathBuf {
 }
 
 /// A web server, by its name: that of Debian's package, and of the program in it.
-pub(crate) fn server(name: &str) -> PathBuf {
+pub fn server(name: &str) -> PathBuf {
     find(|it| it == name)
         .unwrap_or_else(|| panic!("{name} is missing: install it (Debian: apt-get install {name})"))
 }
 
 /// Any php-fpm: `php-fpm8.2` on Debian.
-pub(crate) fn php_fpm() -> PathBuf {
+pub fn php_fpm() -> PathBuf {
     find(|name| name.starts_with("php-fpm"))
         .expect("php-fpm is missing: install it (Debian: apt-get install php-fpm)")
 }

@@ -14,7 +14,7 @@ const OTHERS: usize = 50;
 
 /// How it answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// As Apache does.
     Well,
     /// As Apache does, but only when that has served many others.
@@ -28,13 +28,13 @@ pub(crate) enum Mode {
 }
 
 /// The fake; it ends with the test.
-pub(crate) struct Front {
+pub struct Front {
     mode: Arc<Mutex<Mode>>,
 }
 
 impl Site {
     /// Puts itself between the manager and Apache.
-    pub(crate) fn front(&self) -> Front {
+    pub fn front(&self) -> Front {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (own, apache) = (listener.local_addr().unwrap().port(), self.port());
         let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
@@ -54,7 +54,7 @@ impl Site {
 }
 
 impl Front {
-    pub(crate) fn answers(&self, mode: Mode) {
+    pub fn answers(&self, mode: Mode) {
         *self.mode.lock().unwrap() = mode;
     }
 }

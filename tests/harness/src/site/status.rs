@@ -8,68 +8,68 @@ use serde_json::Value;
 use super::{Site, wait_for};
 
 /// What it said once.
-pub(crate) struct Status {
-    pub(crate) document: Value,
+pub struct Status {
+    pub document: Value,
 }
 
 impl Site {
     /// The document of `status --json`, whatever the exit status.
-    pub(crate) fn status(&self) -> Value {
+    pub fn status(&self) -> Value {
         serde_json::from_str(&self.run(&["status", "--json"]).stdout).unwrap()
     }
 
     /// Asks until it says such a thing.
-    pub(crate) fn status_when(&self, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub fn status_when(&self, is_so: impl Fn(&Value) -> bool) -> Value {
         wait_for("the status", || Some(self.status()).filter(&is_so))
     }
 
     /// Asks once, to look at more than one thing.
-    pub(crate) fn look(&self) -> Status {
+    pub fn look(&self) -> Status {
         Status { document: self.status() }
     }
 
     /// The generation that each replica serves from; 0 is an adopted master.
-    pub(crate) fn generations(&self) -> Vec<u64> {
+    pub fn generations(&self) -> Vec<u64> {
         self.look().generations()
     }
 
     /// The master of that generation.
-    pub(crate) fn masters(&self) -> Vec<Pid> {
+    pub fn masters(&self) -> Vec<Pid> {
         self.look().masters()
     }
 
     /// The master of one replica; others may not run.
-    pub(crate) fn master(&self, replica: usize) -> Pid {
+    pub fn master(&self, replica: usize) -> Pid {
         pid(&self.status()["pools"][0]["replicas"][replica - 1]).unwrap()
     }
 
     /// The release that each replica serves.
-    pub(crate) fn releases(&self) -> Vec<PathBuf> {
+    pub fn releases(&self) -> Vec<PathBuf> {
         self.look().releases()
     }
 
     /// Each replica's state in the balancer, in the balancer's own words.
-    pub(crate) fn members(&self) -> Vec<String> {
+    pub fn members(&self) -> Vec<String> {
         self.look().each(|replica| replica["lb"].as_str().unwrap().to_owned())
     }
 }
 
 impl Status {
-    pub(crate) fn generations(&self) -> Vec<u64> {
+    pub fn generations(&self) -> Vec<u64> {
         self.each(|replica| replica["generation"].as_u64().unwrap())
     }
 
-    pub(crate) fn masters(&self) -> Vec<Pid> {
+    pub fn masters(&self) -> Vec<Pid> {
         self.each(|replica| pid(replica).unwrap())
     }
 
     /// The replicas that serve, and their masters.
-    pub(crate) fn running(&self) -> Vec<(u64, Pid)> {
+    pub fn running(&self) -> Vec<(u64, Pid)> {
         let serving = self.each(|it| Some((it["replica"].as_u64().unwrap(), pid(it)?)));
         serving.into_iter().flatten().collect()
     }
 
-    pub(crate) fn releases(&self) -> Vec<PathBuf> {
+    pub fn releases(&self) -> Vec<PathBuf> {
         self.each(|replica| replica["current"].as_str().unwrap().into())
     }
 

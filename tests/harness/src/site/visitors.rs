@@ -8,14 +8,14 @@ use super::Site;
 use super::http::Client;
 
 /// Visitors who come again as soon as they have been served.
-pub(crate) struct Visitors {
+pub struct Visitors {
     enough: Arc<AtomicBool>,
     threads: Vec<JoinHandle<u64>>,
 }
 
 impl Site {
     /// `visit` is told whom to ask, and the number of the visit, which no other visit has.
-    pub(crate) fn visitors(
+    pub fn visitors(
         &self,
         visitors: u64,
         visit: impl Fn(Client, u64) + Clone + Send + 'static,
@@ -36,7 +36,7 @@ impl Site {
 
 impl Visitors {
     /// Waits until the last of them has been served; how many visits there were.
-    pub(crate) fn finish(self) -> u64 {
+    pub fn finish(self) -> u64 {
         self.enough.store(true, Ordering::Relaxed);
         self.threads.into_iter().map(|visitor| visitor.join().unwrap()).sum()
     }

@@ -52,19 +52,19 @@ impl Apache {
 
 impl Site {
     /// Ends Apache, and gives the port that it had.
-    pub(crate) fn stop_apache(&mut self) -> u16 {
+    pub fn stop_apache(&mut self) -> u16 {
         self.apache.take().unwrap().port
     }
 
     /// Starts it again where it was: somebody may have its port for a moment.
-    pub(crate) fn start_apache(&mut self, port: u16) {
+    pub fn start_apache(&mut self, port: u16) {
         let apache = wait_for("the port of Apache", || Apache::start(self, port));
         self.apache = Some(apache);
     }
 
     /// Has Apache read its configuration again, and replace its processes, which forgets what it
     /// was told about its members.
-    pub(crate) fn reload_apache(&self) {
+    pub fn reload_apache(&self) {
         let started = || self.read("pid/apache2-error.log").matches("resuming normal").count();
         let before = started();
         kill_process(Pid::from_child(&self.apache.as_ref().unwrap().child), Signal::USR1).unwrap();

@@ -10,7 +10,7 @@ use super::{Site, php_fpm};
 impl Site {
     /// Has `php_fpm_cmd` run these lines of a shell on release 2; `$php "$@"` is php-fpm, and
     /// `$pid_file` the pid file of the generation.
-    pub(crate) fn wrap_php_fpm(&self, on_release_2: &str) {
+    pub fn wrap_php_fpm(&self, on_release_2: &str) {
         let php = php_fpm();
         let script = format!(
             "#!/bin/sh\n\

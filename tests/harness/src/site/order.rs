@@ -8,7 +8,7 @@ use super::{Site, processes::Process};
 impl Site {
     /// All replicas are well and serve this release; no process and no file is left of an older
     /// generation, or of one that came to nothing.
-    pub(crate) fn is_in_order_on(&self, release: &str) {
+    pub fn is_in_order_on(&self, release: &str) {
         let status = self.look();
         assert_eq!(status.document["pools"][0]["ok"], true, "{:#}", status.document);
         let release = std::fs::canonicalize(self.path("www").join(release)).unwrap();
@@ -33,7 +33,7 @@ impl Site {
 
     /// All replicas are well, serve this release, and nothing runs beside them. A record may be
     /// left of a generation that came to nothing.
-    pub(crate) fn serves(&self, release: &str) {
+    pub fn serves(&self, release: &str) {
         let status = self.look();
         assert_eq!(status.document["pools"][0]["ok"], true, "{:#}", status.document);
         let release = std::fs::canonicalize(self.path("www").join(release)).unwrap();
@@ -43,14 +43,14 @@ impl Site {
 
     /// Apache has found every member well whenever it asked it for something. Where one is not, it
     /// asks another one, so that a visitor need not notice; and a form may be lost all the same.
-    pub(crate) fn apache_saw_no_error(&self) {
+    pub fn apache_saw_no_error(&self) {
         let log = self.read("pid/apache2-error.log");
         let errors: Vec<&str> = log.lines().filter(|line| !line.contains(":notice] ")).collect();
         assert!(errors.is_empty(), "{}", errors.join("\n"));
     }
 
     /// All replicas are well, whatever they serve, and nothing else runs beside them.
-    pub(crate) fn serves_and_runs_nothing_else(&self) {
+    pub fn serves_and_runs_nothing_else(&self) {
         let status = self.look();
         for replica in status.document["pools"][0]["replicas"].as_array().unwrap() {
             let is_well = replica["ok"] == true && replica["running"] == 1;
@@ -65,7 +65,7 @@ impl Site {
 
     /// What is to run serves one release; what the operator has stopped does not run, and has no
     /// name; and nothing else runs beside them.
-    pub(crate) fn is_repaired(&self) {
+    pub fn is_repaired(&self) {
         let status = self.look();
         let mut releases = Vec::new();
         for replica in status.document["pools"][0]["replicas"].as_array().unwrap() {

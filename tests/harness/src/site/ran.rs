@@ -8,49 +8,49 @@ use rustix::process::Signal;
 
 /// What a program has said, and how it ended.
 #[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) status: ExitStatus,
+pub struct Ran {
+    pub stdout: String,
+    pub stderr: String,
+    pub status: ExitStatus,
     pub(super) command: String,
 }
 
 impl Ran {
     /// It ended well, and printed just this.
-    pub(crate) fn prints(&self, stdout: &str) {
+    pub fn prints(&self, stdout: &str) {
         self.status(0).stderr("").stdout(stdout);
     }
 
     /// It ended well, and complained of nothing.
-    pub(crate) fn succeeds(&self) -> &Self {
+    pub fn succeeds(&self) -> &Self {
         self.status(0).stderr("")
     }
 
     /// Its standard output, exactly.
-    pub(crate) fn stdout(&self, expected: &str) -> &Self {
+    pub fn stdout(&self, expected: &str) -> &Self {
         assert_eq!(self.stdout, expected, "standard output\n{self}");
         self
     }
 
     /// Its standard error, exactly.
-    pub(crate) fn stderr(&self, expected: &str) -> &Self {
+    pub fn stderr(&self, expected: &str) -> &Self {
         assert_eq!(self.stderr, expected, "standard error\n{self}");
         self
     }
 
     /// Its exit status.
-    pub(crate) fn status(&self, expected: i32) -> &Self {
+    pub fn status(&self, expected: i32) -> &Self {
         assert_eq!(self.status.code(), Some(expected), "exit status\n{self}");
         self
     }
 
     /// Whether it ended well.
-    pub(crate) fn has_succeeded(&self) -> bool {
+    pub fn has_succeeded(&self) -> bool {
         self.status.success()
     }
 
     /// The signal that has ended it.
-    pub(crate) fn killed_by(&self, expected: Signal) {
+    pub fn killed_by(&self, expected: Signal) {
         assert_eq!(self.status.signal(), Some(expected.as_raw()), "signal\n{self}");
     }
 }

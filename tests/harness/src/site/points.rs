@@ -9,7 +9,7 @@ use super::{Program, Ran, Site, wait_for};
 impl Site {
     /// Runs `pools-manager` and kills it at the nth place that it comes by. Returns that place;
     /// None: the command has fewer, and came to its end, with this exit status.
-    pub(crate) fn kill_at(&self, n: usize, args: &[&str], status: i32) -> Option<String> {
+    pub fn kill_at(&self, n: usize, args: &[&str], status: i32) -> Option<String> {
         let ran = self.told(args, &format!("KILL {n}")).finish();
         let mut places = places(&ran);
         if ran.status.signal() == Some(Signal::KILL.as_raw()) {
@@ -22,13 +22,13 @@ impl Site {
     }
 
     /// Runs `pools-manager`, and returns all places that it comes by.
-    pub(crate) fn places_of(&self, args: &[&str]) -> Vec<String> {
+    pub fn places_of(&self, args: &[&str]) -> Vec<String> {
         let ran = self.told(args, "nothing").finish();
         places(ran.status(0))
     }
 
     /// Runs `pools-manager` until it halts at the nth place that it comes by.
-    pub(crate) fn halt_at(&self, n: usize, args: &[&str]) -> Program {
+    pub fn halt_at(&self, n: usize, args: &[&str]) -> Program {
         let manager = self.told(args, &format!("STOP {n}"));
         wait_for("the manager to halt", || (manager.state() == 'T').then_some(()));
         manager
@@ -39,7 +39,7 @@ impl Site {
     }
 
     /// How many steps a command is going to take.
-    pub(crate) fn steps_of(&self, args: &[&str]) -> usize {
+    pub fn steps_of(&self, args: &[&str]) -> usize {
         let ran = self.run(&[args, &["--dry-run", "--json"]].concat());
         let plan = ran.succeeds().stdout.lines().find(|line| line.contains(r#""event":"plan""#));
         let plan: serde_json::Value = serde_json::from_str(plan.unwrap()).unwrap();

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+use crate::package_dir;
+
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 
 /// A root with a copy of the sample, in a directory whose name begins so.
@@ -16,7 +17,7 @@ pub(super) fn copy_of_sample(name: &str) -> TempDir {
     // The account that runs PHP has to get in.
     fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
     for dir in ["etc", "www"] {
-        copy(&Path::new(REPOSITORY).join(dir), &root.path().join(dir));
+        copy(&package_dir().join(dir), &root.path().join(dir));
     }
     for dir in ["pid", "sockets"] {
         fs::create_dir(root.path().join(dir)).unwrap();

@@ -1,8 +1,5 @@
-//! A real Apache and a real PHP-FPM for one test. They run below a temporary root, listen on the
-//! loopback interface and on unix sockets only, and end with the test.
-
-#![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
-#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+//! An Apache and a php-fpm with a minimal configuration, without the sample site: for tests of one
+//! protocol.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -11,23 +8,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
-const APACHE: &str = "/usr/sbin/apache2";
-const DEADLINE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(3);
-
-/// Polls until `done` returns true. Panics after the deadline.
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !done() {
-        assert!(Instant::now() < deadline, "waited too long until {what}");
-        sleep(POLL);
-    }
-}
+use crate::wait::{DEADLINE, POLL, wait_for};
+use crate::{php_fpm, server};
 
 /// A temporary directory that the account of the servers may read.
 pub fn root() -> TempDir {
@@ -154,7 +141,7 @@ impl Apache {
 
     /// Starts it. Returns whether it listens.
     fn run(&mut self) -> bool {
-        let mut command = Command::new(APACHE);
+        let mut command = Command::new(server("apache2"));
         command.arg("-f").arg(&self.config).arg("-DFOREGROUND");
         let mut server = Server::start(command, &self.log);
         let id = server.0.id().to_string();
@@ -164,9 +151,9 @@ impl Apache {
                 && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
         };
         let mut ended = false;
-        wait_until("Apache listens", || {
+        wait_for("Apache", || {
             ended = server.has_ended();
-            ended || is_up()
+            (ended || is_up()).then_some(())
         });
         self.server = Some(server);
         !ended
@@ -202,20 +189,14 @@ impl Fpm {
             socket.display()
         );
         fs::write(&config, text).unwrap();
-        let mut command = Command::new(newest_fpm());
+        let mut command = Command::new(php_fpm());
         command.args(["--nodaemonize", "--fpm-config"]).arg(&config);
         let log = socket.with_extension("log");
         let mut server = Server::start(command, &log);
-        wait_until("php-fpm listens", || {
+        wait_for("php-fpm", || {
             assert!(!server.has_ended(), "{}", fs::read_to_string(&log).unwrap());
-            std::os::unix::net::UnixStream::connect(&socket).is_ok()
+            std::os::unix::net::UnixStream::connect(&socket).ok()
         });
         Self { _server: server, socket }
     }
-}
-
-fn newest_fpm() -> PathBuf {
-    let found = fs::read_dir("/usr/sbin").unwrap().map(|entry| entry.unwrap().path());
-    let named = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("php-fpm");
-    found.filter(named).max().expect("this test needs php-fpm in /usr/sbin")
 }

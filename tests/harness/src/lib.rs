@@ -1,0 +1,16 @@
+//! What the tests and benchmarks of pools-manager share: sites with real servers, the programs of
+//! the package, and the check for root.
+
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+#![allow(clippy::missing_panics_doc, missing_docs, reason = "names of test code say what it does")]
+
+mod privilege;
+mod program_path;
+mod site;
+mod wait;
+pub mod wire;
+
+pub use privilege::runs_as_root;
+pub use program_path::{package_dir, program_path};
+pub use site::*;
+pub use wait::wait_for;
