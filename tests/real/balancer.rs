@@ -5,17 +5,17 @@ use harness::{Site, wait_for};
 const APACHE: &str = "etc/apache2/sites-enabled/82-php-fpm.conf";
 
 #[test]
-fn a_rolling_restart_brings_a_member_in_error_back() {
+fn rolling_restart_clears_the_error_of_a_member() {
     brings_back(&["restart", "--strategy", "rolling"]);
 }
 
 #[test]
-fn a_swap_brings_a_member_in_error_back() {
+fn swap_clears_the_error_of_a_member() {
     brings_back(&["restart", "--strategy", "swap"]);
 }
 
 #[test]
-fn a_start_brings_a_member_in_error_back() {
+fn start_clears_the_error_of_a_member() {
     brings_back(&["start"]);
 }
 
@@ -27,7 +27,7 @@ fn brings_back(command: &[&str]) {
     site.run(&["start"]).succeeds();
     site.kill_replica(2);
     // One of them asks replica 2, and is answered by replica 1 after all.
-    let pings = site.pings(2);
+    let pings = site.steady_load();
     let found = site.status_when(|status| status["pools"][0]["replicas"][1]["lb"] == "Init Err");
     assert_eq!(found["pools"][0]["replicas"][0]["ok"], true);
     assert_eq!(found["pools"][0]["replicas"][1]["ok"], false);
@@ -46,7 +46,7 @@ fn brings_back(command: &[&str]) {
 }
 
 #[test]
-fn sessions_that_stick_to_a_replica_survive_its_restarts() {
+fn sticky_sessions_survive_restarts() {
     let site = Site::prepared();
     for replica in [1, 2] {
         let member = format!("fcgi://pool-{replica}\"");
@@ -74,10 +74,10 @@ fn sessions_that_stick_to_a_replica_survive_its_restarts() {
 }
 
 #[test]
-fn a_reload_of_apache_during_a_rolling_restart_costs_nothing() {
+fn reload_of_apache_during_a_rolling_restart_loses_no_request() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let pings = site.pings(2);
+    let pings = site.steady_load();
     for (release, next) in [(1, 2), (2, 1)] {
         let request = site.hold();
         site.switch(format!("release{next}"));
@@ -103,7 +103,7 @@ fn cookie(replica: u64) -> String {
 }
 
 #[test]
-fn the_password_of_balancer_manager_is_never_printed() {
+fn password_of_balancer_manager_is_not_printed() {
     let site = Site::new();
     let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
     let text = site.read(settings).replace("http://localhost", "http://ann:secret@localhost");

@@ -52,13 +52,13 @@ fn started(site: &Site, _: usize) {
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_rolling_restart() {
+fn rolling_restart_killed_anywhere_recovers() {
     restart("rolling");
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_swap() {
+fn swap_killed_anywhere_recovers() {
     restart("swap");
 }
 
@@ -70,13 +70,13 @@ fn restart(strategy: &str) {
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_rolling_restart_of_adopted_masters() {
+fn rolling_restart_of_adopted_masters_killed_anywhere_recovers() {
     adoption("rolling");
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_swap_of_adopted_masters() {
+fn swap_of_adopted_masters_killed_anywhere_recovers() {
     adoption("swap");
 }
 
@@ -104,13 +104,13 @@ fn adoption(strategy: &str) {
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_rolling_restart_that_has_failed() {
+fn rollback_of_a_rolling_restart_killed_anywhere_recovers() {
     recovery("rolling", &["the history written, not in its place"]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_swap_that_has_failed() {
+fn rollback_of_a_swap_killed_anywhere_recovers() {
     recovery("swap", &["the history written, not in its place"]);
 }
 
@@ -141,7 +141,7 @@ fn recovery(strategy: &str, within: &[&str]) {
 }
 
 #[test]
-fn a_start_of_one_replica() {
+fn start_of_one_replica_killed_anywhere_recovers() {
     let (site, loads) = site("rolling");
     let stopped = |site: &Site, _| {
         site.run(&["stop", "single", "www", "1"]).succeeds();
@@ -151,7 +151,7 @@ fn a_start_of_one_replica() {
 }
 
 #[test]
-fn a_stop_of_one_replica() {
+fn stop_of_one_replica_killed_anywhere_recovers() {
     let (site, loads) = site("rolling");
     let command = ["stop", "single", "www", "1"];
     Sweep { before: &started, within: &ROLLOUT[3..6], ..Sweep::of(&command) }.run(&site);
@@ -160,7 +160,7 @@ fn a_stop_of_one_replica() {
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_start_of_all() {
+fn start_killed_anywhere_recovers() {
     let site = Site::new();
     let stopped = |site: &Site, _| {
         site.run(&["stop"]).succeeds();
@@ -170,14 +170,14 @@ fn a_start_of_all() {
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_stop_of_all() {
+fn stop_killed_anywhere_recovers() {
     let site = Site::new();
     Sweep { before: &started, within: &ROLLOUT[3..6], ..Sweep::of(&["stop"]) }.run(&site);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_switch() {
+fn switch_killed_anywhere_recovers() {
     let (site, loads) = site("swap");
     let on_release_1 = |site: &Site, _| {
         site.switch("release1");

@@ -6,17 +6,17 @@ use std::fs;
 use harness::Site;
 
 #[test]
-fn a_rolling_restart_waits_for_a_script_that_has_answered() {
+fn rolling_restart_waits_for_a_script_after_its_response() {
     works_on_during(&["restart", "--strategy", "rolling"]);
 }
 
 #[test]
-fn a_swap_waits_for_a_script_that_has_answered() {
+fn swap_waits_for_a_script_after_its_response() {
     works_on_during(&["restart", "--strategy", "swap"]);
 }
 
 #[test]
-fn a_stop_waits_for_a_script_that_has_answered() {
+fn stop_waits_for_a_script_after_its_response() {
     works_on_during(&["stop"]);
 }
 

@@ -21,7 +21,7 @@ fn is_held_by(holder: Pid, line: &str) -> bool {
 }
 
 #[test]
-fn a_second_restart_waits_for_the_first() {
+fn second_restart_waits_for_the_first() {
     let site = Site::new();
     let (first, request) = restart_at_work(&site);
     let mut second = site.spawn(&["restart"]);
@@ -42,7 +42,7 @@ fn a_second_restart_waits_for_the_first() {
 }
 
 #[test]
-fn a_command_that_may_not_wait_refuses_and_changes_nothing() {
+fn no_wait_refuses_and_changes_nothing() {
     let site = Site::new();
     let (first, request) = restart_at_work(&site);
     let before = (site.files(), site.members());
@@ -63,7 +63,7 @@ fn a_command_that_may_not_wait_refuses_and_changes_nothing() {
 }
 
 #[test]
-fn a_lock_does_not_outlive_its_holder() {
+fn lock_ends_with_its_holder() {
     let site = Site::new();
     let (first, request) = restart_at_work(&site);
     first.signal(Signal::KILL);
@@ -88,7 +88,7 @@ fn named(line: &str) -> Pid {
 }
 
 #[test]
-fn ten_restarts_at_once_take_turns() {
+fn ten_simultaneous_restarts_run_in_turn() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let load = site.sleepers(2, "0.005");
@@ -116,7 +116,7 @@ fn ten_restarts_at_once_take_turns() {
 }
 
 #[test]
-fn of_ten_restarts_that_may_not_wait_one_works() {
+fn one_of_ten_simultaneous_restarts_with_no_wait_runs() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let load = site.sleepers(2, "0.005");

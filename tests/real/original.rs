@@ -170,7 +170,7 @@ fn session_of_the_original_on_its_own_configuration() {
 
 /// Its `start` tells the balancer nothing.
 #[test]
-fn replicas_that_the_original_starts_after_a_stop_get_requests() {
+fn replicas_started_by_the_original_get_requests() {
     let site = original();
     site.run(&["start"]).succeeds();
     // One by one, and all at once.
@@ -190,7 +190,7 @@ fn replicas_that_the_original_starts_after_a_stop_get_requests() {
 /// Nobody requests anything but the manager, and nothing that it is told of goes through the
 /// balancer.
 #[test]
-fn member_in_error_of_a_quiet_site_comes_back() {
+fn member_in_error_of_an_idle_site_comes_back() {
     let site = original();
     site.run(&["start"]).succeeds();
     for (broken, strategy) in [(2, "rolling"), (1, "rolling"), (2, "swap")] {

@@ -19,37 +19,37 @@ use Victim::{NewChild, NewMaster, OldChild, OldMaster};
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_process_is_killed_after_each_step_of_a_rolling_restart() {
+fn process_killed_after_each_step_of_a_rolling_restart_is_replaced() {
     strike("rolling", Signal::KILL, &[OldMaster, NewMaster, OldChild, NewChild]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_process_is_killed_after_each_step_of_a_swap() {
+fn process_killed_after_each_step_of_a_swap_is_replaced() {
     strike("swap", Signal::KILL, &[OldMaster, NewMaster, OldChild, NewChild]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_master_is_halted_after_each_step_of_a_rolling_restart() {
+fn halted_master_does_not_block_any_step_of_a_rolling_restart() {
     strike("rolling", Signal::STOP, &[OldMaster, NewMaster]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_master_is_halted_after_each_step_of_a_swap() {
+fn halted_master_does_not_block_any_step_of_a_swap() {
     strike("swap", Signal::STOP, &[OldMaster, NewMaster]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_child_is_halted_after_each_step_of_a_rolling_restart() {
+fn halted_child_does_not_block_any_step_of_a_rolling_restart() {
     strike("rolling", Signal::STOP, &[OldChild, NewChild]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_child_is_halted_after_each_step_of_a_swap() {
+fn halted_child_does_not_block_any_step_of_a_swap() {
     strike("swap", Signal::STOP, &[OldChild, NewChild]);
 }
 
@@ -135,7 +135,7 @@ fn replica_and_generation(title: &str) -> (usize, u64) {
 }
 
 #[test]
-fn what_a_halted_child_has_accepted_is_cut_when_its_time_has_passed() {
+fn request_of_a_halted_child_is_cut_at_the_timeout() {
     for strategy in ["rolling", "swap"] {
         let site = site(strategy);
         let load = site.sleepers(1, "0.005");
@@ -152,7 +152,7 @@ fn what_a_halted_child_has_accepted_is_cut_when_its_time_has_passed() {
 }
 
 #[test]
-fn a_halted_master_is_woken_and_ends_as_it_was_told() {
+fn halted_process_does_not_block_stop() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let load = site.sleepers(2, "0.005");
@@ -171,7 +171,7 @@ fn a_halted_master_is_woken_and_ends_as_it_was_told() {
 }
 
 #[test]
-fn status_tells_which_replicas_were_killed_and_start_brings_them_back() {
+fn status_shows_killed_replicas_and_start_starts_them() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     for replicas in [&[1][..], &[2], &[1, 2]] {

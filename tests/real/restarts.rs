@@ -21,25 +21,25 @@ const SATURATED: Bears = Bears { pings: 32, sleepers: 1, seconds: "0.5" };
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn rolling_restarts_lose_nothing_on_a_busy_site() {
+fn rolling_restarts_lose_no_request_on_a_busy_site() {
     restarts_lose_nothing("rolling", &BUSY);
 }
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn swapping_restarts_lose_nothing_on_a_busy_site() {
+fn swaps_lose_no_request_on_a_busy_site() {
     restarts_lose_nothing("swap", &BUSY);
 }
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn rolling_restarts_lose_nothing_on_a_saturated_site() {
+fn rolling_restarts_lose_no_request_on_a_saturated_site() {
     restarts_lose_nothing("rolling", &SATURATED);
 }
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn swapping_restarts_lose_nothing_on_a_saturated_site() {
+fn swaps_lose_no_request_on_a_saturated_site() {
     restarts_lose_nothing("swap", &SATURATED);
 }
 

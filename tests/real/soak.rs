@@ -16,7 +16,7 @@ const MARGIN: u64 = 1 << 20;
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn two_hundred_rollouts_leave_nothing_behind() {
+fn two_hundred_rollouts_leave_no_files_and_processes() {
     let site = Site::new();
     // A number of children that does not depend on the load.
     site.replace("etc/php/fpm/redundant-pools/www/pool.conf", "pm = dynamic", "pm = static");

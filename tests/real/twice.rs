@@ -7,7 +7,7 @@ use std::fs;
 use harness::Site;
 
 #[test]
-fn no_script_runs_twice_and_no_form_gets_lost() {
+fn rollouts_run_no_script_twice_and_lose_no_form() {
     let site = Site::new();
     site.add_page("once.php", include_str!("pages/once.php"));
     site.run(&["start"]).succeeds();

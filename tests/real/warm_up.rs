@@ -10,7 +10,7 @@ usleep(100_000);
 "#;
 
 #[test]
-fn each_path_is_asked_once_and_then_on_all_children_at_once() {
+fn warm_up_requests_each_path_once_and_then_from_all_children() {
     let site = Site::new();
     site.scratch();
     site.add_page("index.php", PAGE);

@@ -2,7 +2,12 @@
 //! the package, and the check for root.
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
-#![allow(clippy::missing_panics_doc, missing_docs, reason = "names of test code say what it does")]
+#![allow(missing_docs, clippy::missing_panics_doc, reason = "tests read the code itself")]
+#![allow(
+    clippy::new_without_default,
+    clippy::return_self_not_must_use,
+    reason = "a site starts servers"
+)]
 
 mod privilege;
 mod program_path;

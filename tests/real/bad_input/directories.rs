@@ -14,7 +14,7 @@ const LOCK_HELP: &str =
     "the directory pid/ in the root has to be there, and it and the file writable for you";
 
 #[test]
-fn a_pid_directory_that_is_missing_or_none() {
+fn missing_pid_directory_is_an_error() {
     let site = running();
     site.while_moved_away("pid", || {
         let cannot = |why: &str| error(&format!("cannot lock ROOT/pid/www.lock: {why}"), LOCK_HELP);
@@ -35,7 +35,7 @@ fn a_pid_directory_that_is_missing_or_none() {
 }
 
 #[test]
-fn a_directory_that_the_configuration_names_is_missing_or_none() {
+fn missing_directory_of_sockets_or_pid_files_is_an_error() {
     let site = running();
     let conf = format!("{POOL}/1.conf");
     let cannot = |dir: &str, why: &str, what_for: &str| {
@@ -67,7 +67,7 @@ fn a_directory_that_the_configuration_names_is_missing_or_none() {
 
 /// To root all directories are writable.
 #[test]
-fn a_directory_that_is_not_writable() {
+fn unwritable_directory_is_an_error() {
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     let denied = "Permission denied (os error 13)";
@@ -94,7 +94,7 @@ fn a_directory_that_is_not_writable() {
 
 /// Whoever runs the command as somebody else can see nothing of what runs, and change nothing.
 #[test]
-fn a_site_that_is_somebody_elses() {
+fn other_user_cannot_change_a_site() {
     needs_root!();
     let site = running();
     let program = site.copy_of_program();

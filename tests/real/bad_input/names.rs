@@ -14,7 +14,7 @@ const LOCK: &str = "pid/www.lock";
 
 /// Replica 2 serves alone meanwhile.
 #[test]
-fn something_else_on_the_public_name_of_a_socket() {
+fn file_in_place_of_a_public_socket_is_an_error() {
     let site = running();
     let stderr = error(
         &format!("ROOT/{SOCKET} is neither a socket nor a symlink"),
@@ -55,7 +55,7 @@ fn something_else_on_the_public_name_of_a_socket() {
 /// This test plays the database that somebody has named in `listen`: had the manager taken it for a
 /// php-fpm that was left without its master, it would end it.
 #[test]
-fn another_program_that_listens_on_a_public_name() {
+fn public_socket_of_another_program_is_an_error() {
     let site = Site::new();
     let database = UnixListener::bind(site.path("sockets/database.sock")).unwrap();
     site.replace(POOL_CONF, "php-fpm-$pool.sock", "database.sock");
@@ -74,7 +74,7 @@ fn another_program_that_listens_on_a_public_name() {
 
 /// A pool that was made by copying another one.
 #[test]
-fn a_public_name_that_is_another_pools() {
+fn public_socket_of_another_pool_is_an_error() {
     let site = running();
     let copy = "etc/php/fpm/redundant-pools/copy";
     let stderr = of_nobody(copy, site.masters()[0]);
@@ -94,7 +94,7 @@ fn a_public_name_that_is_another_pools() {
 
 /// Somebody has cleaned up: what runs is adopted, and goes on.
 #[test]
-fn records_that_were_removed_are_written_again() {
+fn removed_records_are_written_again() {
     let site = running();
     let masters = site.masters();
     let remove = || {
@@ -127,7 +127,7 @@ fn of_nobody(pool: &str, master: Pid) -> String {
 }
 
 #[test]
-fn something_else_on_the_public_name_of_a_pid_file() {
+fn file_in_place_of_a_public_pid_file_is_an_error() {
     let site = running();
     let name = site.path("pid/php-fpm-www1.pid");
     fs::remove_file(&name).unwrap();
@@ -157,7 +157,7 @@ fn something_else_on_the_public_name_of_a_pid_file() {
 }
 
 #[test]
-fn something_else_in_the_place_of_the_lock() {
+fn symlink_in_place_of_the_lock_is_an_error() {
     let site = running();
     let stderr = error(
         &format!("ROOT/{LOCK} is not a regular file of its own, so it cannot be the lock"),

@@ -6,7 +6,7 @@ use super::running;
 use harness::Site;
 
 #[test]
-fn what_a_pid_file_of_ours_says_is_checked() {
+fn pid_file_of_a_generation_is_verified() {
     let site = running();
     let bystander = Bystander::new();
     let lies = bystander.lies();
@@ -26,7 +26,7 @@ fn what_a_pid_file_of_ours_says_is_checked() {
 }
 
 #[test]
-fn what_a_pid_file_of_an_adopted_master_says_is_checked() {
+fn pid_file_of_an_adopted_master_is_verified() {
     let site = Site::new();
     let bystander = Bystander::new();
     let commands = [&["restart"][..], &["restart", "--strategy", "swap"], &["stop"]];

@@ -9,7 +9,7 @@ use super::{SETTINGS, error, running};
 const LINK: &str = "www/current.release";
 
 #[test]
-fn a_link_that_names_no_release() {
+fn link_to_no_release_is_an_error() {
     let site = running();
     let link_to_one = format!("point it at a release: ln -sfn RELEASE ROOT/{LINK}");
     let points = |target: &str, why: &str| {
@@ -47,7 +47,7 @@ fn a_link_that_names_no_release() {
 }
 
 #[test]
-fn something_else_where_the_link_should_be() {
+fn file_in_place_of_the_release_link_is_an_error() {
     let site = running();
     let link = site.path(LINK);
     fs::remove_file(&link).unwrap();
@@ -75,7 +75,7 @@ fn something_else_where_the_link_should_be() {
 }
 
 #[test]
-fn a_directory_that_nothing_can_be_mounted_on() {
+fn unsuitable_mount_point_is_an_error() {
     let site = running();
     let names = "it names the empty directory on which the release is mounted";
     let not_empty = |holds: &str| {

@@ -45,7 +45,7 @@ fn children(site: &Site, master: Pid) -> Vec<Pid> {
 }
 
 #[test]
-fn a_page_that_begins_to_fail() {
+fn canary_with_a_failing_page_is_rolled_back() {
     let (site, load) = site(BREAKS);
     for (strategy, generation) in [("rolling", 2), ("swap", 4)] {
         let second = site.masters()[1];
@@ -69,7 +69,7 @@ fn a_page_that_begins_to_fail() {
 }
 
 #[test]
-fn a_child_that_crashes() {
+fn canary_with_a_crashed_child_is_rolled_back() {
     let (site, load) = site(SAME);
     // Of the old release nothing is watched.
     site.write("www/release1/crash.php", "<?php echo 'no';");
@@ -95,7 +95,7 @@ fn a_child_that_crashes() {
 }
 
 #[test]
-fn a_master_that_ends() {
+fn canary_with_a_dead_master_is_rolled_back() {
     let (site, load) = site(SAME);
     for (strategy, generation) in [("rolling", 2), ("swap", 4)] {
         let manager = watching(&site, strategy);
@@ -107,7 +107,7 @@ fn a_master_that_ends() {
 }
 
 #[test]
-fn a_generation_that_ends_with_all_its_children() {
+fn canary_without_any_process_is_rolled_back() {
     let (site, load) = site(SAME);
     load.finish();
     for strategy in ["rolling", "swap"] {
@@ -122,7 +122,7 @@ fn a_generation_that_ends_with_all_its_children() {
 }
 
 #[test]
-fn a_balancer_that_finds_it_broken() {
+fn canary_in_error_in_the_balancer_is_rolled_back() {
     let (site, load) = site(SAME);
     load.finish();
     let manager = watching(&site, "rolling");
@@ -148,7 +148,7 @@ fn members_say(site: &Site, word: &str) -> bool {
 }
 
 #[test]
-fn where_the_operator_wants_to_look_at_it_it_stays_out() {
+fn failed_canary_stays_out_with_on_failure_stop() {
     let (site, load) = site(BREAKS);
     site.add_rollout("on_failure = \"stop\"");
     let manager = watching(&site, "rolling");
@@ -165,7 +165,7 @@ fn where_the_operator_wants_to_look_at_it_it_stays_out() {
 }
 
 #[test]
-fn where_its_old_release_is_gone_it_stays_out() {
+fn failed_canary_without_its_old_release_stays_out() {
     let (site, load) = site(BREAKS);
     load.finish();
     let manager = watching(&site, "rolling");
@@ -180,7 +180,7 @@ fn where_its_old_release_is_gone_it_stays_out() {
 
 /// What serves again was there all the time: nothing has to be started for it.
 #[test]
-fn a_swap_goes_back_whatever_has_become_of_the_configuration() {
+fn failed_canary_of_a_swap_is_rolled_back_despite_a_broken_configuration() {
     let (site, load) = site(BREAKS);
     let manager = watching(&site, "swap");
     let pool = "etc/php/fpm/redundant-pools/www/pool.conf";
@@ -191,7 +191,7 @@ fn a_swap_goes_back_whatever_has_become_of_the_configuration() {
 }
 
 #[test]
-fn a_switch_moves_the_link_back() {
+fn failed_canary_of_a_switch_moves_the_link_back() {
     let (site, load) = site(BREAKS);
     for strategy in ["rolling", "swap"] {
         let args =

@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use super::{SAME, site, watching};
 
 #[test]
-fn what_was_not_watched_to_the_end_is_undone() {
+fn interrupted_watch_is_undone() {
     for strategy in ["rolling", "swap"] {
         let (site, load) = site(SAME);
         let second = site.masters()[1];
@@ -29,7 +29,7 @@ fn what_was_not_watched_to_the_end_is_undone() {
 }
 
 #[test]
-fn that_it_has_too_few_children_is_a_warning() {
+fn too_few_children_during_a_watch_is_a_warning() {
     let (site, load) = site(SAME);
     let pool = "etc/php/fpm/redundant-pools/www/pool.conf";
     site.replace(pool, "pm.max_children = 5", "pm.max_children = 2");
@@ -49,7 +49,7 @@ fn that_it_has_too_few_children_is_a_warning() {
 }
 
 #[test]
-fn the_next_command_goes_on_from_a_watch_whose_manager_was_killed() {
+fn next_command_continues_after_a_killed_watch() {
     let (site, load) = site(SAME);
     for strategy in ["rolling", "swap"] {
         let manager = watching(&site, strategy);
@@ -66,7 +66,7 @@ fn the_next_command_goes_on_from_a_watch_whose_manager_was_killed() {
 }
 
 #[test]
-fn a_repair_undoes_a_watch_whose_manager_was_killed() {
+fn repair_undoes_a_killed_watch() {
     let (site, load) = site(SAME);
     for strategy in ["rolling", "swap"] {
         let manager = watching(&site, strategy);

@@ -21,7 +21,7 @@ fn refused(site: &Site, why: &str) -> Ran {
 }
 
 #[test]
-fn a_hook_that_fails_refuses_and_nothing_is_changed() {
+fn failed_before_rollout_hook_prevents_the_rollout() {
     let site = site(&[("before_rollout", "echo one; echo two >&2; exit 3")]);
     let end = |lines: &str| format!("\n  the end of its output:\n{lines}");
     let both = end("    one\n    two");
@@ -47,7 +47,7 @@ fn a_hook_that_fails_refuses_and_nothing_is_changed() {
 const STUBBORN: &str = "trap '' TERM; sleep 1000 & echo waiting; wait; sleep 1000";
 
 #[test]
-fn a_hook_that_takes_too_long_is_ended_with_all_that_it_has_started() {
+fn hook_timeout_ends_the_hook_and_its_children() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     set(&site, &[("before_rollout", "echo waiting; sleep 1000")], "timeout = \"300ms\"");
@@ -64,7 +64,7 @@ const CHATTERS: &str =
     "while echo y; do touch printed; done & until [ -e printed ]; do sleep 0.01; done; exit 1";
 
 #[test]
-fn a_process_that_a_hook_leaves_behind_is_not_waited_for() {
+fn background_process_of_a_hook_does_not_block() {
     let site = site(&[("before_rollout", "sleep 1000 & echo $! > left")]);
     site.run(&["restart"]).succeeds();
     let left = Pid::from_raw(site.read("left").trim().parse().unwrap()).unwrap();
@@ -75,7 +75,7 @@ fn a_process_that_a_hook_leaves_behind_is_not_waited_for() {
 }
 
 #[test]
-fn a_signal_ends_the_hook_and_nothing_is_changed() {
+fn signal_ends_the_hook_and_changes_nothing() {
     let site = site(&[("before_rollout", WAIT)]);
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let ran = site.unchanged_by(|| {
@@ -96,7 +96,7 @@ fn a_signal_ends_the_hook_and_nothing_is_changed() {
 }
 
 #[test]
-fn a_hook_that_outlives_its_manager_does_not_hold_the_lock() {
+fn hook_of_a_killed_manager_does_not_hold_the_lock() {
     let site = site(&[("before_rollout", WAIT)]);
     let manager = site.spawn(&["restart"]);
     await_file(&site, "begun");

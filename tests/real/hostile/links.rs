@@ -110,13 +110,13 @@ fn goes_through(site: &Site, strategy: &str, how: &str) {
 }
 
 #[test]
-fn links_in_the_place_of_files_are_replaced_and_never_followed() {
+fn symlinks_in_place_of_files_are_replaced_and_not_followed() {
     let outside = Outside::new();
     for target in outside.targets() {
         for strategy in ["rolling", "swap"] {
             let site = Site::new();
             site.run(&["start"]).succeeds();
-            let load = site.pings(2);
+            let load = site.steady_load();
             for name in NEXT.into_iter().chain(THERE) {
                 put(&site, name, |path| symlink(&target, path).unwrap());
             }
@@ -129,11 +129,11 @@ fn links_in_the_place_of_files_are_replaced_and_never_followed() {
 }
 
 #[test]
-fn fifos_in_the_place_of_files_are_replaced_and_never_waited_for() {
+fn fifos_in_place_of_files_are_replaced_and_do_not_block() {
     for strategy in ["rolling", "swap"] {
         let site = Site::new();
         site.run(&["start"]).succeeds();
-        let load = site.pings(2);
+        let load = site.steady_load();
         // The switch does not know a FIFO for its own: see the next test.
         for name in NEXT.into_iter().filter(|it| !it.starts_with("www/")).chain(THERE) {
             put(&site, name, |path| mkfifo(path, Mode::S_IRWXU).unwrap());
@@ -144,7 +144,7 @@ fn fifos_in_the_place_of_files_are_replaced_and_never_waited_for() {
 }
 
 #[test]
-fn a_file_beside_the_link_that_is_none_of_ours_is_kept() {
+fn unknown_file_beside_the_release_link_is_kept() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let name = "www/.current.release.pools-manager";
@@ -156,7 +156,7 @@ fn a_file_beside_the_link_that_is_none_of_ours_is_kept() {
 }
 
 #[test]
-fn second_names_of_files_are_not_written_through() {
+fn hard_links_of_files_are_not_written_through() {
     let outside = Outside::new();
     let file = outside.dir.path().join("file");
     let site = Site::new();
@@ -172,10 +172,10 @@ fn second_names_of_files_are_not_written_through() {
 
 /// To be found before anything is stopped: a directory cannot be replaced.
 #[test]
-fn directories_in_the_place_of_files_are_refused() {
+fn directories_in_place_of_files_are_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     for name in NEXT.into_iter().filter(|it| !it.starts_with("www/") && !it.contains(".json")) {
         fs::create_dir(site.path(name)).unwrap();
         let replica = if name.contains("www1") || name.contains("www.1") { 1 } else { 2 };
@@ -210,7 +210,7 @@ fn directories_in_the_place_of_files_are_refused() {
 
 /// The record of what runs: where it is lost, what runs is nobody's, and is left alone.
 #[test]
-fn a_link_in_the_place_of_a_record_is_not_believed() {
+fn symlink_in_place_of_a_record_is_ignored() {
     let outside = Outside::new();
     let site = Site::new();
     site.run(&["start"]).succeeds();

@@ -13,7 +13,7 @@ const LOCK: &str = "pid/www.lock";
 const COMMANDS: [&str; 3] = ["start", "restart", "stop"];
 
 #[test]
-fn a_holder_that_hangs_is_named_and_can_be_waited_for_or_not() {
+fn halted_lock_holder_is_named() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let request = site.hold();
@@ -50,7 +50,7 @@ fn a_holder_that_hangs_is_named_and_can_be_waited_for_or_not() {
 }
 
 #[test]
-fn what_is_no_file_of_its_own_is_no_lock() {
+fn fifo_or_hard_link_in_place_of_the_lock_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let lock = site.path(LOCK);
@@ -81,7 +81,7 @@ fn what_is_no_file_of_its_own_is_no_lock() {
 }
 
 #[test]
-fn a_lock_that_is_somebody_elses_is_told() {
+fn lock_of_another_user_is_an_error() {
     needs_root!();
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();

@@ -18,10 +18,10 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_release_may_have_any_name_that_is_text() {
+fn release_name_can_be_any_utf_8() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let longest = "x".repeat(255);
     let names = [
         "it's \"new\"",
@@ -53,10 +53,10 @@ fn a_release_may_have_any_name_that_is_text() {
 
 /// It could neither be recorded nor told.
 #[test]
-fn a_release_whose_path_is_no_text_is_refused() {
+fn release_path_that_is_not_utf_8_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let name = OsStr::from_bytes(b"caf\xe9");
     copy(&site.path("www/release2"), &site.path("www").join(name));
     let stderr = "error: the release ROOT/www/caf\u{fffd} has a path that is not UTF-8\n  \
@@ -76,7 +76,7 @@ fn a_release_whose_path_is_no_text_is_refused() {
 }
 
 #[test]
-fn a_name_that_is_no_release_is_refused() {
+fn name_of_no_release_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let too_long = "x".repeat(256);
@@ -109,7 +109,7 @@ fn add_pool(site: &Site, name: &OsStr) {
 }
 
 #[test]
-fn a_pool_whose_name_means_something_elsewhere() {
+fn pool_name_with_special_characters_works_or_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     for name in
@@ -140,7 +140,7 @@ fn a_pool_whose_name_means_something_elsewhere() {
 }
 
 #[test]
-fn a_pool_whose_name_is_too_long_or_no_text() {
+fn too_long_or_non_utf_8_pool_name_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let name = "x".repeat(255);

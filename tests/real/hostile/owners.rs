@@ -45,7 +45,7 @@ fn while_mode(path: &Path, mode: u32, then: impl FnOnce()) {
 }
 
 #[test]
-fn each_command_that_changes_something_refuses() {
+fn every_changing_command_refuses_a_world_writable_directory() {
     needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
@@ -62,7 +62,7 @@ fn each_command_that_changes_something_refuses() {
 }
 
 #[test]
-fn root_refuses_what_belongs_to_another_user() {
+fn root_refuses_files_of_another_user() {
     needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
@@ -86,7 +86,7 @@ fn root_refuses_what_belongs_to_another_user() {
 }
 
 #[test]
-fn what_others_can_write_is_refused() {
+fn files_writable_by_others_are_refused() {
     needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
@@ -118,7 +118,7 @@ fn what_others_can_write_is_refused() {
 }
 
 #[test]
-fn the_programs_that_root_runs_have_to_be_roots() {
+fn programs_that_root_runs_must_belong_to_root() {
     needs_root!();
     let site = Site::new();
     let settings = &format!("{POOL}/pools-manager.toml");
@@ -145,7 +145,7 @@ fn the_programs_that_root_runs_have_to_be_roots() {
 
 /// The names that php-fpm tells are known only when it has been asked.
 #[test]
-fn the_directories_that_php_fpm_names_count_too() {
+fn directories_in_php_fpm_configuration_are_checked() {
     needs_root!();
     let site = Site::new();
     let elsewhere = site.path("elsewhere");
@@ -165,7 +165,7 @@ fn the_directories_that_php_fpm_names_count_too() {
 
 /// A directory of one user, and a site of another's in it.
 #[test]
-fn an_ordinary_user_is_protected_from_others() {
+fn ordinary_user_refuses_files_of_another_user() {
     needs_root!();
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();

@@ -25,11 +25,11 @@ fn uid(name: &str) -> u32 {
 }
 
 #[test]
-fn a_record_that_the_owner_of_the_directory_has_planted_is_not_followed() {
+fn record_planted_by_the_owner_of_the_directory_is_ignored() {
     needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     chown(site.path("pid"), Some(uid("www-data")), None).unwrap();
     plant(&site, Some("www-data"));
     for command in [&["restart"][..], &["restart", "--strategy", "swap"], &["stop"], &["repair"]] {
@@ -49,10 +49,10 @@ fn a_record_that_the_owner_of_the_directory_has_planted_is_not_followed() {
 
 /// Whoever has written it: what it says of its names decides nothing.
 #[test]
-fn the_names_in_a_record_are_not_used() {
+fn file_names_in_a_record_are_ignored() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     plant(&site, None);
     for strategy in ["rolling", "swap"] {
         site.run(&["restart", "--strategy", strategy]).succeeds();
@@ -65,7 +65,7 @@ fn the_names_in_a_record_are_not_used() {
 }
 
 #[test]
-fn a_record_of_another_user_is_not_believed() {
+fn record_of_another_user_is_ignored() {
     needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
@@ -79,7 +79,7 @@ fn a_record_of_another_user_is_not_believed() {
 
 /// Root may look at somebody else's site.
 #[test]
-fn the_records_of_whoever_owns_the_directory_are_shown() {
+fn root_sees_the_records_of_another_user() {
     needs_root!();
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
@@ -98,7 +98,7 @@ fn the_records_of_whoever_owns_the_directory_are_shown() {
 
 /// As it is halted between the two, somebody puts another file in the place of what was written.
 #[test]
-fn php_fpm_gets_the_file_that_was_written() {
+fn php_fpm_reads_the_written_file_not_a_replacement() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let places = site.places_of(&["restart"]);
@@ -120,7 +120,7 @@ fn php_fpm_gets_the_file_that_was_written() {
 
 /// pools-manager never sends USR2; an operator, or logrotate, may.
 #[test]
-fn a_master_that_reloads_itself_reads_the_same_file_again() {
+fn reloading_master_reads_the_written_file_again() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let before = site.masters();
@@ -143,7 +143,7 @@ fn a_master_that_reloads_itself_reads_the_same_file_again() {
 
 /// PHP's user would keep every deploy from beginning.
 #[test]
-fn nobody_else_can_hold_the_lock() {
+fn other_user_cannot_hold_the_lock() {
     needs_root!();
     let site = Site::new();
     // As an earlier version has left it.

@@ -31,7 +31,7 @@ fn aside(site: &Site) -> Option<std::path::PathBuf> {
 }
 
 #[test]
-fn a_file_that_was_cut_at_any_length_is_no_history() {
+fn state_file_truncated_at_any_length_is_moved_aside() {
     let (site, history) = running(Site::new());
     // Without its last line end it says the same.
     for length in 0..history.trim_end().len() {
@@ -49,7 +49,7 @@ fn a_file_that_was_cut_at_any_length_is_no_history() {
 }
 
 #[test]
-fn whatever_stands_there_is_set_aside_or_left_alone() {
+fn other_files_in_place_of_the_state_file_are_moved_or_kept() {
     let (site, history) = running(Site::new());
     let path = site.path(STATE);
     let nested = "[".repeat(100_000);
@@ -84,7 +84,7 @@ fn whatever_stands_there_is_set_aside_or_left_alone() {
 
 /// To root every file is readable.
 #[test]
-fn a_file_that_may_not_be_read_is_left_alone() {
+fn unreadable_state_file_is_not_changed() {
     let (site, history) = running(Site::prepared().owned_by_ordinary_user().serve());
     let set_mode =
         |mode| fs::set_permissions(site.path(STATE), Permissions::from_mode(mode)).unwrap();

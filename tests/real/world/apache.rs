@@ -19,7 +19,7 @@ fn waiting(site: &Site) -> (Program, Program, Gate) {
 }
 
 #[test]
-fn an_apache_that_is_stopped_during_a_drain_leaves_what_runs_running() {
+fn stop_of_apache_during_a_drain_stops_no_replica() {
     let mut site = Site::new();
     site.add_rollout("ready_timeout = \"1s\"");
     let (manager, request, gate) = waiting(&site);
@@ -44,14 +44,14 @@ fn an_apache_that_is_stopped_during_a_drain_leaves_what_runs_running() {
     assert_eq!(site.masters(), masters);
 
     site.start_apache(port);
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.run(&["restart"]).succeeds();
     site.is_in_order_on("release2");
     load.finish();
 }
 
 #[test]
-fn an_apache_that_is_restarted_during_a_drain_is_waited_for() {
+fn restart_of_apache_during_a_drain_is_waited_for() {
     let mut site = Site::new();
     let (mut manager, request, gate) = waiting(&site);
     let port = site.stop_apache();
@@ -67,7 +67,7 @@ fn an_apache_that_is_restarted_during_a_drain_is_waited_for() {
 /// The bad release is taken back although nobody can be told of it; Apache has forgotten the drain
 /// when it is back.
 #[test]
-fn a_release_that_bounces_while_apache_is_away_is_taken_back() {
+fn bad_release_is_rolled_back_while_apache_is_stopped() {
     let mut site = Site::new();
     site.add_rollout("ready_timeout = \"1s\"");
     let (manager, request, gate) = waiting(&site);
@@ -87,7 +87,7 @@ fn a_release_that_bounces_while_apache_is_away_is_taken_back() {
 
 /// As when the machine boots, or goes down: whichever of the two comes first.
 #[test]
-fn a_pool_is_started_repaired_and_stopped_without_apache() {
+fn start_repair_and_stop_work_without_apache() {
     let mut site = Site::new();
     let port = site.stop_apache();
     let warning = format!(

@@ -11,7 +11,7 @@ const LOCK: &str = "pid/www.lock";
 const FUTURE: &str = "2099-12-31T23:59:59Z";
 
 #[test]
-fn what_is_from_the_future_is_like_anything_else() {
+fn timestamps_in_the_future_change_nothing() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.switch("release2");
@@ -29,7 +29,7 @@ fn what_is_from_the_future_is_like_anything_else() {
             }
         }
     }
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.is_in_order_on("release2");
     site.run(&["check", "-q"]).prints("");
     // The entries are in the order in which they were made, whatever they say of the time.
@@ -50,7 +50,7 @@ fn what_is_from_the_future_is_like_anything_else() {
 
 /// Who holds a lock is shown in his own words, and no age is made of them.
 #[test]
-fn a_lock_from_the_future_is_waited_for_like_any_other() {
+fn lock_with_a_future_timestamp_is_waited_for() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let request = site.hold();

@@ -19,7 +19,7 @@ fn limits() -> impl Iterator<Item = u32> {
 }
 
 #[test]
-fn too_few_descriptors_change_nothing_that_runs() {
+fn too_few_descriptors_change_no_running_replica() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let (masters, files) = (site.masters(), site.files());

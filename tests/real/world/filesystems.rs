@@ -6,7 +6,7 @@ use std::fs;
 use harness::{Disk, Site, needs_root};
 
 #[test]
-fn each_directory_may_be_on_a_filesystem_of_its_own() {
+fn each_directory_can_be_on_its_own_filesystem() {
     needs_root!();
     let mut site = Site::prepared();
     let _pid = Disk::on(&site, "pid", "size=1m");
