@@ -7,10 +7,12 @@ mod hooks;
 mod rollout;
 mod salvage;
 pub(crate) mod values;
+mod watch;
 
 pub use file::File;
 pub use gateway::{Gateway, KeepAlive, Redirect};
-pub use global::{Front, Global, Listen, LogFormat};
+pub use global::{Front, Global, Listen, LogFormat, Supervisor};
 pub use hooks::{Hook, Hooks};
 pub use rollout::{OnFailure, Rollout, Strategy};
 pub use salvage::{EVERY_HOST, salvaged_hosts};
+pub use watch::Watch;

@@ -1,74 +1,75 @@
-//! The gateway: the embedded balancer and web server, `pools-manager serve`.
+//! The gateway: the embedded load balancer and web server, `pools-manager serve`.
 //!
-//! A request is routed by the *table* of its pool: the releases that its replicas serve, each held
-//! open as a directory. The table is exchanged whole, together with who serves: whoever asks after
-//! that gets the new one, for files and scripts alike. So once a client has seen a new release,
-//! nobody gets an older one from a request that begins later.
+//! A request is routed by the *routing table* of its pool: the releases that the pool's replicas serve,
+//! each held open as a directory. The table and the endpoints are replaced in one step. Every request
+//! that begins later uses the new ones, for files and scripts alike. So once a client has seen a new
+//! release, no request that begins later gets an older one.
 //!
-//! The way of a request, each with a file of its own:
+//! The path of a request, with the modules in order:
 //!
-//! | step | where |
+//! | step | modules |
 //! |---|---|
-//! | accept a connection, give it to a thread | `listen`, `worker` |
-//! | HTTP (by hyper), deadlines on what a stranger controls | `worker`, `stream`, `rest`, `escape` |
-//! | the client and the host; what is refused | `client`, `admit` |
-//! | the request target, and its path | `target`, `path` |
-//! | the pool, and its table | `sites`, `site`, `table` |
-//! | a path that the pool's settings redirect | `redirect` |
-//! | a file, a script, or the front controller | `route`, `lookup` |
-//! | a file: conditions, ranges, compression | `static_file` |
-//! | a script: take in the body, wait for a child | `spool`, `upstream` |
-//! | the request as CGI variables, and back | `params`, `fastcgi`, `exchange` |
-//! | its answer, however slowly the client takes it | `script`, `pipe` |
+//! | accept a connection, hand it to a worker thread | `listen`, `accept_errors`, `workers` |
+//! | HTTP by hyper, with limits for slow and hostile clients | `connection`, `pace` |
+//! | the request id, the client, the host; unsupported requests | `handler`, `request_id`, `client`, `host`, `admit` |
+//! | the virtual host | `host_map`, `virtual_host` |
+//! | the request target and its path; configured redirects | `request_target`, `url_path`, `redirect` |
+//! | the release; a file, a script, or the front controller | `upstream`, `routing_table`, `route`, `file_lookup` |
+//! | a static file: conditions, ranges, compression | `static_file`, `exclusive_since`, `file_reader` |
+//! | a script: receive the body, wait for an endpoint, send | `request_body`, `cgi_params`, `fastcgi`, `upstream`, `script` |
+//! | a file that a script requests | `x_sendfile` |
+//! | the response, at the pace of the client | `response_body`, `response_buffer`, `buffer_space` |
+//! | an error of the gateway; the access log | `http_error`, `access_log` |
 //!
-//! What serves is read from the kernel and from the public names (`sync`), when it starts and when
-//! a command says that it has moved names (`control`). Nothing is remembered. Settings are read when
-//! it starts, and on HUP (`settings`, `reload`): each reading makes a new `front::Gateway`, and `live`
-//! holds the one of this moment.
+//! `serve` starts and stops a gateway. `configuration` reads the operator's files and builds the virtual
+//! hosts. `state` holds what the requests share; `reload` replaces it. `refresh` observes a pool and
+//! replaces its endpoints: at the start, when a command asks for it on the control socket
+//! (`control_server`), and when an endpoint is unreachable. Nothing is remembered across a restart.
+//!
+//! A module uses the modules below it in this list, never those above:
+//! `serve`; `reload`, `control_server`, `listen`; `workers`; `connection`; `handler`; `script`,
+//! `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `upstream`; all others.
 
-mod accept;
+mod accept_errors;
 mod access_log;
 mod admit;
-mod aside;
-mod body;
+mod blocking;
+mod buffer_space;
+mod cgi_params;
 mod client;
-mod control;
-mod escape;
-mod exchange;
+mod configuration;
+mod connection;
+mod control_server;
+mod exclusive_since;
 pub mod fastcgi;
-mod file;
-mod front;
-mod handoff;
+mod file_lookup;
+mod file_reader;
+mod handler;
+mod host;
+mod host_map;
+mod http_error;
 mod listen;
-mod live;
-mod lookup;
+mod log_throttle;
 mod pace;
-mod params;
-mod path;
-mod pipe;
-mod proxy;
 mod redirect;
-mod refusal;
+mod refresh;
 mod reload;
-mod rest;
+mod request_body;
+mod request_id;
+mod request_target;
+mod response_body;
+mod response_buffer;
 mod route;
+mod routing_table;
 mod script;
 mod serve;
-mod settings;
-mod signals;
-mod since;
-mod site;
-mod sites;
-mod spool;
+mod state;
 mod static_file;
-mod stderr;
-mod stream;
-mod sync;
-mod table;
-mod target;
-mod temp;
-mod throttle;
+mod tasks;
 mod upstream;
-mod worker;
+mod url_path;
+mod virtual_host;
+mod workers;
+mod x_sendfile;
 
 pub use serve::serve;

@@ -20,6 +20,7 @@
 //! | [`lock`], [`cancel`] | one command at a time on a pool; how work is cancelled |
 //! | [`trust`] | whether what a command relies on can be changed by its user and root alone |
 //! | [`pool`], [`root`] | a pool and its settings, and where its files are |
+//! | [`supervise`] | keeps all pools as they should be: respawn, watch, reload |
 //! | [`backend`] | what requests come through: one driver for each kind, with its table, its commands and its checks |
 //! | [`finding`] | what a check finds |
 //! | [`config`] | the operator's files: parsed values, and errors that name a line |
@@ -64,5 +65,6 @@ pub mod state;
 pub mod status;
 pub mod step;
 pub mod stress;
+pub mod supervise;
 pub mod tree;
 pub mod trust;

@@ -1,9 +1,9 @@
-//! The log of a program that serves: a line for each event, on standard error.
+//! The log of a long-running program: one line for each event, on standard error.
 //!
-//! Any module logs by `tracing::info!`, `warn!` or `error!`. Such a call never blocks and never
-//! fails: a thread of its own writes ([`Lines`]). What cannot be written is counted, and the count
-//! is logged once lines can be written again. Before [`start`] events go nowhere, and [`say`] writes
-//! by itself: so it is in all commands but `serve`.
+//! All modules log by `tracing::info!`, `warn!` or `error!`. These calls never block and never fail:
+//! another thread writes ([`Lines`]). Lines that cannot be written are counted, and their number is logged
+//! when lines can be written again. Without [`start`], events are dropped, and [`say`] writes directly: so
+//! it is in all commands but `serve`.
 
 mod lines;
 
@@ -19,14 +19,15 @@ pub use lines::Lines;
 
 use crate::error::{Error, Result};
 
-/// How long [`flush`] waits for a reader that does not read.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The time limit of [`flush`], if standard error is a pipe that is not read.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Standard error, once the log has been started.
+/// Standard error, after [`start`].
 static STDERR: OnceLock<Lines> = OnceLock::new();
 
 /// Starts the log: lines like `2026-11-20T14:39:45.123456Z  WARN message`, or JSON documents with
-/// `timestamp`, `level` and `message`. It lasts as long as the process.
+/// `timestamp`, `level` and `message`. It cannot be stopped. Error: the thread cannot be started, or another
+/// global subscriber is set.
 pub fn start(json: bool) -> Result<()> {
     let cannot = |error: &dyn std::fmt::Display| {
         Error::failed(format!("cannot log to standard error: {error}"))
@@ -48,30 +49,30 @@ pub fn start(json: bool) -> Result<()> {
     set.map_err(|error| cannot(&error))
 }
 
-/// Writes to standard error: in its turn and without blocking, where the log has been started.
+/// Writes to standard error. After [`start`] the text goes through the queue of the log, without blocking.
 pub fn say(text: &str) {
     match STDERR.get() {
         Some(lines) => lines.push(text.as_bytes()),
-        // There is nobody to tell that it fails.
+        // An error cannot be reported anywhere.
         None => drop(io::stderr().write_all(text.as_bytes())),
     }
 }
 
-/// Waits until all of the log has been written: for 2 s at most, since nobody may read it.
+/// Waits until the queued lines are written, up to 2 s.
 pub fn flush() {
     if let Some(lines) = STDERR.get() {
-        lines.flush(PATIENCE);
+        lines.flush(FLUSH_TIMEOUT);
     }
 }
 
-/// Has panics reported by [`say`]. The hook that `color_eyre::install` sets panics itself where
-/// standard error cannot be written, and that aborts the process.
+/// Installs hooks that report panics by [`say`]. The hook of `color_eyre::install` panics if standard error
+/// cannot be written, which aborts the process.
 pub fn report_panics() -> color_eyre::Result<()> {
     let (panics, errors) = HookBuilder::default().into_hooks();
     errors.install()?;
     std::panic::set_hook(Box::new(move |info| {
         say(&format!("{}\n", panics.panic_report(info)));
-        // The process ends with its first thread, and goes on without any other.
+        // A panic of the main thread ends the process; a panic of another thread does not.
         if std::thread::current().name() == Some("main") {
             flush();
         }
@@ -79,7 +80,7 @@ pub fn report_panics() -> color_eyre::Result<()> {
     Ok(())
 }
 
-/// An event on its way to the queue.
+/// Writes events to the queue.
 struct Queued;
 
 impl Write for Queued {

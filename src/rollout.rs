@@ -49,6 +49,8 @@ pub struct Request {
     pub target: Target,
     /// How long requests in flight are waited for; None: as configured.
     pub drain_timeout: Option<Duration>,
+    /// Do nothing where all replicas serve the target already.
+    pub unless_current: bool,
     /// Only say what would be done.
     pub dry_run: bool,
     /// Wait for the pool's lock, or refuse.

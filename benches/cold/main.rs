@@ -11,22 +11,12 @@
 mod application;
 mod load;
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the tests' gateway, of which a benchmark needs little"
-)]
-#[path = "../../tests/gateway"]
-mod gateway {
-    pub(crate) mod served;
-}
-
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gateway::served::Served;
+use harness::served::Served;
 use harness::{Client, Site, php_fpm};
 use load::Answers;
 

@@ -167,6 +167,7 @@ impl Options {
         Request {
             goal: Goal { state, replicas, strategy, canary: self.canary },
             target,
+            unless_current: false,
             drain_timeout: self.drain.timeout.map(Duration::from_secs),
             dry_run: self.change.dry_run,
             wait: !self.change.no_wait,

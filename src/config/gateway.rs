@@ -1,4 +1,4 @@
-//! `[gateway]` of a pool: what of it the gateway serves, and to whom.
+//! `[gateway]` of a pool.
 
 mod headers;
 mod media_types;
@@ -26,59 +26,59 @@ use crate::error::Result;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
-    /// The hosts that are the pool's: `example.com`, `*.example.com`. None: all that are no other's.
+    /// The host names of the pool: `example.com`, `*.example.com`. Empty: all that no other pool has.
     pub hosts: Spanned<Vec<String>>,
-    /// The directory below the release that visitors see. Empty: the release itself.
+    /// The document root, below the release. Empty: the release itself.
     pub document_root: Spanned<String>,
-    /// What answers for a directory: the first that is there.
+    /// The index files of a directory: the first that exists is used.
     pub index: Spanned<Vec<String>>,
-    /// What answers a path that is no file. Empty: nothing does.
+    /// The script for paths without a file. Empty: these get 404.
     pub front_controller: Spanned<String>,
-    /// The only scripts that are run. Empty: all below the document root.
+    /// The only scripts that may run. Empty: all below the document root.
     pub scripts: Spanned<Vec<String>>,
     /// Whether a symlink may lead out of the document root.
     pub follow_symlinks: bool,
-    /// Whether connections to php-fpm are kept open.
+    /// Whether connections to php-fpm stay open after a response.
     pub fastcgi_keep_alive: KeepAlive,
-    /// How many requests may wait for a child.
+    /// The largest number of requests that wait for a child.
     pub queue: usize,
-    /// How long one may wait there.
+    /// The longest time that a request waits for a child.
     #[serde(deserialize_with = "values::some_duration")]
     pub queue_timeout: Duration,
-    /// How long a script may be silent.
+    /// The longest time in which a script sends nothing.
     #[serde(deserialize_with = "values::some_duration")]
     pub request_timeout: Duration,
-    /// `Cache-Control` of static files, by the beginning of their path: the longest one counts.
+    /// `Cache-Control` of static files, by path prefix. The longest matching prefix is used.
     pub cache: BTreeMap<String, CacheControl>,
-    /// Whether files are compressed on the fly.
+    /// Whether the gateway compresses static files.
     pub compress: bool,
-    /// Media types by extension, in place of the built-in ones.
+    /// Media types by extension. They take precedence over the built-in ones.
     pub types: BTreeMap<Extension, MediaType>,
-    /// Headers that are set in all answers, or removed.
+    /// Headers that are set in all responses, or removed.
     pub headers: Headers,
     /// Redirects by path.
     pub redirects: Redirects,
     /// Paths that get 403.
     pub deny: Vec<Denied>,
-    /// `SERVER_SOFTWARE` of scripts.
+    /// The CGI variable `SERVER_SOFTWARE`.
     #[serde(deserialize_with = "software")]
     pub server_software: String,
 }
 
 /// The default of `server_software`. `WordPress` (`got_url_rewrite()`) offers permalinks without
 /// `index.php` only for `nginx`, IIS and `Apache`; for `Apache` it writes an `.htaccess`, which the
-/// gateway does not read. The word is true: as usual with nginx, a path without a file goes to the
+/// gateway does not read. The gateway is compatible with nginx here: a path without a file goes to the
 /// front controller, and `X-Accel-Redirect` works.
 const SERVER_SOFTWARE: &str =
     concat!("pools-manager/", env!("CARGO_PKG_VERSION"), " (nginx-compatible)");
 
-/// The value of a `Cache-Control`.
+/// A value of `Cache-Control`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct CacheControl(HeaderValue);
 
 impl CacheControl {
-    /// As it is sent.
+    /// The header value.
     pub fn value(&self) -> &HeaderValue {
         &self.0
     }
@@ -95,15 +95,16 @@ impl TryFrom<String> for CacheControl {
 fn software<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
     let text = String::deserialize(from)?;
     let is_plain = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    let wrong = "server_software is visible ASCII characters and spaces, on one line";
-    if is_plain { Ok(text) } else { Err(serde::de::Error::custom(wrong)) }
+    let error = "server_software must be one line of visible ASCII characters and spaces";
+    if is_plain { Ok(text) } else { Err(serde::de::Error::custom(error)) }
 }
 
-/// Whether connections to php-fpm are kept open.
+/// Whether connections to php-fpm stay open after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeepAlive {
-    /// Where the number of children is fixed: to others, a kept connection looks busy.
+    /// If the number of children is fixed. Otherwise php-fpm counts an idle connection as a busy child,
+    /// and starts more.
     Auto,
     /// Always.
     On,
@@ -142,10 +143,10 @@ impl Gateway {
     pub(crate) fn check(&self, file: &File<'_>) -> Result<()> {
         for host in self.hosts.get_ref() {
             if !is_host(host.strip_prefix("*.").unwrap_or(host)) {
-                let message = format!("\"{host}\" is no host");
-                return Err(file.error(&self.hosts.span(), &message).hint(
-                    "write its name in small letters, without a port: example.com or *.example.com",
-                ));
+                let message = format!("\"{host}\" is not a host name");
+                return Err(file
+                    .error(&self.hosts.span(), &message)
+                    .hint("write it in lower case, without a port: example.com or *.example.com"));
             }
         }
         let lists = [&self.index, &self.scripts];
@@ -155,9 +156,9 @@ impl Gateway {
         let single = single.into_iter().filter(|(path, _)| !path.is_empty());
         for (path, span) in listed.chain(single) {
             if !is_below(path) {
-                let message = format!("\"{path}\" is no path below the release");
+                let message = format!("\"{path}\" is not a path below the release");
                 return Err(file.error(&span, &message).hint(
-                    "write it without a / at its ends, and without . and .. in it: public/index.php",
+                    "write it without a leading or trailing /, and without . and ..: public/index.php",
                 ));
             }
         }
@@ -169,12 +170,12 @@ impl Gateway {
         Ok(())
     }
 
-    /// Whether `deny` names a path: decoded, without its first slash and its last one.
+    /// Whether `deny` names a path. The path is decoded, without slashes at its ends.
     pub fn denies(&self, path: &str) -> bool {
         self.deny.iter().any(|denied| denied.covers(path))
     }
 
-    /// Whether a script may be run: its path below the document root.
+    /// Whether a script may run. `script`: its path below the document root.
     pub fn allows(&self, script: &str) -> bool {
         let scripts = self.scripts.get_ref();
         scripts.is_empty() || scripts.iter().any(|allowed| allowed == script)

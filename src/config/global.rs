@@ -22,6 +22,8 @@ pub struct Global {
     pub front: Front,
     /// Where a running `serve` takes requests of other commands.
     pub control: PathBuf,
+    /// What `serve` does for the replicas.
+    pub supervisor: Supervisor,
 }
 
 /// `[gateway]`
@@ -81,6 +83,23 @@ pub struct Front {
     pub shutdown_timeout: Duration,
     #[serde(skip)]
     resolved: Vec<Listen>,
+}
+
+/// `[supervisor]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Supervisor {
+    /// Whether `serve` starts the replicas of all pools, starts them again when they end, and follows
+    /// the symlinks.
+    pub enabled: bool,
+    /// Whether `serve` stops the replicas when it is stopped.
+    pub stop_replicas: bool,
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self { enabled: true, stop_replicas: false }
+    }
 }
 
 /// Where the gateway listens.
@@ -152,6 +171,8 @@ struct RawFile {
     gateway: Front,
     #[serde(default)]
     control: RawControl,
+    #[serde(default)]
+    supervisor: Supervisor,
 }
 
 #[derive(Deserialize)]
@@ -187,9 +208,18 @@ impl Global {
             raw.gateway.resolve(&file, root)?;
             raw
         } else {
-            RawFile { gateway: Front::default(), control: RawControl::default() }
+            RawFile {
+                gateway: Front::default(),
+                control: RawControl::default(),
+                supervisor: Supervisor::default(),
+            }
         };
-        Ok(Self { path, front: raw.gateway, control: root.resolve(raw.control.socket) })
+        Ok(Self {
+            path,
+            front: raw.gateway,
+            control: root.resolve(raw.control.socket),
+            supervisor: raw.supervisor,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
-//! The access log: a line for each request, written when its answer has ended.
+//! The access log: one line for each request, at the end of its response.
 //!
-//! A thread of its own writes ([`Lines`]), so that no request waits for a disk. What it cannot
-//! write, or not as fast as it comes, is lost, and how much is said in the log.
+//! Another thread writes the lines ([`Lines`]), so that no request waits for a disk. Lines that cannot be
+//! written are dropped, and their number goes to the log.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -22,47 +22,47 @@ use crate::error::{Error, Result};
 use crate::log::Lines;
 use crate::root::Root;
 
-/// How long it may take to write those that wait when the gateway ends.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The time limit for writing the queued lines when the gateway ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the lines go.
+/// The access log.
 #[derive(Debug)]
 pub(super) struct AccessLog {
     lines: Arc<Lines>,
     format: LogFormat,
 }
 
-/// What is known of a request.
+/// The data of one line. Dropping it writes the line.
 #[derive(Debug)]
 pub(super) struct Entry {
     log: Arc<AccessLog>,
     begun: Instant,
-    /// What it is known by in all logs.
+    /// The request id.
     pub id: String,
-    /// Who asked.
+    /// The client's address.
     pub remote: IpAddr,
-    /// The pool that was asked.
+    /// The pool; empty: the host has none.
     pub pool: String,
-    /// The request's line.
+    /// The request line.
     pub request: String,
-    /// Its `Host`.
+    /// `Host`.
     pub host: String,
-    /// Its `Referer`.
+    /// `Referer`.
     pub referer: String,
-    /// Its `User-Agent`.
+    /// `User-Agent`.
     pub agent: String,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: u16,
-    /// How many bytes of its body have been handed on.
+    /// The number of body bytes that were passed to the connection.
     pub sent: u64,
-    /// It did not get to its end.
-    pub broken: bool,
+    /// The response ended too early.
+    pub is_incomplete: bool,
 }
 
 impl AccessLog {
-    /// Opens the log that the settings name: a file that is appended to, or standard output. With
-    /// the log of the settings from `before`, its file is opened again, since it may have been
-    /// renamed, or exchanged for another one.
+    /// Opens the configured log: a file, to which lines are appended, or standard output. `before`: the
+    /// log of the previous configuration, which continues with the newly opened file. Error: the file
+    /// cannot be opened.
     pub(super) fn open(
         root: &Root,
         global: &Global,
@@ -88,7 +88,7 @@ impl AccessLog {
         Ok(Some(Arc::new(Self { lines, format })))
     }
 
-    /// An entry for a request that comes in now.
+    /// An entry for a request that begins now.
     pub(super) fn entry(self: &Arc<Self>, remote: IpAddr) -> Box<Entry> {
         Box::new(Entry {
             log: Arc::clone(self),
@@ -102,13 +102,13 @@ impl AccessLog {
             agent: String::new(),
             status: 0,
             sent: 0,
-            broken: false,
+            is_incomplete: false,
         })
     }
 
-    /// Waits until all lines have been written, for a while.
+    /// Waits until all queued lines are written, with a time limit.
     pub(super) fn flush(&self) {
-        self.lines.flush(PATIENCE);
+        self.lines.flush(FLUSH_TIMEOUT);
     }
 }
 
@@ -123,7 +123,7 @@ impl Drop for Entry {
 }
 
 impl Entry {
-    /// Notes what is known by the time that the answer begins.
+    /// Sets what is known at the beginning of the response.
     pub(super) fn note(&mut self, request: &Parts, id: &str, status: StatusCode) {
         let header = |name| {
             let value = request.headers.get(name).map(HeaderValue::as_bytes);
@@ -141,7 +141,7 @@ impl Entry {
         self.begun.elapsed().as_micros()
     }
 
-    /// Apache's `combined`, in UTC, then the host, the time in microseconds, and the id.
+    /// Apache's `combined` format in UTC, then host, duration in microseconds, and request id.
     fn combined(&self) -> String {
         let now = clock_time(SystemTime::now());
         format!(
@@ -155,7 +155,7 @@ impl Entry {
             escaped(&self.host),
             self.micros(),
             self.id,
-            if self.broken { " broken" } else { "" },
+            if self.is_incomplete { " broken" } else { "" },
         )
     }
 
@@ -173,13 +173,13 @@ impl Entry {
             "us": u64::try_from(self.micros()).unwrap_or(u64::MAX),
             "referer": self.referer,
             "agent": self.agent,
-            "broken": self.broken,
+            "broken": self.is_incomplete,
         });
         format!("{line}\n")
     }
 }
 
-/// `20/Nov/2026:14:39:45 +0000`, as all that read such logs expect it.
+/// `20/Nov/2026:14:39:45 +0000`, the date format of Apache's logs.
 fn clock_time(time: SystemTime) -> String {
     // Fri, 20 Nov 2026 14:39:45 GMT
     let date = httpdate::fmt_http_date(time);
@@ -187,7 +187,7 @@ fn clock_time(time: SystemTime) -> String {
     format!("{day}/{month}/{year}:{clock} +0000")
 }
 
-/// Nothing in it can end the quotes, or do something to a terminal.
+/// Escapes quotes and control characters.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -217,13 +217,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_cannot_be_forged() {
+    fn quotes_and_control_characters_are_escaped() {
         assert_eq!(escaped("GET /\" 200 \\x\n\x1b[2J"), "GET /\\\" 200 \\\\x\\x0a\\x1b[2J");
         assert_eq!(escaped(""), "-");
     }
 
     #[test]
-    fn the_time_is_written_as_in_all_such_logs() {
+    fn time_has_the_format_of_apache() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         assert_eq!(clock_time(time), "06/Nov/1994:08:49:37 +0000");
     }

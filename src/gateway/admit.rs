@@ -1,23 +1,24 @@
-//! What a request asks of the gateway that it does not do, beyond what hyper refuses by itself.
+//! Refuses requests that the gateway does not support and hyper accepts.
 
 use hyper::header::{EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
-use super::refusal::Refusal;
+use super::http_error::HttpError;
 
-/// Refuses what cannot be done.
-pub(super) fn admit(request: &Parts) -> Result<(), Refusal> {
+/// Errors: 405 for the method, 400 or 501 for `Transfer-Encoding`, 417 for `Expect`.
+pub(super) fn admit(request: &Parts) -> Result<(), HttpError> {
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
-        return Err(Refusal::plain(StatusCode::METHOD_NOT_ALLOWED));
+        return Err(HttpError::unlogged(StatusCode::METHOD_NOT_ALLOWED));
     }
     transfer_encoding(request)?;
     expectation(request)
 }
 
-/// `chunked` alone is decoded. hyper looks at the last coding only, and PHP would get the body in the
-/// others (RFC 9112, section 6.1). Whoever writes it in an unusual way may want it to be overlooked.
-fn transfer_encoding(request: &Parts) -> Result<(), Refusal> {
+/// Only `chunked` is decoded. hyper looks at the last coding only, so PHP would get a body that is still
+/// encoded (RFC 9112, section 6.1). Unusual spellings are refused: they may be attempts at request
+/// smuggling.
+fn transfer_encoding(request: &Parts) -> Result<(), HttpError> {
     let mut values = request.headers.get_all(TRANSFER_ENCODING).iter();
     let Some(value) = values.next() else { return Ok(()) };
     let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
@@ -27,14 +28,17 @@ fn transfer_encoding(request: &Parts) -> Result<(), Refusal> {
     let all = request.headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
     let mut codings = all.flat_map(|value| value.split(|byte| *byte == b','));
     Err(if codings.all(|coding| coding.is_empty() || is_chunked(coding)) {
-        Refusal::new(StatusCode::BAD_REQUEST, "chunked in a list of transfer codings")
+        HttpError::new(StatusCode::BAD_REQUEST, "Transfer-Encoding has chunked in a list")
     } else {
-        Refusal::new(StatusCode::NOT_IMPLEMENTED, "a transfer coding other than chunked")
+        HttpError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "Transfer-Encoding has another coding than chunked",
+        )
     })
 }
 
-/// The only expectation that there is (RFC 9110, section 10.1.1).
-fn expectation(request: &Parts) -> Result<(), Refusal> {
+/// `100-continue` is the only expectation (RFC 9110, section 10.1.1).
+fn expectation(request: &Parts) -> Result<(), HttpError> {
     let values = request.headers.get_all(EXPECT).iter().map(HeaderValue::as_bytes);
     let mut expectations = values.flat_map(|value| value.split(|byte| *byte == b','));
     let is_known = |it: &[u8]| {
@@ -44,7 +48,7 @@ fn expectation(request: &Parts) -> Result<(), Refusal> {
     if expectations.all(is_known) {
         Ok(())
     } else {
-        Err(Refusal::plain(StatusCode::EXPECTATION_FAILED))
+        Err(HttpError::unlogged(StatusCode::EXPECTATION_FAILED))
     }
 }
 
@@ -58,11 +62,11 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap().into_parts().0;
-        admit(&request).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+        admit(&request).map_or_else(|error| error.status.as_u16(), |()| 200)
     }
 
     #[test]
-    fn only_chunked_is_decoded() {
+    fn only_chunked_is_accepted() {
         let transfer = |value| status(&[("transfer-encoding", value)]);
         assert_eq!(transfer("chunked"), 200);
         assert_eq!(transfer("Chunked "), 200);
@@ -77,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn only_100_continue_is_expected() {
+    fn only_100_continue_is_accepted() {
         let expect = |value| status(&[("expect", value)]);
         for known in ["100-continue", "100-Continue", "", "100-continue, 100-continue"] {
             assert_eq!(expect(known), 200, "{known}");

@@ -1,33 +1,33 @@
-//! The FastCGI records of the data path: a request as bytes, and bytes as an answer.
+//! The FastCGI codec of the data path: encodes requests, and decodes responses.
 //!
-//! What php-src does with them (main/fastcgi.c, 8.2):
-//! - A record's content and padding have 65,528 bytes at most, and no name-value pair may be split
-//!   over two records.
-//! - An answer ends with `END_REQUEST`, whose application status is always 0. A connection that
-//!   ends before is an answer that is broken, never one that is whole.
-//! - One request at a time on a connection: the id is always 1.
+//! How php-src implements FastCGI (main/fastcgi.c, 8.2):
+//! - The content and padding of a record have at most 65,528 bytes, and a name-value pair must be within
+//!   one record.
+//! - A response ends with `END_REQUEST`, whose application status is always 0. If the connection ends
+//!   before, the response is incomplete.
+//! - A connection has one request at a time: the id is always 1.
 //!
-//! Nothing here reads or writes: the codec is plain data, so that any split of the stream can be
-//! tried. (The parent's sibling [`crate::fastcgi`] is the client for single requests.)
+//! The codec does no I/O, so that tests can split the stream anywhere. [`crate::fastcgi`] is another
+//! module: the client for single requests, such as pings.
 
 mod decode;
 mod encode;
 mod head;
 
-pub use decode::{Broken, Decoder, Part};
+pub use decode::{Decoder, Malformed, Part};
 pub use encode::{Params, Request, TooLarge, stdin};
 pub use head::{BadHead, Head, HeadParser};
 
-/// The bytes of a record's header.
+/// The size of a record's header, in bytes.
 const HEADER: usize = 8;
-/// The protocol's only version.
+/// The only version of the protocol.
 const VERSION: u8 = 1;
 /// The id of the only request on a connection.
 const REQUEST_ID: u16 = 1;
-/// The most content that php-src takes in one record.
+/// The largest content of a record that php-src accepts, in bytes.
 const CONTENT_MAX: usize = 65_528;
 
-/// The kinds of records, by their number in the protocol.
+/// The types of records.
 mod kind {
     pub(super) const BEGIN_REQUEST: u8 = 1;
     pub(super) const END_REQUEST: u8 = 3;

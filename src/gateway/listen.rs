@@ -1,4 +1,4 @@
-//! Listening sockets, and one loop for each that hands its connections to the threads.
+//! Listening sockets, each with a loop that hands its connections to the workers.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -12,28 +12,29 @@ use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
 
-use super::accept::Failures;
+use super::accept_errors::AcceptErrors;
 use super::client::Ends;
-use super::worker::{Accepted, Workers};
+use super::connection::Accepted;
+use super::workers::Workers;
 use crate::config::{Global, Listen};
 use crate::error::{Error, Result};
 use crate::file;
 use crate::socket::{self, Name};
 
-/// How many connections may wait in the kernel; it takes `net.core.somaxconn` at most.
+/// The backlog of a TCP listener. The kernel limits it to `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 
-/// A socket that listens.
+/// A listening socket.
 #[derive(Debug)]
 pub(super) enum Listener {
-    /// For anybody.
+    /// A TCP socket.
     Tcp(TcpListener),
-    /// For this machine.
+    /// A unix socket.
     Unix(UnixListener),
 }
 
 impl Listener {
-    /// Listens there. An error names the file that says so.
+    /// Binds a socket. Error: the hint names the configuration file.
     pub(super) fn bind(listen: &Listen, global: &Global) -> Result<Self> {
         let bound = match listen {
             Listen::Tcp(address) => tcp(*address).map(Self::Tcp),
@@ -43,14 +44,14 @@ impl Listener {
             let file = global.path.display();
             let error_text = format!("cannot listen on {listen}: {error}");
             Error::config(error_text).hint(match error.kind() {
-                ErrorKind::AddrInUse => format!("another program has it: end that, or change listen in {file}"),
-                ErrorKind::PermissionDenied => format!("a port below 1024 needs root, or CAP_NET_BIND_SERVICE; else change listen in {file}"),
+                ErrorKind::AddrInUse => format!("another program uses it: stop that program, or change listen in {file}"),
+                ErrorKind::PermissionDenied => format!("a port below 1024 needs root or CAP_NET_BIND_SERVICE; or change listen in {file}"),
                 _ => format!("correct listen in {file}"),
             })
         })
     }
 
-    /// The address that it has got: the port that was free, where 0 was asked for.
+    /// The bound TCP address. For port 0 in the configuration, it has the port that the kernel chose.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
@@ -58,7 +59,7 @@ impl Listener {
         }
     }
 
-    /// What messages call it.
+    /// The name for messages.
     fn name(&self) -> String {
         match self {
             Self::Tcp(listener) => {
@@ -75,26 +76,26 @@ impl Listener {
         }
     }
 
-    /// Hands all connections on, for ever.
-    pub(super) async fn accept(self, workers: Arc<Workers>, places: Arc<Semaphore>) {
-        let mut failures = Failures::on(self.name());
+    /// Hands connections to the workers. Never ends. `permits`: one for each connection.
+    pub(super) async fn accept(self, workers: Arc<Workers>, permits: Arc<Semaphore>) {
+        let mut errors = AcceptErrors::on(self.name());
         loop {
-            let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             match self.next().await {
                 Ok(accepted) => {
-                    failures.end();
-                    // A client that has gone away already is no event.
+                    errors.end();
+                    // An error means that the client has closed the connection already.
                     if let Ok((socket, ends)) = accepted {
                         workers.hand_over(Accepted { socket, ends, permit });
                     }
                 }
-                Err(error) => failures.add(&error).await,
+                Err(error) => errors.add(&error).await,
             }
         }
     }
 
-    /// A connection: off this loop's list, to be put on that of a thread. The inner error is that of
-    /// one connection.
+    /// Accepts a connection, and deregisters it from this event loop. The inner error concerns that
+    /// connection only.
     async fn next(&self) -> io::Result<io::Result<(OwnedFd, Option<Ends>)>> {
         Ok(match self {
             Self::Unix(listener) => {
@@ -115,12 +116,6 @@ fn prepare(stream: TcpStream, remote: SocketAddr) -> io::Result<(OwnedFd, Option
     Ok((stream.into_std()?.into(), Some(Ends::new(remote, local))))
 }
 
-/// Whether an error says nothing about the other side: there is no free descriptor, or no memory.
-pub(super) fn is_out_of_resources(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
-}
-
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -128,7 +123,8 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Listens on a path, where nobody else does. A socket that a process has left behind is replaced.
+/// Listens on a path. Replaces a socket on which no process listens. Errors: `ADDRINUSE` if one does,
+/// `EXIST` if the path is something else.
 pub(super) fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match socket::read_name(path)? {
         Name::Absent => {}

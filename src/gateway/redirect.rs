@@ -1,15 +1,15 @@
-//! The redirects of a pool (`[gateway.redirects]`). They need no file and no replica.
+//! The configured redirects of a pool (`[gateway.redirects]`). They need neither a file nor a replica.
 
 use hyper::Response;
 use hyper::header::{HeaderValue, LOCATION};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 
-use super::body::Body;
-use super::path::Path;
+use super::response_body::ResponseBody;
+use super::url_path::UrlPath;
 use crate::config::{Gateway, Redirect};
 
-/// What is encoded in a path (RFC 3986, section 3.3). A backslash is included: browsers read it as a
-/// slash.
+/// The characters to encode in a path (RFC 3986, section 3.3), and the backslash, which browsers read as
+/// a slash.
 const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -30,31 +30,35 @@ const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@')
     .remove(b'/');
 
-/// What has to be encoded in a query that is passed on as it is.
+/// The characters to encode in a query, which is otherwise passed on unchanged.
 const NOT_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
 
-/// The redirect of a path, if it has one. A denied path has none.
-pub(super) fn answer(settings: &Gateway, path: &Path, query: &[u8]) -> Option<Response<Body>> {
+/// The redirect for a path; None: it has none, or `deny` names it.
+pub(super) fn respond(
+    settings: &Gateway,
+    path: &UrlPath,
+    query: &[u8],
+) -> Option<Response<ResponseBody>> {
     if settings.redirects.is_empty() {
         return None;
     }
-    let mut asked = String::from_utf8(path.relative()).ok()?;
-    if settings.denies(&asked) {
+    let mut requested = String::from_utf8(path.relative()).ok()?;
+    if settings.denies(&requested) {
         return None;
     }
-    if path.is_directory && !asked.is_empty() {
-        asked.push('/');
+    if path.is_directory && !requested.is_empty() {
+        requested.push('/');
     }
-    let (redirect, rest) = settings.redirects.find(&asked)?;
+    let (redirect, rest) = settings.redirects.find(&requested)?;
     let location = location(redirect, rest, query);
-    let mut response = Response::new(Body::empty());
+    let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = redirect.status;
     response.headers_mut().insert(LOCATION, HeaderValue::from_str(&location).ok()?);
     Some(response)
 }
 
-/// The URL of a redirect. `rest` is decoded, `query` is not. The query is appended unless it is empty
-/// or the target has one.
+/// The location of a redirect. `rest` is decoded, `query` is not. The query is appended unless the target
+/// has one.
 fn location(redirect: &Redirect, rest: &str, query: &[u8]) -> String {
     let (to, fragment) = match redirect.to.find('#') {
         Some(at) => redirect.to.split_at(at),
@@ -62,7 +66,7 @@ fn location(redirect: &Redirect, rest: &str, query: &[u8]) -> String {
     };
     let mut location = to.to_owned();
     if redirect.keeps_rest {
-        // Two slashes at the beginning would name a host.
+        // Two slashes at the beginning would be followed by a host.
         location.extend(utf8_percent_encode(rest.trim_start_matches('/'), NOT_IN_PATH));
     }
     if !query.is_empty() && !to.contains('?') {
@@ -77,12 +81,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn asked(settings: &str, target: &str) -> Option<(u16, String)> {
+    fn redirected(settings: &str, target: &str) -> Option<(u16, String)> {
         let settings: Gateway = toml::from_str(settings).unwrap();
         let request = hyper::Request::builder().uri(target).body(()).ok()?.into_parts().0;
-        let path = Path::parse(request.uri.path().as_bytes()).ok()?;
+        let path = UrlPath::parse(request.uri.path().as_bytes()).ok()?;
         let query = request.uri.query().unwrap_or_default();
-        let response = answer(&settings, &path, query.as_bytes())?;
+        let response = respond(&settings, &path, query.as_bytes())?;
         let location = response.headers()[LOCATION].to_str().unwrap().to_owned();
         Some((response.status().as_u16(), location))
     }
@@ -98,9 +102,13 @@ mod tests {
     "#;
 
     #[test]
-    fn a_redirect_names_its_target_with_rest_and_query() {
+    fn location_has_the_rest_of_the_path_and_the_query() {
         let is = |target, status, location: &str| {
-            assert_eq!(asked(SETTINGS, target), Some((status, location.to_owned())), "{target}");
+            assert_eq!(
+                redirected(SETTINGS, target),
+                Some((status, location.to_owned())),
+                "{target}"
+            );
         };
         is("/old", 302, "/new");
         is("/old?q=1&r=%20", 302, "/new?q=1&r=%20");
@@ -113,12 +121,12 @@ mod tests {
         is("/a/x%20y/%C3%BC%3F%23/?q", 302, "/b/x%20y/%C3%BC%3F%23/?q");
         is("/c/d/e", 308, "https://example.com/");
         for target in ["/", "/old/", "/old/x", "/ab", "/a/secret", "/a/secret/x", "/a/%73ecret"] {
-            assert_eq!(asked(SETTINGS, target), None, "{target}");
+            assert_eq!(redirected(SETTINGS, target), None, "{target}");
         }
     }
 
     #[test]
-    fn no_path_chooses_the_host_or_adds_a_line() {
+    fn path_cannot_choose_the_host_or_add_a_header() {
         let settings = "[redirects]\n'/go/*' = '/*'";
         for target in [
             "/go//evil.com",
@@ -127,20 +135,20 @@ mod tests {
             "/go/%2F%2Fevil.com",
             "/go/\\evil.com",
         ] {
-            if let Some((_, location)) = asked(settings, target) {
+            if let Some((_, location)) = redirected(settings, target) {
                 let after = location.strip_prefix('/').unwrap();
                 assert!(!after.starts_with(['/', '\\']), "{target}: {location}");
             }
         }
-        let (_, location) = asked(settings, "/go/a%0d%0aSet-Cookie:%20x").unwrap();
+        let (_, location) = redirected(settings, "/go/a%0d%0aSet-Cookie:%20x").unwrap();
         assert_eq!(location, "/a%0D%0ASet-Cookie:%20x");
     }
 
     proptest! {
         #[test]
-        fn a_location_is_one_line_on_this_host(rest in "\\PC{0,40}|[/\\\\%0a.]{0,12}") {
+        fn location_is_one_line_on_the_same_host(rest in "\\PC{0,40}|[/\\\\%0a.]{0,12}") {
             let target = format!("/go/{}", utf8_percent_encode(&rest, NON_ALPHANUMERIC));
-            if let Some((_, location)) = asked("[redirects]\n'/go/*' = '/*'", &target) {
+            if let Some((_, location)) = redirected("[redirects]\n'/go/*' = '/*'", &target) {
                 prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
                 prop_assert!(location.starts_with('/') && !location.starts_with("//"));
                 prop_assert!(!location.contains('\\'));

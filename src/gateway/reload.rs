@@ -1,100 +1,95 @@
-//! HUP: the access log is opened again, and all settings are read again.
+//! Reload: opens the access log again, and reads the configuration again.
 //!
-//! What is wrong is refused: the settings from before stay, those of one pool where only its files
-//! are broken.
+//! An error keeps the previous configuration: all of it, or that of one pool if the error is in the
+//! files of that pool.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
 
 use super::access_log::AccessLog;
-use super::aside::aside;
-use super::live::Live;
-use super::settings::Settings;
-use super::site::Site;
-use super::sync::{Reason, sync};
+use super::blocking::run_blocking;
+use super::configuration::Configuration;
+use super::refresh::refresh_on_request;
+use super::state::CurrentState;
+use super::virtual_host::VirtualHost;
 use crate::config::Global;
 use crate::error::Result;
 use crate::root::Root;
 
-/// The least time between two looks at a pool whose replicas cannot be connected to.
-const DOUBT: Duration = Duration::from_millis(100);
-/// The time until a pool is looked at again that cannot be served; each look doubles it, up to the
-/// last.
-const FIRST: Duration = Duration::from_secs(1);
-const LAST: Duration = Duration::from_secs(60);
-
-/// What a gateway was started with, and what it has become.
+/// Reloads a gateway.
 #[derive(Debug)]
 pub(super) struct Reload {
-    /// Where the files are.
+    /// The root with the files.
     pub root: Root,
-    /// The settings that it was started with.
+    /// The configuration at the start.
     pub started: Global,
-    /// The gateway.
-    pub live: Arc<Live>,
+    /// The state to replace.
+    pub state: Arc<CurrentState>,
 }
 
 impl Reload {
-    /// Reads the settings again whenever that is asked for, for ever.
-    pub(super) async fn run(self, asked: Arc<Notify>) {
+    /// Reloads after each notification. Never ends.
+    pub(super) async fn run(self, requested: Arc<Notify>) {
         let mut global = self.started.clone();
         loop {
-            asked.notified().await;
-            tracing::info!("SIGHUP: the access log is opened again, and the configuration read");
-            match self.change().await {
-                Ok(now) => global = now,
+            requested.notified().await;
+            tracing::info!("reload: opening the access log and reading the configuration");
+            match self.reload().await {
+                Ok(current) => global = current,
                 Err(error) => {
                     let error = error.in_one_line();
-                    tracing::error!("the configuration from before is kept: {error}");
+                    tracing::error!(
+                        "reload failed, the previous configuration stays in use: {error}"
+                    );
                     self.open_log(&global).await;
                 }
             }
         }
     }
 
-    async fn change(&self) -> Result<Global> {
-        let old = self.live.gateway();
-        let settings = Settings::read(&self.root).await?;
-        let (global, sites) = settings.sites(Some(&old.sites)).await?;
+    async fn reload(&self) -> Result<Global> {
+        let old = self.state.get();
+        let configuration = Configuration::read(&self.root).await?;
+        let (global, hosts) = configuration.into_hosts(Some(&old.hosts)).await?;
         let log = self.open_log(&global).await;
-        self.live.exchange(old.changed(sites, global.front.clone(), log));
-        let new = self.live.gateway();
-        for site in new.sites.all() {
-            match old.sites.of_pool(&site.pool.name) {
-                None => watch(&self.live, site),
-                // A command may have had a look meanwhile, by the settings from before.
-                Some(before) if before.document_root != site.document_root => site.doubt(),
+        self.state.replace(old.next(hosts, global.front.clone(), log));
+        let new = self.state.get();
+        for vhost in new.hosts.all() {
+            match old.hosts.of_pool(&vhost.pool.name) {
+                None => refresh_on_request(&self.state, vhost),
+                // A command may have refreshed the endpoints by the previous configuration.
+                Some(before) if before.document_root != vhost.document_root => {
+                    vhost.request_refresh();
+                }
                 Some(_) => {}
             }
         }
-        // Its watch finds that it is not the gateway's any more.
-        let gone = |site: &&Arc<Site>| new.sites.of_pool(&site.pool.name).is_none();
-        old.sites.all().iter().filter(gone).for_each(|site| site.doubt());
+        // The refresh task of a removed pool then finds that it must end.
+        let is_gone = |it: &&Arc<VirtualHost>| new.hosts.of_pool(&it.pool.name).is_none();
+        old.hosts.all().iter().filter(is_gone).for_each(|vhost| vhost.request_refresh());
         let file = global.path.display();
-        for key in needs_start(&self.started, &global) {
-            tracing::warn!("{key} in {file} has changed: only another start of serve applies that");
+        for key in needs_restart(&self.started, &global) {
+            tracing::warn!("{key} in {file} has changed: restart the gateway to apply it");
         }
-        tracing::info!("the configuration has been read, pools: {}", new.sites.all().len());
+        tracing::info!("reload done: {} pools", new.hosts.all().len());
         Ok(global)
     }
 
-    /// Where the file cannot be opened, the log stays as it was.
+    /// If the file cannot be opened, the previous access log stays in use.
     async fn open_log(&self, global: &Global) -> Option<Arc<AccessLog>> {
-        let before = self.live.gateway().log.clone();
+        let before = self.state.get().access_log.clone();
         let (root, global, kept) = (self.root.clone(), global.clone(), before.clone());
-        let opened = aside(move || AccessLog::open(&root, &global, kept.as_deref())).await;
+        let opened = run_blocking(move || AccessLog::open(&root, &global, kept.as_deref())).await;
         opened.and_then(|opened| opened).unwrap_or_else(|error| {
-            tracing::error!("the access log stays as it was: {}", error.in_one_line());
+            tracing::error!("the previous access log stays in use: {}", error.in_one_line());
             before
         })
     }
 }
 
-/// The keys that are read once, when the gateway starts, and have another value now.
-fn needs_start(started: &Global, now: &Global) -> Vec<&'static str> {
+/// The keys that apply only at the start of the gateway, and have changed since.
+fn needs_restart(started: &Global, now: &Global) -> Vec<&'static str> {
     let (one, other) = (&started.front, &now.front);
     let keys = [
         ("[gateway] listen", one.listen() != other.listen()),
@@ -103,28 +98,4 @@ fn needs_start(started: &Global, now: &Global) -> Vec<&'static str> {
         ("[control] socket", started.control != now.control),
     ];
     keys.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
-}
-
-/// Looks at a pool again whenever there is reason to, until it is not the gateway's any more.
-pub(super) fn watch(live: &Arc<Live>, site: &Arc<Site>) {
-    let (live, watch) = (Arc::clone(live), Arc::clone(&site.watch));
-    let name = site.pool.name.clone();
-    tokio::spawn(async move {
-        let mut pause = FIRST;
-        loop {
-            if watch.is_broken() {
-                let _ = timeout(pause, watch.doubted()).await;
-                pause = (pause * 2).min(LAST);
-            } else {
-                watch.doubted().await;
-                pause = FIRST;
-            }
-            let now = live.gateway().sites.of_pool(&name).cloned();
-            // A pool that has gone may have come back: it is watched anew then.
-            let Some(site) = now.filter(|now| Arc::ptr_eq(&now.watch, &watch)) else { return };
-            // An error is logged there.
-            let _ = sync(&site, Reason::Serve).await;
-            sleep(DOUBT).await;
-        }
-    });
 }

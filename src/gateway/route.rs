@@ -1,37 +1,22 @@
-//! What answers a path: a file of the release, or a script.
-
-use std::fs::File;
-use std::sync::Arc;
+//! Finds the file or the script of the release for a path.
 
 use hyper::StatusCode;
-use rustix::fs::Stat;
 
-use super::lookup::{Found, Lookup};
-use super::path::{Path, is_script};
-use super::refusal::Refusal;
-use super::table::Served;
+use super::file_lookup::{FileLookup, Found, OpenFile};
+use super::http_error::HttpError;
+use super::routing_table::ServedRelease;
+use super::url_path::{UrlPath, is_script};
 use crate::config::Gateway;
 
-/// What answers a path.
+/// The route of a request.
 #[derive(Debug)]
-pub(super) enum Target {
-    /// A file, as it is.
-    File(StaticFile),
-    /// PHP.
+pub(super) enum Route {
+    /// A static file.
+    File(OpenFile),
+    /// A PHP script.
     Script(Script),
-    /// It is a directory: its name ends with a slash.
+    /// A directory: the client is redirected to the path with a slash at its end.
     AddSlash,
-}
-
-/// A file that is sent as it is.
-#[derive(Debug)]
-pub(super) struct StaticFile {
-    /// Its path below the document root.
-    pub path: String,
-    /// Open for reading.
-    pub file: Arc<File>,
-    /// What the kernel knows of it.
-    pub stat: Box<Stat>,
 }
 
 /// A script of the release.
@@ -39,23 +24,30 @@ pub(super) struct StaticFile {
 pub(super) struct Script {
     /// Its path below the document root.
     pub path: String,
-    /// What follows it in the URL, decoded, with its slash; empty for nothing.
+    /// The path info: what follows the script in the path, decoded, with its slash. May be empty.
     pub info: Vec<u8>,
 }
 
-/// Finds the file or script that answers a path, in a release. A path that `deny` names gets 403,
-/// whether it exists or not; so does a path whose file or script `deny` names.
-pub(super) fn route(served: &Served, settings: &Gateway, path: &Path) -> Result<Target, Refusal> {
+/// Routes a path. Error 403: `deny` names the path, whether it exists or not, or the file or script that
+/// it leads to.
+pub(super) fn route(
+    served: &ServedRelease,
+    settings: &Gateway,
+    path: &UrlPath,
+) -> Result<Route, HttpError> {
     if !settings.deny.is_empty() && settings.denies(&String::from_utf8_lossy(&path.relative())) {
         return Err(denied());
     }
-    let router =
-        Router { served, settings, lookup: Lookup { follow_symlinks: settings.follow_symlinks } };
+    let router = Router {
+        served,
+        settings,
+        lookup: FileLookup { follow_symlinks: settings.follow_symlinks },
+    };
     if let Some(target) = router.find(path)? {
         let is_denied = match &target {
-            Target::File(file) => settings.denies(&file.path),
-            Target::Script(script) => settings.denies(&script.path) && !is_front(settings, script),
-            Target::AddSlash => false,
+            Route::File(file) => settings.denies(&file.path),
+            Route::Script(script) => settings.denies(&script.path) && !is_front(settings, script),
+            Route::AddSlash => false,
         };
         return if is_denied { Err(denied()) } else { Ok(target) };
     }
@@ -63,20 +55,19 @@ pub(super) fn route(served: &Served, settings: &Gateway, path: &Path) -> Result<
     if front.is_empty() || !served.has_script(router.lookup, front)? {
         return Err(not_found());
     }
-    Ok(Target::Script(Script { path: front.clone(), info: Vec::new() }))
+    Ok(Route::Script(Script { path: front.clone(), info: Vec::new() }))
 }
 
 struct Router<'a> {
-    served: &'a Served,
+    served: &'a ServedRelease,
     settings: &'a Gateway,
-    lookup: Lookup,
+    lookup: FileLookup,
 }
 
 impl Router<'_> {
-    /// What the path itself names.
-    fn find(&self, path: &Path) -> Result<Option<Target>, Refusal> {
-        // What follows a script in the path is its own: a name that begins with a dot hides no file
-        // there.
+    /// The route without the front controller.
+    fn find(&self, path: &UrlPath) -> Result<Option<Route>, HttpError> {
+        // First scripts: the path info of a script may have names that begin with a dot.
         if let Some(script) = self.script(path)? {
             return Ok(Some(script));
         }
@@ -86,28 +77,28 @@ impl Router<'_> {
         self.file_or_index(path)
     }
 
-    fn file_or_index(&self, path: &Path) -> Result<Option<Target>, Refusal> {
+    fn file_or_index(&self, path: &UrlPath) -> Result<Option<Route>, HttpError> {
         let relative = path.relative();
         if path.is_directory {
             return self.index(&relative);
         }
         match self.lookup.open(&self.served.document_root, &relative)? {
             Found::Nothing => Ok(None),
-            Found::Directory => Ok(self.index(&relative)?.is_some().then_some(Target::AddSlash)),
+            Found::Directory => Ok(self.index(&relative)?.is_some().then_some(Route::AddSlash)),
             Found::File(file, stat) => {
-                // With a name that is not UTF-8 it is sent, but nothing else is known by that name.
+                // A name that is not UTF-8 matches no setting.
                 let path = String::from_utf8_lossy(&relative).into_owned();
                 if is_code(&path) {
                     return Err(not_found());
                 }
-                Ok(Some(Target::File(StaticFile { path, file, stat })))
+                Ok(Some(Route::File(OpenFile { path, file, stat })))
             }
         }
     }
 
-    /// A script, named by the path or by its beginning. One that is there and may not be run is
-    /// not passed on to another.
-    fn script(&self, path: &Path) -> Result<Option<Target>, Refusal> {
+    /// The script that the path, or its beginning, names. If it exists and must not run, the result is
+    /// 404, and not another script.
+    fn script(&self, path: &UrlPath) -> Result<Option<Route>, HttpError> {
         for (script, info) in path.scripts() {
             if self.served.has_script(self.lookup, &script)? {
                 return self.run(script, info).map(Some);
@@ -116,16 +107,16 @@ impl Router<'_> {
         Ok(None)
     }
 
-    fn run(&self, path: String, info: Vec<u8>) -> Result<Target, Refusal> {
+    fn run(&self, path: String, info: Vec<u8>) -> Result<Route, HttpError> {
         if self.settings.allows(&path) {
-            Ok(Target::Script(Script { path, info }))
+            Ok(Route::Script(Script { path, info }))
         } else {
             Err(not_found())
         }
     }
 
-    /// What answers for a directory.
-    fn index(&self, directory: &[u8]) -> Result<Option<Target>, Refusal> {
+    /// The index of a directory.
+    fn index(&self, directory: &[u8]) -> Result<Option<Route>, HttpError> {
         for name in self.settings.index.get_ref() {
             let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
             let path = [directory, slash, name.as_bytes()].concat();
@@ -137,27 +128,27 @@ impl Router<'_> {
                 }
             } else if let Found::File(file, stat) = self.lookup.open(root, &path)? {
                 let path = String::from_utf8_lossy(&path).into_owned();
-                return Ok(Some(Target::File(StaticFile { path, file, stat })));
+                return Ok(Some(Route::File(OpenFile { path, file, stat })));
             }
         }
         Ok(None)
     }
 }
 
-/// Whether a script is the front controller. It answers other paths even where `deny` names it.
+/// Whether a script is the front controller, which serves other paths even if `deny` names it.
 fn is_front(settings: &Gateway, script: &Script) -> bool {
     script.path == *settings.front_controller.get_ref()
 }
 
-fn denied() -> Refusal {
-    Refusal::plain(StatusCode::FORBIDDEN)
+fn denied() -> HttpError {
+    HttpError::unlogged(StatusCode::FORBIDDEN)
 }
 
-fn not_found() -> Refusal {
-    Refusal::plain(StatusCode::NOT_FOUND)
+fn not_found() -> HttpError {
+    HttpError::unlogged(StatusCode::NOT_FOUND)
 }
 
-/// Whether a file is code, or a copy of some (`index.php.bak`), which nobody is to read.
+/// Whether a file is PHP code, or a copy of it (`index.php.bak`). Clients must not read it.
 pub(super) fn is_code(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     name.contains(".php") || [".phtml", ".phar", ".phps"].iter().any(|end| name.ends_with(end))
@@ -170,14 +161,14 @@ mod tests {
     use std::fs;
     use tempfile::TempDir;
 
-    fn release(files: &[&str]) -> (TempDir, Served) {
+    fn release(files: &[&str]) -> (TempDir, ServedRelease) {
         let dir = tempfile::tempdir().unwrap();
         for file in files {
             let path = dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, file).unwrap();
         }
-        let served = Served::open(&Release::at(dir.path()).unwrap(), "").unwrap();
+        let served = ServedRelease::open(&Release::at(dir.path()).unwrap(), "").unwrap();
         (dir, served)
     }
 
@@ -185,19 +176,19 @@ mod tests {
         toml::from_str(toml).unwrap()
     }
 
-    fn routed(served: &Served, settings: &Gateway, path: &str) -> String {
-        match route(served, settings, &Path::parse(path.as_bytes()).unwrap()) {
-            Ok(Target::File(file)) => format!("file {}", file.path),
-            Ok(Target::Script(script)) => {
+    fn routed(served: &ServedRelease, settings: &Gateway, path: &str) -> String {
+        match route(served, settings, &UrlPath::parse(path.as_bytes()).unwrap()) {
+            Ok(Route::File(file)) => format!("file {}", file.path),
+            Ok(Route::Script(script)) => {
                 format!("script {} {}", script.path, String::from_utf8_lossy(&script.info))
             }
-            Ok(Target::AddSlash) => "slash".to_owned(),
-            Err(refusal) => refusal.status.as_u16().to_string(),
+            Ok(Route::AddSlash) => "slash".to_owned(),
+            Err(error) => error.status.as_u16().to_string(),
         }
     }
 
     #[test]
-    fn a_file_then_a_script_then_an_index_then_the_front_controller() {
+    fn path_leads_to_script_file_index_or_front_controller() {
         let (_dir, served) = release(&[
             "index.php",
             "app.php",
@@ -227,7 +218,7 @@ mod tests {
         assert_eq!(routed("/missing.php"), "script index.php ");
         assert_eq!(routed("/a%2fb"), "script index.php ");
         assert_eq!(routed("/.well-known/acme"), "file .well-known/acme");
-        // Nobody runs a picture, and nobody reads code.
+        // A picture does not run, and code is not sent.
         assert_eq!(routed("/x.jpg/y.php"), "script index.php ");
         assert_eq!(routed("/docs/../a.css"), "file a.css");
         assert_eq!(routed("/docs%2f..//a.css"), "file a.css");
@@ -249,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn only_listed_scripts_are_run() {
+    fn only_listed_scripts_run() {
         let (_dir, served) = release(&["index.php", "up/evil.php", "ok/a.php"]);
         let settings = settings("scripts = ['index.php', 'ok/a.php']");
         let routed = |path| routed(&served, &settings, path);
@@ -260,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_denied_is_neither_read_nor_run() {
+    fn denied_path_gets_403_for_files_and_scripts() {
         let files = [
             "index.php",
             "app.php",
@@ -310,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_front_controller_what_is_not_there_is_not_found() {
+    fn missing_file_is_404_without_a_front_controller() {
         let (_dir, served) = release(&["a.html"]);
         assert_eq!(routed(&served, &settings(""), "/b"), "404");
         assert_eq!(routed(&served, &settings("front_controller = ''"), "/"), "404");

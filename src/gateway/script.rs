@@ -1,7 +1,11 @@
-//! A request that PHP answers.
+//! A request to a PHP script.
 //!
-//! An answer that is there as a whole at once is passed on as it is, with its length. Any other
-//! goes through a [`pipe`]: it is passed on as it comes, and taken from PHP as fast as it prints.
+//! A response that is complete at once is passed on as a whole, with its length. Any other response goes
+//! through a [`response_buffer`](super::response_buffer): the gateway reads it as fast as the script
+//! prints it, and the client gets it as fast as it reads.
+
+mod pump;
+mod stderr;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -15,133 +19,137 @@ use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::body::Body;
-use super::exchange::{Exchange, Failure, NotBegun};
+use super::buffer_space::ClientSpace;
 use super::fastcgi::{BadHead, Head, HeadParser, Part, Request};
-use super::handoff;
-use super::listen::is_out_of_resources;
-use super::pipe::{self, OWN, pipe};
-use super::refusal::Refusal;
-use super::site::Site;
-use super::spool::Spooled;
-use super::stderr::Stderr;
-use super::table::Served;
-use super::temp::Owner;
-use super::upstream::{NoSlot, SILENT};
+use super::http_error::HttpError;
+use super::request_body::RequestBody;
+use super::response_body::ResponseBody;
+use super::response_buffer::{MEMORY_MIN, response_buffer};
+use super::routing_table::ServedRelease;
+use super::upstream::{Exchange, NoLease, NotSent, UNRESPONSIVE_AFTER, is_out_of_resources};
+use super::virtual_host::VirtualHost;
+use super::x_sendfile;
+use pump::{Pump, discard, log_wrong_length};
+use stderr::ScriptStderr;
 
-/// The most of an answer that is collected before it is passed on, in bytes.
-const WHOLE: usize = 256 * 1024;
-/// How long to wait before a replica is tried again: its backlog is full, or there is no free
-/// descriptor for a connection.
+/// The most that is collected of a response before it is passed on, in bytes.
+const COLLECTED_MAX: usize = 256 * 1024;
+/// The pause before the next attempt to connect, if the backlog of the endpoint is full, or the gateway
+/// has no free descriptor.
 const RETRY: Duration = Duration::from_millis(2);
 
-/// A request, ready to be sent.
+/// A request that is ready to be sent.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
-    /// The pool.
-    pub site: &'a Arc<Site>,
+pub(super) struct ScriptRequest<'a> {
+    /// The virtual host.
+    pub vhost: &'a Arc<VirtualHost>,
     /// The release by which it was routed.
-    pub served: &'a Served,
-    /// Its line and headers, as the client sent them.
+    pub served: &'a ServedRelease,
+    /// The request line and the headers, as the client sent them.
     pub request: &'a hyper::http::request::Parts,
-    /// Its body.
-    pub body: &'a Spooled,
-    /// Whose room its answer takes.
-    pub owner: &'a Owner,
-    /// What it is known by in all logs.
+    /// The body.
+    pub body: &'a RequestBody,
+    /// The buffer space of the client.
+    pub space: &'a ClientSpace,
+    /// The request id.
     pub id: &'a str,
-    /// Until when it may wait for a replica.
+    /// The end of the time in which it may be connected to an endpoint.
     pub deadline: Instant,
 }
 
-/// What comes of it where there is no answer.
+/// Why a request has no response of a script.
 #[derive(Debug)]
-pub(super) enum Missed {
-    /// No replica has begun it: it may be routed anew.
-    NotBegun,
-    /// It was sent, and php-fpm has not read it: it may be sent again, on a new connection. What
-    /// to answer where that has happened too often.
-    Unread(Refusal),
-    /// It is refused.
-    Refused(Refusal),
+pub(super) enum Unanswered {
+    /// It was not sent to any endpoint: it may be routed again.
+    NotSent,
+    /// It was sent, and php-fpm has not read it: it may be sent again, on a new connection. The error is
+    /// the response if that has happened too often.
+    NotRead(HttpError),
+    /// The response is an error.
+    Failed(HttpError),
 }
 
-impl From<Refusal> for Missed {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<HttpError> for Unanswered {
+    fn from(error: HttpError) -> Self {
+        Self::Failed(error)
     }
 }
 
-/// Whether a request may use a connection that was used before. php-fpm may close that one at any
-/// moment, and whether the script has begun is known only of a request without a body.
-pub(super) fn is_keepable(method: &Method, body: &Spooled) -> bool {
+/// Whether a request may use an idle connection. php-fpm may close that at any moment. The gateway can
+/// tell only for a request without a body whether the script has begun by then.
+pub(super) fn may_reuse_connection(method: &Method, body: &RequestBody) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && body.length() == 0
 }
 
-impl Call<'_> {
-    /// Has PHP answer.
-    pub(super) async fn answer(
+impl ScriptRequest<'_> {
+    /// Sends the request, and returns the response of the script. `may_reuse`: see
+    /// [`may_reuse_connection`].
+    pub(super) async fn respond(
         &self,
         encoded: &mut Request,
-        keepable: bool,
-    ) -> Result<Response<Body>, Missed> {
-        let mut exchange = self.begin(encoded, keepable).await?;
-        let mut stderr = Stderr::new(&self.site.pool.name, self.id);
+        may_reuse: bool,
+    ) -> Result<Response<ResponseBody>, Unanswered> {
+        let mut exchange = self.send(encoded, may_reuse).await?;
+        let mut stderr = ScriptStderr::new(&self.vhost.pool.name, self.id);
         let (head, rest) = match self.head(&mut exchange, &mut stderr).await {
             Ok((head, rest)) => {
                 if let Some(bad) = &head.bad_length {
-                    stderr.note(&format!("its Content-Length {bad:?} makes no sense"));
+                    stderr.log(&format!("Content-Length {bad:?} is invalid"));
                 }
                 (head, rest)
             }
-            Err(refusal) if exchange.was_unread() => return Err(Missed::Unread(refusal)),
-            Err(refusal) => return Err(refusal.into()),
+            Err(error) if exchange.was_unread() => return Err(Unanswered::NotRead(error)),
+            Err(error) => return Err(error.into()),
         };
-        if let Some(file) = handoff::of(&head, self.site, self.served)? {
-            self.rest_is_dropped(exchange, stderr);
-            return Ok(handoff::send(self.request, self.served, head, file)?);
+        if let Some(file) = x_sendfile::requested_file(&head, self.vhost, self.served)? {
+            self.discard_rest(exchange, stderr);
+            return Ok(x_sendfile::send(self.request, self.served, head, file)?);
         }
         if self.request.method == Method::HEAD {
-            self.rest_is_dropped(exchange, stderr);
-            return Ok(Body::omitted().answer(head.status, head.headers));
+            self.discard_rest(exchange, stderr);
+            return Ok(ResponseBody::omitted().response(head.status, head.headers));
         }
         Ok(self.body(head, rest, exchange, stderr).await?)
     }
 
-    async fn begin(&self, encoded: &mut Request, keepable: bool) -> Result<Exchange, Missed> {
-        let unavailable = |why: &str| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why);
-        let mut slot = match self
-            .site
+    async fn send(&self, encoded: &mut Request, may_reuse: bool) -> Result<Exchange, Unanswered> {
+        let unavailable = |reason: &str| HttpError::new(StatusCode::SERVICE_UNAVAILABLE, reason);
+        let mut lease = match self
+            .vhost
             .upstream
-            .acquire(self.served, keepable.then_some(&mut *encoded))
+            .acquire(self.served, may_reuse.then_some(&mut *encoded))
             .await
         {
-            Ok(slot) => slot,
-            Err(NoSlot::Moved) => return Err(Missed::NotBegun),
-            Err(NoSlot::Full) => return Err(unavailable("the queue is full").into()),
-            Err(NoSlot::TimedOut) => return Err(unavailable("no child was free in time").into()),
+            Ok(lease) => lease,
+            Err(NoLease::ReleaseGone) => return Err(Unanswered::NotSent),
+            Err(NoLease::QueueFull) => return Err(unavailable("the queue is full").into()),
+            Err(NoLease::TimedOut) => {
+                return Err(unavailable("no child was free within queue_timeout").into());
+            }
         };
         loop {
-            match Exchange::begin(slot, encoded, self.body.long(), self.body.length() == 0) {
+            match Exchange::begin(lease, encoded, self.body.long(), self.body.length() == 0) {
                 Ok(exchange) => return Ok(exchange),
-                Err(NotBegun { error, .. }) if Instant::now() >= self.deadline => {
-                    return Err(unavailable(&format!("no replica can be reached: {error}")).into());
+                Err(NotSent { error, .. }) if Instant::now() >= self.deadline => {
+                    return Err(
+                        unavailable(&format!("cannot connect to any replica: {error}")).into()
+                    );
                 }
-                Err(NotBegun { slot: again, error })
+                Err(NotSent { lease: unused, error })
                     if error.kind() == ErrorKind::WouldBlock || is_out_of_resources(&error) =>
                 {
-                    slot = *again;
+                    lease = *unused;
                     sleep(RETRY).await;
                 }
-                Err(NotBegun { slot, error }) => {
-                    let (pool, socket) = (&self.site.pool.name, slot.socket());
+                Err(NotSent { lease, error }) => {
+                    let (pool, socket) = (&self.vhost.pool.name, lease.socket());
                     tracing::warn!(
                         "pool \"{pool}\": cannot connect to {}: {error}",
                         socket.display()
                     );
-                    slot.set_aside();
-                    self.site.doubt();
-                    return Err(Missed::NotBegun);
+                    lease.eject_unreachable();
+                    self.vhost.request_refresh();
+                    return Err(Unanswered::NotSent);
                 }
             }
         }
@@ -150,8 +158,8 @@ impl Call<'_> {
     async fn head(
         &self,
         exchange: &mut Exchange,
-        stderr: &mut Stderr,
-    ) -> Result<(Head, Bytes), Refusal> {
+        stderr: &mut ScriptStderr,
+    ) -> Result<(Head, Bytes), HttpError> {
         let mut parser = HeadParser::default();
         loop {
             match self.part(exchange).await? {
@@ -160,184 +168,99 @@ impl Call<'_> {
                         return Ok(head);
                     }
                 }
-                Part::Stderr(said) => stderr.push(&said),
+                Part::Stderr(text) => stderr.push(&text),
                 Part::End => return Err(bad_head(BadHead::Missing)),
             }
         }
     }
 
-    async fn part(&self, exchange: &mut Exchange) -> Result<Part, Refusal> {
-        let limit = self.site.settings.request_timeout;
+    async fn part(&self, exchange: &mut Exchange) -> Result<Part, HttpError> {
+        let limit = self.vhost.settings.request_timeout;
         let begun = Instant::now();
         loop {
             let left = limit.saturating_sub(begun.elapsed());
-            match timeout(left.min(SILENT), poll_fn(|cx| exchange.poll_part(cx))).await {
-                Ok(part) => return part.map_err(|it| Refusal::bad_gateway(it.to_string())),
+            match timeout(left.min(UNRESPONSIVE_AFTER), poll_fn(|cx| exchange.poll_part(cx))).await
+            {
+                Ok(part) => return part.map_err(|it| HttpError::bad_gateway(it.to_string())),
                 Err(_) if begun.elapsed() < limit => exchange.suspect(),
                 Err(_) => break,
             }
         }
-        let why = format!("the script was silent for {limit:?} (request_timeout)");
-        Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, why))
+        let reason = format!("the script sent nothing for {limit:?} (request_timeout)");
+        Err(HttpError::new(StatusCode::GATEWAY_TIMEOUT, reason))
     }
 
-    /// Collects what is there already, and passes it on.
+    /// Collects what has arrived. Passes on a complete response; starts a [`Pump`] for any other.
     async fn body(
         &self,
         mut head: Head,
         rest: Bytes,
         mut exchange: Exchange,
-        mut stderr: Stderr,
-    ) -> Result<Response<Body>, Refusal> {
+        mut stderr: ScriptStderr,
+    ) -> Result<Response<ResponseBody>, HttpError> {
         let mut length = rest.len();
         let mut memory = None;
         let mut chunks = VecDeque::from_iter((!rest.is_empty()).then_some(rest));
-        while length <= WHOLE {
-            if length > OWN && memory.is_none() {
-                // As much as it can come to, so that this is asked once.
-                memory = self.owner.memory(WHOLE);
+        while length <= COLLECTED_MAX {
+            if length > MEMORY_MIN && memory.is_none() {
+                // The largest size that it can reach, so that one reservation is enough.
+                memory = self.space.reserve_memory(COLLECTED_MAX);
                 if memory.is_none() {
                     break;
                 }
             }
-            // What is not there now is not waited for.
+            // Only what has arrived: no waiting here.
             match poll_fn(|cx| Poll::Ready(exchange.poll_part(cx))).await {
                 Poll::Pending => break,
                 Poll::Ready(Ok(Part::Stdout(output))) => {
                     length += output.len();
                     chunks.push_back(output);
                 }
-                Poll::Ready(Ok(Part::Stderr(said))) => stderr.push(&said),
-                Poll::Ready(Err(failure)) => return Err(Refusal::bad_gateway(failure.to_string())),
+                Poll::Ready(Ok(Part::Stderr(text))) => stderr.push(&text),
+                Poll::Ready(Err(failure)) => {
+                    return Err(HttpError::bad_gateway(failure.to_string()));
+                }
                 Poll::Ready(Ok(Part::End)) => {
                     exchange.finish();
                     correct_length(&mut head, length, true, &stderr);
                     if let Some(memory) = &mut memory {
                         memory.shrink(length);
                     }
-                    let body = Body::chunks(chunks).held_in(memory);
-                    return Ok(body.answer(head.status, head.headers));
+                    let body = ResponseBody::chunks(chunks).held_in(memory);
+                    return Ok(body.response(head.status, head.headers));
                 }
             }
         }
         drop(memory);
         correct_length(&mut head, length, false, &stderr);
-        let (writer, reader) = pipe(self.owner);
-        let limit = self.site.settings.request_timeout;
+        let (writer, reader) = response_buffer(self.space);
+        let limit = self.vhost.settings.request_timeout;
         let promised = head.headers.get(CONTENT_LENGTH).and(head.length);
         let pump = Pump { exchange, writer, limit, stderr, promised, pushed: 0 };
         tokio::spawn(pump.run(chunks));
-        Ok(Body::script(reader).answer(head.status, head.headers))
+        Ok(ResponseBody::buffered(reader).response(head.status, head.headers))
     }
 
-    /// The script runs to its end; what it prints is of no use.
-    fn rest_is_dropped(&self, exchange: Exchange, stderr: Stderr) {
-        tokio::spawn(drop_rest(exchange, stderr, self.site.settings.request_timeout));
-    }
-}
-
-async fn drop_rest(mut exchange: Exchange, mut stderr: Stderr, limit: Duration) {
-    loop {
-        match timeout(limit, poll_fn(|cx| exchange.poll_part(cx))).await {
-            Ok(Ok(Part::Stdout(_))) => {}
-            Ok(Ok(Part::Stderr(said))) => stderr.push(&said),
-            Ok(Ok(Part::End)) => return exchange.finish(),
-            Ok(Err(_)) | Err(_) => return,
-        }
+    /// Lets the script finish, and discards its output.
+    fn discard_rest(&self, exchange: Exchange, stderr: ScriptStderr) {
+        tokio::spawn(discard(exchange, stderr, self.vhost.settings.request_timeout));
     }
 }
 
-/// Takes an answer from PHP as fast as it prints, and gives it to the client.
-struct Pump {
-    exchange: Exchange,
-    writer: pipe::Writer,
-    limit: Duration,
-    stderr: Stderr,
-    /// The `Content-Length` that the client was told.
-    promised: Option<u64>,
-    /// How many bytes of the body there were.
-    pushed: u64,
-}
-
-impl Pump {
-    /// Begins with what has been collected. Where the client goes away, the connection is closed, so
-    /// that php-fpm tells the script.
-    async fn run(mut self, collected: VecDeque<Bytes>) {
-        for chunk in collected {
-            if self.push(chunk).await.is_err() {
-                return self.leave().await;
-            }
-        }
-        loop {
-            let part = tokio::select! {
-                biased;
-                part = timeout(self.limit, poll_fn(|cx| self.exchange.poll_part(cx))) => part,
-                () = self.writer.gone() => return self.leave().await,
-            };
-            let failure = match part {
-                Ok(Ok(Part::Stdout(output))) => match self.push(output).await {
-                    Ok(()) => continue,
-                    Err(_) => return self.leave().await,
-                },
-                Ok(Ok(Part::Stderr(said))) => {
-                    self.stderr.push(&said);
-                    continue;
-                }
-                Ok(Ok(Part::End)) => return self.end(),
-                Ok(Err(failure)) => failure,
-                Err(_) => Failure::Io(ErrorKind::TimedOut.into()),
-            };
-            self.stderr.note(&format!("the answer was cut short: {failure}"));
-            return; // the writer is dropped: the client sees that it is broken
-        }
-    }
-
-    async fn push(&mut self, output: Bytes) -> std::io::Result<()> {
-        self.pushed += output.len() as u64;
-        self.writer.push(output).await
-    }
-
-    /// The client has gone away; or it has all that it was told of, and the script works on.
-    async fn leave(self) {
-        if self.promised.is_some_and(|promised| self.pushed >= promised) {
-            self.note_length();
-            drop(self.writer);
-            drop_rest(self.exchange, self.stderr, self.limit).await;
-        }
-    }
-
-    fn end(self) {
-        self.note_length();
-        self.exchange.finish();
-        // With less than it was told of, the client sees that it is broken.
-        self.writer.end();
-    }
-
-    fn note_length(&self) {
-        if let Some(promised) = self.promised.filter(|promised| *promised != self.pushed) {
-            note_length(promised, self.pushed, &self.stderr);
-        }
-    }
-}
-
-/// Drops a `Content-Length` that is wrong, as far as that is known: `collected` is how many bytes
-/// there are by now, and all that there are if `is_whole`. One that is right is said anyway then.
-fn correct_length(head: &mut Head, collected: usize, is_whole: bool, stderr: &Stderr) {
+/// Removes a `Content-Length` that is wrong, as far as known. `collected`: the bytes so far, which are
+/// all if `is_complete`. hyper sets the header for a complete body.
+fn correct_length(head: &mut Head, collected: usize, is_complete: bool, stderr: &ScriptStderr) {
     let has_body = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let Some(said) = head.length.filter(|_| has_body) else { return };
+    let Some(length) = head.length.filter(|_| has_body) else { return };
     let collected = collected as u64;
-    if collected > said || (is_whole && collected < said) {
-        note_length(said, collected, stderr);
+    if collected > length || (is_complete && collected < length) {
+        log_wrong_length(length, collected, stderr);
         head.headers.remove(CONTENT_LENGTH);
-    } else if is_whole {
+    } else if is_complete {
         head.headers.remove(CONTENT_LENGTH);
     }
 }
 
-fn note_length(said: u64, printed: u64, stderr: &Stderr) {
-    stderr.note(&format!("its Content-Length is {said}, but it has printed {printed} bytes"));
-}
-
-fn bad_head(bad: BadHead) -> Refusal {
-    Refusal::bad_gateway(format!("the script's answer makes no sense: {bad}"))
+fn bad_head(bad: BadHead) -> HttpError {
+    HttpError::bad_gateway(format!("the response of the script is invalid: {bad}"))
 }

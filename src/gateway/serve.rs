@@ -1,149 +1,176 @@
-//! `pools-manager serve`, from its start to its end.
+//! A gateway from its start to its end.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::access_log::AccessLog;
-use super::control;
-use super::front::Gateway;
+use super::blocking::run_blocking;
+use super::configuration::Configuration;
+use super::control_server;
 use super::listen::{self, Listener};
-use super::live::Live;
-use super::reload::{self, Reload};
-use super::settings::Settings;
-use super::signals::Signals;
-use super::worker::Workers;
-use crate::config::Listen;
-use crate::error::{Error, Exit, Result};
+use super::refresh::refresh_on_request;
+use super::reload::Reload;
+use super::state::{CurrentState, State};
+use super::tasks::Tasks;
+use super::workers::Workers;
+use crate::config::{Global, Listen};
+use crate::error::{Error, Result};
 use crate::file;
 use crate::root::Root;
 
-/// How often it is looked for connections that nobody uses.
-const STALE: Duration = Duration::from_secs(1);
+/// The time between two searches for idle connections to close.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
 
-/// Serves until it is told to stop. `ready` is called once requests are answered, with the
-/// addresses.
-pub async fn serve(root: &Root, ready: impl FnOnce(&[String])) -> Result<()> {
-    let mut signals = Signals::listen()?;
-    let reload = Arc::new(Notify::new());
-    let serving = tokio::select! {
-        serving = Serving::start(root, &reload) => serving?,
-        told = signals.stop(&reload) => return ended(told),
+/// Runs a gateway until `shutdown` completes and its requests have ended.
+///
+/// - `reload`: each notification makes the gateway open its access log again and read its
+///   configuration again. An error in the configuration is logged, and the gateway keeps the previous
+///   one.
+/// - `ready`: called once, with the addresses, when the gateway answers requests.
+///
+/// After `shutdown` the gateway accepts no more connections, and waits up to `shutdown_timeout` for the
+/// requests that it has. To stop at once, drop the future: this cuts all connections.
+///
+/// It installs no signal handler and changes nothing of the process, so one process can run several
+/// gateways, each on a root of its own. The caller raises the limit of open files, where that is
+/// needed.
+///
+/// # Errors
+///
+/// The configuration cannot be read, has no pool that can be served, or names an address that cannot be
+/// bound; or connections were cut because they did not end within `shutdown_timeout`.
+pub async fn serve(
+    root: &Root,
+    shutdown: impl Future<Output = ()> + Send,
+    reload: Arc<Notify>,
+    ready: impl FnOnce(&[String]) + Send,
+) -> Result<()> {
+    let mut shutdown = pin!(shutdown);
+    let running = tokio::select! {
+        running = Running::start(root, reload) => running?,
+        () = &mut shutdown => return Ok(()),
     };
-    ready(&serving.addresses);
-    let told = signals.stop(&reload).await;
-    tokio::select! {
-        drained = serving.end() => drained?,
-        again = signals.stop(&reload) => return Err(again),
-    }
-    ended(told)
+    ready(&running.addresses);
+    shutdown.await;
+    running.shut_down().await
 }
 
-fn ended(told: Error) -> Result<()> {
-    match told.exit {
-        Exit::Terminated => Ok(()),
-        _ => Err(told),
-    }
-}
-
-/// A gateway that answers requests.
-struct Serving {
+/// A gateway that answers requests. Dropping it ends its tasks and threads, and cuts its connections.
+struct Running {
     addresses: Vec<String>,
-    live: Arc<Live>,
-    accepting: Vec<JoinHandle<()>>,
-    /// How many connections there may be.
-    max: usize,
-    places: Arc<Semaphore>,
-    stop: watch::Sender<bool>,
-    /// Their threads end, and cut connections, when this is dropped.
-    _workers: Arc<Workers>,
-    paths: Paths,
-    _flush: Flush,
+    state: Arc<CurrentState>,
+    accept_loops: JoinSet<()>,
+    max_connections: usize,
+    /// One permit for each connection.
+    connections: Arc<Semaphore>,
+    /// True: a connection ends after its current request.
+    drain: watch::Sender<bool>,
+    socket_files: SocketFiles,
+    workers: Arc<Workers>,
+    _tasks: Tasks,
+    flush: FlushOnDrop,
 }
 
-impl Serving {
-    async fn start(root: &Root, reload: &Arc<Notify>) -> Result<Self> {
-        let settings = Settings::read(root).await?;
-        let log = AccessLog::open(root, &settings.global, None)?;
-        raise_limit();
-        // Before anything is looked at: a command that finds no gateway has moved its names by then.
-        let control = control_socket(&settings.global.control)?;
-        let mut paths = Paths(vec![settings.global.control.clone()]);
-        let (global, sites) = settings.sites(None).await?;
-        let live = Live::new(Gateway::new(sites, global.front.clone(), log));
-        let flush = Flush(Arc::clone(&live));
-        let mut listeners = Vec::new();
-        for listen in global.front.listen() {
-            listeners.push(Listener::bind(listen, &global)?);
-            paths.0.extend(path(listen));
+impl Running {
+    async fn start(root: &Root, reload: Arc<Notify>) -> Result<Self> {
+        let configuration = Configuration::read(root).await?;
+        let access_log = AccessLog::open(root, &configuration.global, None)?;
+        // First the control socket, then the observation of the pools. A command that publishes a name
+        // and finds no control socket has published it before the observation.
+        let control = control_socket(&configuration.global.control)?;
+        let mut socket_files = SocketFiles(vec![configuration.global.control.clone()]);
+        let (global, hosts) = configuration.into_hosts(None).await?;
+        let tasks = Tasks::new();
+        let state = State::new(hosts, global.front.clone(), access_log);
+        let state = CurrentState::new(state, tasks.spawner());
+        let flush = FlushOnDrop(Some(Arc::clone(&state)));
+        let listeners = bind(&global, &mut socket_files)?;
+        let addresses = listeners.iter().zip(global.front.listen()).map(url).collect();
+        let max_connections =
+            global.front.max_connections.clamp(1, Semaphore::MAX_PERMITS.min(1 << 30));
+        let connections = Arc::new(Semaphore::new(max_connections));
+        let (drain, draining) = watch::channel(false);
+        let workers = Workers::start(&state, &draining)?;
+        state.spawn(control_server::listen(control, Arc::clone(&state)));
+        state.spawn(close_idle(Arc::clone(&state)));
+        state.get().hosts.all().iter().for_each(|vhost| refresh_on_request(&state, vhost));
+        let mut accept_loops = JoinSet::new();
+        for listener in listeners {
+            accept_loops.spawn(listener.accept(Arc::clone(&workers), Arc::clone(&connections)));
         }
-        let addresses = listeners.iter().zip(global.front.listen()).map(named).collect();
-        let (stop, stopped) = watch::channel(false);
-        let workers = Workers::start(&live, &stopped)?;
-        tokio::spawn(control::listen(control, Arc::clone(&live)));
-        tokio::spawn(close_stale(Arc::clone(&live)));
-        live.gateway().sites.all().iter().for_each(|site| reload::watch(&live, site));
-        let max = global.front.max_connections.clamp(1, Semaphore::MAX_PERMITS.min(1 << 30));
-        let places = Arc::new(Semaphore::new(max));
-        let accept =
-            |it: Listener| tokio::spawn(it.accept(Arc::clone(&workers), Arc::clone(&places)));
-        let accepting = listeners.into_iter().map(accept).collect();
-        let again = Reload { root: root.clone(), started: global, live: Arc::clone(&live) };
-        tokio::spawn(again.run(Arc::clone(reload)));
+        let reloading = Reload { root: root.clone(), started: global, state: Arc::clone(&state) };
+        state.spawn(reloading.run(reload));
         Ok(Self {
             addresses,
-            live,
-            accepting,
-            max,
-            places,
-            stop,
-            _workers: workers,
-            paths,
-            _flush: flush,
+            state,
+            accept_loops,
+            max_connections,
+            connections,
+            drain,
+            socket_files,
+            workers,
+            _tasks: tasks,
+            flush,
         })
     }
 
-    /// No new connections; those that there are end after the request that they have.
-    async fn end(self) -> Result<()> {
-        for accept in self.accepting {
-            accept.abort();
-            let _ = accept.await;
+    /// Closes the listeners, and waits for the connections to end.
+    async fn shut_down(mut self) -> Result<()> {
+        self.accept_loops.shutdown().await;
+        drop(self.socket_files);
+        let _ = self.drain.send(true);
+        let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
+        let limit = self.state.get().front.shutdown_timeout;
+        let is_drained = timeout(limit, self.connections.acquire_many(all)).await.is_ok();
+        let left = self.max_connections - self.connections.available_permits();
+        drop(self.workers);
+        self.flush.flush().await;
+        if is_drained {
+            return Ok(());
         }
-        drop(self.paths);
-        let _ = self.stop.send(true);
-        let all = u32::try_from(self.max).unwrap_or(u32::MAX);
-        let patience = self.live.gateway().front.shutdown_timeout;
-        if timeout(patience, self.places.acquire_many(all)).await.is_err() {
-            let left = self.max - self.places.available_permits();
-            return Err(Error::failed(format!(
-                "{left} connections did not end within shutdown_timeout and were cut"
-            )));
-        }
-        Ok(())
+        Err(Error::failed(format!(
+            "{left} connections did not end within shutdown_timeout and were cut"
+        )))
     }
 }
 
-/// Has the access log written to its end, however the gateway ends.
-struct Flush(Arc<Live>);
+/// Writes the queued lines of the access log when it is dropped. This may block for a while.
+struct FlushOnDrop(Option<Arc<CurrentState>>);
 
-impl Drop for Flush {
+impl FlushOnDrop {
+    /// Does so without blocking the runtime.
+    async fn flush(mut self) {
+        if let Some(log) = self.take_log() {
+            let _ = run_blocking(move || log.flush()).await;
+        }
+    }
+
+    fn take_log(&mut self) -> Option<Arc<AccessLog>> {
+        self.0.take()?.get().access_log.clone()
+    }
+}
+
+impl Drop for FlushOnDrop {
     fn drop(&mut self) {
-        if let Some(log) = &self.0.gateway().log {
+        if let Some(log) = self.take_log() {
             log.flush();
         }
     }
 }
 
-/// The sockets of its own: no other program is to find one on which nobody listens.
-struct Paths(Vec<PathBuf>);
+/// The socket files of this gateway. They are deleted when it is dropped, so that no program finds a
+/// socket on which nothing listens.
+struct SocketFiles(Vec<PathBuf>);
 
-impl Drop for Paths {
+impl Drop for SocketFiles {
     fn drop(&mut self) {
         for path in &self.0 {
             let _ = file::remove(path);
@@ -151,44 +178,40 @@ impl Drop for Paths {
     }
 }
 
-fn path(listen: &Listen) -> Option<PathBuf> {
-    match listen {
-        Listen::Unix(path) => Some(path.clone()),
-        Listen::Tcp(_) => None,
+fn bind(global: &Global, socket_files: &mut SocketFiles) -> Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for listen in global.front.listen() {
+        listeners.push(Listener::bind(listen, global)?);
+        if let Listen::Unix(path) = listen {
+            socket_files.0.push(path.clone());
+        }
     }
-}
-
-/// As many file descriptors as we may have: each connection needs one, and each answer a second.
-fn raise_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    // Where it cannot be raised, connections wait in the kernel.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    Ok(listeners)
 }
 
 fn control_socket(path: &Path) -> Result<UnixListener> {
     listen::unix(path, 0o600).map_err(|error| {
-        let shown = path.display();
-        let error_text = format!("cannot listen on {shown}: {error}");
-        Error::config(error_text).hint(match error.kind() {
+        let message = format!("cannot listen on {}: {error}", path.display());
+        Error::config(message).hint(match error.kind() {
             std::io::ErrorKind::AddrInUse => {
-                "another `pools-manager serve` runs here: end that first"
+                "another `pools-manager serve` runs on this root: stop it first"
             }
-            _ => "its directory has to be there and writable for you: see [control] socket",
+            _ => "its directory must exist and be writable: see [control] socket",
         })
     })
 }
 
-fn named((listener, listen): (&Listener, &Listen)) -> String {
+fn url((listener, listen): (&Listener, &Listen)) -> String {
     match listener.address() {
         Some(address) => format!("http://{address}"),
         None => listen.to_string(),
     }
 }
 
-/// Kept connections hold children: where there is nothing to do, they are let go.
-async fn close_stale(live: Arc<Live>) {
+/// Closes idle upstream connections, which hold children, after a while.
+async fn close_idle(state: Arc<CurrentState>) {
     loop {
-        sleep(STALE).await;
-        live.gateway().sites.all().iter().for_each(|site| site.upstream.close_stale());
+        sleep(IDLE_CHECK).await;
+        state.get().hosts.all().iter().for_each(|vhost| vhost.upstream.close_stale());
     }
 }

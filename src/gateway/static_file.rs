@@ -1,18 +1,16 @@
-//! A file: conditions, ranges, and in its place what is smaller, where the client takes that: a
-//! compressed copy beside it, or itself, compressed in memory.
+//! Responses with static files: representations, conditions, and ranges.
 //!
-//! An `ETag` contains the release: after a rollback a file may be older than the client's copy, and
-//! files of two releases may have the same time and size. For the same reason no file has a date
-//! before the time at which its release became the only one (`Served::since`): the client's copy may
-//! be a file of another release.
+//! An `ETag` contains the release: after a rollback a file may be older than the client's copy, and files
+//! of two releases may have the same time and size. For the same reason no `Last-Modified` is earlier
+//! than the time since which clients get files of this release only
+//! ([`exclusive_since`](super::exclusive_since)).
 
 mod compressor;
-mod condition;
-mod content;
+mod conditions;
 mod content_type;
 mod encoding;
-mod multipart;
 mod range;
+mod representation;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,29 +23,31 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use rustix::fs::Stat;
 
-use super::body::Body;
-use super::lookup::Lookup;
-use super::refusal::Refusal;
-use super::route::StaticFile;
-use super::table::Served;
+use super::file_lookup::OpenFile;
+use super::http_error::HttpError;
+use super::response_body::{Multipart, ResponseBody};
+use super::routing_table::ServedRelease;
 use crate::config::Gateway;
 pub(super) use compressor::Compressor;
-use condition::{Validators, Verdict, http_date, parse_date, seconds};
-use content::Content;
-use encoding::{Accepted, GZIP};
-pub(super) use multipart::Multipart;
+use conditions::{Validators, Verdict, http_date, parse_date, seconds};
 use range::Range;
+use representation::{Content, Representation};
 
-/// Answers with a file of the release.
+/// How long after its last change a file may change again without a new date, in seconds. FAT counts
+/// changes in steps of 2 s. The kernel's clock for timestamps lags by up to a tick, so that a change just
+/// after a step may still get the time of that step: hence the comparison with `<` below.
+const DATE_STEP: u64 = 2;
+
+/// Responds with a file of the release. Methods other than GET and HEAD get 405.
 pub(super) fn respond(
     request: &Parts,
-    served: &Served,
+    served: &ServedRelease,
     settings: &Gateway,
     compressor: &Arc<Compressor>,
-    file: StaticFile,
-) -> Result<Response<Body>, Refusal> {
+    file: OpenFile,
+) -> Result<Response<ResponseBody>, HttpError> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
-        let mut response = Response::new(Body::empty());
+        let mut response = Response::new(ResponseBody::empty());
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return Ok(response);
@@ -58,29 +58,29 @@ pub(super) fn respond(
     if let Some(cache) = cache_control(settings, &file.path) {
         headers.insert(CACHE_CONTROL, cache);
     }
-    let chosen = if kind.compresses {
+    let chosen = if kind.is_compressible {
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        choose(request, served, settings, compressor, file)?
+        Representation::choose(request, served, settings, compressor, file)?
     } else {
-        Chosen::plain(file)
+        Representation::plain(file)
     };
     if let Some(encoding) = chosen.encoding {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
     let mut validators = Validators::of(served, &chosen.stat, &chosen.suffix)?;
-    // The same client may get another encoding of this file in its next request.
-    validators.is_date_strong = !kind.compresses;
+    // The next request of the client may get another encoding with the same date.
+    validators.is_date_strong = !kind.is_compressible;
     send(request, headers, chosen.content, &validators)
 }
 
-/// Answers with a file that a script names, and with the script's headers. An `ETag` or a
-/// `Last-Modified` among these replaces both of the file's.
-pub(super) fn hand_off(
+/// Responds with a file that a script requests, and with the script's headers. An `ETag` or a
+/// `Last-Modified` of the script replaces both of the file.
+pub(super) fn respond_for_script(
     request: &Parts,
-    served: &Served,
+    served: &ServedRelease,
     mut headers: HeaderMap,
-    file: StaticFile,
-) -> Result<Response<Body>, Refusal> {
+    file: OpenFile,
+) -> Result<Response<ResponseBody>, HttpError> {
     let validators = match (headers.remove(ETAG), headers.remove(LAST_MODIFIED)) {
         (None, None) => {
             Validators { is_date_strong: true, ..Validators::of(served, &file.stat, "")? }
@@ -93,74 +93,32 @@ pub(super) fn hand_off(
     send(request, headers, file.into(), &validators)
 }
 
-/// What is sent for a file.
-struct Chosen {
-    content: Content,
-    /// Of the file that it comes from.
-    stat: Box<Stat>,
-    encoding: Option<&'static str>,
-    /// What the `ETag` has at its end.
-    suffix: String,
-}
-
-impl Chosen {
-    fn plain(file: StaticFile) -> Self {
-        let StaticFile { file, stat, .. } = file;
-        let content = Content::file(file, &stat);
-        Self { content, stat, encoding: None, suffix: String::new() }
-    }
-}
-
 impl Validators {
-    /// The validators of a file of a release. `suffix` names the encoding.
-    fn of(served: &Served, stat: &Stat, suffix: &str) -> Result<Self, Refusal> {
+    /// The validators of a file of a release. `suffix`: the end of the `ETag`.
+    fn of(served: &ServedRelease, stat: &Stat, suffix: &str) -> Result<Self, HttpError> {
         let (at, nanos, size) = (stat.st_mtime, stat.st_mtime_nsec, stat.st_size);
         let etag = format!("\"{}-{at:x}.{nanos:x}-{size:x}{suffix}\"", served.tag);
-        // utimes(2) sets any mtime; nobody can set the ctime back.
+        // utimes(2) can set any mtime, but nothing sets the ctime back.
         let changed = u64::try_from(stat.st_mtime.max(stat.st_ctime)).unwrap_or_default();
-        let changed = changed.max(served.since.get());
-        // The kernel takes a ctime from a clock that lags by up to a tick: a change just behind the end
-        // of a second may still get that second.
-        let is_settled = changed.saturating_add(1) < seconds(SystemTime::now());
+        let changed = changed.max(served.exclusive_since.get());
+        let is_settled = is_settled(changed, seconds(SystemTime::now()));
         let (etag, changed) = (Some(header(&etag)?), Some(changed));
         Ok(Self { etag, changed, is_settled, is_date_strong: false })
     }
 }
 
-/// Chooses the smallest that the client takes.
-fn choose(
-    request: &Parts,
-    served: &Served,
-    settings: &Gateway,
-    compressor: &Arc<Compressor>,
-    file: StaticFile,
-) -> Result<Chosen, Refusal> {
-    let accepted = Accepted::by(request);
-    let lookup = Lookup { follow_symlinks: settings.follow_symlinks };
-    if let Some((copy, encoding)) = accepted.copy(served, lookup, &file.path)? {
-        let suffix = encoding.extension.to_owned();
-        return Ok(Chosen { encoding: Some(encoding.name), suffix, ..Chosen::plain(copy) });
-    }
-    let takes = settings.compress && accepted.has(&GZIP);
-    let Some(gzip) = takes.then(|| compressor.find(&file)).flatten() else {
-        return Ok(Chosen::plain(file));
-    };
-    Ok(Chosen {
-        content: Content::Memory(gzip.bytes),
-        stat: file.stat,
-        encoding: Some(GZIP.name),
-        // By the checksum it is another one where a newer gateway compresses in another way.
-        suffix: format!("-{:x}-gz", gzip.sum),
-    })
+/// Whether a file that was last changed at `changed` can no longer change without a new date.
+fn is_settled(changed: u64, now: u64) -> bool {
+    changed.saturating_add(DATE_STEP) < now
 }
 
-/// Sends the content, or what the request's conditions and ranges select of it.
+/// Responds with the content, or with the part that the conditions and ranges of the request select.
 fn send(
     request: &Parts,
     mut headers: HeaderMap,
     content: Content,
     validators: &Validators,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<ResponseBody>, HttpError> {
     let size = content.size();
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if let Some(etag) = &validators.etag {
@@ -177,7 +135,7 @@ fn send(
     if let Some(status) = status {
         headers.remove(CONTENT_TYPE);
         headers.remove(CONTENT_ENCODING);
-        return Ok(Body::empty().answer(status, headers));
+        return Ok(ResponseBody::empty().response(status, headers));
     }
     let is_same = validators.allow_range(request);
     let range = if is_same { range::of(request, size) } else { Range::Whole };
@@ -188,35 +146,35 @@ fn send(
         Range::Unsatisfiable => {
             headers.insert(CONTENT_RANGE, header(&format!("bytes */{size}"))?);
             headers.remove(CONTENT_ENCODING);
-            return Ok(Body::empty().answer(StatusCode::RANGE_NOT_SATISFIABLE, headers));
+            return Ok(ResponseBody::empty().response(StatusCode::RANGE_NOT_SATISFIABLE, headers));
         }
     };
     headers.insert(CONTENT_RANGE, header(&format!("bytes {from}-{}/{size}", to - 1))?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(to - from));
-    Ok(content.body(from, to).answer(StatusCode::PARTIAL_CONTENT, headers))
+    Ok(content.body(from, to).response(StatusCode::PARTIAL_CONTENT, headers))
 }
 
-/// Sends the whole content; no condition and no range applies.
+/// Responds with the whole content, without conditions and ranges.
 pub(super) fn send_whole(
     request: &Parts,
     mut headers: HeaderMap,
     content: Content,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let size = content.size();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
     let is_head = request.method == Method::HEAD;
-    let body = if is_head { Body::omitted() } else { content.body(0, size) };
-    body.answer(StatusCode::OK, headers)
+    let body = if is_head { ResponseBody::omitted() } else { content.body(0, size) };
+    body.response(StatusCode::OK, headers)
 }
 
-/// Sends several parts in one answer. Sends the whole where that takes no more bytes, and where the
-/// content is encoded: `Content-Encoding` would be about the multipart body.
+/// Responds with several parts; or with the whole content, if that takes no more bytes, or if the content
+/// is encoded: `Content-Encoding` would apply to the multipart body.
 fn send_parts(
     request: &Parts,
     mut headers: HeaderMap,
     content: Content,
     parts: &[(u64, u64)],
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<ResponseBody>, HttpError> {
     let (Content::File(file, size), Some(kind), None) =
         (&content, headers.get(CONTENT_TYPE), headers.get(CONTENT_ENCODING))
     else {
@@ -228,20 +186,33 @@ fn send_parts(
     }
     headers.insert(CONTENT_TYPE, header(&media_type)?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(parts.left()));
-    Ok(Body::parts(parts).answer(StatusCode::PARTIAL_CONTENT, headers))
+    Ok(ResponseBody::parts(parts).response(StatusCode::PARTIAL_CONTENT, headers))
 }
 
-fn header(text: &str) -> Result<HeaderValue, Refusal> {
+fn header(text: &str) -> Result<HeaderValue, HttpError> {
     HeaderValue::from_str(text)
-        .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a header makes no sense"))
+        .map_err(|_| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "a header value is invalid"))
 }
 
-/// What the longest beginning of the path says.
+/// The configured `Cache-Control`: that of the longest matching prefix.
 fn cache_control(settings: &Gateway, path: &str) -> Option<HeaderValue> {
-    let fits = settings
+    let matching = settings
         .cache
         .iter()
-        .filter(|(beginning, _)| path.starts_with(beginning.trim_start_matches('/')));
-    let (_, value) = fits.max_by_key(|(beginning, _)| beginning.len())?;
+        .filter(|(prefix, _)| path.starts_with(prefix.trim_start_matches('/')));
+    let (_, value) = matching.max_by_key(|(prefix, _)| prefix.len())?;
     Some(value.value().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAT: a change within 2 s of the step, or a tick later, gets the time of the step.
+    #[test]
+    fn file_is_settled_two_seconds_and_a_tick_after_its_change() {
+        assert!(!is_settled(1000, 1001) && !is_settled(1000, 1002));
+        assert!(is_settled(1000, 1003));
+        assert!(!is_settled(u64::MAX, u64::MAX));
+    }
 }

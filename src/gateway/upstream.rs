@@ -1,78 +1,75 @@
-//! The replicas of a pool as the gateway uses them: who serves, who has how much to do, who waits.
+//! The replicas of one pool as upstream endpoints: which one gets the next request, and which
+//! requests wait.
 //!
-//! A request gets a [`Slot`] on the replica that has the least in flight, among those that serve
-//! the release it was routed by; as many as that replica has children, and a quarter more, so that
-//! no child waits for its next one. Where there is none left, it waits in a queue, first come,
-//! first served. The slot is given back by being dropped.
+//! A request gets a [`Lease`] on the endpoint with the fewest requests in flight, among those that
+//! serve the release by which the request was routed. If none has a free place, the request waits in
+//! a queue, first in, first out. Dropping the lease gives the place back.
 //!
-//! What serves is exchanged whole ([`Upstream::exchange`]), and under the same lock as slots are
-//! given: once that has returned, no slot on what does not serve any more is given to anybody.
-//! Its slots that are in use stay counted until they are given back; requests that waited for it
-//! are told that it has gone, and are routed anew.
+//! [`Upstream::replace_endpoints`] replaces all endpoints at once, under the lock under which leases
+//! are given. After it has returned, no request gets a lease on a removed endpoint. Leases that are in
+//! use stay counted. A request that waits for a release that is no longer served is routed again.
 
 mod connection;
+mod endpoint;
+mod exchange;
 mod health;
-mod probe;
+mod lease;
 mod queue;
-mod replica;
-mod slot;
-mod state;
+mod scheduler;
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-pub(super) use health::{Ping, SILENT};
-pub(super) use replica::Member;
-pub(super) use slot::Slot;
-
-pub(super) use connection::{Connection, Kept};
-
 use super::fastcgi::Request;
-use super::table::{Served, Table};
+use super::routing_table::{RoutingTable, ServedRelease};
 use crate::config::Gateway;
 use crate::control;
-use queue::Ticket;
-use state::{State, Taken};
+pub(super) use connection::is_out_of_resources;
+pub(super) use endpoint::{EndpointSpec, Ping};
+pub(super) use exchange::{Exchange, Failure, NotSent};
+pub(super) use health::UNRESPONSIVE_AFTER;
+pub(super) use lease::Lease;
+use queue::{Assignment, Ticket};
+use scheduler::{Acquired, SharedScheduler};
 
-/// The replicas of one pool.
+/// The endpoints of one pool.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    table: ArcSwap<Table>,
-    state: Mutex<State>,
-    /// Something else serves.
-    changed: Notify,
+    table: ArcSwap<RoutingTable>,
+    scheduler: Arc<SharedScheduler>,
+    /// Notified when the endpoints have been replaced.
+    replaced: Notify,
     settings: ArcSwap<Gateway>,
 }
 
-/// Why a request gets no slot.
+/// Why a request gets no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoSlot {
-    /// What it was routed by does not serve any more: it has to be routed anew.
-    Moved,
-    /// The queue is full.
-    Full,
-    /// It has waited for too long.
+pub(super) enum NoLease {
+    /// The release is not served any more: the request must be routed again.
+    ReleaseGone,
+    /// `queue` requests wait already.
+    QueueFull,
+    /// The request has waited for `queue_timeout`.
     TimedOut,
 }
 
 impl Upstream {
-    /// A pool of which nothing serves yet.
+    /// A pool without endpoints.
     pub(super) fn new(settings: &Gateway) -> Arc<Self> {
         Arc::new(Self {
             table: ArcSwap::default(),
-            state: Mutex::default(),
-            changed: Notify::new(),
+            scheduler: Arc::default(),
+            replaced: Notify::new(),
             settings: ArcSwap::from_pointee(settings.clone()),
         })
     }
 
-    /// Goes by other settings from now on. Whether connections are kept changes with a replica's
-    /// next generation.
+    /// Applies other settings. `fastcgi_keep_alive` applies to endpoints that are added later.
     pub(super) fn configure(&self, settings: &Gateway) {
         self.settings.store(Arc::new(settings.clone()));
     }
@@ -81,107 +78,111 @@ impl Upstream {
         self.settings.load().queue_timeout
     }
 
-    /// What serves from now on, all at once: whoever asks for the table after this has returned
-    /// gets the new one.
-    pub(super) fn exchange(&self, members: Vec<Member>) {
-        let mut state = self.lock();
-        let served = state.exchange(members, self.settings.load().fastcgi_keep_alive);
-        self.table.store(Arc::new(Table { served }));
-        state.hand_out();
-        self.changed.notify_waiters();
+    /// Replaces all endpoints, and the routing table with them. Every request that is routed after
+    /// this has returned uses the new table.
+    pub(super) fn replace_endpoints(&self, endpoints: Vec<EndpointSpec>) {
+        let mut scheduler = self.scheduler.lock();
+        let keep_alive = self.settings.load().fastcgi_keep_alive;
+        let releases = scheduler.replace_endpoints(endpoints, keep_alive);
+        self.table.store(Arc::new(RoutingTable { releases }));
+        scheduler.assign_waiting();
+        self.replaced.notify_waiters();
     }
 
-    /// The table of this moment.
-    pub(super) fn table(&self) -> Guard<Arc<Table>> {
+    /// The current routing table.
+    pub(super) fn table(&self) -> Guard<Arc<RoutingTable>> {
         self.table.load()
     }
 
-    /// The release by which a request is routed: that of the replica which has the least to do.
-    /// While a pool goes from one release to the next by rolling, there are two; else one.
-    pub(super) fn served(&self) -> Option<Arc<Served>> {
+    /// The release for a new request: that of the endpoint with the fewest requests in flight. During a
+    /// rolling restart there are two releases, else one.
+    pub(super) fn release(&self) -> Option<Arc<ServedRelease>> {
         let table = self.table();
-        match table.served.as_slice() {
+        match table.releases.as_slice() {
             [] => None,
             [only] => Some(Arc::clone(only)),
-            _ => self.lock().lightest(),
+            _ => self.scheduler.lock().least_busy_release(),
         }
     }
 
-    /// The same; where nothing serves, it is waited for.
-    pub(super) async fn await_served(&self) -> Option<Arc<Served>> {
-        if let Some(served) = self.served() {
-            return Some(served);
+    /// The release for a new request. If there is none, waits for one, up to `queue_timeout`.
+    pub(super) async fn wait_for_release(&self) -> Option<Arc<ServedRelease>> {
+        if let Some(release) = self.release() {
+            return Some(release);
         }
-        let something = async {
+        let next = async {
             loop {
-                let mut changed = pin!(self.changed.notified());
-                // Before looking, so that no change is missed.
-                changed.as_mut().enable();
-                if let Some(served) = self.served() {
-                    return served;
+                let mut replaced = pin!(self.replaced.notified());
+                // Registers before the check, so that no replacement is missed.
+                replaced.as_mut().enable();
+                if let Some(release) = self.release() {
+                    return release;
                 }
-                changed.await;
+                replaced.await;
             }
         };
-        timeout(self.queue_timeout(), something).await.ok()
+        timeout(self.queue_timeout(), next).await.ok()
     }
 
-    /// Waits for a slot on a replica that serves this release. `request`: one that may travel on a
-    /// connection that was used before.
+    /// Waits for a lease on an endpoint that serves this release. `request`: given only if it may be
+    /// sent on an idle connection.
     pub(super) async fn acquire(
-        self: &Arc<Self>,
-        served: &Served,
+        &self,
+        served: &ServedRelease,
         request: Option<&mut Request>,
-    ) -> Result<Slot, NoSlot> {
-        let (ticket, turn) = {
-            let mut state = self.lock();
-            match state.take(&served.release, request.is_some()) {
-                Taken::Lease(lease) => return Ok(Slot::new(self, lease)),
-                Taken::Moved => return Err(NoSlot::Moved),
-                Taken::Wait if state.waiting() >= self.settings.load().queue => {
-                    return Err(NoSlot::Full);
+    ) -> Result<Lease, NoLease> {
+        let (ticket, assigned) = {
+            let mut scheduler = self.scheduler.lock();
+            match scheduler.acquire(&served.release, request.is_some()) {
+                Acquired::Assigned(assignment) => {
+                    return Ok(Lease::new(&self.scheduler, assignment));
                 }
-                Taken::Wait => {
-                    let request = request.filter(|_| state.keeps());
+                Acquired::ReleaseGone => return Err(NoLease::ReleaseGone),
+                Acquired::MustWait if scheduler.waiting() >= self.settings.load().queue => {
+                    return Err(NoLease::QueueFull);
+                }
+                Acquired::MustWait => {
+                    let request = request.filter(|_| scheduler.keeps_connections());
                     let request = request.map(|request| request.bytes(true).to_vec());
-                    state.join(self, &served.release, request)
+                    scheduler.enqueue(&served.release, request)
                 }
             }
         };
-        let _place = Place { upstream: self, ticket };
-        match timeout(self.queue_timeout(), turn).await {
-            Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) => Err(NoSlot::Moved),
-            Err(_) => Err(NoSlot::TimedOut),
+        let mut wait = Wait { scheduler: &self.scheduler, ticket, assigned };
+        match timeout(self.queue_timeout(), &mut wait.assigned).await {
+            Ok(Ok(assignment)) => Ok(Lease::new(&self.scheduler, assignment)),
+            Ok(Err(_)) => Err(NoLease::ReleaseGone),
+            Err(_) => Err(NoLease::TimedOut),
         }
     }
 
-    /// Closes kept connections that nobody has used for a while: to be called now and then.
+    /// Closes connections that have been idle for too long. To be called regularly.
     pub(super) fn close_stale(&self) {
-        self.lock().close_stale();
+        self.scheduler.lock().close_stale();
     }
 
-    /// What `status` shows of each replica, and how many requests wait.
+    /// The state of each endpoint for `status`, and the number of requests that wait.
     pub(super) fn show(&self) -> (Vec<control::Replica>, usize) {
-        let state = self.lock();
-        (state.show(), state.waiting())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held; and if it did, a counter may be wrong, no more.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let scheduler = self.scheduler.lock();
+        (scheduler.show(), scheduler.waiting())
     }
 }
 
-/// A place in the queue: left when the request goes away.
-struct Place<'a> {
-    upstream: &'a Upstream,
+/// A request that waits in the queue. Dropping it leaves the queue.
+struct Wait<'a> {
+    scheduler: &'a SharedScheduler,
     ticket: Ticket,
+    assigned: oneshot::Receiver<Assignment>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        self.upstream.lock().leave(self.ticket);
+        let mut scheduler = self.scheduler.lock();
+        scheduler.leave_queue(self.ticket);
+        // The assignment may have been sent after the request was cancelled or timed out.
+        if let Ok(assignment) = self.assigned.try_recv() {
+            scheduler.give_back(assignment.endpoint, None, false);
+        }
     }
 }
 

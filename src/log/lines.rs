@@ -1,11 +1,11 @@
-//! Lines on their way to a file, which a thread of its own writes.
+//! A queue of lines that another thread writes to a file.
 //!
-//! Whoever has a line never waits for a disk or a reader, and never gets an error. Lines wait in
-//! memory, up to a limit; what exceeds it, or cannot be written, is lost and counted. The count is
-//! logged as soon as something can be written again.
+//! A caller never waits for a disk or a reader, and never gets an error. The queue has a limit. Lines
+//! beyond it, and lines that cannot be written, are dropped and counted. Their number is logged when lines
+//! can be written again.
 //!
-//! Not `tracing-appender`, which has most of this: it counts waiting lines and not their bytes,
-//! ignores write errors, cannot change its file, and prints to standard output when it ends.
+//! `tracing-appender` does most of this. But it limits the number of lines and not their bytes, ignores
+//! write errors, cannot change its file, and prints to standard output when it ends.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// How many bytes may wait to be written.
-const ROOM: usize = 4 << 20;
-/// The buffer that is kept for later lines, in bytes.
-const KEPT: usize = 64 << 10;
+/// The size of the queue, in bytes.
+const QUEUE_MAX: usize = 4 << 20;
+/// The capacity that the buffer of the thread keeps between writes, in bytes.
+const BUFFER_KEPT: usize = 64 << 10;
 
-/// Lines on their way to a file. The thread that writes them ends some time after this is dropped.
+/// The queue. After it is dropped, its thread writes the queued lines and ends.
 #[derive(Debug)]
 pub struct Lines(Arc<Shared>);
 
@@ -29,25 +29,25 @@ struct Shared {
     /// For messages.
     name: String,
     state: Mutex<State>,
-    /// There is something to do for the thread.
+    /// Notified when there is work for the thread.
     filled: Condvar,
-    /// The thread has written what it had.
+    /// Notified when the thread has written its lines.
     written: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
-    /// How many lines found no room.
+    /// The number of lines that did not fit into the queue.
     refused: u64,
-    /// The file to be used from now on.
+    /// The next file, after a redirection.
     next: Option<File>,
     is_writing: bool,
     is_closed: bool,
 }
 
 impl Lines {
-    /// Starts the thread. `name` is what messages about lost lines call the file.
+    /// Starts the thread. `name`: the name of the file in messages. Error: the thread cannot be started.
     pub fn start(name: &str, file: File) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -62,10 +62,10 @@ impl Lines {
         Ok(Self(shared))
     }
 
-    /// Adds a line, with its end. Never blocks.
+    /// Adds a line, which must end with a line feed. Never blocks.
     pub fn push(&self, line: &[u8]) {
         let mut state = self.0.lock();
-        if state.waiting.len() + line.len() > ROOM {
+        if state.waiting.len() + line.len() > QUEUE_MAX {
             state.refused += 1;
             return;
         }
@@ -74,16 +74,16 @@ impl Lines {
         self.0.filled.notify_one();
     }
 
-    /// Writes to another file from now on. Lines that wait may go to the old one.
+    /// Redirects the output to another file. Lines that are already queued may go to the old one.
     pub fn redirect(&self, file: File) {
         self.0.lock().next = Some(file);
         self.0.filled.notify_one();
     }
 
-    /// Waits until no line waits to be written, at most for this long.
-    pub fn flush(&self, patience: Duration) {
+    /// Waits until all queued lines are written, up to `limit`.
+    pub fn flush(&self, limit: Duration) {
         let is_busy = |state: &mut State| state.is_writing || !state.waiting.is_empty();
-        drop(self.0.written.wait_timeout_while(self.0.lock(), patience, is_busy));
+        drop(self.0.written.wait_timeout_while(self.0.lock(), limit, is_busy));
     }
 }
 
@@ -99,7 +99,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for something to do, and takes the lines. None: nothing comes any more.
+    /// Waits for work, and takes the lines. None: the queue was dropped, and is empty.
     fn next(&self, batch: &mut Vec<u8>) -> Option<(u64, Option<File>)> {
         let mut state = self.lock();
         state.is_writing = false;
@@ -111,21 +111,21 @@ impl Shared {
             return None;
         }
         batch.clear();
-        batch.shrink_to(KEPT);
+        batch.shrink_to(BUFFER_KEPT);
         mem::swap(batch, &mut state.waiting);
         state.is_writing = true;
         Some((mem::take(&mut state.refused), state.next.take()))
     }
 }
 
-/// The thread's side.
+/// The state of the thread.
 struct Writer {
     file: File,
-    /// The last line was cut off in its middle.
+    /// The last write ended in the middle of a line.
     is_cut: bool,
-    /// How many lines were lost since that was last logged.
+    /// The number of lost lines since the last report.
     lost: u64,
-    /// Why the last lines could not be written.
+    /// The error of the last write.
     failed: Option<io::Error>,
 }
 
@@ -147,8 +147,8 @@ impl Writer {
         }
     }
 
-    /// Logs that lines cannot be written, and how many were lost once they can again. Where this is
-    /// the log itself, the former is lost as well.
+    /// Logs an error of a write, and the number of lost lines when lines can be written again. If this is
+    /// the log itself, the former message is lost as well.
     fn report(&mut self, name: &str, written: io::Result<()>) {
         if let Err(error) = written {
             if self.failed.is_none() {
@@ -182,7 +182,7 @@ impl Writer {
         })
     }
 
-    /// An error has what is left.
+    /// Writes all bytes. An error has the bytes that were not written.
     fn write_part<'a>(&self, mut left: &'a [u8]) -> Result<(), (io::Error, &'a [u8])> {
         while !left.is_empty() {
             match (&self.file).write(left) {
@@ -190,7 +190,7 @@ impl Writer {
                 Ok(written) => left = &left[written..],
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
-                    // Another process may have made a terminal or a pipe that it shares with us so.
+                    // Another process that shares the terminal or pipe may have set non-blocking mode.
                     ErrorKind::WouldBlock => self.await_room().map_err(|error| (error, left))?,
                     _ => return Err((error, left)),
                 },
@@ -225,15 +225,15 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_read_holds_nobody_up() {
+    fn reader_that_does_not_read_blocks_no_caller() {
         let (mut reader, writer) = pipe();
         let lines = Lines::start("it", writer).unwrap();
         let line = [&[b'x'; 1023][..], b"\n"].concat();
-        // Twice what fits into memory and the pipe.
-        for _ in 0..2 * (2 * ROOM + (1 << 20)) / line.len() {
+        // Twice what fits into the queue and the pipe.
+        for _ in 0..2 * (2 * QUEUE_MAX + (1 << 20)) / line.len() {
             lines.push(&line);
         }
-        assert!(lines.0.lock().waiting.len() <= ROOM);
+        assert!(lines.0.lock().waiting.len() <= QUEUE_MAX);
         assert!(lines.0.lock().refused > 0);
         let mut first = String::new();
         reader.read_line(&mut first).unwrap();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_written_before_the_thread_ends() {
+    fn queued_lines_are_written_before_the_thread_ends() {
         let (mut reader, writer) = pipe();
         let lines = Lines::start("it", writer).unwrap();
         lines.push(b"one\n");
@@ -253,14 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_costs_its_lines_only() {
+    fn lines_for_another_file_are_written_after_a_failure() {
         let (mut reader, writer) = pipe();
         let lines = Lines::start("it", File::options().write(true).open("/dev/full").unwrap());
         let lines = lines.unwrap();
         lines.push(b"lost\n");
         lines.flush(PATIENCE);
         lines.redirect(writer);
-        // A line that comes before the change is seen may go to the old file.
+        // Until the thread has seen the redirection, lines may go to the old file.
         lines.flush(PATIENCE);
         while lines.0.lock().next.is_some() {
             std::thread::yield_now();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_cut_off_is_ended_before_the_next_one() {
+    fn partial_line_is_ended_before_the_next_one() {
         let (mut reader, file) = pipe();
         let mut writer = Writer { is_cut: true, ..Writer::new(file) };
         writer.write(b"next\n").unwrap();
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(all, "\nnext\n");
     }
 
-    /// What is logged on this thread.
+    /// Collects the log of this thread.
     #[derive(Clone, Default)]
     struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_is_logged_once_lines_can_be_written_again() {
+    fn lost_lines_are_logged_when_lines_can_be_written_again() {
         let said = Said::default();
         let log = said.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || log.clone()).finish();

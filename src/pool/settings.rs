@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::backend;
-use crate::config::{File, Gateway, Hooks, Rollout, Strategy, values};
+use crate::config::{File, Gateway, Hooks, Rollout, Strategy, Watch, values};
 use crate::error::Result;
 use crate::root::Root;
 
@@ -28,6 +28,8 @@ pub struct Settings {
     pub rollout: Rollout,
     /// The programs that a rollout calls.
     pub hooks: Hooks,
+    /// Whether `serve` follows the symlink.
+    pub watch: Watch,
 }
 
 /// Where releases come from, and where processes see them.
@@ -57,6 +59,8 @@ struct RawFile {
     rollout: Rollout,
     #[serde(default)]
     hooks: Hooks,
+    #[serde(default)]
+    watch: Watch,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +112,7 @@ impl Settings {
             backend,
             rollout: raw.rollout,
             hooks: raw.hooks,
+            watch: raw.watch,
         })
     }
 

@@ -112,11 +112,12 @@ impl Observation {
         plan::Seen { replicas: self.replicas.iter().map(Observed::seen).collect() }
     }
 
-    /// Whether all replicas serve this release.
-    pub(super) fn all_serve(&self, pool: &Pool, release: &Release) -> bool {
+    /// Whether these replicas all serve this release.
+    pub(super) fn all_serve(&self, pool: &Pool, replicas: &[u32], release: &Release) -> bool {
         let Some(current_dir) = pool.settings.current_dir() else { return false };
         let has_it = |it: &Observed| it.release(current_dir).as_ref() == Some(release);
-        self.replicas.iter().all(|replica| replica.seen().serves() && has_it(replica))
+        let mut meant = self.replicas.iter().filter(|it| replicas.contains(&it.number));
+        meant.all(|replica| replica.seen().serves() && has_it(replica))
     }
 
     /// One replica.

@@ -82,9 +82,12 @@ pub(super) async fn prepare(
     }
     let mut stages = plan(&seen, goal);
     let mut switch = None;
-    if let (Some(release), true) = (&release, request.target.moves_symlink()) {
-        switch = Switch::plan(pool, release)?;
-        if switch.is_none() && observation.all_serve(pool, release) {
+    if let Some(release) = &release {
+        if request.target.moves_symlink() {
+            switch = Switch::plan(pool, release)?;
+        }
+        let may_stay = request.target.moves_symlink() || request.unless_current;
+        if may_stay && switch.is_none() && observation.all_serve(pool, &goal.replicas, release) {
             stages = Vec::new();
         }
     }

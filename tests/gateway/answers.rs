@@ -1,9 +1,9 @@
-//! What is answered, and by whom.
+//! Responses of scripts and files to plain requests.
 
-use crate::served::Served;
+use harness::served::Served;
 
 #[test]
-fn scripts_files_and_what_is_neither() {
+fn paths_lead_to_scripts_files_and_errors() {
     let served = Served::new();
     served.page("info.php", "<?php echo $_SERVER['PATH_INFO'] ?? 'none';");
     served.page("docs/index.html", "docs");
@@ -19,7 +19,7 @@ fn scripts_files_and_what_is_neither() {
     assert_eq!(file.header("content-type"), Some("text/plain; charset=utf-8"));
     is("/docs/", 200, "docs");
     assert_eq!(is("/docs?x=1", 301, "").header("location"), Some("/docs/?x=1"));
-    // What is no file is the front controller's.
+    // Paths without a file go to the front controller.
     assert!(served.get("/a/pretty/url").text().contains("<h1>Release 1</h1>"));
     assert_eq!(
         served
@@ -31,7 +31,7 @@ fn scripts_files_and_what_is_neither() {
 }
 
 #[test]
-fn an_answer_is_what_the_script_makes_it() {
+fn status_headers_and_body_of_a_script_are_passed_on() {
     let served = Served::new();
     served.page(
         "made.php",
@@ -59,7 +59,7 @@ fn an_answer_is_what_the_script_makes_it() {
 }
 
 #[test]
-fn head_has_the_headers_and_no_body() {
+fn head_response_has_the_headers_and_no_body() {
     let served = Served::new();
     let mut connection = served.connect();
     for page in ["/ping.php", "/release.txt", "/missing.txt/", "/index.php"] {
@@ -70,7 +70,7 @@ fn head_has_the_headers_and_no_body() {
 }
 
 #[test]
-fn requests_may_come_in_a_row_before_any_is_answered() {
+fn pipelined_requests_are_answered_in_order() {
     let served = Served::new();
     let mut connection = served.connect();
     let one = |page: &str| format!("GET {page} HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -80,9 +80,9 @@ fn requests_may_come_in_a_row_before_any_is_answered() {
     }
 }
 
-/// A body is whole however it comes: with a length, in chunks, short or long.
+/// With `Content-Length` and in chunks, short and long.
 #[test]
-fn bodies_reach_the_script() {
+fn request_body_reaches_the_script_complete() {
     let served = Served::new();
     served.page("md5.php", "<?php echo md5(file_get_contents('php://input')), ' ', $_SERVER['CONTENT_LENGTH'] ?? 'none';");
     let mut connection = served.connect();
@@ -101,7 +101,7 @@ fn bodies_reach_the_script() {
     assert_eq!(served.get("/md5.php").text(), "d41d8cd98f00b204e9800998ecf8427e none");
 }
 
-fn connection_for_chunks(served: &Served, body: &[u8]) -> crate::served::Connection {
+fn connection_for_chunks(served: &Served, body: &[u8]) -> harness::served::Connection {
     let mut connection = served.connect();
     connection.send("POST /md5.php HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     for chunk in body.chunks(7_777) {
@@ -114,7 +114,7 @@ fn connection_for_chunks(served: &Served, body: &[u8]) -> crate::served::Connect
 }
 
 #[test]
-fn a_client_that_waits_to_be_told_to_go_on_is_told() {
+fn client_that_expects_100_continue_gets_it() {
     let served = Served::with("", "max_body = \"10\"");
     served.page("echo.php", "<?php echo file_get_contents('php://input');");
     let ask = |length: usize| {
@@ -126,12 +126,12 @@ fn a_client_that_waits_to_be_told_to_go_on_is_told() {
     assert_eq!(connection.answer().unwrap().status, 100);
     connection.send("hello");
     assert_eq!(connection.answer().unwrap().text(), "hello");
-    // Who would send too much is told before he does.
+    // A too large body is refused before the client sends it.
     assert_eq!(ask(11).answer().unwrap().status, 413);
 }
 
 #[test]
-fn a_script_may_have_a_file_sent() {
+fn script_makes_the_gateway_send_a_file() {
     let served = Served::new();
     served.page("private/report.txt", "the report");
     served.page(".secret", "the secret");

@@ -1,11 +1,11 @@
-//! Scripts and replicas that break: a client never takes half an answer for a whole one.
+//! Scripts and replicas that fail: a client never takes an incomplete response for a complete one.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use rustix::process::Signal;
 
-use crate::served::{Connection, Served, fix_children};
+use harness::served::{Connection, Served, fix_children};
 use harness::{Ran, wait_for};
 
 fn begin(served: &Served, page: &str) -> Connection {
@@ -15,9 +15,9 @@ fn begin(served: &Served, page: &str) -> Connection {
 }
 
 #[test]
-fn headers_that_make_no_sense_are_not_passed_on() {
+fn invalid_headers_of_a_script_are_not_passed_on() {
     let served = Served::new();
-    // php-fpm checks what a script says by header(); what it does not check is tried here.
+    // php-fpm checks header() calls. These are cases that it does not check.
     served.page("name.php", "<?php header('Bad Name: x'); echo 'x';");
     served.page("early.php", "<?php header('Status: 103 Early Hints'); echo 'x';");
     served.page("zero.php", "<?php header('Status: 0'); echo 'x';");
@@ -27,7 +27,7 @@ fn headers_that_make_no_sense_are_not_passed_on() {
         let answer = served.get(&format!("/{page}.php"));
         assert_eq!(answer.status, 502, "{page}: {answer:?}");
     }
-    // What is between the gateway and its client is not the script's to say.
+    // Headers that concern the client connection are removed.
     served.page("hop.php", "<?php header('Connection: close'); header('Transfer-Encoding: chunked'); header('Keep-Alive: x'); echo 'whole';");
     let mut connection = served.connect();
     let answer = connection.get("/hop.php").unwrap();
@@ -36,7 +36,7 @@ fn headers_that_make_no_sense_are_not_passed_on() {
 }
 
 #[test]
-fn a_script_that_ends_in_the_middle_has_said_what_it_has_said() {
+fn output_of_a_script_that_exits_early_is_passed_on() {
     let served = Served::new();
     served.page("exit.php", "<?php echo 'half'; exit(3);");
     served.page("fatal.php", "<?php error_log('complaint'); nothing_of_that_name();");
@@ -47,9 +47,9 @@ fn a_script_that_ends_in_the_middle_has_said_what_it_has_said() {
     assert!(said.contains("pool \"www\", request ") && said.contains("complaint"), "{said}");
 }
 
-/// Killed before it has said anything, and after: with a length, and without one.
+/// Before any output and after some, with `Content-Length` and without.
 #[test]
-fn a_child_that_is_killed_leaves_a_broken_answer() {
+fn killed_child_leaves_an_incomplete_response_or_502() {
     let served = Served::new();
     let die = "posix_kill(getmypid(), 9); while (true) usleep(1000);";
     let print = "echo str_repeat('x', 300000); flush();";
@@ -60,7 +60,7 @@ fn a_child_that_is_killed_leaves_a_broken_answer() {
     for page in ["/chunked.php", "/length.php"] {
         let mut connection = begin(&served, page);
         match connection.answer() {
-            // It had not begun to pass on what there was.
+            // The gateway had passed on nothing yet.
             Ok(answer) => assert_eq!(answer.status, 502, "{page}"),
             Err(_) => connection.is_closed(),
         }
@@ -68,9 +68,9 @@ fn a_child_that_is_killed_leaves_a_broken_answer() {
     assert_eq!(served.get("/ping.php").status, 200);
 }
 
-/// A replica that has died: its requests go to the other one, and it comes back by itself.
+/// The requests of a dead replica go to the other one. The dead one is used again when it listens.
 #[test]
-fn a_replica_that_cannot_be_reached_is_left_out_until_it_can() {
+fn unreachable_replica_is_ejected_until_it_listens() {
     let served = Served::new();
     served.page("who.php", include_str!("../real/pages/who.php"));
     served.site.kill_replica(1);
@@ -83,7 +83,7 @@ fn a_replica_that_cannot_be_reached_is_left_out_until_it_can() {
 }
 
 #[test]
-fn a_pool_without_any_replica_is_waited_for() {
+fn request_waits_for_a_pool_without_replicas() {
     let served = Served::with("queue_timeout = \"60s\"", "");
     let masters = served.site.masters();
     served.site.kill(&masters);
@@ -100,7 +100,7 @@ fn a_pool_without_any_replica_is_waited_for() {
 }
 
 #[test]
-fn a_script_that_is_silent_for_too_long_is_given_up() {
+fn silent_script_gets_504_after_request_timeout() {
     let served = Served::with("request_timeout = \"200ms\"", "");
     served.page("sleep.php", "<?php while (true) usleep(1000);");
     served.page("begun.php", "<?php echo 'x'; while (ob_get_level()) ob_end_flush(); flush(); while (true) usleep(1000);");
@@ -108,12 +108,12 @@ fn a_script_that_is_silent_for_too_long_is_given_up() {
     begin(&served, "/begun.php").answer().unwrap_err();
 }
 
-/// Connections to php-fpm that are kept are used again; one that php-fpm has closed costs nothing.
+/// A request that finds its idle connection closed by php-fpm does not fail.
 #[test]
-fn kept_connections_are_used_again_and_their_end_is_not_noticed() {
+fn idle_connections_are_reused_and_their_end_costs_no_request() {
     let site = Served::site("", "");
     fix_children(&site, 3);
-    // They end after a few requests each, which closes what was kept.
+    // Children end after a few requests each, which closes idle connections.
     let conf = "etc/php/fpm/redundant-pools/www/pool.conf";
     site.write(conf, &format!("{}\npm.max_requests = 5\n", site.read(conf)));
     site.run(&["start"]).succeeds();
@@ -121,19 +121,19 @@ fn kept_connections_are_used_again_and_their_end_is_not_noticed() {
     served.page("pid.php", "<?php echo getmypid();");
     let mut connection = served.connect();
     let pids: Vec<String> = (0..200).map(|_| connection.get("/pid.php").unwrap().text()).collect();
-    // They go to both replicas in turn.
+    // Both replicas get requests in turn.
     assert!(pids.windows(3).any(|three| three[0] == three[2]), "{pids:?}");
-    // Nobody asks any more: the children are let go.
+    // Without requests, idle connections are closed.
     served.await_in_flight(0);
     served.site.run(&["status", "-q"]).succeeds();
     served.site.run(&["restart"]).succeeds();
     served.site.is_in_order_on("release1");
 }
 
-/// While more requests wait than there are children, connections pass from one to the next. A ping
-/// comes by a connection of its own.
+/// While more requests wait than there are children, connections pass from one request to the next. A
+/// ping needs a connection of its own.
 #[test]
-fn a_ping_gets_a_child_though_all_have_more_to_do_than_they_can() {
+fn ping_gets_a_child_while_requests_wait() {
     let served = Served::with_children(2, "", "");
     served.page("busy.php", "<?php usleep(5000);");
     let enough = AtomicBool::new(false);
@@ -156,7 +156,7 @@ fn a_ping_gets_a_child_though_all_have_more_to_do_than_they_can() {
 }
 
 #[test]
-fn a_gateway_that_is_told_to_end_ends_what_it_has_begun() {
+fn term_ends_the_gateway_after_its_requests() {
     let mut served = Served::new();
     served.page("hold.php", include_str!("../real/pages/hold.php"));
     let mark = served.site.scratch().join("mark");
@@ -176,7 +176,7 @@ fn a_gateway_that_is_told_to_end_ends_what_it_has_begun() {
 }
 
 #[test]
-fn what_does_not_end_in_time_is_cut() {
+fn request_that_exceeds_shutdown_timeout_is_cut() {
     let mut served = Served::with("", "shutdown_timeout = \"100ms\"");
     served.page("sleep.php", "<?php while (true) usleep(1000);");
     let mut held = begin(&served, "/sleep.php");

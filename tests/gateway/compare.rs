@@ -1,7 +1,7 @@
-//! The same requests to the gateway, nginx, Caddy and Apache, over the same php-fpm and release.
+//! Sends the same requests to the gateway, nginx, Caddy and Apache, with the same php-fpm and release.
 //!
-//! [`rows`] says what comes of each. A server that answers otherwise than the gateway is named there
-//! with what it answers and the reason, so nothing differs unnoticed.
+//! [`rows`] has the expected outcome of each request. It lists each server that responds differently from
+//! the gateway, with its outcome and the reason.
 
 mod rows;
 mod servers;
@@ -9,12 +9,12 @@ mod servers;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-use crate::served::{Answer, Connection, Served};
 use harness::Site;
+use harness::served::{Answer, Connection, Served};
 use rows::{Row, rows};
 use servers::Server;
 
-/// What scripts show of a request.
+/// A script that shows what it gets of a request.
 const PAGE: &str = "<?php header('Content-Type: application/json');
     echo json_encode(['vars' => $_SERVER], JSON_INVALID_UTF8_SUBSTITUTE);";
 
@@ -27,7 +27,7 @@ enum Other {
 }
 
 #[test]
-fn requests_mean_the_same_to_nginx_caddy_and_apache() {
+fn gateway_responds_like_nginx_caddy_and_apache_but_for_listed_differences() {
     let site = Served::site("", "");
     write_release(&site);
     site.run(&["start"]).succeeds();
@@ -78,11 +78,11 @@ fn write_release(site: &Site) {
     }
 }
 
-/// What comes of a row: the status, and what was answered.
+/// The outcome of a row: the status, and the content of the response.
 ///
-/// | answer | outcome |
+/// | response | outcome |
 /// |---|---|
-/// | a script's | `200 SCRIPT_NAME\|PATH_INFO\|QUERY_STRING`; with `\|REQUEST_URI` where that is not the target |
+/// | of a script | `200 SCRIPT_NAME\|PATH_INFO\|QUERY_STRING`; with `\|REQUEST_URI` if that is not the target |
 /// | a file or other text | `200 =text` |
 /// | a redirect | `301 > path` |
 /// | an error | `404` |
@@ -119,7 +119,7 @@ fn shown(site: &Site, row: &Row, answer: &Answer) -> String {
     if status < 400 { format!("{status} ={text}") } else { status.to_string() }
 }
 
-/// What a script got. The document root and the script's file have to fit.
+/// The variables that a script got. The document root and the script's file are checked.
 fn script(site: &Site, row: &Row, vars: &Value) -> String {
     let var = |name: &str| {
         let value = vars[name].as_str().unwrap_or_default();

@@ -1,11 +1,10 @@
-//! Files that are compressed on the fly: the first answer is the file as it is, later ones come
-//! from memory.
+//! Files that the gateway compresses: the first response is the plain file, later ones come from memory.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::time::UNIX_EPOCH;
 
-use crate::served::{Answer, Served};
+use harness::served::{Answer, Served};
 use harness::wait_for;
 
 const GZIP: &str = "Accept-Encoding: br;q=0, gzip\r\n";
@@ -25,8 +24,8 @@ fn unpacked(bytes: &[u8]) -> String {
     text
 }
 
-/// Asks until the answer is compressed; those before are the file as it is. A file that was
-/// changed less than 2 seconds ago is left alone.
+/// Sends requests until the response is compressed; the responses before are the plain file. A file is not
+/// compressed within 3 s after its last change.
 fn compressed(served: &Served, page: &str, text: &str) -> Answer {
     wait_for("a compressed answer", || {
         let answer = served.get_with(page, GZIP);
@@ -39,18 +38,18 @@ fn compressed(served: &Served, page: &str, text: &str) -> Answer {
     })
 }
 
-/// Asks without a body.
+/// Sends a HEAD request.
 fn head(served: &Served, page: &str, headers: &str) -> Answer {
     let mut connection = served.connect();
     connection.send(&format!("HEAD {page} HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
     let answer = connection.answer_to("HEAD").unwrap();
-    // Nothing of a body is in its way.
+    // The connection can be used for the next request.
     assert_eq!(connection.get("/ping.php").unwrap().text(), "pong1\n");
     answer
 }
 
 #[test]
-fn a_file_is_compressed_for_who_takes_it() {
+fn file_is_compressed_for_clients_that_accept_gzip() {
     let served = Served::new();
     let text = text();
     served.page("a.js", &text);
@@ -71,14 +70,14 @@ fn a_file_is_compressed_for_who_takes_it() {
         assert_eq!(answer.header("etag"), first.header("etag"));
         assert!(answer.text() == text);
     }
-    // What was compressed is there for all threads: from now on, each answer is.
+    // All threads share the cache: from now on, each response is compressed.
     for _ in 0..20 {
         assert_eq!(served.get_with("/a.js", GZIP).body, answer.body);
     }
 }
 
 #[test]
-fn conditions_and_ranges_are_those_of_the_compressed_bytes() {
+fn conditions_and_ranges_apply_to_the_compressed_bytes() {
     let served = Served::new();
     let text = text();
     served.page("a.css", &text);
@@ -106,7 +105,7 @@ fn conditions_and_ranges_are_those_of_the_compressed_bytes() {
     assert_eq!(ask("Range: bytes=-10\r\n").body, whole.body[length - 10..]);
     let beyond = ask(&format!("Range: bytes={length}-\r\n"));
     assert_eq!((beyond.status, beyond.header("content-encoding")), (416, None));
-    // What was begun as the file is not gone on with as something else.
+    // A download that began with the plain file continues with the plain file.
     let other = ask(&format!("Range: bytes=1000-\r\nIf-Range: {old}\r\n"));
     assert_eq!((other.status, plain(&other)), (200, text));
 
@@ -117,9 +116,9 @@ fn conditions_and_ranges_are_those_of_the_compressed_bytes() {
     }
 }
 
-/// Larger than what is given to a connection at a time.
+/// Larger than the part that a connection gets at a time.
 #[test]
-fn a_large_file_arrives_whole() {
+fn large_compressed_file_arrives_complete() {
     let served = Served::new();
     let mut state = 1_u64;
     let mut next = || {
@@ -135,7 +134,7 @@ fn a_large_file_arrives_whole() {
 }
 
 #[test]
-fn what_would_not_gain_is_sent_as_it_is() {
+fn incompressible_or_precompressed_file_is_sent_plain() {
     let served = Served::new();
     let text = text();
     for page in ["a.png", "a.txt", "turn1.txt", "turn2.txt", "turn3.txt"] {
@@ -155,19 +154,19 @@ fn what_would_not_gain_is_sent_as_it_is() {
         assert!(get("/small.css") == (None, text[..1023].to_owned()));
         assert!(get("/file.php") == (None, text.clone()));
         assert!(get("/copy.css") == (Some("gzip".to_owned()), "the copy".to_owned()));
-        // One at a time: what would have begun before this one has ended by then.
+        // One file is compressed at a time: any earlier compression has ended by now.
         compressed(&served, turn, &text);
     }
     let etag = |page: &str| served.get_with(page, GZIP).header("etag").unwrap().to_owned();
     assert!(etag("/copy.css").ends_with(".gz\"") && etag("/a.txt").ends_with("-gz\""));
-    // A copy that comes later goes first, too.
+    // A copy that is added later takes precedence, too.
     served.page("a.txt.gz", "later");
     assert_eq!(served.get_with("/a.txt", GZIP).text(), "later");
 }
 
-/// The same size and the same time, in another release, and in its place: one has to look at more.
+/// Files of the same size and mtime, in another release and in place of the old file.
 #[test]
-fn a_file_that_has_changed_never_gets_old_bytes() {
+fn changed_file_never_gets_old_bytes() {
     let served = Served::new();
     let write = |release: &str, text: &str| {
         served.site.write(&format!("www/{release}/a.css"), text);
@@ -184,16 +183,16 @@ fn a_file_that_has_changed_never_gets_old_bytes() {
     assert_ne!(first.header("etag"), second.header("etag"));
     write("release2", &texts[2]);
     let third = compressed(&served, "/a.css", &texts[2]);
-    // Although the file as it is has no other one.
+    // The plain file keeps its ETag.
     assert_ne!(second.header("etag"), third.header("etag"));
     served.site.switch("release1");
     served.site.run(&["restart"]).succeeds();
     assert_eq!(compressed(&served, "/a.css", &texts[0]).header("etag"), first.header("etag"));
 }
 
-/// It is there at once: it was compressed for the release before.
+/// The second release gets the compressed file at once.
 #[test]
-fn a_file_that_releases_share_is_compressed_once() {
+fn file_shared_by_releases_is_compressed_once() {
     let served = Served::new();
     let text = text();
     served.page("a.css", &text);
@@ -209,9 +208,9 @@ fn a_file_that_releases_share_is_compressed_once() {
     assert_ne!(new.header("etag"), old.header("etag"));
 }
 
-/// The last file is compressed only when the first ones have gone, and they come back.
+/// The cache holds only some of the files: each is compressed again when needed.
 #[test]
-fn more_than_what_can_be_held_is_served_nevertheless() {
+fn files_beyond_max_compressed_are_served() {
     let served = Served::with("", "max_compressed = \"150KiB\"");
     let texts = [1, 2, 3, 4, 5].map(|n| text().replace("number", &format!("number {n}")));
     for (n, text) in texts.iter().enumerate() {
@@ -225,13 +224,13 @@ fn more_than_what_can_be_held_is_served_nevertheless() {
 }
 
 #[test]
-fn it_can_be_turned_off() {
+fn compression_can_be_turned_off() {
     for (pool, global) in [("compress = false", ""), ("", "max_compressed = \"0\"")] {
         let served = Served::with(pool, global);
         let text = text();
         served.page("a.txt", &text);
         let path = served.site.path("www/release1/a.txt");
-        // Until it would have been compressed; then once more.
+        // Until a compression would have ended; then once more.
         let settled =
             || path.metadata().unwrap().modified().unwrap().elapsed().unwrap().as_secs() >= 3;
         wait_for("a file that has settled", || {

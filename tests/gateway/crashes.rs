@@ -1,18 +1,17 @@
-//! Children that die with a request, and connections that php-fpm closes: what a script does, it does
-//! once, whatever becomes of its answer.
+//! Children that die with a request, and connections that php-fpm closes: no script runs twice.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::served::{Connection, Served, fix_children};
+use harness::served::{Connection, Served, fix_children};
 use harness::wait_for;
 
-/// Notes that it runs.
+/// A script that records each run.
 const NOTE: &str = "<?php file_put_contents($_GET['list'], \"x\\n\", FILE_APPEND | LOCK_EX);";
 const POOL_CONF: &str = "etc/php/fpm/redundant-pools/www/pool.conf";
 
-/// Counts how often a script has run.
+/// The number of runs of a script.
 struct Runs(PathBuf);
 
 impl Runs {
@@ -35,7 +34,7 @@ fn begin(served: &Served, method: &str, page: &str) -> Connection {
     connection
 }
 
-/// How many requests no child has accepted yet.
+/// The number of connections that no child has accepted yet.
 fn queued(served: &Served) -> usize {
     let table = String::from_utf8_lossy(&fs::read("/proc/net/unix").unwrap()).into_owned();
     let is_queued = |line: &&str| {
@@ -46,9 +45,8 @@ fn queued(served: &Served) -> usize {
     table.lines().filter(is_queued).count()
 }
 
-/// Each way of dying, before any output and after some; on a new connection, and on one that has
-/// served a request before.
-fn a_script_whose_child_dies_runs_once(served: &Served) {
+/// Each cause of death, before any output and after some.
+fn script_whose_child_dies_runs_once(served: &Served) {
     let deaths = [
         ("killed", "posix_kill(getmypid(), 9);"),
         ("segfault", "posix_kill(getmypid(), 11);"),
@@ -62,7 +60,7 @@ fn a_script_whose_child_dies_runs_once(served: &Served) {
                 let case = format!("{death}-{output}-{method}");
                 let page = format!("{case}.php");
                 served.page(&page, &format!("{NOTE} {print} {die} while (true) usleep(1000);"));
-                // Leaves a connection open on each replica, where connections are kept.
+                // With keep-alive, leaves an idle connection on each replica.
                 for _ in 0..2 {
                     assert_eq!(served.get("/ping.php").status, 200, "{case}");
                 }
@@ -70,7 +68,7 @@ fn a_script_whose_child_dies_runs_once(served: &Served) {
                 let mut connection = begin(served, method, &runs.of_page(&format!("/{page}")));
                 match connection.answer_to(method) {
                     Ok(answer) if output == "silent" => assert_eq!(answer.status, 502, "{case}"),
-                    // To HEAD, the head is all that there is.
+                    // The response to HEAD is complete with its head.
                     Ok(answer) if method == "HEAD" => assert!([200, 502].contains(&answer.status)),
                     Ok(answer) => assert_eq!(answer.status, 502, "{case}"),
                     Err(_) => connection.is_closed(),
@@ -82,19 +80,19 @@ fn a_script_whose_child_dies_runs_once(served: &Served) {
 }
 
 #[test]
-fn a_script_whose_child_dies_runs_once_on_a_new_connection() {
-    a_script_whose_child_dies_runs_once(&Served::with("fastcgi_keep_alive = \"off\"", ""));
+fn script_whose_child_dies_runs_once_on_a_new_connection() {
+    script_whose_child_dies_runs_once(&Served::with("fastcgi_keep_alive = \"off\"", ""));
 }
 
 #[test]
-fn a_script_whose_child_dies_runs_once_on_a_kept_connection() {
-    a_script_whose_child_dies_runs_once(&Served::with_children(3, "", ""));
+fn script_whose_child_dies_runs_once_on_an_idle_connection() {
+    script_whose_child_dies_runs_once(&Served::with_children(3, "", ""));
 }
 
-/// A child that has served its number of requests shuts the connection down, and throws away what
-/// was sent on it meanwhile.
+/// A child that has served `pm.max_requests` shuts the connection down, and discards what arrives
+/// meanwhile.
 #[test]
-fn requests_on_connections_that_php_fpm_closes_run_once_each() {
+fn request_on_a_connection_that_php_fpm_closes_runs_once() {
     let site = Served::site("", "");
     fix_children(&site, 3);
     site.write(POOL_CONF, &format!("{}\npm.max_requests = 3\n", site.read(POOL_CONF)));
@@ -115,9 +113,8 @@ fn requests_on_connections_that_php_fpm_closes_run_once_each() {
     assert_eq!(runs.count(), 400);
 }
 
-/// Children that end between two requests, by whatever signal, cost no request.
 #[test]
-fn a_kept_connection_whose_child_has_ended_costs_no_request() {
+fn idle_connection_whose_child_has_ended_costs_no_request() {
     let served = Served::with_children(3, "", "");
     served.page("note.php", &format!("{NOTE} echo 'noted';"));
     let runs = Runs::of(&served, "noted");
@@ -133,10 +130,10 @@ fn a_kept_connection_whose_child_has_ended_costs_no_request() {
     }
 }
 
-/// A request waits at the socket of a replica when that dies: no child has accepted it, so the
-/// other replica gets it. What children had accepted is lost with them, and not run again.
+/// A request waits in the backlog of a replica that dies. No child has accepted it, so the other replica
+/// gets it. Requests that children had accepted are lost, and do not run again.
 #[test]
-fn a_request_that_was_never_accepted_goes_to_the_other_replica() {
+fn request_that_no_child_accepted_goes_to_the_other_replica() {
     let served =
         Served::with_children(4, "fastcgi_keep_alive = \"off\"\nqueue_timeout = \"10m\"", "");
     served.page(
@@ -154,7 +151,7 @@ fn a_request_that_was_never_accepted_goes_to_the_other_replica() {
         let end = scratch.join("end").display().to_string();
         format!("{}&begun={}&end={end}", runs.of_page("/hold.php"), file("begun"))
     };
-    // All children of both; a fifth for each waits at its socket.
+    // All children of both replicas are busy; one more request waits in each backlog.
     let mut held: Vec<Connection> =
         (0..10).map(|number| begin(&served, "GET", &page(number))).collect();
     wait_for("the children", || (runs.count() == 8).then_some(()));
@@ -176,9 +173,8 @@ fn a_request_that_was_never_accepted_goes_to_the_other_replica() {
     assert_eq!(runs.count(), 10);
 }
 
-/// What reads its input finds it, or finds it empty, as the client sent it.
 #[test]
-fn a_request_without_a_body_is_whole_for_the_script() {
+fn script_reads_an_empty_body_of_a_request_without_one() {
     let served = Served::with_children(2, "", "");
     served.page(
         "input.php",

@@ -1,4 +1,4 @@
-//! Replicas whose processes are halted: the kernel accepts connections for them all the same.
+//! Replicas whose processes are stopped (SIGSTOP): the kernel still accepts connections for them.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 
-use crate::served::{Connection, Served, fix_children};
+use harness::served::{Connection, Served, fix_children};
 use harness::wait_for;
 
 const WHO: &str = "<?php file_put_contents($_GET['list'], \"x\\n\", FILE_APPEND | LOCK_EX);
@@ -33,7 +33,7 @@ fn signal(pids: &[Pid], signal: Signal) {
     }
 }
 
-/// Which replicas the gateway has set aside, as it says itself: `status` would ask php-fpm, too.
+/// The replicas that the gateway has ejected, by its control socket: `status` would ask php-fpm, too.
 fn aside(served: &Served) -> Vec<bool> {
     aside_on(&mut control(served))
 }
@@ -55,16 +55,16 @@ fn aside_on(control: &mut BufReader<UnixStream>) -> Vec<bool> {
     aside.iter().map(|(_, aside)| aside.as_bool().unwrap()).collect()
 }
 
-/// The gateway has no descriptor for a connection to php-fpm: that says nothing about the replicas.
+/// Without a descriptor the gateway cannot connect to php-fpm. That is not an error of the replicas.
 #[test]
-fn a_gateway_without_descriptors_sets_no_replica_aside() {
+fn gateway_without_descriptors_ejects_no_replica() {
     let served = Served::with("queue_timeout = \"300ms\"", "");
     let gateway = served.gateway().pid();
     let limit = |current| {
         let limit = Rlimit { current: Some(current), maximum: getrlimit(Resource::Nofile).maximum };
         prlimit(Some(gateway), Resource::Nofile, limit).unwrap().current.unwrap()
     };
-    // Accepted before: without a descriptor, no connection is.
+    // Opened before: without a descriptor, no connection is accepted.
     let (mut connection, mut control) = (served.connect(), control(&served));
     assert_eq!(connection.get("/ping.php").unwrap().status, 200);
     assert_eq!(aside_on(&mut control), [false, false]);
@@ -77,13 +77,13 @@ fn a_gateway_without_descriptors_sets_no_replica_aside() {
     assert_eq!(connection.get("/ping.php").unwrap().status, 200);
 }
 
-fn a_frozen_replica_is_ejected(served: &Served) {
+fn frozen_replica_is_ejected_until_it_goes_on(served: &Served) {
     served.page("who.php", WHO);
     let list = served.site.scratch().join("list");
     let page = format!("/who.php?list={}", list.display());
     let frozen = processes(served, 1);
     signal(&frozen, Signal::STOP);
-    // Some of them go to the frozen replica, and stay there.
+    // Some requests go to the frozen replica, and stay there.
     let held: Vec<Connection> = (0..4).map(|_| begin(served, &page)).collect();
     wait_for("that it is ejected", || (aside(served) == [true, false]).then_some(()));
     for _ in 0..20 {
@@ -100,22 +100,22 @@ fn a_frozen_replica_is_ejected(served: &Served) {
 }
 
 #[test]
-fn a_frozen_replica_gets_no_requests_until_it_goes_on() {
-    a_frozen_replica_is_ejected(&Served::with("request_timeout = \"10m\"", ""));
+fn frozen_replica_gets_no_requests_until_it_goes_on() {
+    frozen_replica_is_ejected_until_it_goes_on(&Served::with("request_timeout = \"10m\"", ""));
 }
 
 #[test]
-fn a_frozen_replica_with_kept_connections_gets_no_requests_until_it_goes_on() {
+fn frozen_replica_with_idle_connections_gets_no_requests_until_it_goes_on() {
     let served = Served::with_children(3, "request_timeout = \"10m\"", "");
     for _ in 0..6 {
         assert_eq!(served.get("/ping.php").status, 200);
     }
-    a_frozen_replica_is_ejected(&served);
+    frozen_replica_is_ejected_until_it_goes_on(&served);
 }
 
-/// There is nobody to go to: the requests wait, and are answered when the processes go on.
+/// The requests wait, and are answered when the processes go on.
 #[test]
-fn with_all_replicas_frozen_none_is_ejected() {
+fn no_replica_is_ejected_while_all_are_frozen() {
     let served = Served::with("request_timeout = \"10m\"", "");
     served.page("who.php", WHO);
     let list = served.site.scratch().join("list");
@@ -124,12 +124,12 @@ fn with_all_replicas_frozen_none_is_ejected() {
     signal(&first, Signal::STOP);
     let mut held = begin(&served, &page);
     let mut other = begin(&served, &page);
-    // Now the first is the one that is frozen, and known to be.
+    // The first replica is frozen and ejected.
     wait_for("that it is ejected", || (aside(&served) == [true, false]).then_some(()));
     signal(&second, Signal::STOP);
     let mut more: Vec<Connection> = (0..3).map(|_| begin(&served, &page)).collect();
     signal(&first, Signal::CONT);
-    // The first one is back, and the second has gone: it is ejected in its turn.
+    // The first replica goes on, and the second is stopped: now that one is ejected.
     assert_eq!(held.answer().unwrap().status, 200);
     wait_for("that they are exchanged", || (aside(&served) == [false, true]).then_some(()));
     assert_eq!(served.get(&page).text(), "www1");
@@ -141,7 +141,7 @@ fn with_all_replicas_frozen_none_is_ejected() {
     wait_for("that both are back", || (aside(&served) == [false, false]).then_some(()));
 }
 
-/// A script that takes its time has its replica asked, and the ping comes back.
+/// A slow script causes a probe, and the ping succeeds.
 #[test]
 fn slow_scripts_eject_no_replica() {
     let site = Served::site("request_timeout = \"10m\"", "");

@@ -1,11 +1,11 @@
-//! Requests that nobody sends by mistake.
+//! Requests of hostile clients.
 
 use std::os::unix::fs::symlink;
 
-use crate::served::Served;
+use harness::served::Served;
 
-/// Sends it, and returns the statuses of all answers until the connection is closed. Behind it
-/// stands a request that a front might have taken for part of it.
+/// Sends a request, and after it another one that a proxy could have taken for a part of it. Returns the
+/// statuses of all responses until the connection is closed.
 fn statuses(served: &Served, request: &str) -> Vec<u16> {
     let mut connection = served.connect();
     connection.send(request);
@@ -19,7 +19,7 @@ fn statuses(served: &Served, request: &str) -> Vec<u16> {
 const SMUGGLED: &str = "GET /ping.php HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 #[test]
-fn nothing_can_be_smuggled() {
+fn request_smuggling_is_refused() {
     let served = Served::new();
     served.page("echo.php", "<?php echo strlen(file_get_contents('php://input'));");
     let post = "POST /echo.php HTTP/1.1\r\nHost: a\r\n";
@@ -27,10 +27,10 @@ fn nothing_can_be_smuggled() {
         let found = statuses(&served, &format!("{post}{headers}\r\n{body}{SMUGGLED}"));
         assert_eq!(found, expected, "{headers:?} {body:?}");
     };
-    // The control: what is well-formed is followed by another request.
+    // A well-formed request: the next one is answered.
     check("Content-Length: 5\r\n", "hello", &[200, 200]);
     check("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n", &[200, 200]);
-    // Both lengths: the chunks count, and nothing behind them is read.
+    // Both lengths: the chunks count, and nothing after them is read.
     check("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n", &[200]);
     check("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n", &[200]);
     for headers in [
@@ -53,7 +53,7 @@ fn nothing_can_be_smuggled() {
     ] {
         check(headers, "hello", &[400]);
     }
-    // PHP would get the body in a coding that nobody has undone.
+    // PHP would get an encoded body.
     for (headers, status) in [
         ("Transfer-Encoding: gzip, chunked\r\n", 501),
         ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 501),
@@ -86,9 +86,9 @@ fn nothing_can_be_smuggled() {
     assert_eq!(served.get("/ping.php").status, 200);
 }
 
-/// RFC 9112 lets a server take a bare LF for the end of a line. It is one for all that follows.
+/// RFC 9112 allows a server to accept a bare LF as the end of a line. Then it must end every line.
 #[test]
-fn a_bare_line_feed_ends_a_line_for_everybody() {
+fn bare_line_feed_ends_every_line() {
     let served = Served::new();
     served.page(
         "echo.php",
@@ -100,19 +100,19 @@ fn a_bare_line_feed_ends_a_line_for_everybody() {
 }
 
 #[test]
-fn heads_are_bounded() {
+fn request_head_has_limits() {
     let served = Served::with("", "max_header = \"16KiB\"");
     let request = |extra: &str| {
         format!("GET /ping.php HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{extra}\r\n")
     };
     assert_eq!(statuses(&served, &request(&format!("X: {}\r\n", "x".repeat(10_000)))), [200]);
     assert_eq!(statuses(&served, &request(&format!("X: {}\r\n", "x".repeat(20_000)))), [431]);
-    // Two more are in each request.
+    // Each request has two more headers.
     assert_eq!(statuses(&served, &request(&"X: y\r\n".repeat(98))), [200]);
     assert_eq!(statuses(&served, &request(&"X: y\r\n".repeat(99))), [431]);
     let path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(20_000));
     assert!(matches!(statuses(&served, &path)[..], [414 | 431]));
-    // A header that does not end.
+    // A header without an end.
     let mut connection = served.connect();
     connection.send("GET /ping.php HTTP/1.1\r\nHost: a\r\nX: ");
     connection.send(&"x".repeat(200_000));
@@ -120,8 +120,8 @@ fn heads_are_bounded() {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
-    // Some of these are the beginning of something that does not come.
+fn malformed_request_is_refused() {
+    // Some of these are incomplete.
     let served = Served::with("", "header_timeout = \"1s\"");
     for request in [
         "GET /ping.php HTTP/1.1\r\n\r\n",
@@ -157,7 +157,7 @@ fn what_is_no_request_is_refused() {
 }
 
 #[test]
-fn a_host_that_is_nobodys_gets_nothing() {
+fn unknown_host_gets_421() {
     let served = Served::with("hosts = [\"example.com\", \"*.example.org\"]", "");
     let status = |host: &str| {
         let request = format!("GET /release.txt HTTP/1.1\r\nHost: {host}\r\n\r\n");
@@ -174,9 +174,9 @@ fn a_host_that_is_nobodys_gets_nothing() {
     assert_eq!(status(""), 400);
 }
 
-/// Whatever it is written as: nothing outside, nothing hidden, no code.
+/// In all spellings of the path.
 #[test]
-fn no_path_leads_out_or_shows_what_is_hidden() {
+fn path_reaches_neither_outside_nor_hidden_files_nor_code() {
     let site = Served::site("document_root = \"public\"\nfront_controller = \"\"", "");
     for (file, text) in [
         ("secret.txt", "secret"),
@@ -249,14 +249,14 @@ fn no_path_leads_out_or_shows_what_is_hidden() {
         assert!(matches!(answer.status, 400 | 404), "{page}: {}", answer.status);
         assert!(!answer.text().contains("secret") && !answer.text().contains("root:"), "{page}");
     }
-    // A picture is a picture, whatever follows it.
+    // A picture is not run, whatever follows it in the path.
     let picture = served.get("/x.jpg/y.php");
     assert_eq!(picture.status, 404);
     assert_eq!(served.get("/x.jpg").header("content-type"), Some("image/jpeg"));
 }
 
 #[test]
-fn symlinks_may_lead_out_where_that_is_allowed() {
+fn symlinks_lead_out_only_with_follow_symlinks() {
     let site = Served::site("follow_symlinks = true", "");
     site.write("shared/upload.txt", "shared");
     symlink(site.path("shared"), site.path("www/release1/uploads")).unwrap();
@@ -267,7 +267,7 @@ fn symlinks_may_lead_out_where_that_is_allowed() {
 }
 
 #[test]
-fn only_listed_scripts_are_run() {
+fn only_listed_scripts_run() {
     let served = Served::with("scripts = [\"index.php\", \"ping.php\"]", "");
     served.page("uploads/evil.php", "<?php echo 'evil';");
     assert_eq!(served.get("/ping.php").text(), "pong1\n");
@@ -278,7 +278,7 @@ fn only_listed_scripts_are_run() {
 }
 
 #[test]
-fn an_unknown_expectation_is_refused_before_the_body() {
+fn unknown_expectation_is_refused_before_the_body() {
     let served = Served::new();
     let expect = |value: &str| {
         let request = format!(
@@ -290,15 +290,15 @@ fn an_unknown_expectation_is_refused_before_the_body() {
     assert_eq!((expect("100-continue"), expect("100-Continue")), (100, 100));
 }
 
-/// A header on a request cannot become one of the answer, nor a second answer.
+/// A request cannot add a header to the response, or a second response.
 #[test]
-fn a_redirect_names_only_what_is_here() {
+fn redirect_stays_on_the_same_host() {
     let served = Served::new();
     served.page("docs/index.html", "docs");
     let location = |page: &str| served.get(page).header("location").map(str::to_owned);
     assert_eq!(location("/docs"), Some("/docs/".to_owned()));
     assert_eq!(location("/docs?a%0d%0aX:b"), Some("/docs/?a%0d%0aX:b".to_owned()));
-    // These would be at the host evil.example.
+    // A browser would read these as the host evil.example.
     assert_eq!(location("//evil.example/docs"), None);
     for page in ["//evil.example/../docs", "/\\evil.example/../docs", "/%5cevil.example/..%2fdocs"]
     {

@@ -1,15 +1,15 @@
-//! Scripts whose Content-Length is wrong, or whose head has no headers: the client gets what they print.
+//! Scripts with a wrong `Content-Length` or without headers: the client gets what they print.
 
-use crate::served::{Answer, Served};
+use harness::served::{Answer, Served};
 
-/// What a page prints, and what it says about that.
+/// Pages with their head and their output.
 fn ask(served: &Served, said: &str, print: &str) -> Answer {
     served.page("length.php", &format!("<?php header('Content-Length: {said}'); {print}"));
     served.get("/length.php")
 }
 
 #[test]
-fn a_wrong_length_is_corrected_and_logged() {
+fn wrong_length_is_corrected_and_logged() {
     let mut served = Served::new();
     for said in ["5", "500", "0", "-1", "x", "99999999999999999999", "5, 5"] {
         let answer = ask(&served, said, "echo 'what there is';");
@@ -19,34 +19,34 @@ fn a_wrong_length_is_corrected_and_logged() {
     let twice = "header('Content-Length: 3', false); echo 'four';";
     let answer = ask(&served, "4", twice);
     assert_eq!((answer.status, answer.text().as_str()), (200, "four"));
-    // The connection can be used on.
+    // The connection can be used for the next request.
     let mut connection = served.connect();
     for _ in 0..3 {
         assert_eq!(connection.get("/length.php").unwrap().text(), "four");
     }
     let said = served.stop_gateway().stderr;
-    assert!(said.contains("its Content-Length is 5, but it has printed 13 bytes"), "{said}");
-    assert!(said.contains("its Content-Length \"-1\" makes no sense"), "{said}");
+    assert!(said.contains("Content-Length is 5, but the script printed 13 bytes"), "{said}");
+    assert!(said.contains("Content-Length \"-1\" is invalid"), "{said}");
 }
 
-/// More than what is collected: the head goes out before the script has ended.
+/// The response is larger than what the gateway collects: the head is sent before the script ends.
 #[test]
-fn a_length_is_corrected_in_time_where_it_can_be() {
+fn wrong_length_is_removed_before_the_head_is_sent() {
     let served = Served::new();
-    // The script has printed more than it has said before it is known how much there will be.
+    // The script prints more than its length before the head is sent.
     let answer = ask(&served, "1000", "echo str_repeat('x', 1000000);");
     assert_eq!((answer.status, answer.body.len()), (200, 1_000_000));
     assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
-    // It was told, and was right.
+    // A correct length is passed on.
     let answer = ask(&served, "1000000", "echo str_repeat('x', 1000000);");
     assert_eq!((answer.status, answer.body.len()), (200, 1_000_000));
     assert_eq!(answer.header("content-length"), Some("1000000"));
 }
 
-/// The head has gone out with the length: what is beyond that cannot be sent any more, and a client
-/// that is to get less has to see that.
+/// After the head was sent with a length, a longer body is cut, and a shorter one is an incomplete
+/// response.
 #[test]
-fn a_length_that_was_passed_on_is_kept_or_the_answer_is_broken() {
+fn response_with_a_sent_length_is_cut_or_incomplete() {
     let mut served = Served::new();
     let early = "while (ob_get_level()) ob_end_flush(); echo 'early'; flush(); usleep(200000);";
     let list = served.site.scratch().join("list");
@@ -54,7 +54,7 @@ fn a_length_that_was_passed_on_is_kept_or_the_answer_is_broken() {
     let more = format!("{early} echo str_repeat('x', 300000); flush(); echo 'more'; {note}");
     let answer = ask(&served, "6", &more);
     assert_eq!((answer.status, answer.text().as_str()), (200, "earlyx"));
-    // The script has come to its end.
+    // The script ran to its end.
     harness::wait_for("its end", || list.exists().then_some(()));
     served.page("less.php", &format!("<?php header('Content-Length: 500'); {early} echo 'x';"));
     let mut connection = served.connect();
@@ -63,11 +63,11 @@ fn a_length_that_was_passed_on_is_kept_or_the_answer_is_broken() {
     connection.is_closed();
     assert_eq!(served.get("/ping.php").status, 200);
     let said = served.stop_gateway().stderr;
-    assert!(said.contains("its Content-Length is 500, but it has printed 6 bytes"), "{said}");
+    assert!(said.contains("Content-Length is 500, but the script printed 6 bytes"), "{said}");
 }
 
 #[test]
-fn head_and_answers_without_a_body_keep_what_the_script_says() {
+fn length_is_kept_for_head_and_responses_without_a_body() {
     let served = Served::new();
     served.page(
         "length.php",
@@ -84,7 +84,7 @@ fn head_and_answers_without_a_body_keep_what_the_script_says() {
 }
 
 #[test]
-fn a_script_without_headers_is_answered() {
+fn script_without_headers_has_a_response() {
     let served = Served::new();
     let none = "ini_set('default_mimetype', ''); ini_set('default_charset', ''); header_remove();";
     served.page("none.php", &format!("<?php {none} echo 'no headers';"));
@@ -100,7 +100,7 @@ fn a_script_without_headers_is_answered() {
 }
 
 #[test]
-fn a_status_is_its_first_three_digits() {
+fn status_is_read_from_the_first_three_digits() {
     let served = Served::new();
     for (said, status) in
         [("404", 404), ("404 Not Found", 404), ("403Forbidden", 403), ("999 x", 999)]

@@ -1,4 +1,4 @@
-//! Logs that fail, or that nobody reads: no request fails, and none waits.
+//! Logs that cannot be written or are not read: no request fails or waits.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -9,12 +9,12 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::served::Served;
+use harness::served::Served;
 use harness::{Program, Site, wait_for};
 
 const GLOBAL: &str = "etc/pools-manager.toml";
 
-/// A site whose replicas run, with a page that complains: more than fits into a pipe.
+/// A running site with a page that logs more than a pipe holds.
 fn site(global: &str) -> Site {
     let site = Served::site("", global);
     site.add_page(
@@ -26,7 +26,7 @@ fn site(global: &str) -> Site {
     site
 }
 
-/// The gateway logs for each of these requests, and answers them all.
+/// Sends requests that make the gateway log, and checks the responses.
 fn visit(served: &Served) {
     for _ in 0..3 {
         let two_hosts = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
@@ -63,12 +63,12 @@ fn log_that_is_closed_costs_no_request() {
 }
 
 #[test]
-fn log_that_nobody_reads_costs_no_request() {
+fn log_that_is_not_read_costs_no_request() {
     let (mut reader, stderr) = io::pipe().unwrap();
     let mut served = Served::serve_with_stderr(site(""), stderr);
     visit(&served);
     served.stop_gateway().status(0);
-    // The pipe is full of whole lines, the last one perhaps excepted.
+    // The pipe is full of complete lines; the last one may be cut.
     let mut said = Vec::new();
     reader.read_to_end(&mut said).unwrap();
     let said = String::from_utf8(said).unwrap();
@@ -85,10 +85,9 @@ fn access_log_that_cannot_be_written_costs_no_request() {
     assert_eq!(said.status(0).stderr.matches(error).count(), 1, "{said}");
 }
 
-/// A FIFO without a reader is an error at the start, and one whose reader has stopped reading
-/// costs lines only.
+/// A FIFO without a reader is an error at the start. A reader that stops costs only log lines.
 #[test]
-fn access_log_that_nobody_reads_costs_no_request() {
+fn access_log_that_is_not_read_costs_no_request() {
     let site = site("access_log = \"pid/access.fifo\"");
     let fifo = site.path("pid/access.fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -103,7 +102,7 @@ fn access_log_that_nobody_reads_costs_no_request() {
     served.stop_gateway().succeeds();
 }
 
-/// What it prints when it serves, and its access log: into a pipe that is full, and into none.
+/// The ready line and the access log, with a full pipe and with a closed one.
 #[test]
 fn standard_output_that_cannot_be_written_costs_no_request() {
     let site = site("access_log = \"-\"");
@@ -132,7 +131,7 @@ fn standard_output_that_cannot_be_written_costs_no_request() {
 }
 
 #[test]
-fn log_is_json_where_that_is_asked_for() {
+fn log_is_json_with_the_option_json() {
     let site = site("");
     let mut gateway = site.spawn(&["serve", "--json"]);
     let ready = gateway.await_line("that it serves", |line| line.contains("\"ready\""));

@@ -1,7 +1,6 @@
-//! The gateway on real php-fpm: `pools-manager serve` as its users run it, asked over real sockets.
+//! The gateway with real php-fpm: `pools-manager serve` as users run it, over real sockets.
 //!
-//! Each test owns a [`served::Served`]: a site of its own and a
-//! gateway on a port of its own. They run in parallel, and wait for events, never for a time.
+//! Each test has its own [`harness::served::Served`]: a site, and a gateway on its own port. Tests run in parallel. They wait for events, never for a fixed time.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
@@ -11,6 +10,7 @@ mod compare;
 mod compression;
 mod crashes;
 mod dates;
+mod embedded;
 mod frozen;
 mod hostile;
 mod lengths;
@@ -22,7 +22,7 @@ mod releases;
 mod reload;
 mod room;
 mod rules;
-mod served;
+
 mod signals;
 mod slow;
 mod start;

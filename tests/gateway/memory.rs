@@ -1,19 +1,19 @@
-//! What slow clients cost the gateway.
+//! The memory of the gateway for slow clients.
 
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::served::{Connection, Served};
+use harness::served::{Connection, Served};
 use harness::wait_for;
 
 const READERS: usize = 1500;
-/// For each of them, and for the gateway itself.
+/// In bytes: for each client, and for the gateway itself.
 const MOST: u64 = 150 << 20;
-/// The same for bodies that come in: up to 16 MiB of them stay in memory.
+/// The same for request bodies: up to 16 MiB of them stay in memory.
 const MOST_WITH_BODIES: u64 = 200 << 20;
 
-/// Connections on which the answer has begun, and of which nothing more is read.
+/// Connections that read the beginning of a response, and no more.
 fn readers(served: &Served, page: &str) -> Vec<Connection> {
     let port = served.port();
     let begin = move |page: &str| {
@@ -34,8 +34,8 @@ fn raise_limit() {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
-/// 64 KB each, and what the gateway needs anyway. The gateway has half of its memory from the
-/// allocator, which does not give all of it back at once: so it is looked at when all have begun.
+/// 64 KB for each client. The allocator does not return freed memory at once, so the memory is measured
+/// when all responses have begun.
 fn are_cheap(served: &Served, page: &str) {
     let readers = readers(served, page);
     served.await_in_flight(0);
@@ -46,29 +46,29 @@ fn are_cheap(served: &Served, page: &str) {
 }
 
 #[test]
-fn slow_readers_of_a_script_are_cheap() {
+fn slow_readers_of_a_script_take_little_memory() {
     raise_limit();
     let global = "max_temp = \"20GiB\"\nmax_temp_per_pool = \"20GiB\"\nmax_temp_per_client = \"20GiB\"\nsend_timeout = \"10m\"";
     let served = Served::with_children(4, "queue = 2000\nqueue_timeout = \"60s\"", global);
-    // What is behind the first 300 KB is in a file, however much it is.
+    // Everything after the first 300 KB is in a file.
     served.page("large.php", "<?php echo str_repeat('x', 1000000);");
     are_cheap(&served, "/large.php");
-    // Shorter ones, which would fit into memory.
+    // Shorter responses, which fit into memory.
     served.page("page.php", "<?php echo str_repeat('x', 200000);");
     are_cheap(&served, "/page.php");
 }
 
 #[test]
-fn slow_readers_of_a_file_are_cheap() {
+fn slow_readers_of_a_file_take_little_memory() {
     raise_limit();
     let served = Served::with("", "send_timeout = \"10m\"");
     served.page("large.bin", &"x".repeat(10_000_000));
     are_cheap(&served, "/large.bin");
 }
 
-/// Bodies that come slowly, below and above what stays in memory.
+/// Bodies below and above the size that stays in memory.
 #[test]
-fn slow_senders_are_cheap() {
+fn slow_senders_take_little_memory() {
     raise_limit();
     let served = Served::with("", "body_timeout = \"10m\"");
     let senders: Vec<_> = (0..READERS)
@@ -82,7 +82,7 @@ fn slow_senders_are_cheap() {
             connection
         })
         .collect();
-    // Half of them have that much in a file.
+    // Half of the bodies are in files.
     let written = (READERS as u64 / 2) * (32 << 10);
     wait_for("the bodies in files", || (served.in_temporary_files() >= written).then_some(()));
     assert_eq!(served.get("/ping.php").text(), "pong1\n");

@@ -1,11 +1,11 @@
-//! Clients that are slower than they may be, and those that only seem to be.
+//! Clients below the minimum rate, and clients that only seem to be.
 
 use std::thread;
 use std::time::Duration;
 
-use crate::served::{Connection, Served};
+use harness::served::{Connection, Served};
 
-/// How long a client that is slow pauses between two steps.
+/// The pause of a slow client between two steps.
 const STEP: Duration = Duration::from_millis(20);
 
 fn begin(mut connection: Connection, page: &str) -> Connection {
@@ -13,9 +13,9 @@ fn begin(mut connection: Connection, page: &str) -> Connection {
     connection
 }
 
-/// It takes something all the time: 200 KB a second at most.
+/// The client reads all the time, at most 200 KB per second.
 #[test]
-fn a_reader_below_the_minimum_rate_is_cut() {
+fn reader_below_the_minimum_rate_is_reset() {
     let served = Served::with("", "send_timeout = \"1s\"\nmin_rate = \"1MiB\"");
     served.page("large.php", "<?php for ($i = 0; $i < 10000; $i++) echo str_repeat('x', 1000);");
     served.page("large.txt", &"x".repeat(10_000_000));
@@ -32,10 +32,10 @@ fn a_reader_below_the_minimum_rate_is_cut() {
     assert_eq!(served.get("/ping.php").status, 200);
 }
 
-/// The kernel takes more for it only once a third of its large buffer is free, which takes longer
-/// than `send_timeout`; but it takes something all the time.
+/// The kernel takes more only when a third of its large buffer is free, which takes longer than
+/// `send_timeout`. But the client reads all the time.
 #[test]
-fn a_reader_with_a_large_buffer_in_the_kernel_is_not_cut() {
+fn reader_with_a_large_kernel_buffer_is_not_reset() {
     let served = Served::with("", "send_timeout = \"2s\"\nmin_rate = \"4KiB\"");
     served.page("large.txt", &"x".repeat(30_000_000));
     let mut slow = begin(served.connect(), "/large.txt");
@@ -51,9 +51,8 @@ fn a_reader_with_a_large_buffer_in_the_kernel_is_not_cut() {
     slow.take(30_000_000 - read).unwrap();
 }
 
-/// A client that gets little, since the script prints little, is not slow.
 #[test]
-fn a_client_of_a_slow_script_is_not_cut() {
+fn client_of_a_slow_script_is_not_reset() {
     let timeouts = "send_timeout = \"200ms\"\nbody_timeout = \"200ms\"\nmin_rate = \"1MiB\"";
     let served = Served::with("", timeouts);
     served.page(
@@ -69,7 +68,7 @@ fn a_client_of_a_slow_script_is_not_cut() {
 }
 
 #[test]
-fn a_sender_below_the_minimum_rate_is_refused() {
+fn sender_below_the_minimum_rate_gets_408() {
     let ask = |min_rate: &str| {
         let global = format!("body_timeout = \"500ms\"\nmin_rate = \"{min_rate}\"");
         let served = Served::with("", &global);

@@ -1,14 +1,14 @@
-//! One broken pool among others: its hosts get 503, the others are served, and it comes back.
+//! A broken pool: its hosts get 503 until it is corrected, and the other pools are served.
 
 use std::fs;
 
-use crate::served::Served;
+use harness::served::Served;
 use harness::{Site, wait_for};
 
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 const SHOP: &str = "etc/php/fpm/redundant-pools/shop/pools-manager.toml";
 
-/// The pool "www" with `www.test`, and "shop" with `shop.test`: a replica each, started.
+/// The pools "www" with `www.test` and "shop" with `shop.test`, with one running replica each.
 fn two_pools() -> Site {
     let site = Served::site("hosts = [\"www.test\"]", "");
     add_pool(&site, "shop", "hosts = [\"shop.test\"]");
@@ -17,7 +17,7 @@ fn two_pools() -> Site {
     site
 }
 
-/// A pool with a release of its own.
+/// Adds a pool with its own release.
 fn add_pool(site: &Site, name: &str, gateway: &str) {
     let conf = site.read(&format!("{POOLS}/www/1.conf"));
     site.write(&format!("{POOLS}/{name}/1.conf"), &conf.replace("www", name));
@@ -50,7 +50,7 @@ fn pool_with_a_broken_configuration_does_not_stop_the_others() {
         (
             good.replace("hosts = [\"shop.test\"]", "hosts = 3"),
             421,
-            "its hosts cannot be told from the file",
+            "its hosts cannot be read from the file",
         ),
     ];
     for (text, expected, said) in broken {
@@ -67,7 +67,7 @@ fn pool_with_a_broken_configuration_does_not_stop_the_others() {
 }
 
 #[test]
-fn pool_without_its_document_root_is_served_once_that_is_there() {
+fn pool_is_served_when_its_document_root_exists() {
     let site = two_pools();
     site.replace(SHOP, "[gateway]\n", "[gateway]\ndocument_root = \"public\"\n");
     let served = Served::serve(site);
@@ -76,7 +76,7 @@ fn pool_without_its_document_root_is_served_once_that_is_there() {
     assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (200, 503));
     served.site.write("srv/shop.release1/public/ping.php", "<?php echo 'here';");
     wait_for("the pool", || (status(&served, "shop.test") == 200).then_some(()));
-    served.await_log("INFO pool \"shop\": it is in order again");
+    served.await_log("INFO pool \"shop\": it can be served again");
 }
 
 #[test]
@@ -93,30 +93,31 @@ fn pool_whose_release_was_deleted_is_served_after_its_next_restart() {
 }
 
 #[test]
-fn host_that_two_pools_want_gets_503_and_their_other_hosts_are_served() {
+fn host_of_two_pools_gets_503_and_their_other_hosts_are_served() {
     let site = two_pools();
     site.replace(SHOP, "\"shop.test\"", "\"shop.test\", \"www.test\"");
     let text = site.read(SHOP);
     let served = Served::serve(site);
-    served.await_log("the pools \"shop\" and \"www\" both want www.test: it gets 503");
+    served.await_log("the pools \"shop\" and \"www\" all configure www.test: its requests get 503");
     assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (503, 200));
     served.site.write(SHOP, &text.replace(", \"www.test\"", ""));
     served.reload();
     assert_eq!((status(&served, "www.test"), status(&served, "shop.test")), (200, 200));
-    // The pool that has a host keeps it.
+    // The pool that had the host keeps it.
     served.site.write(SHOP, &text);
     let said = served.reload();
-    assert!(said.contains("both want www.test: \"www\" keeps it"), "{said}");
+    assert!(said.contains("all configure www.test: \"www\" keeps it"), "{said}");
     assert_eq!(served.get_from("www.test", "/ping.php").text(), "pong1\n");
 }
 
 #[test]
-fn two_pools_that_want_every_host_get_503_until_one_names_its_own() {
+fn two_pools_without_hosts_get_503_until_one_configures_hosts() {
     let site = Served::site("", "");
     add_pool(&site, "shop", "");
     site.run(&["start"]).succeeds();
     let served = Served::serve(site);
-    served.await_log("the pools \"shop\" and \"www\" both want every host: it gets 503");
+    served
+        .await_log("the pools \"shop\" and \"www\" all configure every host: its requests get 503");
     assert_eq!(status(&served, "any.test"), 503);
     served.site.replace(SHOP, "[gateway]\n", "[gateway]\nhosts = [\"shop.test\"]\n");
     served.reload();

@@ -1,8 +1,8 @@
-//! HUP: logs are opened again, and settings are read again; what is broken is refused.
+//! HUP: the gateway opens its access log again, and reads its configuration again.
 
 use std::fs;
 
-use crate::served::Served;
+use harness::served::Served;
 use harness::wait_for;
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
@@ -13,7 +13,7 @@ fn lines(served: &Served, file: &str) -> usize {
 }
 
 #[test]
-fn hup_opens_the_access_log_again_and_loses_no_line() {
+fn hup_reopens_the_access_log_without_losing_a_line() {
     let mut served = Served::with("", "access_log = \"pid/access.log\"");
     let (log, old) = (served.site.path("pid/access.log"), served.site.path("pid/access.log.1"));
     served.get("/ping.php");
@@ -28,12 +28,12 @@ fn hup_opens_the_access_log_again_and_loses_no_line() {
 }
 
 #[test]
-fn hup_moves_the_access_log_and_leaves_it_where_the_new_file_cannot_be_opened() {
+fn hup_keeps_the_access_log_if_the_new_file_cannot_be_opened() {
     let mut served = Served::with("", "access_log = \"pid/one.log\"");
     served.get("/ping.php");
     served.site.replace(GLOBAL, "pid/one.log", "no/such/directory.log");
     let said = served.reload();
-    assert!(said.contains("ERROR the access log stays as it was: "), "{said}");
+    assert!(said.contains("ERROR the previous access log stays in use: "), "{said}");
     served.get("/ping.php");
     wait_for("both lines", || (lines(&served, "pid/one.log") == 2).then_some(()));
     served.site.replace(GLOBAL, "no/such/directory.log", "pid/two.log");
@@ -44,12 +44,12 @@ fn hup_moves_the_access_log_and_leaves_it_where_the_new_file_cannot_be_opened() 
 }
 
 #[test]
-fn hup_applies_settings_and_names_those_that_need_another_start() {
+fn hup_applies_settings_and_logs_those_that_need_a_restart() {
     let served = Served::with("", "max_body = \"10\"");
     let post =
         "POST /ping.php HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n12345678901234567890";
     assert_eq!(served.raw(post.as_bytes()).unwrap().status, 413);
-    // A connection that is open already.
+    // A connection that was opened before the reload.
     let mut kept = served.connect();
     assert_eq!(kept.get("/none").unwrap().status, 200);
     served.site.replace(GLOBAL, "max_body = \"10\"", "max_body = \"20\"\nmax_connections = 77");
@@ -65,7 +65,7 @@ fn hup_applies_settings_and_names_those_that_need_another_start() {
 }
 
 #[test]
-fn hup_changes_the_document_root_at_once() {
+fn hup_applies_a_new_document_root_at_once() {
     let served = Served::new();
     served.page("public/where.txt", "below");
     served.page("where.txt", "above");
@@ -76,7 +76,7 @@ fn hup_changes_the_document_root_at_once() {
 }
 
 #[test]
-fn broken_configuration_is_refused_on_hup_and_the_old_one_kept() {
+fn hup_with_a_broken_configuration_keeps_the_old_one() {
     let served = Served::with("front_controller = \"\"", "");
     let (global, settings) = (served.site.read(GLOBAL), served.site.read(SETTINGS));
     let refused = |file: &str, text: &str, part: &str| {
@@ -88,14 +88,14 @@ fn broken_configuration_is_refused_on_hup_and_the_old_one_kept() {
         served.site.write(GLOBAL, &global);
         served.site.write(SETTINGS, &settings);
     };
-    let kept = "ERROR the configuration from before is kept: ";
+    let kept = "ERROR reload failed, the previous configuration stays in use: ";
     refused(
         GLOBAL,
         "[gateway]\nlsten = []\n",
         &format!("{kept}{}", served.site.path(GLOBAL).display()),
     );
     refused(GLOBAL, "", kept);
-    let kept = "ERROR pool \"www\": it keeps the configuration from before: ";
+    let kept = "ERROR pool \"www\": the previous configuration stays in use: ";
     refused(
         SETTINGS,
         "[gateway]\nx = 3\n",
@@ -109,15 +109,15 @@ fn broken_configuration_is_refused_on_hup_and_the_old_one_kept() {
         "no pool has a [gateway]",
     );
     assert!(!served.reload().contains("ERROR"));
-    // A deploy goes on as before.
+    // A rollout works as before.
     served.site.switch("release2");
     served.site.run(&["restart"]).succeeds();
     assert_eq!(served.get("/ping.php").status, 200);
 }
 
-/// Settings are exchanged below requests that wait for a child and that run.
+/// A request that waits for a child, and one that runs.
 #[test]
-fn requests_that_are_under_way_outlive_a_hup() {
+fn running_and_waiting_requests_survive_a_hup() {
     let served = Served::with_children(1, "", "");
     served.page("hold.php", include_str!("../real/pages/hold.php"));
     let mark = served.site.scratch().join("mark");

@@ -1,18 +1,18 @@
-//! Temporary files that have no room: a script waits for its client, and no answer is wrong.
+//! Temporary files without space: the script waits for its client, and no response is wrong.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
-use crate::served::{Connection, Served};
+use harness::served::{Connection, Served};
 use harness::{Disk, Site, needs_root, wait_for};
 
-/// 20 MB, in lines that tell their place.
+/// 20 MB of numbered lines.
 const LINES: &str =
     "<?php set_time_limit(0); for ($i = 0; $i < 200000; $i++) printf(\"%099d\\n\", $i);";
 const COUNT: usize = 200_000;
-/// The room that there is.
+/// The available space, in bytes.
 const ROOM: u64 = 4 << 20;
-/// As `prlimit` takes it.
+/// The same for `prlimit`.
 const FILE_SIZE: &str = "--fsize=4194304";
 
 fn begin(served: &Served, page: &str, headers: &str) -> Connection {
@@ -30,12 +30,12 @@ fn serve(site: Site) -> Served {
     Served::serve(site)
 }
 
-/// Reads an answer that did not fit, once there is no room for more of it.
+/// Reads a response that does not fit, after the space is used up.
 fn reads_all_of_it(served: &Served) {
     reads_all_of_it_after(served, || {});
 }
 
-/// The same, after something has been changed.
+/// The same, after `change`.
 fn reads_all_of_it_after(served: &Served, change: impl FnOnce()) {
     served.page("lines.php", LINES);
     let mut slow = begin(served, "/lines.php", "");
@@ -48,7 +48,7 @@ fn reads_all_of_it_after(served: &Served, change: impl FnOnce()) {
     assert_eq!(served.get("/ping.php").text(), "pong1\n");
 }
 
-/// A body that does not fit is refused; one that does is taken.
+/// Checks that a body that does not fit is refused, and one that fits is accepted.
 fn refuses_a_body(served: &Served, status: u16) {
     served.page("count.php", "<?php echo strlen(file_get_contents('php://input'));");
     let post = |size: usize| {
@@ -59,7 +59,7 @@ fn refuses_a_body(served: &Served, status: u16) {
         connection.answer().unwrap()
     };
     assert_eq!(post((ROOM + (64 << 10)).try_into().unwrap()).status, status);
-    // A filesystem gives the room of a deleted file back when it has the time.
+    // A file system may free the space of a deleted file with a delay.
     wait_for("room for a body", || {
         let answer = post(1 << 20);
         if answer.status == status {
@@ -71,7 +71,7 @@ fn refuses_a_body(served: &Served, status: u16) {
 }
 
 #[test]
-fn a_full_disk_slows_the_script_down() {
+fn script_waits_for_its_client_on_a_full_disk() {
     needs_root!();
     let site = site("");
     let _disk = Disk::on(&site, "temp", &format!("size={ROOM}"));
@@ -81,23 +81,23 @@ fn a_full_disk_slows_the_script_down() {
 }
 
 #[test]
-fn a_full_quota_slows_the_script_down() {
+fn script_waits_for_its_client_with_a_full_disk_quota() {
     needs_root!();
     let site = site("");
     let disk = Disk::with_quota(&site, "temp", ROOM);
     let served = serve(site);
     reads_all_of_it(&served);
     refuses_a_body(&served, 507);
-    // What could not be written in the middle comes in its place, and the script is let go.
+    // The data that had no space comes in order, and the script ends.
     reads_all_of_it_after(&served, || {
         disk.lift_quota();
         served.await_in_flight(0);
     });
 }
 
-/// The kernel's limit for the size of a file comes with a signal that ends a process.
+/// The kernel also sends a signal that ends a process by default.
 #[test]
-fn a_limit_for_the_size_of_files_slows_the_script_down() {
+fn script_waits_for_its_client_at_the_file_size_limit() {
     let site = Served::site("", "");
     site.run(&["start"]).succeeds();
     let served = Served::serve_through(site, "prlimit", &[FILE_SIZE]);
@@ -106,7 +106,7 @@ fn a_limit_for_the_size_of_files_slows_the_script_down() {
 }
 
 #[test]
-fn the_limit_of_the_gateway_slows_the_script_down() {
+fn script_waits_for_its_client_at_max_temp() {
     let limits = format!("max_temp = \"64MiB\"\nmax_temp_per_client = \"{}\"", ROOM / 3 * 4);
     let served = Served::with("", &limits);
     reads_all_of_it(&served);
@@ -115,9 +115,9 @@ fn the_limit_of_the_gateway_slows_the_script_down() {
     refuses_a_body(&served, 503);
 }
 
-/// A directory that is not there: it may be on a disk that is not mounted.
+/// As if its disk were not mounted.
 #[test]
-fn without_a_directory_the_script_is_slowed_down() {
+fn script_waits_for_its_client_without_temp_dir() {
     let site = Served::site("", "temp_dir = \"missing\"");
     let served = serve(site);
     served.page("lines.php", LINES);
@@ -125,9 +125,9 @@ fn without_a_directory_the_script_is_slowed_down() {
     assert_eq!(body.len(), COUNT * 100);
 }
 
-/// Twelve slow readers, who come from one address, hold neither all children nor all the room.
+/// Twelve slow readers with one address.
 #[test]
-fn a_client_with_many_slow_connections_is_in_nobodys_way() {
+fn client_with_many_slow_connections_delays_no_other_client() {
     let global = "trusted_proxies = [\"127.0.0.1\"]\nmax_temp = \"32MiB\"";
     let served = Served::with_children(4, "queue_timeout = \"5s\"", global);
     served.page("lines.php", LINES);

@@ -1,11 +1,11 @@
-//! What a pool's settings say of its answers: headers, redirects, and paths that are denied.
+//! Configured headers, redirects, denied paths, and `SERVER_SOFTWARE`.
 
-use crate::served::Served;
+use harness::served::Served;
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 
 #[test]
-fn all_answers_of_a_pool_have_its_headers() {
+fn all_responses_of_a_pool_have_its_headers() {
     let pool = r#"
         deny = ["/private"]
         [gateway.headers]
@@ -36,7 +36,7 @@ fn all_answers_of_a_pool_have_its_headers() {
         assert_eq!(answer.header("x-powered-by"), None, "{status}");
         assert!(answer.headers.contains(&("vary".to_owned(), "Origin".to_owned())), "{status}");
     }
-    // What a script says itself stays, and comes once.
+    // A header of the script stays, and comes once.
     let own = served.get("/own.php");
     let all: Vec<_> = own.headers.iter().filter(|(name, _)| name == "x-frame-options").collect();
     assert_eq!(all.len(), 1);
@@ -46,7 +46,7 @@ fn all_answers_of_a_pool_have_its_headers() {
 }
 
 #[test]
-fn paths_that_are_elsewhere_are_redirected() {
+fn configured_paths_are_redirected() {
     let pool = r#"
         deny = ["/go/secret"]
         [gateway.redirects]
@@ -60,7 +60,7 @@ fn paths_that_are_elsewhere_are_redirected() {
         (answer.status, answer.header("location").unwrap_or_default().to_owned())
     };
     let is = |status: u16, location: &str| (status, location.to_owned());
-    // Before a file that is there.
+    // A redirect takes precedence over a file.
     assert_eq!(at("/release.txt"), is(302, "/2.txt"));
     assert_eq!(at("/moved/a%20b/?c=d"), is(308, "https://example.com/docs/a%20b/?c=d"));
     assert_eq!(at("/go/%2F/evil.example"), is(302, "/evil.example"));
@@ -68,13 +68,13 @@ fn paths_that_are_elsewhere_are_redirected() {
     assert_eq!(at("/go/secret/x"), is(403, ""));
     let posted = served.raw(b"POST /moved/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab");
     assert_eq!(posted.unwrap().status, 308);
-    // It needs no replica.
+    // A redirect needs no replica.
     served.site.run(&["stop"]).succeeds();
     assert_eq!(at("/release.txt"), is(302, "/2.txt"));
 }
 
 #[test]
-fn what_is_denied_gets_403_whether_it_is_there_or_not() {
+fn denied_path_gets_403_whether_it_exists_or_not() {
     let served = Served::with("deny = [\"/private\", \"*.sql\", \"/ping.php\"]", "");
     served.page("private/a.txt", "secret");
     served.page("private/index.php", "<?php echo 'secret';");
@@ -101,12 +101,12 @@ fn what_is_denied_gets_403_whether_it_is_there_or_not() {
         assert!(!served.get(path).text().contains("secret"), "{path}");
     }
     assert_eq!(served.get("/public.txt").text(), "public");
-    // It is for scripts to send.
+    // A script may still send the file.
     assert_eq!(served.get("/send.php").text(), "secret");
 }
 
 #[test]
-fn scripts_are_told_which_software_serves() {
+fn scripts_get_server_software() {
     let page = "<?php echo $_SERVER['SERVER_SOFTWARE'];";
     let served = Served::new();
     served.page("software.php", page);
@@ -117,9 +117,9 @@ fn scripts_are_told_which_software_serves() {
     assert_eq!(served.get("/software.php").text(), "Apache/2.4 (no)");
 }
 
-/// Each is refused with file and line, and what is wrong with it.
+/// With file, line, and reason.
 #[test]
-fn rules_that_make_no_sense_are_refused() {
+fn invalid_rules_are_refused() {
     let site = Served::site("", "");
     let file = site.path(SETTINGS).display().to_string();
     let before = site.read(SETTINGS);
@@ -132,52 +132,52 @@ fn rules_that_make_no_sense_are_refused() {
         let is_told = all.starts_with(&error) && all.contains("\n  help: ");
         assert!(is_told, "{lines}\n{error}\n{all}");
     };
-    // Of a list, the line in which it begins.
+    // For a list, the line in which it begins.
     refused("deny = [\n\"/a\",\n\"b\"]", 1, "the path \"b\" does not begin with /");
     refused(
         "deny = [\"/a/../b\"]",
         1,
-        "the path \"/a/../b\" has an empty part, or \".\" or \"..\" in it",
+        "the path \"/a/../b\" contains an empty segment, \".\" or \"..\"",
     );
-    refused("deny = [\"*sql\"]", 1, "\"*sql\" is no ending of a file's name, like \"*.sql\"");
+    refused("deny = [\"*sql\"]", 1, "\"*sql\" is not a pattern for an extension, like \"*.sql\"");
     refused(
         "types = { md = \"markdown\" }",
         1,
-        "\"markdown\" is no media type, like text/markdown",
+        "\"markdown\" is not a media type, like text/markdown",
     );
     refused(
         "[gateway.types]\n\".md\" = \"a/b\"",
         2,
-        "\".md\" is no ending of a name: write it without a dot, like md",
+        "\".md\" is not a file extension: write it without a dot, like md",
     );
     refused(
         "[gateway.headers]\nX-A = \"b\"\nX-B = \"b\\r\\nSet-Cookie: c\"",
         3,
-        "a header's value is visible ASCII characters and spaces, on one line",
+        "a header value must be one line of visible ASCII characters and spaces",
     );
     refused(
         "[gateway.headers]\nX-A = \"b\"\nContent-Length = \"1\"",
         3,
-        "Content-Length is not the same for all answers: the gateway sets it",
+        "Content-Length cannot be configured: it depends on the response or the connection",
     );
-    refused("[gateway.headers]\n\"X A\" = \"b\"", 2, "\"X A\" is no name of a header");
-    refused("[gateway.cache]\n\"/\" = \"a\\nb\"", 2, "a header's value is");
+    refused("[gateway.headers]\n\"X A\" = \"b\"", 2, "\"X A\" is not a header name");
+    refused("[gateway.cache]\n\"/\" = \"a\\nb\"", 2, "a header value must be");
+    refused("[gateway.redirects]\n\"/a\" = \"/b\"\n\"/c\" = \"/c\"", 3, "/c redirects to itself");
     refused(
-        "[gateway.redirects]\n\"/a\" = \"/b\"\n\"/c\" = \"/c\"",
-        3,
-        "/c would be redirected to itself",
+        "[gateway.redirects]\n\"/a\" = \"b\"",
+        2,
+        "\"b\" is not a redirect target: write a path that",
     );
-    refused("[gateway.redirects]\n\"/a\" = \"b\"", 2, "\"b\" is no target: write a path that");
     refused(
         "[gateway.redirects]\n\"/a\" = { to = \"/b\", status = 200 }",
         2,
-        "200 is no status of a redirect: 301, 302, 303, 307 or 308",
+        "200 is not a redirect status: use 301, 302, 303, 307 or 308",
     );
     refused("[gateway.redirects]\n\"/a\" = { to = \"/b\", code = 301 }", 2, "unknown key `code`");
     refused(
         "server_software = \"a\\nb\"",
         1,
-        "server_software is visible ASCII characters and spaces, on one line",
+        "server_software must be one line of visible ASCII characters and spaces",
     );
 }
 

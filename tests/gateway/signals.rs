@@ -1,4 +1,4 @@
-//! Signals, and descriptors that run out: neither ends the gateway, nor a request.
+//! Signals, and limits of the process: neither ends the gateway, or a request.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
-use crate::served::{Connection, Served};
+use harness::served::{Connection, Served};
 use harness::wait_for;
 
-/// A script that runs until a file with the extension "end" is there.
+/// Starts a script that runs until a file with the extension "end" exists.
 fn hold(served: &Served) -> (Connection, PathBuf) {
     served.page("hold.php", include_str!("../real/pages/hold.php"));
     let mark = served.site.scratch().join("mark");
@@ -21,7 +21,7 @@ fn hold(served: &Served) -> (Connection, PathBuf) {
 }
 
 #[test]
-fn signals_without_a_meaning_are_logged_and_cost_no_request() {
+fn unused_signals_are_logged_and_cost_no_request() {
     let served = Served::new();
     let (mut held, mark) = hold(&served);
     let signals = [
@@ -60,9 +60,9 @@ fn quit_ends_the_gateway_after_its_requests() {
     served.finish_gateway().succeeds();
 }
 
-/// `ulimit -f`: the write fails, and the signal that comes with it does not end the gateway.
+/// `ulimit -f`: the write fails, and SIGXFSZ does not end the gateway.
 #[test]
-fn access_log_that_may_not_grow_costs_no_request() {
+fn access_log_at_the_file_size_limit_costs_no_request() {
     let served = Served::with("", "access_log = \"pid/access.log\"");
     let maximum = getrlimit(Resource::Fsize).maximum;
     let limit = Rlimit { current: Some(0), maximum };
@@ -76,10 +76,9 @@ fn access_log_that_may_not_grow_costs_no_request() {
     served.await_log("WARN the access log lost ");
 }
 
-/// Without a file descriptor nothing can be accepted: the loops wait rather than spin, say so, and
-/// go on later.
+/// Without a free descriptor the accept loops log an error and pause.
 #[test]
-fn gateway_without_descriptors_accepts_once_there_are_some() {
+fn gateway_without_descriptors_accepts_again_when_some_are_free() {
     let served = Served::new();
     let pid = served.gateway().pid();
     let maximum = getrlimit(Resource::Nofile).maximum;

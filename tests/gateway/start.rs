@@ -1,4 +1,4 @@
-//! How a gateway starts, what it refuses, and what it logs.
+//! The start of a gateway, its configuration errors, and its access log.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -6,14 +6,14 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use crate::served::Served;
+use harness::served::Served;
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 const GLOBAL: &str = "etc/pools-manager.toml";
 
-/// What is wrong is told with file and line, before anything is served.
+/// With file and line, before anything is served.
 #[test]
-fn what_is_configured_wrong_is_refused() {
+fn invalid_global_configuration_is_refused() {
     let site = Served::site("", "");
     let refused = |global: &str, error: &str| {
         site.write(GLOBAL, global);
@@ -53,13 +53,13 @@ fn what_is_configured_wrong_is_refused() {
     refused(
         &format!("[gateway]\nlisten = [\"{address}\"]\n"),
         &format!(
-            "cannot listen on {address}: Address already in use (os error 98)\n  help: another program has it: end that, or change listen in GLOBAL"
+            "cannot listen on {address}: Address already in use (os error 98)\n  help: another program uses it: stop that program, or change listen in GLOBAL"
         ),
     );
 }
 
 #[test]
-fn what_a_pool_has_wrong_is_refused() {
+fn invalid_pool_configuration_is_refused() {
     let site = Served::site("", "");
     let text = site.read(SETTINGS);
     let refused = |gateway: &str, error: &str| {
@@ -73,15 +73,15 @@ fn what_a_pool_has_wrong_is_refused() {
     };
     refused(
         "",
-        "no pool has a [gateway], so there is nothing to serve\n  help: write [gateway] into the pools-manager.toml of a pool; it needs no keys",
+        "no pool has a [gateway], so there is nothing to serve\n  help: add [gateway] to the pools-manager.toml of a pool; it needs no keys",
     );
     refused(
         "[gateway]\nhosts = [\"http://a\"]\n",
-        "FILE:6: \"http://a\" is no host\n  help: write its name in small letters, without a port: example.com or *.example.com",
+        "FILE:6: \"http://a\" is not a host name\n  help: write it in lower case, without a port: example.com or *.example.com",
     );
     refused(
         "[gateway]\ndocument_root = \"../x\"\n",
-        "FILE:6: \"../x\" is no path below the release\n  help: write it without a / at its ends, and without . and .. in it: public/index.php",
+        "FILE:6: \"../x\" is not a path below the release\n  help: write it without a leading or trailing /, and without . and ..: public/index.php",
     );
     refused(
         "[gateway]\nscripts = [\"a.php\"]\n",
@@ -103,19 +103,19 @@ fn what_a_pool_has_wrong_is_refused() {
 }
 
 #[test]
-fn there_is_one_gateway_for_a_root() {
+fn second_gateway_on_a_root_is_refused() {
     let served = Served::new();
     let ran = served.site.run(&["serve"]);
     let socket = served.site.path("sockets/pools-manager.sock");
     ran.status(2).stderr(&format!(
-        "error: cannot listen on {}: Address already in use (os error 98)\n  help: another `pools-manager serve` runs here: end that first\n",
+        "error: cannot listen on {}: Address already in use (os error 98)\n  help: another `pools-manager serve` runs on this root: stop it first\n",
         socket.display()
     ));
     assert_eq!(served.get("/ping.php").status, 200);
 }
 
 #[test]
-fn it_listens_on_a_unix_socket_too() {
+fn gateway_listens_on_a_unix_socket() {
     let site = Served::site("", "");
     site.replace(GLOBAL, "\"127.0.0.1:0\"", "\"unix:sockets/gateway.sock\", \"127.0.0.1:0\"");
     site.run(&["start"]).succeeds();
@@ -126,7 +126,7 @@ fn it_listens_on_a_unix_socket_too() {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     assert!(text.ends_with("\r\n\r\npong1\n"), "{text}");
-    // What a gateway that was killed has left is in nobody's way.
+    // The next gateway replaces the socket of a killed one.
     served.kill_gateway();
     assert!(path.exists());
     served.start_gateway();
@@ -135,7 +135,7 @@ fn it_listens_on_a_unix_socket_too() {
 }
 
 #[test]
-fn each_request_is_one_line_in_the_access_log() {
+fn each_request_has_one_line_in_the_access_log() {
     for format in ["combined", "json"] {
         let log = format!("access_log = \"pid/access.log\"\naccess_log_format = \"{format}\"");
         let mut served = Served::with("", &log);
@@ -167,7 +167,7 @@ fn each_request_is_one_line_in_the_access_log() {
 }
 
 #[test]
-fn check_asks_the_gateway() {
+fn check_reports_a_replica_that_the_gateway_does_not_serve() {
     let mut served = Served::new();
     let told = |served: &Served| {
         let ran = served.site.run(&["check"]);
@@ -176,7 +176,7 @@ fn check_asks_the_gateway() {
     };
     let drained = "the gateway does not serve replica 2, though that runs";
     assert!(!told(&served).contains(drained));
-    // Its name leads elsewhere while the gateway looks, and nobody tells it that it is back.
+    // The name leads to another socket while the gateway starts. Then it is moved back without a command.
     let name = served.site.path("sockets/php-fpm-www2.sock");
     let point_to = |socket: &Path| {
         fs::remove_file(&name).unwrap();
@@ -189,13 +189,13 @@ fn check_asks_the_gateway() {
     served.start_gateway();
     point_to(&own);
     assert!(told(&served).contains(drained));
-    // As it says.
+    // The advice of `check`.
     served.site.run(&["start"]).succeeds();
     assert!(!told(&served).contains(drained));
 }
 
 #[test]
-fn status_tells_whether_the_gateway_serves() {
+fn status_shows_whether_a_gateway_runs() {
     let mut served = Served::new();
     assert_eq!(served.site.members(), ["ok", "ok"]);
     served.stop_gateway().succeeds();

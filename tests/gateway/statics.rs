@@ -1,9 +1,9 @@
-//! Files: conditions, ranges, compressed copies, and what caches are told.
+//! Static files: conditions, ranges, compressed copies, and `Cache-Control`.
 
-use crate::served::Served;
+use harness::served::Served;
 
 #[test]
-fn a_file_that_the_client_has_is_not_sent_again() {
+fn unchanged_file_gets_304() {
     let served = Served::new();
     let answer = served.get("/release.txt");
     let etag = answer.header("etag").unwrap().to_owned();
@@ -13,13 +13,13 @@ fn a_file_that_the_client_has_is_not_sent_again() {
     assert_eq!((same.status, same.header("etag")), (304, Some(etag.as_str())));
     assert_eq!(again("If-None-Match: \"other\"\r\n").status, 200);
     assert_eq!(again("If-Match: \"other\"\r\n").status, 412);
-    // A date that has not been reached yet says nothing.
+    // A date in the future is ignored.
     assert_eq!(again("If-Modified-Since: Fri, 31 Dec 2100 00:00:00 GMT\r\n").status, 200);
 }
 
-/// Two releases whose file has the same size and the same time, as builds often make them.
+/// The files have the same size and mtime, as builds often make them.
 #[test]
-fn the_same_file_of_another_release_is_another_one() {
+fn same_file_of_another_release_has_another_etag() {
     let served = Served::new();
     for release in ["release1", "release2"] {
         let file = std::fs::File::options()
@@ -43,7 +43,7 @@ fn the_same_file_of_another_release_is_another_one() {
 }
 
 #[test]
-fn a_download_goes_on_where_it_was_broken_off() {
+fn interrupted_download_is_resumed() {
     let served = Served::new();
     let text = (0..100_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     served.page("large.txt", &text);
@@ -58,15 +58,15 @@ fn a_download_goes_on_where_it_was_broken_off() {
     assert!(rest.text() == text[1000..]);
     assert_eq!(part("Range: bytes=0-4\r\n").text(), text[..5]);
     assert_eq!(part("Range: bytes=-5\r\n").text(), text[text.len() - 5..]);
-    // Another file by now: the whole of it.
+    // The file has changed: the client gets the whole file.
     assert_eq!(part("Range: bytes=1000-\r\nIf-Range: \"other\"\r\n").status, 200);
     assert_eq!(part("Range: bytes=99999999-\r\n").status, 416);
-    // What is one is sent as one.
+    // Ranges that touch are sent as one.
     assert_eq!(part("Range: bytes=2-4,0-1,1-6\r\n").text(), text[..7]);
 }
 
 #[test]
-fn several_ranges_come_in_one_answer() {
+fn several_ranges_come_in_one_response() {
     let served = Served::new();
     let text: String = (10_000..20_000).map(|n| n.to_string()).collect();
     served.page("large.bin", &text);
@@ -84,7 +84,7 @@ fn several_ranges_come_in_one_answer() {
         + &part("0-4", &text[..5])
         + &part("49995-49999", &text[49_995..]);
     assert_eq!(answer.text(), format!("{parts}--{boundary}--\r\n"));
-    // The connection is good for the next answer, and HEAD has no ranges.
+    // The connection works for the next request, and HEAD ignores ranges.
     let mut connection = served.connect();
     let asked = "Range: bytes=0-4,40000-\r\nIf-Range: \"other\"\r\n";
     connection.send(&format!("GET /large.bin HTTP/1.1\r\nHost: a\r\n{asked}\r\n"));
@@ -96,9 +96,9 @@ fn several_ranges_come_in_one_answer() {
     assert_eq!(get("0-4,oops").status, 200);
 }
 
-/// Ranges that overlap, that are many, or that are most of the file: never more than the file.
+/// Overlapping ranges, many ranges, and ranges of most of the file.
 #[test]
-fn many_ranges_never_take_more_bytes_than_the_file() {
+fn many_ranges_never_exceed_the_size_of_the_file() {
     let served = Served::new();
     served.page("large.bin", &"x".repeat(100_000));
     let length = |ranges: &[String]| {
@@ -113,15 +113,15 @@ fn many_ranges_never_take_more_bytes_than_the_file() {
     assert_eq!(length(&overlapping), 100_000);
     assert_eq!(length(&too_many), 100_000);
     assert!((200..60_000).contains(&length(&single)));
-    // Each one has a head, so that all of them would be more than the file.
+    // With the head of each part, they would exceed the file.
     served.page("large.bin", &"x".repeat(20_000));
     let close: Vec<_> = (0..200).map(|n| format!("{}-{}", n * 99, n * 99)).collect();
     assert_eq!(length(&close), 20_000);
 }
 
-/// The same client may get another encoding of it the next time, under the same date.
+/// The next response may have another encoding with the same date.
 #[test]
-fn by_date_no_range_is_sent_of_what_is_compressed_for_some() {
+fn if_range_with_a_date_is_ignored_for_compressible_types() {
     let served = Served::new();
     let text = "some text ".repeat(1000);
     for name in ["a.txt", "a.bin"] {
@@ -135,7 +135,7 @@ fn by_date_no_range_is_sent_of_what_is_compressed_for_some() {
 }
 
 #[test]
-fn files_have_the_types_of_a_long_list_and_those_of_the_operator() {
+fn files_have_built_in_or_configured_types() {
     let served =
         Served::with("types = { md = \"text/markdown\", JSON = \"application/x-own\" }", "");
     let kind = |page: &str| {
@@ -150,7 +150,7 @@ fn files_have_the_types_of_a_long_list_and_those_of_the_operator() {
 }
 
 #[test]
-fn a_compressed_copy_is_sent_to_who_takes_it() {
+fn compressed_copy_is_sent_to_clients_that_accept_it() {
     let served = Served::new();
     served.page("app.js", "plain");
     served.page("app.js.br", "as br");
@@ -176,7 +176,7 @@ fn a_compressed_copy_is_sent_to_who_takes_it() {
 }
 
 #[test]
-fn caches_are_told_by_the_longest_path_that_fits() {
+fn cache_control_is_that_of_the_longest_prefix() {
     let pool = "[gateway.cache]\n\"/\" = \"no-cache\"\n\"/assets/\" = \"public, max-age=31536000, immutable\"";
     let served = Served::with(pool, "");
     served.page("assets/a.css", "a");

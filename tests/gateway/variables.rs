@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::served::Served;
+use harness::served::Served;
 
 const PAGE: &str = "<?php header('Content-Type: application/json'); echo json_encode($_SERVER);";
 
@@ -13,7 +13,7 @@ fn server(served: &Served, request: &str) -> Value {
 }
 
 #[test]
-fn variables_are_what_cgi_says() {
+fn scripts_get_the_cgi_variables() {
     let served = Served::new();
     served.page("sub/vars.php", PAGE);
     let vars = server(
@@ -46,7 +46,7 @@ fn variables_are_what_cgi_says() {
 }
 
 #[test]
-fn a_stranger_cannot_speak_for_another_client() {
+fn proxy_headers_of_an_untrusted_client_are_dropped() {
     let served = Served::new();
     served.page("vars.php", PAGE);
     let vars = server(
@@ -67,7 +67,7 @@ fn a_stranger_cannot_speak_for_another_client() {
 }
 
 #[test]
-fn a_trusted_proxy_speaks_for_its_clients() {
+fn headers_of_a_trusted_proxy_name_the_client() {
     let served = Served::with("", "trusted_proxies = [\"127.0.0.0/8\"]");
     served.page("vars.php", PAGE);
     let vars = server(
@@ -96,9 +96,9 @@ fn a_trusted_proxy_speaks_for_its_clients() {
     assert!(vars.get("HTTP_X_FORWARDED_FOR").is_none());
 }
 
-/// On a listener of both families, an IPv4 client is IPv4 everywhere.
+/// On a dual-stack listener.
 #[test]
-fn an_ipv6_listener_gives_plain_ipv4_addresses() {
+fn ipv4_client_of_an_ipv6_listener_has_its_ipv4_address() {
     let site = Served::site("", "");
     site.write(
         "etc/pools-manager.toml",
@@ -120,7 +120,7 @@ fn an_ipv6_listener_gives_plain_ipv4_addresses() {
 }
 
 #[test]
-fn a_proxy_header_says_who_connected() {
+fn proxy_protocol_header_names_the_client() {
     let served = Served::with("", "proxy_protocol = true");
     served.page("vars.php", PAGE);
     let request = b"GET /vars.php HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -133,7 +133,7 @@ fn a_proxy_header_says_who_connected() {
 }
 
 #[test]
-fn the_target_goes_before_the_host_header() {
+fn host_in_the_target_takes_precedence_over_the_host_header() {
     let served = Served::new();
     served.page("vars.php", PAGE);
     let vars = server(&served, "GET http://one.example:1/vars.php?x HTTP/1.1\r\nHost: two\r\n\r\n");
@@ -144,9 +144,9 @@ fn the_target_goes_before_the_host_header() {
     assert_eq!(vars["REQUEST_URI"], "/vars.php?x");
 }
 
-/// On one connection, behind requests of all kinds: each gets the target that its client wrote.
+/// On one connection, after requests of all kinds.
 #[test]
-fn targets_are_passed_as_they_were_written() {
+fn request_uri_is_passed_unchanged() {
     let served = Served::new();
     served.page("vars.php", PAGE);
     let mut connection = served.connect();
@@ -165,7 +165,7 @@ fn targets_are_passed_as_they_were_written() {
     assert_eq!(ask("POST", "/vars.php/`3", body), "/vars.php/`3  /`3 24");
     assert_eq!(ask("GET", "/vars.php/\u{e9}", "\r\n"), "/vars.php/\u{e9}  /\u{e9} ");
     assert_eq!(ask("GET", "/vars.php?a#b", "\r\n"), "/vars.php?a#b a  ");
-    // A body whose end only its chunks say: nothing is changed behind it.
+    // After a chunked body, targets are not escaped.
     let chunked = "Transfer-Encoding: chunked\r\n\r\n5\r\n/<x> \r\n0\r\n\r\n";
     assert_eq!(ask("POST", "/vars.php/<4>", chunked), "/vars.php/<4>  /<4> 5");
     assert_eq!(ask("GET", "/vars.php/5", "\r\n"), "/vars.php/5  /5 ");

@@ -1,11 +1,11 @@
-//! `[gateway.headers]`: headers that are set in all answers of a pool, or removed.
+//! `[gateway.headers]`: headers that are set in all responses of a pool, or removed.
 
 use std::fmt;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue, VARY};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
-/// Headers that depend on the single answer or connection, or that the gateway sets.
+/// Headers that depend on the single response or connection, or that the gateway sets.
 const RESERVED: [HeaderName; 15] = [
     header::ACCEPT_RANGES,
     header::CONNECTION,
@@ -26,7 +26,7 @@ const RESERVED: [HeaderName; 15] = [
 const RESERVED_TOO: [&str; 6] =
     ["keep-alive", "proxy-connection", "status", "x-accel-redirect", "x-request-id", "x-sendfile"];
 
-/// Headers that are set in all answers of a pool, or removed.
+/// Headers that are set in all responses of a pool, or removed.
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
     set: Vec<(HeaderName, HeaderValue)>,
@@ -34,8 +34,8 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Applies them to an answer. A header that the answer already has is not replaced. `Vary` is a
-    /// list: it is appended.
+    /// Applies the settings to a response. A header that the response already has is not replaced.
+    /// `Vary` is a list: it is appended.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.removed {
             headers.remove(name);
@@ -80,10 +80,10 @@ impl<'de> Visitor<'de> for Table {
     }
 }
 
-/// One header. An error in it names its line.
+/// One header. An error has its line.
 struct Line<'a> {
     name: &'a str,
-    /// Those of the lines before.
+    /// The headers of the previous lines.
     known: &'a [&'a HeaderName],
 }
 
@@ -99,29 +99,29 @@ impl<'de> DeserializeSeed<'de> for Line<'_> {
 impl Line<'_> {
     fn parse(&self, text: &str) -> Result<(HeaderName, Option<HeaderValue>), String> {
         let Ok(name) = HeaderName::from_bytes(self.name.as_bytes()) else {
-            return Err(format!("\"{}\" is no name of a header", self.name));
+            return Err(format!("\"{}\" is not a header name", self.name));
         };
         if RESERVED.contains(&name) || RESERVED_TOO.contains(&name.as_str()) {
             return Err(format!(
-                "{} is not the same for all answers: the gateway sets it",
+                "{} cannot be configured: it depends on the response or the connection",
                 self.name
             ));
         }
         if self.known.contains(&&name) {
-            return Err(format!("{} stands here twice", self.name));
+            return Err(format!("{} is configured twice", self.name));
         }
         let value = Some(text.trim()).filter(|text| !text.is_empty()).map(value).transpose()?;
         Ok((name, value))
     }
 }
 
-/// The value of a header. A line end is an error, and so is what is not ASCII: clients disagree about
-/// its encoding.
+/// Parses a header value. Errors: a line end; characters that are not ASCII, as clients disagree about
+/// their encoding.
 pub(super) fn value(text: &str) -> Result<HeaderValue, String> {
     let is_plain = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
     let value = HeaderValue::from_str(text).ok().filter(|_| is_plain);
     value.ok_or_else(|| {
-        "a header's value is visible ASCII characters and spaces, on one line".to_owned()
+        "a header value must be one line of visible ASCII characters and spaces".to_owned()
     })
 }
 
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_of_the_answer_stay_and_empty_ones_are_removed() {
+    fn headers_of_the_response_stay_and_empty_ones_are_removed() {
         let text = "X-Own = 'default'\nX-New = ' new '\nX-Powered-By = ''\nVary = 'Origin'";
         let configured: Headers = toml::from_str(text).unwrap();
         let mut headers = HeaderMap::new();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn no_header_can_break_an_answer() {
+    fn invalid_or_reserved_header_is_refused() {
         for text in [
             "'a b' = 'x'",
             "'' = 'x'",

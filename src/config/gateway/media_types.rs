@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::headers;
 
-/// What follows the last dot in a file's name, in lower case.
+/// A file extension without its dot, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Extension(String);
@@ -23,14 +23,14 @@ impl TryFrom<String> for Extension {
     fn try_from(text: String) -> Result<Self, String> {
         if text.is_empty() || text.contains(|it: char| "./*".contains(it) || it.is_control()) {
             return Err(format!(
-                "\"{text}\" is no ending of a name: write it without a dot, like md"
+                "\"{text}\" is not a file extension: write it without a dot, like md"
             ));
         }
         Ok(Self(text.to_ascii_lowercase()))
     }
 }
 
-/// A media type, as it is sent: `text/markdown; charset=utf-8`.
+/// A media type: `text/markdown; charset=utf-8`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct MediaType(HeaderValue);
@@ -48,7 +48,7 @@ impl TryFrom<String> for MediaType {
     fn try_from(text: String) -> Result<Self, String> {
         match text.parse::<Mime>() {
             Ok(mime) if mime.subtype() != "" => headers::value(&text).map(Self),
-            _ => Err(format!("\"{text}\" is no media type, like text/markdown")),
+            _ => Err(format!("\"{text}\" is not a media type, like text/markdown")),
         }
     }
 }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_media_types_are_taken() {
+    fn invalid_media_types_and_extensions_are_refused() {
         for text in ["text/markdown", "text/plain; charset=utf-8", "application/ld+json"] {
             assert_eq!(MediaType::try_from(text.to_owned()).unwrap().value(), text);
         }

@@ -1,4 +1,4 @@
-//! Paths in the settings of a pool: decoded, relative to the document root.
+//! Paths in the settings of a pool. They are decoded, and relative to the document root.
 
 use serde::Deserialize;
 
@@ -8,12 +8,12 @@ use serde::Deserialize;
 pub enum Denied {
     /// This path and all paths below it, without its first slash.
     Below(String),
-    /// All paths that end like this: an extension in lower case, with its dot.
+    /// All paths with this extension, which is in lower case with its dot.
     Ending(String),
 }
 
 impl Denied {
-    /// Whether a path is denied: decoded, without its first slash and its last one.
+    /// Whether a path is denied. It is decoded, without slashes at its ends.
     pub fn covers(&self, path: &str) -> bool {
         match self {
             Self::Below(denied) => path
@@ -38,7 +38,7 @@ impl TryFrom<String> for Denied {
             return if is_ending {
                 Ok(Self::Ending(ending.to_ascii_lowercase()))
             } else {
-                Err(format!("\"{text}\" is no ending of a file's name, like \"*.sql\""))
+                Err(format!("\"{text}\" is not a pattern for an extension, like \"*.sql\""))
             };
         }
         match below_root(&text)? {
@@ -48,14 +48,14 @@ impl TryFrom<String> for Denied {
     }
 }
 
-/// A path without its first slash. It may have one at its end.
+/// Removes the first slash of a path. Error: the path is not decoded, or not resolved.
 pub(super) fn below_root(text: &str) -> Result<&str, String> {
     let Some(path) = text.strip_prefix('/') else {
         return Err(format!("the path \"{text}\" does not begin with /"));
     };
     if let Some(odd) = path.chars().find(|it| "*%?#".contains(*it) || it.is_control()) {
         return Err(format!(
-            "the path \"{text}\" has {odd:?} in it: write it decoded, without a query"
+            "the path \"{text}\" contains {odd:?}: write it decoded, without a query"
         ));
     }
     let is_plain = |part: &str| !matches!(part, "" | "." | "..");
@@ -63,7 +63,7 @@ pub(super) fn below_root(text: &str) -> Result<&str, String> {
     if parts.is_empty() && path.is_empty() || parts.split('/').all(is_plain) {
         return Ok(path);
     }
-    Err(format!("the path \"{text}\" has an empty part, or \".\" or \"..\" in it"))
+    Err(format!("the path \"{text}\" contains an empty segment, \".\" or \"..\""))
 }
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denied_path_covers_what_is_below_it() {
+    fn denied_path_covers_the_paths_below_it() {
         for path in ["private", "private/a", "private/a/b"] {
             assert!(covers("/private", path) && covers("/private/", path), "{path}");
         }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denied_ending_covers_files_in_all_directories_and_cases() {
+    fn denied_extension_covers_all_directories_in_upper_and_lower_case() {
         for path in ["a.sql", "b/c.SQL", ".sql"] {
             assert!(covers("*.sql", path), "{path}");
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_for_nothing_or_everything_is_refused() {
+    fn malformed_deny_entry_is_refused() {
         for text in [
             "", "private", "/", "//", "/a//b", "/a/../b", "/./a", "/a%20b", "/a?b", "/a*", "/a/*",
             "*", "*sql", "*.", "*.a/b", "**.a", "/\n",

@@ -13,8 +13,8 @@ use super::paths::below_root;
 #[derive(Debug, Clone, Default)]
 pub struct Redirects {
     exact: HashMap<String, Redirect>,
-    /// By the prefix of the path, with its slash at the end; the longest first.
-    below: Vec<(String, Redirect)>,
+    /// By the path prefix, with its slash at the end; the longest first.
+    by_prefix: Vec<(String, Redirect)>,
 }
 
 /// The target of a redirect.
@@ -22,29 +22,31 @@ pub struct Redirects {
 pub struct Redirect {
     /// A path or a URL.
     pub to: String,
-    /// What follows the prefix of the path is appended to the target.
+    /// Whether the rest of the path after the prefix is appended to the target.
     pub keeps_rest: bool,
     /// 301, 302, 303, 307 or 308.
     pub status: StatusCode,
 }
 
 impl Redirects {
-    /// Whether there is none.
+    /// Whether there are no redirects.
     pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.below.is_empty()
+        self.exact.is_empty() && self.by_prefix.is_empty()
     }
 
-    /// The redirect of a path, and what follows the prefix. The path itself counts before the longest
-    /// prefix. The path is decoded, without its first slash.
+    /// Finds the redirect for a path, and the rest of the path after the prefix. An exact match takes
+    /// precedence over the longest prefix. The path is decoded, without its first slash.
     pub fn find<'a>(&self, path: &'a str) -> Option<(&Redirect, &'a str)> {
         if let Some(redirect) = self.exact.get(path) {
             return Some((redirect, ""));
         }
-        self.below.iter().find_map(|(beginning, redirect)| Some((redirect, rest(path, beginning)?)))
+        self.by_prefix
+            .iter()
+            .find_map(|(beginning, redirect)| Some((redirect, rest(path, beginning)?)))
     }
 }
 
-/// What follows a prefix that ends with a slash. The path may lack that slash.
+/// The rest of a path after a prefix that ends with a slash. The path may lack that slash.
 fn rest<'a>(path: &'a str, beginning: &str) -> Option<&'a str> {
     match path.strip_prefix(beginning) {
         None if beginning.strip_suffix('/') == Some(path) => Some(""),
@@ -75,10 +77,10 @@ impl<'de> Visitor<'de> for Table {
                 Source::Exact(path) => {
                     redirects.exact.insert(path, redirect);
                 }
-                Source::Below(beginning) => redirects.below.push((beginning, redirect)),
+                Source::Below(beginning) => redirects.by_prefix.push((beginning, redirect)),
             }
         }
-        redirects.below.sort_by_key(|(beginning, _)| std::cmp::Reverse(beginning.len()));
+        redirects.by_prefix.sort_by_key(|(beginning, _)| std::cmp::Reverse(beginning.len()));
         Ok(redirects)
     }
 }
@@ -88,7 +90,7 @@ enum Source {
     Below(String),
 }
 
-/// The redirect of this path. An error in it names its line.
+/// The redirect for this path. An error has its line.
 struct Line<'a>(&'a str);
 
 impl<'de> DeserializeSeed<'de> for Line<'_> {
@@ -107,7 +109,7 @@ impl Line<'_> {
             Ok(status) if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) => status,
             _ => {
                 return Err(format!(
-                    "{status} is no status of a redirect: 301, 302, 303, 307 or 308"
+                    "{status} is not a redirect status: use 301, 302, 303, 307 or 308"
                 ));
             }
         };
@@ -122,7 +124,7 @@ impl Line<'_> {
             None => (to, false),
         };
         if keeps_rest && (!to.ends_with('/') || matches!(source, Source::Exact(_))) {
-            return Err("a target ends with /* only where the path does".to_owned());
+            return Err("a target may end with /* only if the path does".to_owned());
         }
         check_target(&to)?;
         let lands_on = to.split(['?', '#']).next().and_then(|path| path.strip_prefix('/'));
@@ -131,13 +133,13 @@ impl Line<'_> {
             Source::Below(beginning) => rest(path, beginning).is_some(),
         });
         if is_loop {
-            return Err(format!("{} would be redirected to itself", self.0));
+            return Err(format!("{} redirects to itself", self.0));
         }
         Ok((source, Redirect { to, keeps_rest, status }))
     }
 }
 
-/// A target is a path, or a URL of http or https, encoded.
+/// Checks that a target is a path, or an http or https URL, and encoded.
 fn check_target(to: &str) -> Result<(), String> {
     let host = ["http://", "https://"].iter().find_map(|scheme| to.strip_prefix(scheme));
     let is_place = match host {
@@ -149,7 +151,7 @@ fn check_target(to: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "\"{to}\" is no target: write a path that begins with one /, or a URL that begins with http:// or https://, encoded"
+        "\"{to}\" is not a redirect target: write a path that begins with one /, or an http:// or https:// URL, encoded"
     ))
 }
 
@@ -157,12 +159,12 @@ fn check_target(to: &str) -> Result<(), String> {
 #[serde(deny_unknown_fields)]
 struct Target {
     to: String,
-    #[serde(default = "temporarily")]
+    #[serde(default = "default_status")]
     status: u16,
 }
 
-/// Browsers cache a permanent redirect without end, so that is no default.
-fn temporarily() -> u16 {
+/// Browsers cache a permanent redirect without a time limit, so it is not the default.
+fn default_status() -> u16 {
     302
 }
 
@@ -176,7 +178,7 @@ impl<'de> Visitor<'de> for TargetVisitor {
     }
 
     fn visit_str<E: Error>(self, to: &str) -> Result<Target, E> {
-        Ok(Target { to: to.to_owned(), status: temporarily() })
+        Ok(Target { to: to.to_owned(), status: default_status() })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Target, A::Error> {
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_itself_counts_before_the_longest_prefix() {
+    fn exact_path_takes_precedence_over_the_longest_prefix() {
         let text = r#"
             "/a" = "/1"
             "/a/*" = "/2/*"
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_targets_and_loops_are_refused() {
+    fn invalid_target_or_loop_is_refused() {
         for text in [
             "'a' = '/b'",
             "'/a' = 'b'",

@@ -1,51 +1,51 @@
-//! The answer: records as they come, in pieces of any size.
+//! Decodes the records of a response, in chunks of any size.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{HEADER, REQUEST_ID, VERSION, kind};
 
-/// What an answer is made of. A record may come as several parts.
+/// A part of a response. A record may become several parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// What the script has printed: a CGI head, and the body.
+    /// The output of the script: a CGI head, and the body.
     Stdout(Bytes),
-    /// What the script, or php-fpm itself, has complained about.
+    /// Error messages of the script or of php-fpm.
     Stderr(Bytes),
-    /// The answer is whole.
+    /// The response is complete.
     End,
 }
 
-/// Why an answer cannot be gone on with. Each displays as a sentence without a full stop.
+/// Why a response cannot be decoded. Each displays as a sentence without a full stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
-    /// It is another protocol, or another version of it.
-    #[error("it is not FastCGI")]
+pub enum Malformed {
+    /// Another protocol, or another version.
+    #[error("the response is not FastCGI")]
     Version,
-    /// A record that belongs to a request which was not made.
-    #[error("it is about another request: {0}")]
+    /// A record with another request id.
+    #[error("the response has a record of another request: {0}")]
     Id(u16),
-    /// A record that has no place in an answer.
-    #[error("it has a record of kind {0}")]
+    /// A record of a type that is not allowed in a response.
+    #[error("the response has a record of type {0}")]
     Kind(u8),
     /// An end record of a wrong length.
-    #[error("its end record has {0} bytes")]
+    #[error("the end record of the response has {0} bytes")]
     EndLength(u16),
-    /// The server ended the request for another reason than that it was done.
-    #[error("it was ended with protocol status {0}")]
+    /// The server rejected the request.
+    #[error("the response has protocol status {0}")]
     ProtocolStatus(u8),
     /// The script ended with an error.
-    #[error("it was ended with application status {0}")]
+    #[error("the response has application status {0}")]
     AppStatus(u32),
-    /// There is something behind the end of the script's output, or of the answer.
-    #[error("it goes on after its end")]
-    GoesOn,
+    /// Data after the end of the script's output, or of the response.
+    #[error("the response continues after its end")]
+    AfterEnd,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Between two records.
     Header,
-    /// In the content of one, of which so much is still to come; and then its padding.
+    /// In the content of a record, with the number of bytes that are still to come.
     Stdout(u16),
     Stderr(u16),
     Padding,
@@ -53,12 +53,12 @@ enum State {
     Done,
 }
 
-/// Follows the records of one answer.
+/// The decoder of one response.
 #[derive(Debug)]
 pub struct Decoder {
     state: State,
     padding: u8,
-    /// Standard output has been ended by an empty record.
+    /// An empty record has ended standard output.
     closed: bool,
 }
 
@@ -69,8 +69,8 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Takes the next part out of `input`; None: more has to come first.
-    pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Part>, Broken> {
+    /// Takes the next part out of `input`; None: more data is needed.
+    pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Part>, Malformed> {
         loop {
             match self.state {
                 State::Header => {
@@ -110,48 +110,48 @@ impl Decoder {
                     self.state = State::Done;
                     return Ok(Some(Part::End));
                 }
-                State::Done => return Err(Broken::GoesOn),
+                State::Done => return Err(Malformed::AfterEnd),
             }
         }
     }
 
-    fn begin(&mut self, header: [u8; HEADER]) -> Result<State, Broken> {
+    fn begin(&mut self, header: [u8; HEADER]) -> Result<State, Malformed> {
         let [version, kind, id_high, id_low, high, low, padding, _] = header;
         let (id, length) = (u16::from_be_bytes([id_high, id_low]), u16::from_be_bytes([high, low]));
         if version != VERSION {
-            return Err(Broken::Version);
+            return Err(Malformed::Version);
         }
         if id != REQUEST_ID {
-            return Err(Broken::Id(id));
+            return Err(Malformed::Id(id));
         }
         self.padding = padding;
         match kind {
-            kind::STDOUT if self.closed && length > 0 => Err(Broken::GoesOn),
+            kind::STDOUT if self.closed && length > 0 => Err(Malformed::AfterEnd),
             kind::STDOUT => {
                 self.closed = length == 0;
                 Ok(State::Stdout(length))
             }
             kind::STDERR => Ok(State::Stderr(length)),
             kind::END_REQUEST if usize::from(length) == END => Ok(State::End),
-            kind::END_REQUEST => Err(Broken::EndLength(length)),
-            other => Err(Broken::Kind(other)),
+            kind::END_REQUEST => Err(Malformed::EndLength(length)),
+            other => Err(Malformed::Kind(other)),
         }
     }
 }
 
-/// The bytes in an end record: the application's status, the protocol's, and three reserved.
+/// The size of an end record: application status, protocol status, and three reserved bytes.
 const END: usize = 8;
 
-fn check_end(content: [u8; END]) -> Result<(), Broken> {
+fn check_end(content: [u8; END]) -> Result<(), Malformed> {
     let [a, b, c, d, protocol, ..] = content;
     match (u32::from_be_bytes([a, b, c, d]), protocol) {
         (0, 0) => Ok(()),
-        (app, 0) => Err(Broken::AppStatus(app)),
-        (_, protocol) => Err(Broken::ProtocolStatus(protocol)),
+        (app, 0) => Err(Malformed::AppStatus(app)),
+        (_, protocol) => Err(Malformed::ProtocolStatus(protocol)),
     }
 }
 
-/// As much as there is of a record's content, and how much is still to come.
+/// Takes the available part of a record's content. Also returns how much is still to come.
 fn take(input: &mut BytesMut, left: u16) -> (Bytes, u16) {
     let taken = input.len().min(usize::from(left));
     let part = input.split_to(taken).freeze();

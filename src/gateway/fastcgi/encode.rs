@@ -1,24 +1,24 @@
-//! The request: `BEGIN_REQUEST`, `PARAMS` and `STDIN`, appended to one buffer.
+//! Encodes a request: `BEGIN_REQUEST`, `PARAMS` and `STDIN` in one buffer.
 
 use super::{CONTENT_MAX, HEADER, REQUEST_ID, VERSION, kind};
 
-/// The role of a server that runs a script and answers.
+/// The responder role: run a script and respond.
 const RESPONDER: u8 = 1;
-/// The flag of a connection that is to stay open after the answer.
+/// The flag to keep the connection open after the response.
 const KEEP_CONN: u8 = 1;
 
-/// What most requests have room in, in bytes.
+/// The initial capacity, enough for most requests, in bytes.
 const ROOM: usize = 1024;
 
-/// A parameter that no record can hold: its name and value have too many bytes.
+/// A parameter is too large for a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge;
 
-/// The beginning of a request, to which parameters are added one by one.
+/// The beginning of a request, with its parameters.
 #[derive(Debug)]
 pub struct Params {
     out: Vec<u8>,
-    /// Where the record that is being filled begins.
+    /// The start of the current record.
     record: usize,
 }
 
@@ -38,7 +38,7 @@ impl Params {
         self.push_parts(name, &[value])
     }
 
-    /// Adds a parameter whose value is these parts, one behind the other.
+    /// Adds a parameter whose value is the concatenation of these parts.
     pub fn push_parts(&mut self, name: &[u8], value: &[&[u8]]) -> Result<(), TooLarge> {
         let value_len = value.iter().map(|part| part.len()).sum();
         let size = length_size(name.len()) + length_size(value_len) + name.len() + value_len;
@@ -59,7 +59,7 @@ impl Params {
         Ok(())
     }
 
-    /// Ends the parameters: a request, to which its body may be added.
+    /// Ends the parameters.
     pub fn end(mut self) -> Request {
         self.end_record();
         if self.content() > 0 {
@@ -78,18 +78,17 @@ impl Params {
     }
 }
 
-/// A request, as far as it is to be sent at once.
+/// An encoded request, with or without its body.
 #[derive(Debug, Clone)]
 pub struct Request(Vec<u8>);
 
 impl Request {
-    /// Adds the whole body. Without this it has to be sent separately, and ended, by [`stdin`].
+    /// Adds the whole body. Otherwise it must be sent separately, by [`stdin`].
     ///
-    /// An empty body adds nothing. php-fpm reads no further than `CONTENT_LENGTH` says, so the empty
-    /// `STDIN` record that FastCGI has for the end of a body would stay unread, whether the script
-    /// has run or not. Without it, the last record that is sent is the last one that php-fpm reads
-    /// before it runs the script: the kernel then tells whether the script has begun
-    /// (`Exchange::was_unread`).
+    /// An empty body adds nothing. php-fpm reads no further than `CONTENT_LENGTH`, so it would never read
+    /// the empty `STDIN` record that ends a body in FastCGI. Without that record, the last bytes of the
+    /// request are the last that php-fpm reads before it runs the script. The kernel then tells whether
+    /// the script has begun (`Exchange::was_unread`).
     pub fn push_body(&mut self, body: &[u8]) {
         if !body.is_empty() {
             stdin(&mut self.0, body);
@@ -97,14 +96,14 @@ impl Request {
         }
     }
 
-    /// Its bytes. Whether the connection is to stay open can be told for each attempt anew.
-    pub fn bytes(&mut self, keep: bool) -> &[u8] {
-        self.0[HEADER + 2] = if keep { KEEP_CONN } else { 0 };
+    /// The bytes to send. `keep_alive`: whether php-fpm is to keep the connection open.
+    pub fn bytes(&mut self, keep_alive: bool) -> &[u8] {
+        self.0[HEADER + 2] = if keep_alive { KEEP_CONN } else { 0 };
         &self.0
     }
 }
 
-/// Appends a part of the body as records; an empty part is the body's end.
+/// Appends a part of the body as records. An empty part ends the body.
 pub fn stdin(out: &mut Vec<u8>, body: &[u8]) {
     for part in body.chunks(CONTENT_MAX) {
         header(out, kind::STDIN, part.len());
@@ -121,7 +120,7 @@ fn header(out: &mut Vec<u8>, kind: u8, content: usize) {
     out.extend([VERSION, kind, id_high, id_low, high, low, 0, 0]);
 }
 
-/// One byte below 128, else four with the highest bit set.
+/// Appends a length: one byte below 128, else four bytes with the highest bit set.
 fn length(out: &mut Vec<u8>, length: usize) {
     match u8::try_from(length) {
         Ok(short) if short < 0x80 => out.push(short),

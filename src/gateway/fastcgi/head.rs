@@ -1,59 +1,58 @@
-//! The head of a script's output: `Status`, `Location` and the other headers, up to an empty line.
+//! Parses the head of a script's output: `Status`, `Location` and other headers, up to an empty line.
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use hyper::http::StatusCode;
 
-/// The most that a head may have, in bytes. nginx takes 4 or 8 KiB by default.
+/// The largest accepted head, in bytes. nginx accepts 4 or 8 KiB by default.
 pub(super) const HEAD_MAX: usize = 128 * 1024;
-/// The most headers that it may have.
+/// The largest accepted number of headers.
 const HEADERS_MAX: usize = 200;
 
-/// Why a head cannot be passed on. Each displays as a sentence without a full stop.
+/// Why a head is invalid. Each displays as a sentence without a full stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
-    /// The script printed no head at all.
-    #[error("it ends before its headers do")]
+    /// The output ends before the end of the head.
+    #[error("it ends within its headers")]
     Missing,
-    /// It has more bytes than are taken.
+    /// The head has more than `HEAD_MAX` bytes.
     #[error("its headers have more than {HEAD_MAX} bytes")]
     TooLong,
-    /// It has more lines than are taken.
+    /// The head has too many headers.
     #[error("it has more than {HEADERS_MAX} headers")]
     TooMany,
-    /// A line that is no header.
-    #[error("it has a line that is no header")]
+    /// A line is not a header.
+    #[error("it has a line that is not a header")]
     NoHeader,
-    /// A status that is none of a final answer.
-    #[error("its Status makes no sense")]
+    /// `Status` is not that of a final response.
+    #[error("its Status is invalid")]
     Status,
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// What `Status` says; without it 302 where there is a `Location`, else 200.
+    /// `Status`; without it 302 if there is a `Location`, else 200.
     pub status: StatusCode,
-    /// All other headers, with those that come twice. Those that are about one connection, which
-    /// are not the script's to say, are left out.
+    /// All other headers, repeated ones included. Headers that concern the connection are removed.
     pub headers: HeaderMap,
-    /// `Content-Length`; None: there is none, or it makes no sense.
+    /// `Content-Length`; None: it is missing or invalid.
     pub length: Option<u64>,
-    /// A `Content-Length` that is no number, or is not the first one: none is in the headers then.
+    /// A `Content-Length` that is not a number, or differs from another one. `headers` has none then.
     pub bad_length: Option<HeaderValue>,
 }
 
-/// Collects output until the head is whole.
+/// Collects output until the head is complete.
 #[derive(Debug, Default)]
 pub struct HeadParser {
-    /// Only what came in more than one piece.
+    /// Empty while the head may be in one chunk.
     collected: BytesMut,
-    /// How much of it has been searched for the empty line.
+    /// How much of `collected` was searched for the empty line.
     searched: usize,
 }
 
 impl HeadParser {
-    /// Takes more output; once the head is whole, it and what follows it.
+    /// Adds output. Once the head is complete, returns it and the output after it.
     pub fn push(&mut self, output: &Bytes) -> Result<Option<(Head, Bytes)>, BadHead> {
         if self.collected.is_empty()
             && let Some(end) = end_of_head(output, 0)
@@ -73,8 +72,8 @@ impl HeadParser {
     }
 }
 
-/// The place behind the first empty line, which may be the first of all: a head without headers.
-/// Lines end in CR LF, or in LF alone.
+/// The position after the first empty line. A head without headers begins with it. Lines end with CR LF or
+/// LF.
 fn end_of_head(text: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
@@ -93,7 +92,7 @@ fn parse(text: &[u8]) -> Result<Head, BadHead> {
     if text.len() > HEAD_MAX {
         return Err(BadHead::TooLong);
     }
-    // Nearly all have few; to make room for all that there may be takes as long as to read those.
+    // Nearly all heads have few headers. Initializing the large array takes as long as parsing those.
     match parse_into(text, &mut [httparse::EMPTY_HEADER; 24]) {
         Err(BadHead::TooMany) => parse_into(text, &mut [httparse::EMPTY_HEADER; HEADERS_MAX]),
         parsed => parsed,
@@ -135,8 +134,8 @@ fn parse_into<'a>(text: &'a [u8], lines: &mut [httparse::Header<'a>]) -> Result<
     Ok(Head { status: status.unwrap_or(implied), headers, length, bad_length })
 }
 
-/// `404 Not Found`: three digits, and whatever follows, as nginx and Apache read it. What comes
-/// before the final answer (1xx) cannot be one.
+/// Parses `404 Not Found`: three digits and any text, like nginx and Apache. An interim status (1xx) is
+/// invalid.
 fn status_of(value: &[u8]) -> Result<StatusCode, BadHead> {
     let (code, rest) = value.split_at_checked(3).ok_or(BadHead::Status)?;
     match StatusCode::from_bytes(code) {
@@ -152,7 +151,7 @@ fn length_of(value: &HeaderValue) -> Option<u64> {
     value.to_str().ok().filter(|_| is_number)?.parse().ok()
 }
 
-/// Headers of RFC 9110, section 7.6.1: what they say is between the gateway and its client.
+/// Whether a header concerns the connection (RFC 9110, section 7.6.1).
 fn is_of_connection(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),

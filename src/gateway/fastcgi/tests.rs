@@ -18,33 +18,34 @@ fn end() -> Vec<u8> {
     record(kind::END_REQUEST, &[0; 8], 0)
 }
 
-/// What an answer says, whatever its parts were.
+/// The content of a response, without the borders of its parts.
 #[derive(Debug, Default, PartialEq)]
-struct Said {
+struct Decoded {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     ended: bool,
 }
 
-/// Decodes a stream that comes in such pieces.
-fn decode(pieces: impl IntoIterator<Item = Vec<u8>>) -> (Said, Option<Broken>) {
-    let (mut decoder, mut input, mut said) = (Decoder::default(), BytesMut::new(), Said::default());
+/// Decodes a stream of these chunks.
+fn decode(pieces: impl IntoIterator<Item = Vec<u8>>) -> (Decoded, Option<Malformed>) {
+    let (mut decoder, mut input, mut response) =
+        (Decoder::default(), BytesMut::new(), Decoded::default());
     for piece in pieces {
         input.extend_from_slice(&piece);
         loop {
             match decoder.next(&mut input) {
-                Ok(Some(Part::Stdout(part))) => said.stdout.extend_from_slice(&part),
-                Ok(Some(Part::Stderr(part))) => said.stderr.extend_from_slice(&part),
-                Ok(Some(Part::End)) => said.ended = true,
+                Ok(Some(Part::Stdout(part))) => response.stdout.extend_from_slice(&part),
+                Ok(Some(Part::Stderr(part))) => response.stderr.extend_from_slice(&part),
+                Ok(Some(Part::End)) => response.ended = true,
                 Ok(None) => break,
-                Err(broken) => return (said, Some(broken)),
+                Err(broken) => return (response, Some(broken)),
             }
         }
     }
-    (said, None)
+    (response, None)
 }
 
-/// Cuts a stream at these places, each a share of it.
+/// Splits a stream at these places.
 fn cut(stream: &[u8], places: &[prop::sample::Index]) -> Vec<Vec<u8>> {
     let mut places: Vec<usize> = places.iter().map(|it| it.index(stream.len() + 1)).collect();
     places.sort_unstable();
@@ -64,7 +65,7 @@ proptest! {
         places in vec(any::<prop::sample::Index>(), 0..20),
     ) {
         let mut stream = Vec::new();
-        let mut expected = Said { ended: true, ..Said::default() };
+        let mut expected = Decoded { ended: true, ..Decoded::default() };
         for (is_output, content, padding) in &records {
             let kind = if *is_output { kind::STDOUT } else { kind::STDERR };
             stream.extend(record(kind, content, *padding));
@@ -73,13 +74,13 @@ proptest! {
         }
         stream.extend(end());
         prop_assert_eq!(decode(cut(&stream, &places)), (expected, None));
-        // A stream that was cut off has no end.
-        let (said, _) = decode([stream[..stream.len() - 1].to_vec()]);
-        prop_assert!(!said.ended);
+        // A truncated stream has no end.
+        let (response, _) = decode([stream[..stream.len() - 1].to_vec()]);
+        prop_assert!(!response.ended);
     }
 
     #[test]
-    fn no_bytes_make_the_decoder_panic_and_splits_agree(
+    fn any_split_of_invalid_bytes_decodes_the_same(
         stream in vec(prop_oneof![Just(0), Just(1), Just(3), Just(6), Just(8), any::<u8>()], 0..200),
         places in vec(any::<prop::sample::Index>(), 0..20),
     ) {
@@ -88,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn parameters_come_back_as_they_were(
+    fn parameters_are_encoded_as_php_decodes_them(
         pairs in vec((vec(any::<u8>(), 0..300), vec(any::<u8>(), 0..40_000)), 0..3),
     ) {
         let mut params = Params::begin();
@@ -103,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn any_split_of_a_head_reads_the_same(
+    fn any_split_of_a_head_parses_the_same(
         text in "(Status: 404 x\r\n)?([A-Z]{1,3}: [a-z]{0,9}\r?\n){0,4}(\r\n)?[\r\n:a]{0,6}",
         places in vec(any::<prop::sample::Index>(), 0..9),
     ) {
@@ -122,12 +123,12 @@ proptest! {
     }
 
     #[test]
-    fn no_head_makes_the_parser_panic(text in vec(any::<u8>(), 0..300)) {
+    fn no_head_causes_a_panic(text in vec(any::<u8>(), 0..300)) {
         let _ = HeadParser::default().push(&[&text[..], b"\n\n"].concat().into());
     }
 }
 
-/// Takes `PARAMS` records apart as php-src does, which looks for whole pairs in each.
+/// Decodes `PARAMS` records like php-src, which expects whole pairs in each record.
 fn read_params(mut stream: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut pairs = Vec::new();
     loop {
@@ -159,7 +160,7 @@ fn read_length(content: &mut &[u8]) -> usize {
 }
 
 #[test]
-fn a_parameter_that_fits_into_no_record_is_refused() {
+fn parameter_larger_than_a_record_is_refused() {
     let mut params = Params::begin();
     assert_eq!(params.push(b"A", &vec![0; CONTENT_MAX]), Err(TooLarge));
     assert_eq!(params.push(b"A", &vec![0; CONTENT_MAX - 6]), Ok(()));
@@ -168,7 +169,7 @@ fn a_parameter_that_fits_into_no_record_is_refused() {
 }
 
 #[test]
-fn a_body_is_cut_into_records_and_ended_by_an_empty_one() {
+fn body_is_split_into_records_and_ended_by_an_empty_one() {
     let mut out = Vec::new();
     stdin(&mut out, &vec![7; CONTENT_MAX + 1]);
     stdin(&mut out, b"");
@@ -177,7 +178,7 @@ fn a_body_is_cut_into_records_and_ended_by_an_empty_one() {
 }
 
 #[test]
-fn what_is_no_answer_is_told() {
+fn malformed_response_is_an_error() {
     let broken = |stream: Vec<u8>| decode([stream]).1;
     let output = record(kind::STDOUT, b"x", 0);
     let with = |at: usize, byte: u8| {
@@ -185,15 +186,15 @@ fn what_is_no_answer_is_told() {
         record[at] = byte;
         broken([output.clone(), record].concat())
     };
-    assert_eq!(with(0, 2), Some(Broken::Version));
-    assert_eq!(with(3, 2), Some(Broken::Id(2)));
-    assert_eq!(with(1, 10), Some(Broken::Kind(10)));
-    assert_eq!(with(5, 7), Some(Broken::EndLength(7)));
-    assert_eq!(with(11, 1), Some(Broken::AppStatus(1)));
-    assert_eq!(with(12, 2), Some(Broken::ProtocolStatus(2)));
-    assert_eq!(broken([end(), output.clone()].concat()), Some(Broken::GoesOn));
+    assert_eq!(with(0, 2), Some(Malformed::Version));
+    assert_eq!(with(3, 2), Some(Malformed::Id(2)));
+    assert_eq!(with(1, 10), Some(Malformed::Kind(10)));
+    assert_eq!(with(5, 7), Some(Malformed::EndLength(7)));
+    assert_eq!(with(11, 1), Some(Malformed::AppStatus(1)));
+    assert_eq!(with(12, 2), Some(Malformed::ProtocolStatus(2)));
+    assert_eq!(broken([end(), output.clone()].concat()), Some(Malformed::AfterEnd));
     let closed = record(kind::STDOUT, b"", 0);
-    assert_eq!(broken([closed.clone(), output].concat()), Some(Broken::GoesOn));
+    assert_eq!(broken([closed.clone(), output].concat()), Some(Malformed::AfterEnd));
     assert_eq!(broken([closed, end()].concat()), None);
 }
 
@@ -205,7 +206,7 @@ fn head(text: &str) -> Result<Head, BadHead> {
 }
 
 #[test]
-fn a_head_says_its_status_and_keeps_what_comes_twice() {
+fn head_has_a_status_and_repeated_headers() {
     let status = |text| head(text).unwrap().status.as_u16();
     assert_eq!(status("A: b\r\n\r\n"), 200);
     assert_eq!(status("Status: 404 Not Found\r\n\r\n"), 404);
@@ -222,7 +223,7 @@ fn a_head_says_its_status_and_keeps_what_comes_twice() {
 }
 
 #[test]
-fn a_head_may_have_no_headers() {
+fn head_may_have_no_headers() {
     for (text, body) in [("\r\nbody", "body"), ("\nbody", "body"), ("\r\n\r\nbody", "\r\nbody")] {
         let (head, rest) = HeadParser::default().push(&Bytes::from(text)).unwrap().unwrap();
         assert_eq!(
@@ -236,7 +237,7 @@ fn a_head_may_have_no_headers() {
 }
 
 #[test]
-fn a_length_that_makes_no_sense_is_left_out() {
+fn invalid_length_is_removed() {
     let length = |text: &str| {
         let head = head(&format!("{text}X: y\r\n\r\n")).unwrap();
         assert_eq!(head.headers.contains_key("content-length"), head.length.is_some(), "{text}");
@@ -254,7 +255,7 @@ fn a_length_that_makes_no_sense_is_left_out() {
 }
 
 #[test]
-fn a_bad_head_is_refused() {
+fn invalid_head_is_refused() {
     assert_eq!(head("no header\r\n\r\n"), Err(BadHead::NoHeader));
     assert_eq!(head("A: b\r\n c\r\n\r\n"), Err(BadHead::NoHeader));
     assert_eq!(head("A: b\0\r\n\r\n"), Err(BadHead::NoHeader));

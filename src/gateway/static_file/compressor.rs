@@ -1,12 +1,11 @@
-//! Files that are compressed on the fly: each once, elsewhere than on the threads that serve, and
-//! held in memory for all of them.
+//! Compresses static files once, on another thread, and caches the result in memory.
 //!
-//! The first request for a file begins to compress it, and gets it as it is at once; so do others
-//! until that is done. One file is compressed at a time: what is asked for meanwhile is sent as it
-//! is, and tried by a later request. So no request waits, and nothing piles up.
+//! The first request for a file starts its compression, and gets the plain file. So do further requests
+//! until the compression is done. One file is compressed at a time. Requests for other files meanwhile
+//! get the plain file, and a later request tries again. So no request waits, and no work piles up.
 //!
-//! A file that changes never gets the old one's bytes: it is known by its [`Identity`], which is
-//! read again once all of it has been.
+//! A changed file never gets the compressed bytes of its old version: the cache key is the file's
+//! [`Identity`], which is read again after the compression.
 
 mod cache;
 mod gzip;
@@ -19,44 +18,44 @@ use std::time::SystemTime;
 use rustix::fs::fstat;
 use tokio::task::spawn_blocking;
 
-use crate::gateway::route::StaticFile;
+use crate::gateway::file_lookup::OpenFile;
 pub(super) use cache::Gzip;
 use cache::{Cache, ENTRY, Known};
 use identity::Identity;
 
-/// What is smaller, in bytes, fits into a packet or two anyway.
+/// In bytes. A smaller file fits into a packet or two anyway.
 const SMALLEST: u64 = 1 << 10;
-/// What is larger, in bytes, is sent so seldom that memory is better used for others.
+/// In bytes. Larger files are requested so seldom that other files make better use of the memory.
 const LARGEST: u64 = 8 << 20;
 
-/// Compresses files, and holds them.
+/// Compresses files, and caches them.
 #[derive(Debug)]
 pub(in crate::gateway) struct Compressor {
     state: Mutex<State>,
-    /// The size of the largest file that is compressed, in bytes.
+    /// The largest file size to compress, in bytes.
     largest: u64,
 }
 
 #[derive(Debug)]
 struct State {
     cache: Cache,
-    /// A file is being compressed.
+    /// A compression is in progress.
     busy: bool,
 }
 
 impl Compressor {
-    /// Holds at most `max` bytes; with 0, nothing is compressed.
+    /// `max`: the size of the cache in bytes. With 0, nothing is compressed.
     pub(in crate::gateway) fn new(max: u64) -> Arc<Self> {
         let state = State { cache: Cache::new(max), busy: false };
         Arc::new(Self { state: Mutex::new(state), largest: LARGEST.min(max.saturating_sub(ENTRY)) })
     }
 
-    /// A file, compressed. None: it is sent as it is, this time or always.
-    pub(super) fn find(self: &Arc<Self>, file: &StaticFile) -> Option<Gzip> {
+    /// The compressed file. None: the plain file is to be sent, this time or always.
+    pub(super) fn find(self: &Arc<Self>, file: &OpenFile) -> Option<Gzip> {
         self.find_at(file, SystemTime::now())
     }
 
-    fn find_at(self: &Arc<Self>, file: &StaticFile, now: SystemTime) -> Option<Gzip> {
+    fn find_at(self: &Arc<Self>, file: &OpenFile, now: SystemTime) -> Option<Gzip> {
         let identity = Identity::of(&file.stat);
         if !(SMALLEST..=self.largest).contains(&identity.size) {
             return None;
@@ -79,11 +78,12 @@ impl Compressor {
     }
 }
 
-/// The right to compress a file. It is given back by being dropped.
+/// The right to compress a file, until this is dropped.
 struct Turn(Arc<Compressor>);
 
 impl Turn {
-    /// What cannot be read, or changes meanwhile, is not held: a later request tries again.
+    /// Compresses a file. If it cannot be read, or changes meanwhile, the result is discarded: a later
+    /// request tries again.
     fn compress(self, file: &File, identity: Identity) {
         let Ok(compressed) = gzip::compress(file, identity.size) else { return };
         if fstat(file).is_ok_and(|stat| Identity::of(&stat) == identity) {

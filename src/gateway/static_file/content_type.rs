@@ -4,35 +4,35 @@ use hyper::header::HeaderValue;
 
 use crate::config::Gateway;
 
-/// What a file is.
+/// The type of a file.
 #[derive(Debug)]
 pub(super) struct Kind {
-    /// Its media type.
+    /// The media type.
     pub(super) name: HeaderValue,
-    /// Whether compression makes it smaller.
-    pub(super) compresses: bool,
+    /// Whether compression makes such files smaller.
+    pub(super) is_compressible: bool,
 }
 
-/// The kind of a file. The operator's types come first; an unknown one is `application/octet-stream`.
+/// The type of a file: the configured one, else a built-in one, else `application/octet-stream`.
 pub(super) fn of(settings: &Gateway, path: &str) -> Kind {
     let name = path.rsplit('/').next().unwrap_or(path);
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     let extension = extension.to_ascii_lowercase();
     if let Some(configured) = settings.types.get(extension.as_str()) {
         let name = configured.value().clone();
-        let compresses = name.to_str().is_ok_and(compresses);
-        return Kind { name, compresses };
+        let is_compressible = name.to_str().is_ok_and(is_compressible);
+        return Kind { name, is_compressible };
     }
     let name = known(&extension);
-    Kind { name: with_charset(name), compresses: compresses(name) }
+    Kind { name: with_charset(name), is_compressible: is_compressible(name) }
 }
 
-/// The crate's list, corrected where the registry of media types or browsers use another name.
+/// The list of the crate `mime_guess`, with corrections by the IANA registry and the use in browsers.
 fn known(extension: &str) -> &'static str {
     match extension {
         "mjs" | "cjs" => "text/javascript",
         "map" => "application/json",
-        // Browsers download `text/markdown` in place of showing it.
+        // Browsers download `text/markdown` instead of showing it.
         "md" => "text/plain",
         "woff" => "font/woff",
         "otf" => "font/otf",
@@ -49,7 +49,7 @@ fn known(extension: &str) -> &'static str {
     }
 }
 
-/// Adds the charset of text: UTF-8.
+/// Adds `charset=utf-8` to text types.
 fn with_charset(name: &'static str) -> HeaderValue {
     if !name.starts_with("text/") {
         return HeaderValue::from_static(name);
@@ -58,8 +58,8 @@ fn with_charset(name: &'static str) -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static(name))
 }
 
-/// Whether compression makes a file of this type smaller.
-fn compresses(name: &str) -> bool {
+/// Whether compression makes files of this type smaller.
+fn is_compressible(name: &str) -> bool {
     let name = name.split(';').next().unwrap_or(name).trim_end();
     name.starts_with("text/")
         || name.ends_with("+xml")
@@ -88,12 +88,12 @@ mod tests {
     use super::*;
 
     fn kind(settings: &str, path: &str) -> (String, bool) {
-        let Kind { name, compresses } = of(&toml::from_str(settings).unwrap(), path);
-        (name.to_str().unwrap().to_owned(), compresses)
+        let Kind { name, is_compressible } = of(&toml::from_str(settings).unwrap(), path);
+        (name.to_str().unwrap().to_owned(), is_compressible)
     }
 
     #[test]
-    fn a_file_is_what_its_ending_says() {
+    fn type_follows_from_the_extension() {
         let is = |path, name: &str, compresses| {
             assert_eq!(kind("", path), (name.to_owned(), compresses), "{path}");
         };
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_has_the_last_word() {
+    fn configured_type_takes_precedence() {
         let settings = "[types]\nmd = 'text/markdown'\nGLB = 'model/x'\nx = 'a/b+json; c=d'";
         assert_eq!(kind(settings, "a.MD"), ("text/markdown".to_owned(), true));
         assert_eq!(kind(settings, "a.glb"), ("model/x".to_owned(), false));

@@ -1,30 +1,29 @@
-//! A compressed copy that was put beside a file: `app.js.br`, `.zst` or `.gz`.
+//! Content encodings: `Accept-Encoding`, and compressed copies beside a file (`app.js.br`, `.zst`, `.gz`).
 
 use hyper::header::ACCEPT_ENCODING;
 use hyper::http::request::Parts;
 
-use crate::gateway::lookup::{Found, Lookup};
-use crate::gateway::refusal::Refusal;
-use crate::gateway::route::StaticFile;
-use crate::gateway::table::Served;
+use crate::gateway::file_lookup::{FileLookup, Found, OpenFile};
+use crate::gateway::http_error::HttpError;
+use crate::gateway::routing_table::ServedRelease;
 
-/// A way to compress.
+/// A content encoding.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Encoding {
     /// Its name in HTTP.
     pub(super) name: &'static str,
-    /// What the copy's name has at its end.
+    /// The extension of a copy.
     pub(super) extension: &'static str,
 }
 
-/// The one that files are compressed by on the fly.
+/// The encoding of files that the gateway compresses itself.
 pub(super) const GZIP: Encoding = Encoding { name: "gzip", extension: ".gz" };
 
-/// The best first.
+/// In the order of preference.
 const ENCODINGS: [Encoding; 3] =
     [Encoding { name: "br", extension: ".br" }, Encoding { name: "zstd", extension: ".zst" }, GZIP];
 
-/// What a client takes: the lists that it has sent.
+/// The encodings that a client accepts: its `Accept-Encoding` headers.
 #[derive(Debug)]
 pub(super) struct Accepted<'a>(Vec<&'a str>);
 
@@ -34,30 +33,30 @@ impl<'a> Accepted<'a> {
         Self(lists.filter_map(|value| value.to_str().ok()).collect())
     }
 
-    /// Whether it takes this encoding.
+    /// Whether the client accepts this encoding.
     pub(super) fn has(&self, encoding: &Encoding) -> bool {
         accepts(&self.0, encoding.name)
     }
 
-    /// The best copy of a file that it takes.
+    /// The preferred copy of a file that the client accepts.
     pub(super) fn copy(
         &self,
-        served: &Served,
-        lookup: Lookup,
+        served: &ServedRelease,
+        lookup: FileLookup,
         path: &str,
-    ) -> Result<Option<(StaticFile, &'static Encoding)>, Refusal> {
+    ) -> Result<Option<(OpenFile, &'static Encoding)>, HttpError> {
         for encoding in ENCODINGS.iter().filter(|it| self.has(it)) {
             let path = format!("{path}{}", encoding.extension);
             if let Found::File(file, stat) = lookup.open(&served.document_root, &path)? {
-                return Ok(Some((StaticFile { path, file, stat }, encoding)));
+                return Ok(Some((OpenFile { path, file, stat }, encoding)));
             }
         }
         Ok(None)
     }
 }
 
-/// Whether one of the lists has it, other than with a weight of 0. (`*` is not taken up: whoever
-/// knows an encoding names it.)
+/// Whether a list has the encoding with a weight above 0. `*` is ignored: a client that supports an
+/// encoding lists it.
 fn accepts(lists: &[&str], name: &str) -> bool {
     lists.iter().flat_map(|list| list.split(',')).any(|item| {
         let (coding, weight) = item.split_once(';').unwrap_or((item, ""));
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_client_names_is_taken() {
+    fn only_listed_encodings_are_accepted() {
         assert!(accepts(&["gzip, br"], "br") && accepts(&["gzip;q=0.5"], "gzip"));
         assert!(!accepts(&["gzip;q=0"], "gzip") && !accepts(&["identity"], "br"));
         assert!(accepts(&["identity", "zstd"], "zstd") && !accepts(&["*"], "br"));

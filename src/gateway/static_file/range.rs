@@ -1,28 +1,28 @@
-//! `Range`, by RFC 9110, section 14.
+//! The `Range` header (RFC 9110, section 14).
 
 use hyper::Method;
 use hyper::header::RANGE;
 use hyper::http::request::Parts;
 
-/// The most ranges of a request, as in Apache (`MaxRanges`). The answer to more is the whole file.
+/// The largest number of ranges, as in Apache (`MaxRanges`). A request with more gets the whole file.
 const RANGES_MAX: usize = 200;
 
-/// The part of a file that a request asks for.
+/// The requested part of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Range {
     Whole,
-    /// From here up to, and without, there.
+    /// From the first position up to, but not including, the second.
     Part(u64, u64),
-    /// Several of those, in the order of the request. No two of them overlap.
+    /// Several parts in the order of the request. They do not overlap.
     Parts(Vec<(u64, u64)>),
-    /// The file has no such part.
+    /// The file has no such part: 416.
     Unsatisfiable,
 }
 
-/// The part of a file of this size that a request asks for. An invalid header is ignored, as HTTP
-/// allows: the answer is the whole file.
+/// The requested part of a file of this size. An invalid header is ignored, as HTTP allows: the response
+/// is the whole file.
 pub(super) fn of(request: &Parts, size: u64) -> Range {
-    // nginx and Apache answer 200 for an empty file.
+    // nginx and Apache respond with 200 for an empty file.
     if request.method != Method::GET || size == 0 {
         return Range::Whole;
     }
@@ -38,19 +38,19 @@ fn parse(text: &str, size: u64) -> Option<Range> {
     }
     let items =
         list.split(',').map(|item| item.trim_matches([' ', '\t'])).filter(|it| !it.is_empty());
-    let asked: Vec<(u64, u64)> = items.map(|item| one(item, size)).collect::<Option<_>>()?;
-    if asked.is_empty() {
+    let ranges: Vec<(u64, u64)> = items.map(|item| one(item, size)).collect::<Option<_>>()?;
+    if ranges.is_empty() {
         return None;
     }
-    let there = asked.into_iter().filter(|(from, to)| from < to).collect();
-    Some(match *coalesce(there) {
+    let satisfiable = ranges.into_iter().filter(|(from, to)| from < to).collect();
+    Some(match *coalesce(satisfiable) {
         [] => Range::Unsatisfiable,
         [(from, to)] => Range::Part(from, to),
         ref parts => Range::Parts(parts.to_vec()),
     })
 }
 
-/// One range; an empty one where the file has no such part.
+/// Parses one range. It is empty if the file has no such part; None: invalid.
 fn one(text: &str, size: u64) -> Option<(u64, u64)> {
     let number = |text: &str| -> Option<u64> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -69,7 +69,7 @@ fn one(text: &str, size: u64) -> Option<(u64, u64)> {
     })
 }
 
-/// Merges ranges that overlap or touch, each in the place of the first of them.
+/// Merges ranges that overlap or touch. A merged range has the place of its first one.
 fn coalesce(ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     let mut sorted: Vec<(usize, (u64, u64))> = ranges.into_iter().enumerate().collect();
     sorted.sort_unstable_by_key(|(_, (from, _))| *from);
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_within_the_file_or_cannot_be_satisfied() {
+    fn range_is_clipped_to_the_file_or_unsatisfiable() {
         let is = |text, range| assert_eq!(parse(text, 10), range, "{text}");
         is("bytes=0-0", Some(Range::Part(0, 1)));
         is("bytes=5-", Some(Range::Part(5, 10)));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_overlap_or_touch_become_one() {
+    fn ranges_that_overlap_or_touch_are_merged() {
         let is = |text, range| assert_eq!(parse(text, 10_000), Some(range), "{text}");
         is("bytes=0-99,1000-1099", Range::Parts(vec![(0, 100), (1000, 1100)]));
         is("bytes=1000-1099,0-99", Range::Parts(vec![(1000, 1100), (0, 100)]));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_ranges_get_the_whole() {
+    fn too_many_ranges_are_ignored() {
         let list = |count: u64| {
             let items: Vec<_> = (0..count).map(|n| format!("{}-{}", n * 1000, n * 1000)).collect();
             parse(&format!("bytes={}", items.join(",")), 1 << 40)
@@ -155,9 +155,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked for: what is sent is all of it, and nothing twice.
         #[test]
-        fn what_is_sent_covers_what_is_asked_for_once(
+        fn sent_parts_cover_every_requested_byte_once(
             asked in vec((0_u64..3000, 0_u64..3000), 1..12), size in 1_u64..3000,
         ) {
             let items: Vec<_> = asked.iter().map(|(from, length)| format!("{from}-{}", from + length)).collect();

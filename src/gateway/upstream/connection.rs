@@ -1,5 +1,5 @@
-//! A connection to php-fpm, made by hand: on a unix socket, connecting and the first sending are
-//! done at once, without waiting for the event loop to say that they can be.
+//! A connection to php-fpm on a unix socket. Connecting and the first write are direct system calls:
+//! they complete at once, so there is no need to wait for the event loop.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,56 +11,46 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
-/// How long a connection is kept without a request. Its child serves nobody else meanwhile, and
-/// php-fpm waits for ever for the next request on it (8.2, `fcgi_accept_request`).
+/// How long a connection may stay idle. Its child serves no other connection meanwhile: php-fpm waits
+/// without a time limit for the next request (8.2, `fcgi_accept_request`).
 const FRESH: Duration = Duration::from_secs(2);
-/// For how long the last child may serve one connection only: whoever else wants a child, a ping
-/// above all, waits for that long.
+/// How long the last free child of an endpoint may stay on one connection. A ping, or any other
+/// connection, waits up to this long.
 const YOUNG: Duration = Duration::from_millis(100);
 
-/// A connection that is registered with the event loop of one thread.
+/// A connection, registered with the event loop of one thread.
 #[derive(Debug)]
-pub(in crate::gateway) struct Connection {
-    // A socket has two directions. But who listens for both is woken each time that php-fpm has
-    // read something, since there is room again then; of tokio's types only this one listens for
-    // what comes alone.
+pub(super) struct Connection {
+    // Registered for reading only. A socket type of tokio registers for writing too, and wakes the
+    // task each time that php-fpm has read something.
     receiver: Receiver,
     thread: ThreadId,
     opened: Instant,
 }
 
-/// A connection without a request.
+/// An open connection without a request.
 #[derive(Debug)]
 pub(super) struct Idle {
     connection: Connection,
     since: Instant,
 }
 
-/// A connection for one more request.
-#[derive(Debug)]
-pub(in crate::gateway) struct Kept {
-    /// It may have been closed by php-fpm since.
-    pub connection: Connection,
-    /// How many bytes of the request have been sent ahead of time; None: nothing was tried.
-    pub sent: Option<usize>,
-}
-
 impl Connection {
-    /// Of a stream socket that does not block.
+    /// Takes a stream socket in non-blocking mode.
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         let receiver = Receiver::from_owned_fd_unchecked(socket)?;
         Ok(Self { receiver, thread: thread::current().id(), opened: Instant::now() })
     }
 
-    /// Connects. An error of kind `WouldBlock`: the replica's backlog is full.
-    pub(in crate::gateway) fn open(socket: &Path) -> io::Result<Self> {
+    /// Connects. Error `WouldBlock`: the backlog of the socket is full.
+    pub(super) fn open(socket: &Path) -> io::Result<Self> {
         Self::new(open(socket)?)
     }
 
@@ -68,8 +58,8 @@ impl Connection {
         self.opened.elapsed() < YOUNG
     }
 
-    /// The same, to be used on this thread.
-    pub(in crate::gateway) fn again(self) -> io::Result<Self> {
+    /// Registers the connection with the event loop of this thread.
+    pub(super) fn registered_here(self) -> io::Result<Self> {
         if self.thread == thread::current().id() {
             return Ok(self);
         }
@@ -77,8 +67,8 @@ impl Connection {
         Ok(Self { opened, ..Self::new(self.receiver.into_nonblocking_fd()?)? })
     }
 
-    /// Whether php-fpm has ended its sending side only: its process still has the socket open.
-    pub(in crate::gateway) fn is_half_closed(&self) -> bool {
+    /// Whether php-fpm has shut down its sending side, but its process still has the socket open.
+    pub(super) fn is_half_closed(&self) -> bool {
         let mut fds = [PollFd::new(&self.receiver, PollFlags::RDHUP)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let polled = retry_on_intr(|| poll(&mut fds, Some(&now)));
@@ -88,21 +78,21 @@ impl Connection {
             && !events.intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
-    /// Sends as much as the kernel takes now; returns how much that was.
-    pub(in crate::gateway) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Sends as much as the kernel takes now. Returns the number of bytes.
+    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         match send(&self.receiver, bytes, SendFlags::NOSIGNAL).map_err(io::Error::from) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             sent => sent,
         }
     }
 
-    /// For more than the kernel takes at once.
-    pub(in crate::gateway) fn sender(&self) -> io::Result<Sender> {
+    /// A writer for what the kernel does not take at once.
+    pub(super) fn sender(&self) -> io::Result<Sender> {
         Sender::from_owned_fd_unchecked(self.receiver.as_fd().try_clone_to_owned()?)
     }
 
-    /// Reads what has come into the buffer; 0: nothing will come any more.
-    pub(in crate::gateway) fn poll_read(
+    /// Reads into the buffer. Returns the number of bytes; 0: the end of the stream.
+    pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
@@ -112,8 +102,8 @@ impl Connection {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// The same, appended to the buffer: as much as there is room in it.
-    pub(in crate::gateway) fn poll_read_buf(
+    /// Reads, and appends to the buffer, as much as its capacity takes.
+    pub(super) fn poll_read_buf(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
@@ -131,15 +121,23 @@ impl Idle {
         self.since.elapsed() < FRESH
     }
 
-    pub(super) fn wake(self) -> Option<Connection> {
+    /// The connection, unless it has been idle for too long.
+    pub(super) fn into_fresh(self) -> Option<Connection> {
         self.is_fresh().then_some(self.connection)
     }
 }
 
-/// Connects, or says at once why it cannot.
+/// Connects without waiting.
 pub(super) fn open(socket: &Path) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     connect(&stream, &SocketAddrUnix::new(socket)?)?;
     Ok(stream)
+}
+
+/// Whether an error to connect says nothing about the endpoint: the gateway has no free descriptor, or
+/// no memory.
+pub(in crate::gateway) fn is_out_of_resources(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }

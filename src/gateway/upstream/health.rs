@@ -1,134 +1,136 @@
-//! A replica whose processes are halted, or hang in the kernel, accepts connections all the same: the
-//! kernel does, up to its backlog. Each would wait for `request_timeout`.
+//! When an endpoint is ejected, and when it gets requests again.
 //!
-//! So a replica on which a request has had no answer for [`SILENT`] is asked for php-fpm's ping. A
-//! child that is free answers it at once, however long scripts take. If the ping does not come back
-//! within [`PATIENCE`], though another replica answers meanwhile, the replica is ejected: it gets no
-//! requests until that ping comes back.
+//! An endpoint that refuses a connection is ejected until its socket accepts connections.
 //!
-//! A slow script does not lead there: its replica is examined only while it has fewer requests than
-//! children. A replica that has none free for other reasons (scripts whose clients have gone away,
-//! requests from another web server) may be ejected, and loses nothing by it: what waits at its
-//! socket is served in order, so the first child that is free brings it back.
+//! An endpoint whose processes are stopped (SIGSTOP), or hang in the kernel, still accepts connections:
+//! the kernel does so, up to the backlog. Each request would wait for `request_timeout`. So when a
+//! request has had no response for [`UNRESPONSIVE_AFTER`], the gateway sends php-fpm's ping to the
+//! endpoint. A free child answers it at once, however long scripts take. If no pong comes within
+//! [`PING_TIMEOUT`], and another endpoint responds meanwhile, the endpoint is ejected until the pong
+//! comes.
 //!
-//! Requests that a frozen replica has stay there. To close their connections would not take them
-//! back: what has been sent stays readable, and php-fpm runs it once it goes on.
+//! A slow script does not cause this: an endpoint is probed only while it has fewer requests than
+//! children. If all children are busy for another reason (scripts whose clients have gone, requests from
+//! another web server), the endpoint may be ejected. It loses nothing by that: php-fpm accepts
+//! connections in order, so the first free child answers the ping and puts the endpoint back.
+//!
+//! The requests of an unresponsive endpoint stay there. Closing their connections would not take them
+//! back: php-fpm can still read what was sent, and runs it when it goes on.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{interval, sleep, timeout};
 
-use super::Upstream;
-use super::replica::Health;
-use crate::runtime::{Generation, Server};
+use super::connection;
+use super::endpoint::{Health, Other, Ping, Suspect};
+use super::scheduler::SharedScheduler;
 
-/// How long a request may have no answer until its replica is examined; and how long until it is
-/// examined once more.
-pub(in crate::gateway) const SILENT: Duration = Duration::from_secs(1);
-/// How long a ping may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long the ping of an ejected replica is waited for until it is sent again. It waits in the
-/// replica's backlog meanwhile.
-const LONG: Duration = Duration::from_secs(60);
-/// The time between two looks at an ejected replica.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// The ping of a replica's server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::gateway) struct Ping(Server);
+/// How long a request may have no response until its endpoint is probed, and until it is probed
+/// again.
+pub(in crate::gateway) const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
+/// The time limit for a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time limit for the ping of an ejected endpoint, which waits in the backlog. After that the ping
+/// is sent again.
+const EJECTED_PING_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time between two checks whether an ejected endpoint is still current.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The time before the first attempt to connect to an unreachable endpoint. Each attempt doubles it, up
+/// to the last one.
+const FIRST_RETRY: Duration = Duration::from_millis(5);
+const LAST_RETRY: Duration = Duration::from_secs(1);
 
 impl Ping {
-    /// Of a generation; None: its server has no ping.
-    pub(in crate::gateway) fn of(generation: &Generation) -> Option<Arc<Self>> {
-        let server = &generation.server;
-        server.has_ping().then(|| Arc::new(Self(server.clone())))
-    }
-
-    #[cfg(test)]
-    pub(super) fn sample() -> Self {
-        Self(Server::sample())
-    }
-
-    /// Whether a replica answers, within `patience`.
-    async fn answers(&self, socket: &Path, patience: Duration) -> bool {
-        self.0.ping(socket, patience).await.is_ok()
+    /// Whether the pong comes within `limit`.
+    async fn succeeds(&self, socket: &Path, limit: Duration) -> bool {
+        self.0.ping(socket, limit).await.is_ok()
     }
 }
 
-/// A replica to be examined.
-#[derive(Debug)]
-pub(super) struct Suspect {
-    pub(super) replica: u64,
-    pub(super) socket: Arc<Path>,
-    pub(super) ping: Arc<Ping>,
-    /// The replicas that could take its requests.
-    pub(super) others: Vec<Other>,
+/// Starts to probe an endpoint that has not responded for a while.
+pub(super) fn probe(scheduler: &Arc<SharedScheduler>, suspect: Suspect) {
+    tokio::spawn(run_probe(Arc::downgrade(scheduler), suspect));
 }
 
-/// A replica with which one is compared.
-#[derive(Debug)]
-pub(super) struct Other {
-    pub(super) replica: u64,
-    pub(super) socket: Arc<Path>,
-    pub(super) ping: Option<Arc<Ping>>,
-    /// How many requests it had answered when the examination began.
-    pub(super) answered: u64,
-}
-
-pub(super) fn examine(upstream: &Arc<Upstream>, suspect: Suspect) {
-    tokio::spawn(follow(Arc::downgrade(upstream), suspect));
-}
-
-async fn follow(upstream: Weak<Upstream>, suspect: Suspect) {
-    let Suspect { replica, socket, ping, others } = suspect;
-    let mut own = std::pin::pin!(ping.answers(&socket, LONG));
-    let is_silent = timeout(PATIENCE, &mut own).await.is_err();
-    let eject = is_silent && does_any_answer(&upstream, &others).await;
-    let is_ejected = upstream.upgrade().is_some_and(|it| it.lock().examined(replica, eject));
+async fn run_probe(scheduler: Weak<SharedScheduler>, suspect: Suspect) {
+    let Suspect { endpoint, socket, ping, others } = suspect;
+    let mut pong = std::pin::pin!(ping.succeeds(&socket, EJECTED_PING_TIMEOUT));
+    let is_unresponsive = timeout(PING_TIMEOUT, &mut pong).await.is_err();
+    let eject = is_unresponsive && does_any_respond(&scheduler, &others).await;
+    let is_ejected = scheduler.upgrade().is_some_and(|it| it.lock().end_probe(endpoint, eject));
     if !is_ejected {
         return;
     }
     let shown = socket.display();
-    tracing::warn!("{shown} does not answer, and gets no requests until it does");
-    let mut look = interval(PAUSE);
+    tracing::warn!("{shown} does not respond: it is ejected until it does");
+    let mut check = interval(CHECK_INTERVAL);
     loop {
-        let answers = tokio::select! {
-            answers = &mut own => answers,
-            _ = look.tick() => {
-                if !upstream.upgrade().is_some_and(|it| it.lock().is_aside(replica)) {
-                    return; // it does not serve any more
+        let responds = tokio::select! {
+            responds = &mut pong => responds,
+            _ = check.tick() => {
+                if !scheduler.upgrade().is_some_and(|it| it.lock().is_ejected(endpoint)) {
+                    return; // it has been replaced
                 }
                 continue;
             }
         };
-        if answers {
+        if responds {
             break;
         }
-        sleep(PAUSE).await;
-        own.set(ping.answers(&socket, LONG));
+        sleep(CHECK_INTERVAL).await;
+        pong.set(ping.succeeds(&socket, EJECTED_PING_TIMEOUT));
     }
-    let Some(upstream) = upstream.upgrade() else { return };
-    let mut state = upstream.lock();
-    if state.set_health(replica, Health::Well) {
-        tracing::info!("{shown} answers again");
+    let Some(scheduler) = scheduler.upgrade() else { return };
+    let mut scheduler = scheduler.lock();
+    if scheduler.set_health(endpoint, Health::Healthy) {
+        tracing::info!("{shown} responds again");
     }
-    state.hand_out();
+    scheduler.assign_waiting();
 }
 
-/// Whether one of the replicas has answered since the examination began, or answers now.
-async fn does_any_answer(upstream: &Weak<Upstream>, others: &[Other]) -> bool {
-    let Some(upstream) = upstream.upgrade() else { return false };
+/// Whether another endpoint has responded since the probe began, or answers a ping now.
+async fn does_any_respond(scheduler: &Weak<SharedScheduler>, others: &[Other]) -> bool {
+    let Some(scheduler) = scheduler.upgrade() else { return false };
     for other in others {
-        if upstream.lock().has_answered(other) {
+        if scheduler.lock().has_responded(other) {
             return true;
         }
         if let Some(ping) = &other.ping
-            && ping.answers(&other.socket, PATIENCE).await
+            && ping.succeeds(&other.socket, PING_TIMEOUT).await
         {
             return true;
         }
     }
     false
+}
+
+/// Starts to wait until the socket of an unreachable endpoint accepts connections.
+pub(super) fn await_listener(scheduler: &Arc<SharedScheduler>, endpoint: u64, socket: &Arc<Path>) {
+    tokio::spawn(retry_connect(Arc::downgrade(scheduler), endpoint, Arc::clone(socket)));
+}
+
+async fn retry_connect(scheduler: Weak<SharedScheduler>, endpoint: u64, socket: Arc<Path>) {
+    let mut pause = FIRST_RETRY;
+    loop {
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_RETRY);
+        let Some(scheduler) = scheduler.upgrade() else { return };
+        if !scheduler.lock().is_ejected(endpoint) {
+            return; // it has been replaced
+        }
+        // A full backlog means that a process listens.
+        let is_reachable = match connection::open(&socket) {
+            Ok(_) => true,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        };
+        if is_reachable {
+            let mut scheduler = scheduler.lock();
+            scheduler.set_health(endpoint, Health::Healthy);
+            scheduler.assign_waiting();
+            return;
+        }
+    }
 }

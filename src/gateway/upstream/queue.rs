@@ -1,19 +1,49 @@
-//! The requests that wait for a slot: one queue for each release, so that whoever looks for the next
-//! one looks at the first one only.
+//! The requests that wait for an endpoint: one queue for each release, so that the next request to
+//! serve is always the first of a queue.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Upstream;
-use super::slot::Slot;
+use super::connection::Connection;
 use crate::release::Release;
 
-/// A number that tells the requests in the queues apart; they grow.
+/// Identifies a request in the queues. Later requests have larger numbers.
 pub(super) type Ticket = u64;
 
-/// All queues.
+/// A place on an endpoint. It counts as in flight until it is given back to the scheduler.
+#[derive(Debug)]
+pub(super) struct Assignment {
+    pub(super) endpoint: u64,
+    pub(super) socket: Arc<Path>,
+    /// php-fpm is asked to keep the connection open after the response.
+    pub(super) keep_alive: bool,
+    /// An open connection for the request.
+    pub(super) reused: Option<Reused>,
+}
+
+/// A connection that has served requests before. php-fpm may have closed it meanwhile.
+#[derive(Debug)]
+pub(super) struct Reused {
+    pub(super) connection: Connection,
+    /// How many bytes of the request have been sent by the scheduler; None: it has sent nothing.
+    pub(super) sent: Option<usize>,
+}
+
+impl Assignment {
+    /// Sends the request at once if there is an open connection. Its child has just become free, and
+    /// would go to sleep before the task of the request runs.
+    pub(super) fn send(&mut self, request: &[u8]) {
+        self.reused = self.reused.take().and_then(|reused| {
+            let sent = reused.connection.send(request).ok()?;
+            Some(Reused { sent: Some(sent), ..reused })
+        });
+    }
+}
+
+/// The queues of all releases.
 #[derive(Debug, Default)]
 pub(super) struct Queues(Vec<Queue>);
 
@@ -28,11 +58,10 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) ticket: Ticket,
-    pub(super) upstream: Arc<Upstream>,
-    /// What may be sent on a connection that is open already; None: nothing may.
+    /// The encoded request, if it may be sent on an open connection.
     pub(super) request: Option<Vec<u8>>,
-    /// Dropped when what it waits for has gone.
-    pub(super) turn: oneshot::Sender<Slot>,
+    /// Dropped when the release is not served any more.
+    pub(super) assigned: oneshot::Sender<Assignment>,
 }
 
 impl Queues {
@@ -59,14 +88,14 @@ impl Queues {
         self.0.iter().any(|queue| !queue.waiting.is_empty() && queue.release == *release)
     }
 
-    /// How many requests wait.
+    /// The number of requests that wait.
     pub(super) fn len(&self) -> usize {
         self.0.iter().map(|queue| queue.waiting.len()).sum()
     }
 
-    /// Drops the queues of releases for which `is_offered` is false, with all that wait in them.
-    pub(super) fn retain(&mut self, is_offered: impl Fn(&Release) -> bool) {
-        self.0.retain(|queue| is_offered(&queue.release));
+    /// Drops the queues of releases for which `is_served` is false, with the requests in them.
+    pub(super) fn retain(&mut self, is_served: impl Fn(&Release) -> bool) {
+        self.0.retain(|queue| is_served(&queue.release));
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Queue> {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend;
-use crate::config::{Hooks, Rollout};
+use crate::config::{Hooks, Rollout, Watch};
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
 use crate::pool::{Php, Settings};
 use crate::root::Root;
@@ -78,6 +78,7 @@ pub(super) fn pool_in(root: &str) -> Pool {
         backend: backend::Settings::None,
         rollout: Rollout::default(),
         hooks: Hooks::default(),
+        watch: Watch::default(),
     };
     Pool { name: "www".to_owned(), root: Root::new(root.into()), replica_count: 2, settings }
 }

@@ -1,17 +1,17 @@
-//! The requests, and what comes of them.
+//! The requests, with their expected outcomes.
 
 use std::fmt;
 
 use super::Other::{self, Apache, Caddy, Nginx};
 
-/// A request, what the gateway answers, and which servers answer something else.
+/// A request, the outcome of the gateway, and the servers with another outcome.
 pub(super) struct Row {
     pub(super) request: Vec<u8>,
-    /// What the gateway answers, and each other server that is not named.
+    /// The outcome of the gateway, and of all servers that are not listed.
     pub(super) ours: &'static str,
-    /// What these servers answer instead.
+    /// The outcomes of other servers.
     pub(super) others: &'static [(Other, &'static str)],
-    /// Why they differ.
+    /// The reason for the difference.
     pub(super) why: &'static str,
     /// Response headers that are compared too.
     pub(super) shows: &'static [&'static str],
@@ -30,7 +30,7 @@ impl Row {
         Self { shows, ..self }
     }
 
-    /// The request target as it was sent.
+    /// The request target.
     pub(super) fn target(&self) -> String {
         let target = self.request.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
         String::from_utf8_lossy(target).into_owned()
@@ -54,7 +54,7 @@ fn with(headers: &str, body: &str, ours: &'static str) -> Row {
     Row::of(format!("{head}{headers}\r\n{body}"), ours)
 }
 
-/// GET of a script, with this line in place of `Host`.
+/// GET of a script, with this line instead of `Host`.
 fn host(line: &str, ours: &'static str) -> Row {
     Row::of(format!("GET /vars.php HTTP/1.1\r\n{line}Connection: close\r\n\r\n"), ours)
 }

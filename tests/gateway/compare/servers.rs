@@ -1,5 +1,5 @@
-//! nginx, Caddy and Apache as their manuals configure them for PHP with a front controller, over the
-//! replicas and the release of a site. Each is started by hand and ended with the test.
+//! nginx, Caddy and Apache, configured for PHP with a front controller as in their manuals, with the
+//! replicas and the release of a site. The test starts and stops them.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -7,14 +7,14 @@ use std::process::Command;
 
 use rustix::process::{Signal, geteuid, kill_process};
 
-use crate::served::Connection;
+use harness::served::Connection;
 use harness::server;
 use harness::{Program, Site, wait_for};
 
 /// The modules that Apache needs.
 const MODULES: &str = "mpm_event authz_core alias dir mime rewrite proxy proxy_fcgi";
 
-/// A server that runs.
+/// A running server.
 pub(super) struct Server {
     pub(super) port: u16,
     program: Option<Program>,
@@ -147,7 +147,7 @@ RedirectMatch 404 \"^(?!.*\\.php/).*/\\.(?!well-known/)\"
         })
     }
 
-    /// Starts one on a free port. Somebody else may take that meanwhile: then it is tried again.
+    /// Starts a server on a free port. Tries again if another program takes the port meanwhile.
     fn start(site: &Site, command: impl Fn(u16) -> Command) -> Self {
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -177,7 +177,7 @@ impl Drop for Server {
     }
 }
 
-/// Whether this site's server listens there, and not somebody else's.
+/// Whether the server of this site listens on the port, and not another program.
 fn answers(port: u16, root: &Path) -> bool {
     let root = root.display().to_string();
     std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()

@@ -11,6 +11,7 @@
 
 mod privilege;
 mod program_path;
+pub mod served;
 mod site;
 mod wait;
 pub mod wire;

@@ -1,7 +1,7 @@
-//! What was compressed, in memory, up to a limit: what was not asked for the longest goes first.
+//! The cache of compressed files: least recently used, with a limit in bytes.
 //!
-//! Bytes count as long as anybody has them. A file that has gone from here while a slow client
-//! still takes it leaves less room for others: else many such clients could have any amount held.
+//! Bytes count as long as a response uses them, also after their file was removed from the cache.
+//! Otherwise many slow clients could hold any amount of memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,32 +12,32 @@ use bytes::Bytes;
 use super::gzip::Compressed;
 use super::identity::Identity;
 
-/// What a file takes besides its bytes, in bytes; about.
+/// The approximate size of an entry without its compressed bytes, in bytes.
 pub(super) const ENTRY: u64 = 512;
 
-/// A file, compressed.
+/// A compressed file.
 #[derive(Debug, Clone)]
 pub(in crate::gateway::static_file) struct Gzip {
     pub(in crate::gateway::static_file) bytes: Bytes,
-    /// Their checksum.
+    /// The checksum of `bytes`.
     pub(in crate::gateway::static_file) sum: u32,
 }
 
-/// What is known of a file.
+/// The result of a compression.
 #[derive(Debug, Clone)]
 pub(super) enum Known {
     Smaller(Gzip),
-    /// It is sent as it is.
+    /// Compression does not make the file smaller.
     NotSmaller,
 }
 
-/// What is known of files.
+/// The cache.
 #[derive(Debug)]
 pub(super) struct Cache {
     files: HashMap<Identity, Entry>,
-    /// Those files, by their last use.
+    /// The same files by their last use.
     uses: BTreeMap<u64, Identity>,
-    /// How often files were used, all together.
+    /// Counts all uses.
     clock: u64,
     room: Arc<Room>,
 }
@@ -46,18 +46,18 @@ pub(super) struct Cache {
 struct Entry {
     known: Known,
     used: u64,
-    /// Its own part of the room; its bytes have theirs.
+    /// For the entry itself; the bytes have a share of their own.
     _share: Share,
 }
 
 impl Cache {
-    /// Takes at most `max` bytes.
+    /// A cache of at most `max` bytes.
     pub(super) fn new(max: u64) -> Self {
         let room = Arc::new(Room(AtomicU64::new(max)));
         Self { files: HashMap::new(), uses: BTreeMap::new(), clock: 0, room }
     }
 
-    /// What is known of a file, which it is kept the longer for.
+    /// Looks a file up, and marks it as used.
     pub(super) fn find(&mut self, identity: &Identity) -> Option<Known> {
         let entry = self.files.get_mut(identity)?;
         if entry.used < self.clock {
@@ -69,8 +69,8 @@ impl Cache {
         Some(entry.known.clone())
     }
 
-    /// Keeps a file, compressed, or that it does not become smaller (None). Where that cannot be,
-    /// since too much is being sent, it is as if it had not been compressed.
+    /// Stores the result of a compression; None: the file does not become smaller. If there is no room,
+    /// because responses use too many bytes, nothing is stored.
     pub(super) fn store(&mut self, identity: Identity, compressed: Option<Compressed>) {
         let Some(share) = self.make_room(ENTRY) else { return };
         let known = match compressed {
@@ -89,7 +89,7 @@ impl Cache {
         self.uses.insert(self.clock, identity);
     }
 
-    /// Room for so many bytes, at the cost of others.
+    /// Makes room, by removing other entries.
     fn make_room(&mut self, bytes: u64) -> Option<Share> {
         loop {
             if let Some(share) = self.room.take(bytes) {
@@ -101,7 +101,7 @@ impl Cache {
     }
 }
 
-/// Bytes, and the room that they take.
+/// Bytes with their share of the room.
 struct Held {
     bytes: Box<[u8]>,
     _share: Share,
@@ -113,7 +113,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// How many bytes are left.
+/// The free bytes of the cache.
 #[derive(Debug)]
 struct Room(AtomicU64);
 
@@ -125,7 +125,7 @@ impl Room {
     }
 }
 
-/// A part of the room. It is given back by being dropped.
+/// A part of the room. Dropping it gives it back.
 #[derive(Debug)]
 struct Share {
     bytes: u64,
@@ -142,7 +142,7 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
-    /// Room for so many files of 1,000 bytes.
+    /// A cache for this many files of 1,000 bytes.
     fn cache(files: u64) -> Cache {
         Cache::new(files * (1000 + ENTRY))
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_asked_for_the_longest_goes_first() {
+    fn least_recently_used_file_is_removed_first() {
         let mut cache = cache(3);
         (1..=3).for_each(|number| store(&mut cache, number));
         find(&mut cache, 1);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_never_takes_more_than_it_may() {
+    fn cache_never_exceeds_its_size() {
         let mut cache = cache(10);
         let max = left(&cache);
         for number in 0..1000 {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_sent_counts_though_it_has_gone() {
+    fn bytes_in_use_count_after_their_removal() {
         let mut cache = cache(2);
         store(&mut cache, 1);
         store(&mut cache, 2);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_kept_twice_is_there_once() {
+    fn file_that_is_stored_twice_has_one_entry() {
         let mut cache = cache(2);
         store(&mut cache, 1);
         store(&mut cache, 1);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn that_a_file_does_not_become_smaller_is_known_and_cheap() {
+    fn incompressible_file_takes_one_entry_without_bytes() {
         let mut cache = cache(2);
         let max = left(&cache);
         cache.store(Identity::numbered(1), None);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_the_room_is_not_kept() {
+    fn file_larger_than_the_cache_is_not_stored() {
         let mut cache = cache(1);
         cache.store(Identity::numbered(1), Some(compressed(1001)));
         assert!(!has(&cache, 1) && left(&cache) == 1000 + ENTRY);

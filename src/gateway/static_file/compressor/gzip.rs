@@ -1,4 +1,4 @@
-//! gzip: the same bytes always become the same bytes, since no name and no time is put into them.
+//! gzip without file name and time: the same input always gives the same output.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -7,22 +7,22 @@ use std::os::unix::fs::FileExt;
 use flate2::write::GzEncoder;
 use flate2::{Compression, Crc};
 
-/// How much is read at a time, in bytes.
+/// The size of a read, in bytes.
 const CHUNK: u64 = 64 * 1024;
-/// The levels above it take up to twice the time for a hundredth less; those below save little of
-/// what is done once for each file.
+/// Higher levels take up to twice the time for 1 % less. Lower levels save little time, as each file is
+/// compressed once.
 const LEVEL: u32 = 6;
 
-/// A file, compressed.
+/// A compressed file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Compressed {
     pub(super) bytes: Box<[u8]>,
-    /// Their checksum.
+    /// The checksum of `bytes`.
     pub(super) sum: u32,
 }
 
-/// Compresses the first `size` bytes of a file. None: they do not become smaller. Kind
-/// `UnexpectedEof`: there are not as many.
+/// Compresses the first `size` bytes of a file. None: the result is not smaller. Error `UnexpectedEof`:
+/// the file is shorter.
 pub(super) fn compress(file: &File, size: u64) -> io::Result<Option<Compressed>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(LEVEL));
     let is_smaller = |bytes: &Vec<u8>| (bytes.len() as u64) < size;
@@ -45,7 +45,7 @@ pub(super) fn compress(file: &File, size: u64) -> io::Result<Option<Compressed>>
     }))
 }
 
-/// Bytes in which there is no order.
+/// Bytes that cannot be compressed.
 #[cfg(test)]
 pub(super) fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_is_the_file_again() {
+    fn decompressed_bytes_are_those_of_the_file() {
         let text: String = (0..100_000).map(|n| n.to_string()).collect();
         let file = file(text.as_bytes());
         let compressed = compress(&file, text.len() as u64).unwrap().unwrap();
@@ -83,14 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_become_smaller_is_not_compressed() {
+    fn incompressible_bytes_have_no_result() {
         for length in [1 << 10, 1 << 20] {
             assert_eq!(compress(&file(&noise(length)), length as u64).unwrap(), None);
         }
     }
 
     #[test]
-    fn a_file_that_has_become_shorter_is_told() {
+    fn truncated_file_is_an_error() {
         let error = compress(&file(&[b'a'; 5000]), 5001).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
     }

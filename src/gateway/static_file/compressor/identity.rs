@@ -1,25 +1,24 @@
-//! What a file is, so that another one, or another state of it, is not taken for it.
+//! The identity of a file's content: a cache key that changes with the content.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Stat;
 
-/// How long ago a file has to have been changed, in seconds. Filesystems count in steps, of 2
-/// seconds at most: within the same step it could change once more, and look as before.
-const SETTLED: i64 = 2;
+/// The age of the last change from which a further change is noticed, in seconds. FAT counts changes in
+/// steps of 2 s, and the kernel's clock for timestamps lags by up to a tick: so 2 s are not enough.
+const SETTLED: i64 = 3;
 
-/// As long as all of this is the same, so are the bytes. Releases that share a file by hard links
-/// share it here.
+/// While this is equal, so is the content. Hard links of a file in several releases have one identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     dev: u64,
     ino: u64,
     /// In bytes.
     pub(super) size: u64,
-    /// Seconds and nanoseconds.
+    /// The mtime: seconds and nanoseconds.
     modified: (i64, u64),
-    /// The same of the inode. Nobody can set it back: it tells two files apart of which one got
-    /// the number, the size and the time of the other.
+    /// The ctime. Nothing sets it back, so it distinguishes a file that got the inode number, the size and
+    /// the mtime of another one.
     changed: (i64, u64),
 }
 
@@ -34,7 +33,7 @@ impl Identity {
         }
     }
 
-    /// Whether a change from now on would be seen.
+    /// Whether a change after `now` changes the identity.
     pub(super) fn is_settled(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -45,7 +44,7 @@ impl Identity {
 
 #[cfg(test)]
 impl Identity {
-    /// One of many files, each of which has its number.
+    /// An identity with this inode number.
     pub(super) fn numbered(ino: u64) -> Self {
         Self { dev: 1, ino, size: 1 << 20, modified: (0, 0), changed: (0, 0) }
     }
@@ -62,16 +61,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_took_the_place_of_another_is_not_taken_for_it() {
+    fn rewritten_file_with_the_same_mtime_has_another_identity() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "old").unwrap();
         let old = identity(&path);
-        // As close as one can come: its number, its size and its time.
+        // The same inode number, size and mtime.
         let file = fs::File::options().write(true).open(&path).unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        // The clock of a filesystem goes in steps.
+        // The clock of a file system advances in steps.
         while identity(&path) == old {
             assert!(std::time::Instant::now() < deadline);
             fs::write(&path, "new").unwrap();
@@ -84,12 +83,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_a_moment_ago_may_change_unseen() {
+    fn file_is_settled_three_seconds_after_its_change() {
         let file = Identity { changed: (1000, 500), ..Identity::numbered(1) };
         let at = |seconds, nanos| UNIX_EPOCH + Duration::new(seconds, nanos);
-        assert!(!file.is_settled(at(1000, 500)) && !file.is_settled(at(1002, 499)));
-        assert!(file.is_settled(at(1002, 500)) && file.is_settled(at(9999, 0)));
-        // A clock that was put back, before the file was and before there was time.
+        assert!(!file.is_settled(at(1000, 500)) && !file.is_settled(at(1003, 499)));
+        assert!(file.is_settled(at(1003, 500)) && file.is_settled(at(9999, 0)));
+        // A clock that was set back: before the change of the file, and before 1970.
         let before_time = UNIX_EPOCH - Duration::from_secs(1);
         assert!(!file.is_settled(at(10, 0)) && !file.is_settled(before_time));
     }

@@ -1,4 +1,4 @@
-//! What is compressed when. The clock is an hour ahead, so that the files have settled.
+//! The clock of these tests is an hour ahead, so that all files are settled.
 
 use super::*;
 use std::fs;
@@ -8,15 +8,15 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
-/// Far beyond what anything takes: so that a hang fails.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Far more than anything takes.
+const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A runtime in which one job is done at a time.
+/// A runtime with one thread for jobs.
 fn runtime() -> Runtime {
     Builder::new_current_thread().max_blocking_threads(1).build().unwrap()
 }
 
-/// Lets no job begin until it is dropped.
+/// Blocks all jobs until the result is dropped.
 fn hold(_within: &EnterGuard<'_>) -> mpsc::Sender<()> {
     let (held, ended) = mpsc::channel();
     spawn_blocking(move || ended.recv());
@@ -34,13 +34,13 @@ impl Dir {
         self.0.path().join("a.css")
     }
 
-    fn write(&self, bytes: impl AsRef<[u8]>) -> StaticFile {
+    fn write(&self, bytes: impl AsRef<[u8]>) -> OpenFile {
         fs::write(self.path(), bytes).unwrap();
         self.open()
     }
 
-    /// Writes it until that can be seen: the clock of a filesystem goes in steps.
-    fn change(&self, old: &StaticFile, text: &str) -> StaticFile {
+    /// Writes the file until its identity changes: the clock of a file system advances in steps.
+    fn change(&self, old: &OpenFile, text: &str) -> OpenFile {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let new = self.write(text);
@@ -51,24 +51,24 @@ impl Dir {
         }
     }
 
-    fn open(&self) -> StaticFile {
+    fn open(&self) -> OpenFile {
         let file = Arc::new(File::open(self.path()).unwrap());
         let stat = Box::new(fstat(&file).unwrap());
-        StaticFile { path: "a.css".to_owned(), file, stat }
+        OpenFile { path: "a.css".to_owned(), file, stat }
     }
 }
 
-fn find(compressor: &Arc<Compressor>, file: &StaticFile) -> Option<Gzip> {
+fn find(compressor: &Arc<Compressor>, file: &OpenFile) -> Option<Gzip> {
     compressor.find_at(file, SystemTime::now() + Duration::from_secs(3600))
 }
 
-/// Waits until nothing is being compressed.
+/// Waits until no compression is in progress.
 fn await_end(compressor: &Compressor) {
     wait_for(|| !compressor.lock().busy);
 }
 
-/// Fails if a job that is held has the file; one that has just ended may have it for a moment.
-fn has_no_job(file: &StaticFile) {
+/// Waits until no job has the file: one that has just ended may have it for a moment.
+fn has_no_job(file: &OpenFile) {
     wait_for(|| jobs(file) == 0);
 }
 
@@ -80,8 +80,8 @@ fn wait_for(is_so: impl Fn() -> bool) {
     }
 }
 
-/// What is found once it has been compressed, as it was before.
-fn plain(compressor: &Arc<Compressor>, file: &StaticFile) -> Option<String> {
+/// Compresses a file, and returns the decompressed result.
+fn plain(compressor: &Arc<Compressor>, file: &OpenFile) -> Option<String> {
     assert!(find(compressor, file).is_none());
     await_end(compressor);
     let gzip = find(compressor, file)?;
@@ -90,13 +90,13 @@ fn plain(compressor: &Arc<Compressor>, file: &StaticFile) -> Option<String> {
     Some(plain)
 }
 
-/// How many jobs have the file.
-fn jobs(file: &StaticFile) -> usize {
+/// The number of jobs that have the file.
+fn jobs(file: &OpenFile) -> usize {
     Arc::strong_count(&file.file) - 1
 }
 
 #[test]
-fn one_file_is_compressed_at_a_time_and_no_other_waits() {
+fn one_file_is_compressed_at_a_time_without_a_queue() {
     let runtime = runtime();
     let within = runtime.enter();
     let compressor = Compressor::new(1 << 20);
@@ -106,7 +106,7 @@ fn one_file_is_compressed_at_a_time_and_no_other_waits() {
     for _ in 0..100 {
         assert!(find(&compressor, &file).is_none());
     }
-    // Others, as far as anybody can see.
+    // Other files, by their identity.
     for _ in 0..1000 {
         file.stat.st_ino += 1;
         assert!(find(&compressor, &file).is_none());
@@ -119,13 +119,13 @@ fn one_file_is_compressed_at_a_time_and_no_other_waits() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_compressed_is_tried_again() {
+fn file_that_changes_during_compression_is_compressed_again() {
     let runtime = runtime();
     let within = runtime.enter();
     let compressor = Compressor::new(1 << 20);
     let dir = Dir::new();
     let text = |letter: &str, length| letter.repeat(length);
-    // Of the same size, longer, shorter.
+    // The same size, longer, shorter.
     for length in [5000, 6000, 4000] {
         let old = dir.write(text("a", 5000));
         let held = hold(&within);
@@ -140,7 +140,7 @@ fn a_file_that_changes_while_it_is_compressed_is_tried_again() {
 }
 
 #[test]
-fn what_does_not_become_smaller_is_not_tried_again() {
+fn incompressible_file_is_not_tried_again() {
     let runtime = runtime();
     let within = runtime.enter();
     let compressor = Compressor::new(1 << 20);
@@ -153,7 +153,7 @@ fn what_does_not_become_smaller_is_not_tried_again() {
 }
 
 #[test]
-fn what_is_too_small_too_large_or_too_new_is_left_as_it_is() {
+fn too_small_too_large_or_unsettled_file_is_not_compressed() {
     let runtime = runtime();
     let within = runtime.enter();
     let dir = Dir::new();
@@ -161,7 +161,7 @@ fn what_is_too_small_too_large_or_too_new_is_left_as_it_is() {
         let _held = hold(&within);
         let file = dir.write("");
         File::options().write(true).open(dir.path()).unwrap().set_len(length).unwrap();
-        let file = StaticFile { stat: Box::new(fstat(&file.file).unwrap()), ..file };
+        let file = OpenFile { stat: Box::new(fstat(&file.file).unwrap()), ..file };
         assert!(Compressor::new(max).find_at(&file, now).is_none());
         jobs(&file) == 1
     };

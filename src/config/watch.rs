@@ -1,0 +1,24 @@
+//! `[watch]`: whether `serve` follows the symlink of a pool.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::values;
+
+/// `[watch]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Watch {
+    /// Whether `serve` rolls out the release that the symlink names, when the symlink moves.
+    pub enabled: bool,
+    /// How long the symlink has to stay the same before that.
+    #[serde(deserialize_with = "values::duration")]
+    pub debounce: Duration,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { enabled: true, debounce: Duration::from_millis(500) }
+    }
+}

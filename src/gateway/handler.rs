@@ -1,0 +1,218 @@
+//! Handles one request: finds its virtual host and route, and responds.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::access_log::Entry;
+use super::admit::admit;
+use super::cgi_params::CgiRequest;
+use super::client::{Client, Ends};
+use super::host::Host;
+use super::host_map::Owner;
+use super::http_error::HttpError;
+use super::redirect;
+use super::request_body::RequestBody;
+use super::request_id::REQUEST_ID;
+use super::request_target::RequestTarget;
+use super::response_body::ResponseBody;
+use super::route::{Route, route};
+use super::script::{ScriptRequest, Unanswered, may_reuse_connection};
+use super::state::State;
+use super::static_file;
+use super::url_path::UrlPath;
+use super::virtual_host::VirtualHost;
+
+/// How often a request is sent again if php-fpm has not read it.
+const RESENDS_MAX: u32 = 2;
+
+/// Responds to a request, in every case.
+pub(super) fn respond(
+    state: Arc<State>,
+    ends: Ends,
+    request: Request<Incoming>,
+) -> Pin<Box<impl Future<Output = Response<ResponseBody>> + use<>>> {
+    // Boxed, so that a connection without a request is small.
+    Box::pin(async move {
+        let (request, body) = request.into_parts();
+        let client = Client::of(&ends, &request.headers, &state.front.trusted_proxies);
+        let id = state.request_ids.id_of(&request, &client);
+        let mut entry = state.access_log.as_ref().map(|log| log.entry(client.address));
+        let handler =
+            Handler { state: &state, ends: &ends, client: &client, request: &request, id: &id };
+        let mut response = handler.respond(body, entry.as_deref_mut()).await;
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        if let Some(entry) = &mut entry {
+            entry.note(&request, &id, response.status());
+        }
+        response.map(|body| body.logged(entry))
+    })
+}
+
+struct Handler<'a> {
+    state: &'a State,
+    ends: &'a Ends,
+    client: &'a Client,
+    request: &'a Parts,
+    id: &'a str,
+}
+
+impl Handler<'_> {
+    /// Finds the virtual host and responds. The headers of the virtual host apply to all its responses,
+    /// errors included.
+    async fn respond(&self, body: Incoming, entry: Option<&mut Entry>) -> Response<ResponseBody> {
+        let (vhost, host) = match self.virtual_host() {
+            Ok(found) => found,
+            Err(error) => return self.error_response(&error),
+        };
+        if let Some(entry) = entry {
+            entry.pool.clone_from(&vhost.pool.name);
+        }
+        let result = self.respond_by(vhost, &host, body).await;
+        let mut response = result.unwrap_or_else(|error| self.error_response(&error));
+        vhost.settings.headers.apply(response.headers_mut());
+        response
+    }
+
+    fn virtual_host(&self) -> Result<(&Arc<VirtualHost>, Host), HttpError> {
+        let host = Host::of(self.request)?;
+        admit(self.request)?;
+        match self.state.hosts.find(&host.name) {
+            Some(Owner::VirtualHost(vhost)) => Ok((vhost, host)),
+            Some(Owner::Broken(reason)) => {
+                Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, reason.as_ref()))
+            }
+            None => Err(HttpError::unlogged(StatusCode::MISDIRECTED_REQUEST)),
+        }
+    }
+
+    async fn respond_by(
+        &self,
+        vhost: &Arc<VirtualHost>,
+        host: &Host,
+        body: Incoming,
+    ) -> Result<Response<ResponseBody>, HttpError> {
+        let target = RequestTarget::of(self.request);
+        let Ok(path) = UrlPath::parse(target.path) else {
+            return Err(HttpError::unlogged(StatusCode::BAD_REQUEST));
+        };
+        if let Some(response) = redirect::respond(&vhost.settings, &path, target.query) {
+            return Ok(response);
+        }
+        self.route(vhost, host, &path, body).await
+    }
+
+    /// Routes the request. Routes it again if its release is replaced before an endpoint has begun
+    /// with it.
+    async fn route(
+        &self,
+        vhost: &Arc<VirtualHost>,
+        host: &Host,
+        path: &UrlPath,
+        body: Incoming,
+    ) -> Result<Response<ResponseBody>, HttpError> {
+        let request = self.request;
+        let unavailable = |reason| HttpError::new(StatusCode::SERVICE_UNAVAILABLE, reason);
+        let mut incoming = Some(body);
+        let mut body = RequestBody::Empty;
+        let mut deadline = None;
+        let mut resends = 0;
+        loop {
+            if vhost.is_broken() {
+                return Err(unavailable("the pool is broken"));
+            }
+            let Some(served) = vhost.upstream.wait_for_release().await else {
+                return Err(unavailable("the pool does not run"));
+            };
+            let script = match route(&served, &vhost.settings, path)? {
+                Route::File(file) => {
+                    let compressor = &self.state.compressor;
+                    let settings = &vhost.settings;
+                    return static_file::respond(request, &served, settings, compressor, file);
+                }
+                Route::AddSlash => return add_slash(request, path),
+                Route::Script(script) => script,
+            };
+            let space = self.state.buffer_space.of_client(&vhost.pool.name, self.client.address);
+            if let Some(incoming) = incoming.take() {
+                body = RequestBody::read(incoming, &self.state.body_limits, &space).await?;
+            }
+            let cgi = CgiRequest {
+                request,
+                ends: self.ends,
+                client: self.client,
+                host,
+                id: self.id,
+                document_root: &vhost.document_root,
+                software: &vhost.settings.server_software,
+                script: &script,
+                length: body.length(),
+            };
+            let mut encoded = cgi.encode()?;
+            if let Some(body) = body.short() {
+                encoded.push_body(body);
+            }
+            let queue_timeout = vhost.settings.queue_timeout;
+            let script_request = ScriptRequest {
+                vhost,
+                served: &served,
+                request,
+                body: &body,
+                space: &space,
+                id: self.id,
+                deadline: *deadline.get_or_insert_with(|| Instant::now() + queue_timeout),
+            };
+            let may_reuse = resends == 0 && may_reuse_connection(&request.method, &body);
+            match script_request.respond(&mut encoded, may_reuse).await {
+                Ok(response) => return Ok(response),
+                Err(Unanswered::NotRead(_)) if resends < RESENDS_MAX => resends += 1,
+                Err(Unanswered::NotRead(error) | Unanswered::Failed(error)) => return Err(error),
+                Err(Unanswered::NotSent) => {}
+            }
+        }
+    }
+
+    fn error_response(&self, error: &HttpError) -> Response<ResponseBody> {
+        let HttpError { status, reason } = error;
+        if !reason.is_empty() {
+            let reason = reason.replace(char::is_control, "?");
+            tracing::warn!("request {}: {}: {reason}", self.id, status.as_u16());
+        }
+        let text = Bytes::from(format!("{status}\n"));
+        let mut response = Response::new(ResponseBody::chunks([text].into()));
+        *response.status_mut() = *status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if matches!(*status, StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED) {
+            // The bytes after such a request may be part of it.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if *status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// Redirects `/docs?x` to `/docs/?x`. The location is built from the resolved path. A browser could read
+/// what the client wrote as a host (`//host`, `/\\host`).
+fn add_slash(request: &Parts, path: &UrlPath) -> Result<Response<ResponseBody>, HttpError> {
+    let query = RequestTarget::of(request).query;
+    let mark: &[u8] = if query.is_empty() { b"" } else { b"?" };
+    let location = [path.to_directory_url().as_bytes(), mark, query].concat();
+    let location = HeaderValue::from_bytes(&location)
+        .map_err(|_| HttpError::unlogged(StatusCode::BAD_REQUEST))?;
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}

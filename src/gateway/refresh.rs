@@ -1,0 +1,199 @@
+//! Keeps the endpoints of a pool up to date, by observation: nothing is remembered.
+//!
+//! A replica gets requests if its public socket name leads to a running generation of its own. A drained
+//! replica's name leads to another replica's generation, or does not exist. So a command drains and
+//! enables replicas by moving names, and a gateway that starts only needs to observe.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::blocking::run_blocking;
+use super::exclusive_since;
+use super::routing_table::ServedRelease;
+use super::state::CurrentState;
+use super::upstream::{EndpointSpec, Ping};
+use super::virtual_host::{Unservable, VirtualHost};
+use crate::error::{Error, Result};
+use crate::release::{Pinned, Release};
+use crate::rollout::{Ask, Observation, Observed, observe};
+use crate::runtime::Running;
+
+/// The shortest time between two refreshes that requests ask for.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// The time until the first retry of a failed refresh. Each retry doubles it, up to the last one.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// Why the endpoints are refreshed. It decides what happens with a running replica that cannot be
+/// served, because its release is gone or has no document root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Serve what can be served. That replica gets no requests.
+    Serve,
+    /// Try another configuration. The same, but an error is not recorded: the previous configuration
+    /// may stay in use.
+    Try,
+    /// A command has moved names. The refresh fails, unless that replica got no requests before.
+    Command,
+}
+
+/// Observes a pool, and replaces its endpoints.
+pub(super) async fn refresh(vhost: &Arc<VirtualHost>, reason: Reason) -> Result<()> {
+    // One at a time, so that a later refresh uses a later observation. The wait is here, so that an
+    // observation that hangs holds one thread only.
+    let mut unservable = vhost.refresh.turn().await;
+    let vhost = Arc::clone(vhost);
+    run_blocking(move || {
+        let result = observe_pool(&vhost)
+            .and_then(|observation| apply(&vhost, &observation, reason, &mut unservable));
+        match result {
+            // The command knows that these replicas are out, and is about to renew one.
+            Ok(Outcome::NothingServed(_)) if reason == Reason::Command => Ok(()),
+            Ok(Outcome::NothingServed(error)) | Err(error) => {
+                if reason != Reason::Try {
+                    vhost.refresh.failed(&vhost.pool.name, &error);
+                }
+                Err(error)
+            }
+            Ok(Outcome::Served) => {
+                vhost.refresh.succeeded(&vhost.pool.name);
+                Ok(())
+            }
+        }
+    })
+    .await?
+}
+
+/// Starts a task that refreshes a pool's endpoints on request, and retries a failed refresh. It ends
+/// when the configuration no longer has the pool.
+pub(super) fn refresh_on_request(state: &Arc<CurrentState>, vhost: &VirtualHost) {
+    let (current, refresh_state) = (Arc::clone(state), Arc::clone(&vhost.refresh));
+    let name = vhost.pool.name.clone();
+    state.spawn(async move {
+        let mut pause = FIRST_RETRY;
+        loop {
+            if refresh_state.has_failed() {
+                let _ = timeout(pause, refresh_state.requested()).await;
+                pause = (pause * 2).min(LAST_RETRY);
+            } else {
+                refresh_state.requested().await;
+                pause = FIRST_RETRY;
+            }
+            let vhost = current.get().hosts.of_pool(&name).cloned();
+            // A pool that was removed and added again has another task.
+            let is_same = |it: &Arc<VirtualHost>| Arc::ptr_eq(&it.refresh, &refresh_state);
+            let Some(vhost) = vhost.filter(is_same) else { return };
+            // The refresh itself logs an error.
+            let _ = refresh(&vhost, Reason::Serve).await;
+            sleep(MIN_INTERVAL).await;
+        }
+    });
+}
+
+/// The result of a refresh that has found what runs.
+enum Outcome {
+    /// All replicas that run are served; or some, or none runs.
+    Served,
+    /// Replicas run, and none of them can be served.
+    NothingServed(Error),
+}
+
+/// Blocks, as the observation does.
+fn observe_pool(vhost: &VirtualHost) -> Result<Observation> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Error::failed(format!("cannot observe the pool: {error}")))?;
+    runtime.block_on(observe(&vhost.pool, async { Ok(Vec::new()) }, Ask::default()))
+}
+
+fn apply(
+    vhost: &VirtualHost,
+    observation: &Observation,
+    reason: Reason,
+    unservable: &mut Unservable,
+) -> Result<Outcome> {
+    let mut known: Vec<Arc<ServedRelease>> = vhost.upstream.table().releases.clone();
+    let (mut endpoints, mut failed) = (Vec::new(), Vec::new());
+    for running in observation.replicas.iter().filter_map(published) {
+        match endpoint(vhost, running, &mut known) {
+            Ok(endpoint) => endpoints.push(endpoint),
+            Err(error) => failed.push((running.generation.socket.clone(), error)),
+        }
+    }
+    let is_new = |socket: &PathBuf| !unservable.contains(socket);
+    let first_new = failed.iter().position(|(socket, _)| is_new(socket));
+    if let Some(at) = first_new.filter(|_| reason == Reason::Command) {
+        return Err(failed.swap_remove(at).1);
+    }
+    if !endpoints.is_empty() {
+        for (socket, error) in failed.iter().filter(|(socket, _)| is_new(socket)) {
+            let (pool, error) = (&vhost.pool.name, error.in_one_line());
+            tracing::error!("pool \"{pool}\": {} gets no requests: {error}", socket.display());
+        }
+    }
+    *unservable = failed.iter().map(|(socket, _)| socket.clone()).collect();
+    let error = failed.into_iter().next().filter(|_| endpoints.is_empty());
+    if reason == Reason::Command || error.is_none() {
+        let next: Vec<&Arc<ServedRelease>> = endpoints.iter().map(|it| &it.served).collect();
+        exclusive_since::update(&vhost.upstream.table().releases, &next, names(observation));
+        vhost.upstream.replace_endpoints(endpoints);
+    }
+    Ok(error.map_or(Outcome::Served, |(_, error)| Outcome::NothingServed(error)))
+}
+
+/// The public socket names of a pool.
+fn names(observation: &Observation) -> impl Iterator<Item = &Path> {
+    let generations = observation
+        .replicas
+        .iter()
+        .flat_map(|it| it.running.iter().map(|running| &running.generation).chain(&it.ended));
+    generations.map(|generation| generation.public.as_path())
+}
+
+fn published(observed: &Observed) -> Option<&Running> {
+    observed.published.and(observed.current())
+}
+
+fn endpoint(
+    vhost: &VirtualHost,
+    running: &Running,
+    known: &mut Vec<Arc<ServedRelease>>,
+) -> Result<EndpointSpec> {
+    let release = release(vhost, running)?;
+    let document_root = vhost.settings.document_root.get_ref();
+    let is_it = |it: &&Arc<ServedRelease>| it.release == release && it.below == *document_root;
+    let served = if let Some(open) = known.iter().find(is_it) {
+        Arc::clone(open)
+    } else {
+        let opened = Arc::new(open(&release, document_root)?);
+        known.push(Arc::clone(&opened));
+        opened
+    };
+    let generation = &running.generation;
+    let socket = generation.socket.as_path().into();
+    let (children, ping) = (generation.server.children(), Ping::of(generation));
+    Ok(EndpointSpec { socket, served, children, ping })
+}
+
+/// The release that is mounted for the generation, wherever the symlink points now.
+fn release(vhost: &VirtualHost, running: &Running) -> Result<Release> {
+    let Some(current_dir) = vhost.pool.settings.current_dir() else {
+        return Release::at(vhost.pool.root.path());
+    };
+    match running.pinned(current_dir) {
+        Some(Pinned::Release(release)) => Ok(release),
+        other => running.generation.release.clone().ok_or_else(|| {
+            Error::failed(format!("{} has no release mounted: {other:?}", running.generation))
+        }),
+    }
+}
+
+fn open(release: &Release, document_root: &str) -> Result<ServedRelease> {
+    ServedRelease::open(release, document_root).map_err(|error| {
+        let path = release.path.join(document_root);
+        Error::failed(format!("cannot serve {}: {error}", path.display()))
+    })
+}

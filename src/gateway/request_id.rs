@@ -1,0 +1,49 @@
+//! Request ids: they connect a response with the log lines about its request.
+
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyper::header::HeaderName;
+use hyper::http::request::Parts;
+
+use super::client::Client;
+
+/// The header with the id, in requests of trusted proxies and in responses.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest id that is taken over from a trusted proxy, in bytes.
+const LENGTH_MAX: usize = 128;
+
+/// The source of ids: a random prefix for each gateway, and a number for each request.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    /// Ends with `-`.
+    prefix: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids with a new prefix.
+    pub(super) fn new() -> Self {
+        let prefix = format!("{:016x}-", RandomState::new().hash_one(()));
+        Self { prefix, next: AtomicU64::new(0) }
+    }
+
+    /// The id of a request: the one that a trusted proxy sends, else a new one.
+    pub(super) fn id_of(&self, request: &Parts, client: &Client) -> String {
+        let sent = request.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        let is_plain = |id: &&str| {
+            (1..=LENGTH_MAX).contains(&id.len())
+                && id.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
+        };
+        if let Some(sent) = sent.filter(is_plain).filter(|_| client.is_forwarded) {
+            return sent.to_owned();
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut id = String::with_capacity(self.prefix.len() + 16);
+        id.push_str(&self.prefix);
+        let _ = write!(id, "{number:x}"); // writing to a String cannot fail
+        id
+    }
+}

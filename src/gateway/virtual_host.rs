@@ -1,0 +1,114 @@
+//! A virtual host: a pool with a `[gateway]`, under one configuration.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, OwnedMutexGuard};
+
+use super::upstream::Upstream;
+use crate::config;
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+
+/// A virtual host. Each configuration has its own.
+#[derive(Debug)]
+pub(super) struct VirtualHost {
+    /// The pool.
+    pub pool: Arc<Pool>,
+    /// Its `[gateway]`.
+    pub settings: config::Gateway,
+    /// Its endpoints. The virtual host of the next configuration takes them over.
+    pub upstream: Arc<Upstream>,
+    /// The path of the document root in PHP's mount namespace.
+    pub document_root: String,
+    /// The path of the release in PHP's mount namespace.
+    pub release_dir: String,
+    /// How its endpoints are kept up to date. The virtual host of the next configuration takes it over.
+    pub refresh: Arc<RefreshState>,
+}
+
+/// The private sockets of running replicas that cannot be served.
+pub(super) type Unservable = Vec<PathBuf>;
+
+/// When the endpoints of a pool are refreshed, and the result of the last refresh.
+#[derive(Debug, Default)]
+pub(super) struct RefreshState {
+    /// Allows one refresh at a time.
+    turn: Arc<tokio::sync::Mutex<Unservable>>,
+    requested: Notify,
+    /// The error of the last refresh.
+    error: Mutex<Option<String>>,
+}
+
+impl VirtualHost {
+    /// The virtual host of a pool; None: the pool has no `[gateway]`. `before`: the virtual host of the
+    /// previous configuration.
+    pub(super) fn of(pool: Pool, before: Option<&Self>) -> Result<Option<Arc<Self>>> {
+        let Some(settings) = pool.settings.backend.gateway().cloned() else { return Ok(None) };
+        let dir = match pool.settings.current_dir() {
+            Some(current_dir) => current_dir,
+            None => pool.root.path(),
+        };
+        let Some(release_dir) = dir.to_str().map(str::to_owned) else {
+            return Err(Error::config(format!("the path {} is not UTF-8", dir.display())));
+        };
+        let document_root = match settings.document_root.get_ref().as_str() {
+            "" => release_dir.clone(),
+            below => format!("{release_dir}/{below}"),
+        };
+        let (upstream, refresh) = match before {
+            Some(before) => (Arc::clone(&before.upstream), Arc::clone(&before.refresh)),
+            None => (Upstream::new(&settings), Arc::default()),
+        };
+        let pool = Arc::new(pool);
+        Ok(Some(Arc::new(Self { pool, settings, upstream, document_root, release_dir, refresh })))
+    }
+
+    /// Requests a refresh of the endpoints.
+    pub(super) fn request_refresh(&self) {
+        self.refresh.requested.notify_one();
+    }
+
+    /// Whether nothing can be served until an operator corrects an error.
+    pub(super) fn is_broken(&self) -> bool {
+        self.upstream.table().releases.is_empty() && self.refresh.has_failed()
+    }
+}
+
+impl RefreshState {
+    /// Waits until no other refresh runs. Holds the replicas that the last refresh could not serve.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<Unservable> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    /// Waits until a refresh is requested.
+    pub(super) async fn requested(&self) {
+        self.requested.notified().await;
+    }
+
+    /// Whether the last refresh failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Records the error of a refresh, and logs it if it is new.
+    pub(super) fn failed(&self, pool: &str, error: &Error) {
+        let error = error.in_one_line();
+        let before = self.set(Some(error.clone()));
+        if before.as_ref() != Some(&error) {
+            tracing::error!("pool \"{pool}\": {error}");
+        }
+    }
+
+    /// Records that a refresh succeeded, and logs that if the last one failed.
+    pub(super) fn succeeded(&self, pool: &str) {
+        if self.set(None).is_some() {
+            tracing::info!("pool \"{pool}\": it can be served again");
+        }
+    }
+
+    fn set(&self, error: Option<String>) -> Option<String> {
+        let mut current = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, error)
+    }
+}

@@ -1,0 +1,90 @@
+//! The worker threads. Each has an event loop of its own, and serves the connections that it gets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{mpsc, watch};
+
+use super::connection::{self, Accepted, SharedLimits};
+use super::state::CurrentState;
+use crate::config::Front;
+use crate::error::{Error, Result};
+
+/// All worker threads. Dropping it ends them, and cuts their connections.
+#[derive(Debug)]
+pub(super) struct Workers(Vec<Worker>);
+
+#[derive(Debug)]
+struct Worker {
+    accepted: mpsc::UnboundedSender<Accepted>,
+    /// The number of its connections.
+    connections: Arc<AtomicUsize>,
+}
+
+impl Workers {
+    /// Starts the threads. When `drain` becomes true, each connection ends after its current request.
+    pub(super) fn start(
+        state: &Arc<CurrentState>,
+        drain: &watch::Receiver<bool>,
+    ) -> Result<Arc<Self>> {
+        let limits = Arc::<SharedLimits>::default();
+        let workers = (0..thread_count(&state.get().front)).map(|number| {
+            let (accepted, receiver) = mpsc::unbounded_channel();
+            let connections = Arc::new(AtomicUsize::new(0));
+            let thread = Thread {
+                state: Arc::clone(state),
+                limits: Arc::clone(&limits),
+                connections: Arc::clone(&connections),
+                drain: drain.clone(),
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let error = |error| Error::failed(format!("cannot start a thread: {error}"));
+            let runtime = runtime.map_err(error)?;
+            std::thread::Builder::new()
+                .name(format!("gateway-{number}"))
+                .spawn(move || runtime.block_on(thread.run(receiver)))
+                .map_err(error)?;
+            Ok(Worker { accepted, connections })
+        });
+        workers.collect::<Result<_>>().map(|workers| Arc::new(Self(workers)))
+    }
+
+    /// Gives a connection to the thread with the fewest connections.
+    pub(super) fn hand_over(&self, accepted: Accepted) {
+        let fewest = self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed));
+        if let Some(worker) = fewest {
+            worker.connections.fetch_add(1, Ordering::Relaxed);
+            // The thread receives as long as the sender exists.
+            let _ = worker.accepted.send(accepted);
+        }
+    }
+}
+
+/// By default half of the cores: PHP needs the others, and passing a lease between threads is costly.
+fn thread_count(front: &Front) -> usize {
+    match front.threads {
+        0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
+        threads => threads,
+    }
+}
+
+struct Thread {
+    state: Arc<CurrentState>,
+    limits: Arc<SharedLimits>,
+    connections: Arc<AtomicUsize>,
+    drain: watch::Receiver<bool>,
+}
+
+impl Thread {
+    async fn run(self, mut accepted: mpsc::UnboundedReceiver<Accepted>) {
+        while let Some(accepted) = accepted.recv().await {
+            let (state, limits) = (Arc::clone(&self.state), Arc::clone(&self.limits));
+            let (connections, drain) = (Arc::clone(&self.connections), self.drain.clone());
+            tokio::spawn(async move {
+                // An error is the client's: it has broken the connection, or the protocol.
+                let _ = connection::serve(&state, &limits, accepted, drain).await;
+                connections.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The supervisor: keeps the pools of a root as they should be for as long as `serve` runs.
+//!
+//! Each pool has a keeper, a task that looks at its pool, does what the pool needs, and waits for the
+//! next event:
+//!
+//! | event | source | what follows |
+//! |---|---|---|
+//! | a master ends | its pidfd | the replica is started again, later and later if it goes on |
+//! | the symlink moves | inotify, and a look every 2 s | a rollout, after `debounce` |
+//! | USR1 | the command `serve` | all replicas are renewed |
+//! | HUP | the command `serve` | the settings are read again |
+//! | nothing for 30 s | | a look |
+//!
+//! A keeper does by the engine what a command does, with the pool's lock, so the two never work on a
+//! pool at the same time. The replicas do not depend on it: when it ends they serve on, and the
+//! next one looks at what is there.
+//!
+//! It runs on a thread of its own: what it reads of /proc and of disks must not hold up requests.
+
+mod backoff;
+mod decision;
+mod keeper;
+mod link;
+mod log_events;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+
+use crate::cancel::{Cancel, Canceller};
+use crate::config::Global;
+use crate::error::{Error, Exit, Result};
+use crate::pool::{self, Pool};
+use crate::rollout::{self, Goal, Request, Target, Wanted};
+use crate::root::Root;
+use keeper::Keeper;
+use link::Links;
+use log_events::LogEvents;
+
+/// What the supervisor is told.
+enum Order {
+    Restart,
+    Reload,
+    /// Ends it; true: the replicas too.
+    Stop(bool),
+}
+
+/// A supervisor at work.
+pub struct Supervisor {
+    orders: UnboundedSender<Order>,
+    canceller: Arc<Canceller>,
+    thread: JoinHandle<()>,
+}
+
+impl Supervisor {
+    /// Starts the supervisor of all pools below the root.
+    pub fn start(root: &Root) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::failed(format!("the supervisor: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(failed)?;
+        let canceller = Arc::new(Canceller::new());
+        let (orders, received) = unbounded_channel();
+        let pools = Pools::new(root, canceller.cancel());
+        let work = move || runtime.block_on(pools.run(received));
+        let thread = std::thread::Builder::new().name("supervisor".to_owned()).spawn(work);
+        Ok(Self { orders, canceller, thread: thread.map_err(failed)? })
+    }
+
+    /// Renews all replicas of all pools.
+    pub fn restart(&self) {
+        let _ = self.orders.send(Order::Restart);
+    }
+
+    /// Reads the settings of all pools again. A pool that is new is started, one that is gone is
+    /// stopped; of one whose settings are wrong the old ones stay.
+    pub fn reload(&self) {
+        let _ = self.orders.send(Order::Reload);
+    }
+
+    /// Ends the supervisor; a rollout that is at work stops at the next good place. With
+    /// `replicas` it then stops all replicas, after their requests. Returns when that is done.
+    pub async fn stop(self, replicas: bool) {
+        self.canceller.signal(Exit::Terminated);
+        let _ = self.orders.send(Order::Stop(replicas));
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
+}
+
+/// The pools, and the keeper of each.
+struct Pools {
+    root: Root,
+    cancel: Cancel,
+    links: Links,
+    kept: BTreeMap<String, Kept>,
+    keepers: JoinSet<()>,
+}
+
+struct Kept {
+    pool: Arc<Pool>,
+    orders: UnboundedSender<keeper::Order>,
+}
+
+impl Pools {
+    fn new(root: &Root, cancel: Cancel) -> Self {
+        Self {
+            root: root.clone(),
+            cancel,
+            links: Links::new(),
+            kept: BTreeMap::new(),
+            keepers: JoinSet::new(),
+        }
+    }
+
+    async fn run(mut self, mut orders: UnboundedReceiver<Order>) {
+        self.reload().await;
+        let stops_replicas = loop {
+            match orders.recv().await {
+                None => break false,
+                Some(Order::Stop(replicas)) => break replicas,
+                Some(Order::Reload) => self.reload().await,
+                Some(Order::Restart) => {
+                    for kept in self.kept.values() {
+                        let _ = kept.orders.send(keeper::Order::Restart);
+                    }
+                }
+            }
+        };
+        while self.keepers.join_next().await.is_some() {}
+        if stops_replicas {
+            self.stop_replicas().await;
+        }
+    }
+
+    async fn reload(&mut self) {
+        let names = match pool::names(&self.root) {
+            Ok(names) => names,
+            Err(error) => return tracing::error!("the pools stay as they are: {error}"),
+        };
+        for name in &names {
+            match pool::load(&self.root, name) {
+                Ok(pool) => self.keep(Arc::new(pool)),
+                Err(error) => tracing::error!("pool \"{name}\": {error}"),
+            }
+        }
+        let gone: Vec<String> =
+            self.kept.keys().filter(|name| !names.contains(name)).cloned().collect();
+        for name in gone {
+            if let Some(kept) = self.kept.remove(&name) {
+                tracing::info!("pool \"{name}\" is gone: its replicas are stopped");
+                drop(kept.orders);
+                stop(&kept.pool).await;
+            }
+        }
+    }
+
+    fn keep(&mut self, pool: Arc<Pool>) {
+        if let Some(kept) = self.kept.get_mut(&pool.name) {
+            kept.pool = Arc::clone(&pool);
+            let _ = kept.orders.send(keeper::Order::Settings(pool));
+            return;
+        }
+        let (orders, received) = unbounded_channel();
+        let keeper =
+            Keeper::new(Arc::clone(&pool), self.links.clone(), received, self.cancel.clone());
+        self.keepers.spawn(keeper.run());
+        self.kept.insert(pool.name.clone(), Kept { pool, orders });
+    }
+
+    async fn stop_replicas(&self) {
+        let mut stops = JoinSet::new();
+        for kept in self.kept.values() {
+            let pool = Arc::clone(&kept.pool);
+            stops.spawn(async move { stop(&pool).await });
+        }
+        while stops.join_next().await.is_some() {}
+    }
+}
+
+/// Stops all replicas of a pool, after their requests.
+async fn stop(pool: &Arc<Pool>) {
+    let request = Request {
+        goal: Goal {
+            state: Wanted::Stopped,
+            replicas: pool.replicas().collect(),
+            strategy: pool.settings.strategy(),
+            canary: None,
+        },
+        target: Target::Current,
+        unless_current: false,
+        drain_timeout: None,
+        dry_run: false,
+        wait: true,
+    };
+    let mut report = LogEvents::of(&pool.name);
+    if let Err(error) = rollout::run(pool, &request, &Cancel::never(), &mut report).await {
+        tracing::error!("pool \"{}\": {error}", pool.name);
+    }
+}
+
+/// Whether the root's settings want a supervisor.
+pub fn is_wanted(root: &Root) -> Result<bool> {
+    Ok(Global::read(root)?.supervisor.enabled)
+}

@@ -1,0 +1,302 @@
+//! Keeps one pool as it should be: looks at it, does what it needs, and waits for the next event.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::sleep;
+
+use super::backoff::Backoff;
+use super::decision::{Need, View, decide};
+use super::link::{Identity, Link, Links};
+use super::log_events::LogEvents;
+use crate::cancel::Cancel;
+use crate::error::{Error, Exit, Result};
+use crate::lock;
+use crate::pool::{Pinning, Pool};
+use crate::process::Process;
+use crate::release::{Pinned, Release};
+use crate::rollout::{self, Ask, Goal, Observation, Observed, Request, Target, Wanted, observe};
+use crate::state::{Outcome, State};
+
+/// Between two looks at a pool of which nothing is heard.
+const LOOK: Duration = Duration::from_secs(30);
+/// Between two looks while another command changes the pool.
+const BUSY: Duration = Duration::from_millis(50);
+/// From so many attempts on, a pool whose replicas end again and again is reported.
+const LOOP: u32 = 4;
+
+/// What a keeper is told.
+pub(super) enum Order {
+    /// Renew all replicas, on the release that the symlink names.
+    Restart,
+    /// The pool's settings have changed.
+    Settings(Arc<Pool>),
+}
+
+pub(super) struct Keeper {
+    pool: Arc<Pool>,
+    links: Links,
+    /// None: releases are not pinned, or the symlink is not to be followed.
+    link: Option<Link>,
+    /// The symlink as it was when its release failed: that is not tried again.
+    bounced: Option<Identity>,
+    backoff: Backoff,
+    orders: UnboundedReceiver<Order>,
+    cancel: Cancel,
+}
+
+/// What a look at a pool has found.
+struct Look {
+    need: Need,
+    /// The masters of its replicas: their ends are events.
+    masters: Vec<Process>,
+    /// The symlink when it was resolved.
+    symlink: Option<Identity>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        pool: Arc<Pool>,
+        links: Links,
+        orders: UnboundedReceiver<Order>,
+        cancel: Cancel,
+    ) -> Self {
+        let mut keeper = Self {
+            pool: Arc::clone(&pool),
+            links,
+            link: None,
+            bounced: None,
+            backoff: Backoff::default(),
+            orders,
+            cancel,
+        };
+        keeper.take_over(pool);
+        keeper.bounced = keeper.bounced_before();
+        keeper
+    }
+
+    /// Runs until it is cancelled, or the supervisor gives it up.
+    pub(super) async fn run(mut self) {
+        while self.cancel.check().is_ok() {
+            let wait = match self.look().await {
+                Ok(look) => self.act(look).await,
+                Err(error) => {
+                    self.note(&error);
+                    Wait::of(LOOK)
+                }
+            };
+            if !self.wait(wait).await {
+                return;
+            }
+        }
+    }
+
+    fn take_over(&mut self, pool: Arc<Pool>) {
+        let watch = &pool.settings.watch;
+        let pinning = pool.settings.pinning.as_ref().filter(|_| watch.enabled);
+        self.link = pinning.map(|it| self.links.follow(&it.symlink, watch.debounce));
+        self.pool = pool;
+    }
+
+    /// Where the last rollout has failed, and the symlink still names its release.
+    fn bounced_before(&self) -> Option<Identity> {
+        let Pinning { symlink, .. } = self.pool.settings.pinning.as_ref()?;
+        let named = Release::resolve(symlink).ok()?;
+        let state = State::read(&self.pool.state_file()).ok()?;
+        let last = state.history.last()?;
+        let has_failed = matches!(last.result, Outcome::Failed(_));
+        (has_failed && last.to.as_ref() == Some(&named.path)).then(|| Identity::of(symlink))?
+    }
+
+    async fn look(&self) -> Result<Look> {
+        let symlink = self.pool.settings.pinning.as_ref().map(|it| &it.symlink);
+        let identity = symlink.and_then(|symlink| Identity::of(symlink));
+        let is_settled = self.link.as_ref().is_some_and(|link| link.is_settled(identity.as_ref()));
+        let named = match symlink.filter(|_| is_settled && identity != self.bounced) {
+            Some(symlink) => Some(Release::resolve(symlink)?),
+            None => None,
+        };
+        let seen = observe(&self.pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+        let stopped = State::read(&self.pool.state_file()).map(|it| it.stopped).unwrap_or_default();
+        let current_dir = self.pool.settings.current_dir();
+        let views: Vec<View> = seen
+            .replicas
+            .iter()
+            .map(|it| View {
+                stopped: stopped.contains(&it.number),
+                runs: it.current().is_some(),
+                is_well: is_well(it),
+                is_behind: named
+                    .as_ref()
+                    .zip(current_dir)
+                    .is_some_and(|(to, dir)| is_behind(it, to, dir)),
+            })
+            .collect();
+        let need = decide(&views);
+        Ok(Look { need, masters: masters(seen), symlink: identity })
+    }
+
+    /// Does what the pool needs; returns what to wait for then.
+    async fn act(&mut self, look: Look) -> Wait {
+        if look.need == Need::Nothing {
+            return Wait { masters: look.masters, time: LOOK };
+        }
+        if lock::holder(&self.pool.lock_file()).is_some() {
+            // What was seen may be right the next moment.
+            return Wait::of(BUSY);
+        }
+        let result = match look.need {
+            Need::Rollout => self.roll_out(true).await,
+            need => {
+                let left = self.backoff.delay(Instant::now());
+                if !left.is_zero() {
+                    return Wait::of(left);
+                }
+                let result = self.respawn(need).await;
+                self.count(&result);
+                result
+            }
+        };
+        match result {
+            Ok(()) => {
+                self.bounced = None;
+                Wait::of(Duration::ZERO)
+            }
+            Err(error) => {
+                self.note(&error);
+                if look.need == Need::Rollout && error.exit == Exit::Failed {
+                    self.bounced = look.symlink;
+                    let pool = &self.pool.name;
+                    tracing::error!(
+                        "pool \"{pool}\": the release is not tried again until the symlink changes"
+                    );
+                    return Wait::of(Duration::ZERO);
+                }
+                Wait::of(self.backoff.delay(Instant::now()).max(BUSY))
+            }
+        }
+    }
+
+    fn count(&mut self, result: &Result<()>) {
+        let attempts = self.backoff.attempt(Instant::now(), result.is_err());
+        let delay = self.backoff.delay(Instant::now());
+        if attempts >= LOOP {
+            let pool = &self.pool.name;
+            tracing::error!(
+                "pool \"{pool}\": replicas have been started {attempts} times in short order, the next time in {delay:?} at the earliest"
+            );
+        }
+    }
+
+    async fn roll_out(&self, unless_current: bool) -> Result<()> {
+        self.change(Wanted::Renewed, Target::Current, unless_current).await
+    }
+
+    /// Starts the replicas that do not run, and replaces those that are not well.
+    async fn respawn(&self, need: Need) -> Result<()> {
+        match need {
+            Need::Start => self.change(Wanted::Running, Target::Current, false).await,
+            _ => self.change(Wanted::Repaired, Target::Kept, false).await,
+        }
+    }
+
+    async fn change(&self, state: Wanted, target: Target, unless_current: bool) -> Result<()> {
+        let pool = &self.pool;
+        let stopped = State::read(&pool.state_file()).map(|it| it.stopped).unwrap_or_default();
+        let replicas = pool.replicas().filter(|replica| !stopped.contains(replica)).collect();
+        let strategy = pool.settings.strategy();
+        let request = Request {
+            goal: Goal { state, replicas, strategy, canary: None },
+            target,
+            unless_current,
+            drain_timeout: None,
+            dry_run: false,
+            wait: true,
+        };
+        rollout::run(pool, &request, &self.cancel, &mut LogEvents::of(&pool.name)).await
+    }
+
+    fn note(&self, error: &Error) {
+        if self.cancel.check().is_ok() {
+            tracing::error!("pool \"{}\": {error}", self.pool.name);
+        }
+    }
+
+    /// Waits for the next event; false: it was the last one.
+    async fn wait(&mut self, wait: Wait) -> bool {
+        let ends = any_ends(&wait.masters);
+        let changed = async {
+            match &mut self.link {
+                Some(link) => link.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let order = tokio::select! {
+            biased;
+            _ = self.cancel.cancelled() => return false,
+            order = self.orders.recv() => order,
+            () = ends => return true,
+            () = changed => return true,
+            () = sleep(wait.time) => return true,
+        };
+        match order {
+            None => return false,
+            Some(Order::Settings(pool)) => self.take_over(pool),
+            Some(Order::Restart) => {
+                if let Err(error) = self.roll_out(false).await {
+                    self.note(&error);
+                }
+            }
+        }
+        true
+    }
+}
+
+/// What a keeper waits for, beside orders and its symlink.
+struct Wait {
+    masters: Vec<Process>,
+    time: Duration,
+}
+
+impl Wait {
+    fn of(time: Duration) -> Self {
+        Self { masters: Vec::new(), time }
+    }
+}
+
+/// Whether its public name leads to a generation whose master is alive and not halted.
+fn is_well(observed: &Observed) -> bool {
+    let master = observed.published_running().and_then(|running| running.master.as_ref());
+    master.is_some_and(|master| !master.is_stopped().unwrap_or(false))
+}
+
+/// A master that is not pinned was started by other means, and is left to the operator.
+fn is_behind(observed: &Observed, named: &Release, current_dir: &Path) -> bool {
+    match observed.current().and_then(|running| running.pinned(current_dir)) {
+        Some(Pinned::Release(release)) => release != *named,
+        Some(Pinned::Deleted(_)) => true,
+        Some(Pinned::Nothing) | None => false,
+    }
+}
+
+fn masters(seen: Observation) -> Vec<Process> {
+    let running = seen.replicas.into_iter().flat_map(|replica| replica.running);
+    running.filter_map(|running| running.master).collect()
+}
+
+/// Waits until one of the processes has ended; for ever, if there is none.
+async fn any_ends(processes: &[Process]) {
+    let mut waits: Vec<_> =
+        processes.iter().map(|process| Box::pin(process.wait(Duration::MAX))).collect();
+    std::future::poll_fn(|context| {
+        let mut ended = waits.iter_mut().map(|wait| wait.as_mut().poll(context));
+        if ended.any(|it| it.is_ready()) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+}
