@@ -1,5 +1,5 @@
-//! Taking over what somebody else has started, or what was left without its master, while it
-//! serves: nobody who asks for a page notices.
+//! Rollouts replace masters that were started by hand, and children without a master. No request
+//! fails.
 
 use harness::Site;
 

@@ -1,5 +1,5 @@
-//! Releases and configurations that do not work: what served before serves on, and the command
-//! says what is wrong and what state is left.
+//! Releases and configurations that do not work: the old generations continue to serve, and the
+//! command reports the error and the resulting state.
 
 mod directory;
 mod page;
@@ -12,8 +12,8 @@ use harness::{Load, Ran, Site};
 
 const POOL_CONF: &str = "etc/php/fpm/redundant-pools/www/pool.conf";
 
-/// A site under load whose next release has a page with a mistake, which is to be asked for before
-/// anybody else may ask for anything.
+/// A site under load whose next release has a broken page, which the manager requests before
+/// any client can.
 fn site_with_a_bad_release(rollout: &str) -> (Site, Load) {
     let site = Site::new();
     site.add_rollout(rollout);

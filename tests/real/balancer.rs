@@ -1,4 +1,4 @@
-//! What Apache makes of its members, and what we make of that.
+//! Members of Apache's balancer that are in error, sticky, or reloaded during a rollout.
 
 use harness::{Site, wait_for};
 
@@ -26,7 +26,7 @@ fn brings_back(command: &[&str]) {
     let site = site.serve();
     site.run(&["start"]).succeeds();
     site.kill_replica(2);
-    // One of them asks replica 2, and is answered by replica 1 after all.
+    // Apache sends one of the requests to replica 2, and then to replica 1.
     let pings = site.steady_load();
     let found = site.status_when(|status| status["pools"][0]["replicas"][1]["lb"] == "Init Err");
     assert_eq!(found["pools"][0]["replicas"][0]["ok"], true);
@@ -86,7 +86,7 @@ fn reload_of_apache_during_a_rolling_restart_loses_no_request() {
             let replica = format!("www{}", event["replica"]);
             event["event"] == "progress" && replica == request.by && event["accepted"] == 1
         });
-        // It has drained that replica, which Apache does not know any more.
+        // The manager has drained that replica, but the reloaded Apache does not know it.
         site.reload_apache();
         // An old process of it may still answer for a moment.
         wait_for("a new Apache", || (site.members() == ["Init Ok", "Init Ok"]).then_some(()));
@@ -118,7 +118,7 @@ fn password_of_balancer_manager_is_not_printed() {
     let url = format!("http://***@localhost:{}/balancer-manager", site.port());
     assert!(shown(&["list"]).contains(&format!("manager_url=\"{url}\"")));
     assert!(shown(&["list", "--json"]).contains(&format!("\"manager_url\":\"{url}\"")));
-    // Requests have it: Apache refuses nobody here.
+    // The password is sent with each request; Apache does not require it here.
     site.run(&["start"]).succeeds();
     assert!(shown(&["check"]).contains("http://***@localhost:"));
     for args in [&["restart", "--json"][..], &["status"], &["check", "--json"], &["history"]] {

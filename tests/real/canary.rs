@@ -1,4 +1,4 @@
-//! `--canary`: one replica goes ahead, and is watched before the others follow.
+//! `--canary`: one replica gets the new release first, and is watched before the others follow.
 
 mod bad;
 mod told;
@@ -10,7 +10,7 @@ use harness::{Load, Program, Site};
 /// Long enough that a test has to end it.
 const LONG: &str = "10m";
 
-/// A site under load that serves release 1, and asks for a page of which release 2 may have another.
+/// A site under load that serves release 1. Its warm-up page can differ in release 2.
 fn site(release2: &str) -> (Site, Load) {
     let site = Site::new();
     site.scratch();

@@ -1,4 +1,4 @@
-//! `check`: each fault that can be made is found, told with its remedy, and changed by nobody.
+//! `check` finds each fault, prints a remedy, and changes nothing.
 
 mod balancer;
 mod configured;

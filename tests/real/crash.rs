@@ -1,13 +1,12 @@
-//! The manager is killed at every place of its work: after each step, and within a step wherever
-//! something is half done. Nobody who asks for a page notices, and the next command makes good
-//! what was left.
+//! The manager is killed at every failpoint: after each step, and inside a step wherever something is
+//! incomplete. No request fails, and the next command recovers.
 
 mod sweep;
 
 use harness::{Load, Site};
 use sweep::Sweep;
 
-/// Places that every rollout comes by within its steps.
+/// Failpoints that every rollout has inside its steps.
 const ROLLOUT: [&str; 8] = [
     "recorded, not launched",
     "launched, not up",

@@ -1,5 +1,5 @@
-//! A script that has answered works on (`fastcgi_finish_request`): its connection is closed, and
-//! yet nobody may end it.
+//! A script that works on after its response (`fastcgi_finish_request`). Its connection is closed,
+//! but no command may end it.
 
 use std::fs;
 

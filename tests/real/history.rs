@@ -1,4 +1,4 @@
-//! What has been: the history of rollouts, and the file that keeps it.
+//! The history of rollouts, and its file.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! The operator's own programs, which a rollout calls.
+//! The operator's programs that a rollout calls.
 
 mod after;
 mod before;
@@ -36,7 +36,7 @@ fn set(site: &Site, hooks: &[(&str, &str)], more: &str) {
     site.write(SETTINGS, &lines.join("\n"));
 }
 
-/// Writes down what it is told, where it is, and where the link leads.
+/// Writes its environment, its working directory, and the target of the link.
 const NOTE: &str = "
 env | grep ^POOLS_MANAGER_ | sort > note.$POOLS_MANAGER_HOOK
 echo \"$1 $(pwd) $(readlink www/current.release)\" >> note.$POOLS_MANAGER_HOOK

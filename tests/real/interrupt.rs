@@ -1,4 +1,4 @@
-//! Ctrl-C and its like: the first one stops at the next good place, the second one at once.
+//! Signals: the first one stops a rollout at the next safe step, the second one at once.
 
 use rustix::process::Signal;
 
@@ -109,7 +109,7 @@ fn interrupt_restores_the_error_handling_of_a_member() {
     manager.signal(Signal::TERM);
     manager.signal(Signal::CONT);
     let ran = manager.finish();
-    // Which of the two came first cannot be told.
+    // The order of the two is unknown.
     let said = ran.to_string();
     assert!(["130", "143"].iter().any(|it| said.ends_with(&format!("exit status: {it}"))), "{ran}");
     assert!(!is_ignored(), "{ran}");

@@ -1,4 +1,4 @@
-//! What programs read: one document, or one event a line.
+//! Output for programs: one JSON document, or one JSON event per line.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A manager, and whatever it starts, that may open only so many files.
+//! A low limit of open files for the manager and its child processes.
 
 use harness::{Program, Ran, Site};
 

@@ -1,4 +1,4 @@
-//! One hand at a time: a second command waits for the first, or refuses.
+//! One command at a time: a second command waits for the first, or refuses.
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn no_wait_refuses_and_changes_nothing() {
         assert_eq!(message.lines().count(), 1, "{ran}");
         assert_eq!((site.files(), site.members()), before);
     }
-    // What changes nothing needs no lock.
+    // Commands that change nothing need no lock.
     site.run(&["restart", "--dry-run"]).succeeds();
     site.run(&["list", "-q"]).prints("www\n");
     request.end(1);

@@ -1,4 +1,4 @@
-//! `monitor_url`: what it answers after a rollout is compared with what it answered before.
+//! `monitor_url`: its response after a rollout is compared with the one before.
 
 use std::fs;
 use std::path::Path;
@@ -79,7 +79,7 @@ fn goes_back(strategy: &str) {
     assert!(results(&site)[0].starts_with("failed: http://localhost:"));
     assert_eq!(site.shown(&site.read("told")), reason);
     site.is_in_order_on("release1");
-    // It is none to roll back to either, until it is mended.
+    // It is no target of a rollback either, until the page is repaired.
     site.write("www/release2/health.php", "<?php echo 'fine';");
     site.run(&["switch", "www", "release2", "--strategy", strategy]).succeeds();
     site.is_in_order_on("release2");

@@ -1,12 +1,11 @@
-//! php-fpm's processes are killed or halted from outside: before a rollout, and after each of its
-//! steps. Only the requests that were in a process which was struck may fail, and the next command
-//! puts all right.
+//! php-fpm processes are killed or halted before a rollout, and after each of its steps. Only requests
+//! of these processes may fail, and the next command recovers.
 
 use rustix::process::{Signal, kill_process};
 
 use harness::{Load, Process, Site};
 
-/// Who is struck: a process of the generations that go, or of those that come.
+/// The process to kill or halt: of the old generations, or of the new ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Victim {
     OldMaster,
@@ -75,7 +74,7 @@ fn strike(strategy: &str, signal: Signal, victims: &[Victim]) {
             let ran = manager.finish();
             println!("{ran}");
             if let Some(process) = &struck {
-                // Whoever is still halted holds a request, perhaps.
+                // A process that is still halted can hold a request.
                 let _ = kill_process(process.pid, Signal::CONT);
             }
             if struck.is_none() {
@@ -162,7 +161,7 @@ fn halted_process_does_not_block_stop() {
     site.run(&["restart"]).succeeds();
     site.is_in_order_on("release1");
     for replica in 1..=2 {
-        // It would say nothing if it had been killed.
+        // A killed process would write nothing.
         let log = site.read(&format!("pid/php-fpm-www{replica}.log"));
         assert_eq!(log.matches("exiting, bye-bye!").count(), 1, "{log}");
     }

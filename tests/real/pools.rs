@@ -1,5 +1,5 @@
-//! Two pools under one root, which have nothing in common: not the release, not the balancer, not
-//! the command that starts php-fpm.
+//! Two pools in one root that share nothing: neither the release, nor the balancer, nor the command of
+//! php-fpm.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Without `warm_up`, a new generation has to answer its front page before it is published.
+//! Without `warm_up`, a new generation must serve its front page before it is published.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use harness::{Ran, Site};
 
 const BROKEN: &str = "<?php this is no PHP;";
 
-/// What stands in the front page of release 2, and what is said of it.
+/// The content of the front page of release 2, and the error.
 const MISTAKES: [(&str, &str); 5] = [
     (BROKEN, "status 500\n    PHP message: PHP Parse error: "),
     ("<?php http_response_code(503);", "status 503\n"),

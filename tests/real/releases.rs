@@ -1,4 +1,4 @@
-//! Which release directories are in use: what a deploy tool's cleanup has to spare.
+//! `releases` shows which release directories are in use, for the cleanup of a deploy tool.
 
 use std::fs;
 

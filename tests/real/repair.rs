@@ -1,5 +1,4 @@
-//! `repair`: what a crash has left is put right, on the release that the pool serves; and what the
-//! operator has stopped stays stopped.
+//! `repair` recovers from a crash on the release that the pool serves. Stopped replicas stay stopped.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -280,7 +279,7 @@ fn adopts_lost_masters(site: &Site) {
     assert!(site.php_fpm().is_empty());
 }
 
-/// Nobody's master, on a name that a generation could have; and another pool's, on its own.
+/// An unrelated master on the socket of a possible generation; and a master of another pool.
 #[test]
 fn repair_adopts_no_unrelated_process() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! `rollback`: to the release before, as the history tells it.
+//! `rollback` goes to the previous release of the history.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! A day at the prompt, command by command: the words are those that scripts have read since the
-//! original, and no line needs a dot while nothing has to be waited for.
+//! The exact output of a session, which scripts of the previous tool parse. Without a wait, no line has
+//! progress dots.
 
 use harness::Site;
 
@@ -106,7 +106,7 @@ fn pool_without_a_balancer_has_no_balancer_output() {
     );
     site.run(&["list"]).prints("www -> (replica_count=\"2\" backend=\"none\")\n");
     site.run(&["start"]).prints(STARTED);
-    // Where nothing can drain, the new ones start beside the old ones.
+    // Without a balancer there is no drain: the new generations start beside the old ones.
     site.run(&["restart"]).prints(
         "Redundant pool \"www\"...\n  \
          Starting replica 1  [OK]\n  \

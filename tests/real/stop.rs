@@ -1,4 +1,4 @@
-//! Whoever is being served when a command comes is served to the end.
+//! Requests in flight when a command begins are served to the end.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! `switch`: the symlink moves with the rollout, and back if the release bounces.
+//! `switch`: the symlink moves with the rollout, and back with a rollback.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -112,7 +112,7 @@ fn link_goes_back_with_the_rollback() {
     load.finish();
 }
 
-/// The link that somebody else has moved meanwhile is his.
+/// A link that another process has moved meanwhile stays as it is.
 #[test]
 fn link_moved_by_another_process_does_not_go_back() {
     let site = Site::new();
@@ -184,7 +184,7 @@ fn rollback_of_the_second_replica_leaves_the_link() {
     assert!(ran.stderr.contains("/release2, which only replica 1 serves\n  help: "), "{ran}");
     assert_eq!(link(&site), PathBuf::from("release2"));
     assert_eq!(site.releases(), [site.path("www/release2"), site.path("www/release1")]);
-    // It bounced, so nobody is taken there; and where replicas differ, there is something to do.
+    // The failed release is not a target; and replicas that differ need a rollout.
     site.run(&["rollback"]).succeeds();
     assert_eq!(link(&site), PathBuf::from("release1"));
     site.is_in_order_on("release1");

@@ -1,5 +1,5 @@
-//! The symlink that the operator moves: whatever its target looks like, and whenever it moves, all
-//! replicas get the one release that it named when the command began.
+//! The release link: for any kind of target, and whenever it moves, all replicas get the release that
+//! it named when the command began.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Apache sends a request that a replica has dropped to another one, where it can: the visitor is
-//! served, but the script has run twice. So it is not enough that nobody sees an error.
+//! Apache resends a request that a replica has dropped to another replica. Then no client sees an error,
+//! but the script has run twice. So these tests count how often each script runs.
 
 use std::collections::BTreeMap;
 use std::fs;

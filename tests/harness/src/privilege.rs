@@ -16,7 +16,7 @@ macro_rules! needs_root {
 }
 
 /// Whether root runs the test. If not, it prints that the test is skipped, and appends the same line
-/// to the file that `POOLS_MANAGER_TEST_SKIPS` names. For [`needs_root!`].
+/// to the file that `HARNESS_SKIP_LIST` names. For [`needs_root!`].
 pub fn runs_as_root(here: &str) -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
@@ -25,7 +25,7 @@ pub fn runs_as_root(here: &str) -> bool {
     let line = format!("skipped: {name} needs root\n");
     // Not by `eprint!`: its output is not shown for a test that passes.
     io::stderr().write_all(line.as_bytes()).unwrap();
-    if let Some(list) = std::env::var_os("POOLS_MANAGER_TEST_SKIPS") {
+    if let Some(list) = std::env::var_os("HARNESS_SKIP_LIST") {
         let mut list = File::options().create(true).append(true).open(list).unwrap();
         list.write_all(line.as_bytes()).unwrap();
     }

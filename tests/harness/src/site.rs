@@ -1,4 +1,4 @@
-//! A site of a test's own: the sample configuration in a temporary root, with its own Apache.
+//! One test's site: the sample configuration in a temporary root, with its own Apache.
 
 mod apache;
 mod by_hand;
@@ -53,7 +53,7 @@ use owner::Owner;
 /// test, with [`Site::run`]. When it is dropped, every process that belongs to it is ended.
 pub struct Site {
     root: TempDir,
-    /// None: whoever runs the tests.
+    /// None: the user who runs the tests.
     owner: Option<Owner>,
     apache: Option<Apache>,
 }
@@ -163,7 +163,7 @@ impl Site {
         self.client().get(page)
     }
 
-    /// Somebody who asks Apache for pages, from another thread perhaps.
+    /// A client of Apache, which another thread can use.
     pub fn client(&self) -> Client {
         Client::to(self.port())
     }

@@ -1,4 +1,4 @@
-//! What can be wrong on the command line, and in the environment.
+//! Mistakes on the command line and in the environment.
 
 use super::{error, running};
 
@@ -148,7 +148,7 @@ fn empty_environment_works() {
 #[test]
 fn timeout_of_zero_cuts_requests_in_flight_at_once() {
     let site = running();
-    // Where nothing is in flight, nothing is cut, and nothing said of it.
+    // Without requests in flight, nothing is cut, and there is no warning.
     site.run(&["restart", "--timeout", "0"]).succeeds();
     for replica in ["1", "2"] {
         site.run(&["stop", "single", "www", replica, "--timeout", "0"])

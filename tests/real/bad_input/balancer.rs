@@ -1,4 +1,4 @@
-//! What can be wrong with the balancer. All answers are a real Apache's.
+//! Mistakes in the configuration of the balancer. All responses are those of a real Apache.
 
 use super::{SETTINGS, error, running};
 use harness::Site;
@@ -144,7 +144,7 @@ fn read_only_balancer_is_an_error() {
     for command in [&["restart"][..], &["restart", "--dry-run"], &["stop"]] {
         site.refuses(command, &stderr);
     }
-    // What needs no change of it goes on.
+    // Commands that do not change the balancer work.
     site.run(&["restart", "--strategy", "swap"]).succeeds();
     site.is_in_order_on("release1");
 }

@@ -1,4 +1,4 @@
-//! The directories that hold sockets and pid files: missing, not directories, or not ours.
+//! Directories of sockets and pid files that are missing, no directories, or of another user.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -82,7 +82,7 @@ fn unwritable_directory_is_an_error() {
         let help = format!("what runs is recorded there: {writable}");
         site.refuses(&["restart"], &error(&what, &help));
     });
-    // Nobody has held the lock of a pool that has never been started.
+    // The lock of a pool that was never started does not exist.
     fs::rename(site.path("pid/www.lock"), site.path("lock")).unwrap();
     while_read_only(&site.path("pid"), || {
         let what = format!("cannot lock ROOT/pid/www.lock: {denied}");
@@ -92,7 +92,7 @@ fn unwritable_directory_is_an_error() {
     site.is_in_order_on("release1");
 }
 
-/// Whoever runs the command as somebody else can see nothing of what runs, and change nothing.
+/// Another user can neither see nor change the processes of the site.
 #[test]
 fn other_user_cannot_change_a_site() {
     needs_root!();

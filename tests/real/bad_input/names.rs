@@ -1,4 +1,4 @@
-//! Names that are ours, and lead to something that is not.
+//! Public names of a pool that lead to something else.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -42,7 +42,7 @@ fn file_in_place_of_a_public_socket_is_an_error() {
     }
     fs::remove_dir(&name).unwrap();
 
-    // That what runs has lost its name is made good.
+    // A running generation gets its public name back.
     site.run(&["start"]).prints(
         "Redundant pool \"www\"...\n  \
          Replica 2 is already running\n  \
@@ -52,7 +52,7 @@ fn file_in_place_of_a_public_socket_is_an_error() {
     site.is_in_order_on("release1");
 }
 
-/// This test plays the database that somebody has named in `listen`: had the manager taken it for a
+/// This test listens like a database that `listen` names by mistake: had the manager taken it for a
 /// php-fpm that was left without its master, it would end it.
 #[test]
 fn public_socket_of_another_program_is_an_error() {
@@ -92,7 +92,7 @@ fn public_socket_of_another_pool_is_an_error() {
     site.is_in_order_on("release1");
 }
 
-/// Somebody has cleaned up: what runs is adopted, and goes on.
+/// After a cleanup of `pid/`, running masters are adopted.
 #[test]
 fn removed_records_are_written_again() {
     let site = running();

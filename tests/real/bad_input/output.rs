@@ -1,5 +1,4 @@
-//! Standard output and error that nobody reads, or that cannot be written: a rollout does not
-//! depend on either.
+//! Standard output and error that are closed or full do not affect a rollout.
 
 use std::fs::File;
 use std::process::{Command, Stdio};

@@ -1,5 +1,4 @@
-//! What can be wrong with php-fpm: its program, and its configuration. It is asked for that
-//! before anything is drained.
+//! Mistakes in the command and the configuration of php-fpm. They are found before any drain.
 
 use nix::unistd::{Uid, User};
 
@@ -65,19 +64,19 @@ fn php_fpm_in_the_foreground_or_of_another_user_is_an_error() {
             ),
         );
     });
-    // The original's way to say: as whoever runs it.
+    // This placeholder of the original means the user who runs it.
     with_command(&site, &["sudo", "-u", "%CURRENT_USER%", &php_fpm, "-p", "%CURRENT_DIR%"], || {
         site.run(&["restart"]).succeeds();
     });
 }
 
-/// Writes `php_fpm_cmd` into the settings for as long as something takes.
+/// Writes `php_fpm_cmd` into the settings while `then` runs.
 fn with_command(site: &Site, words: &[&str], then: impl FnOnce()) {
     let key = "current_dir =";
     site.while_changed(SETTINGS, key, &format!("php_fpm_cmd = {words:?}\n{key}"), then);
 }
 
-/// php-fpm's own message is shown. What is wrong for both replicas is told of the first.
+/// php-fpm's own message is shown. An error of both replicas is reported for the first.
 #[test]
 fn configuration_that_php_fpm_rejects_is_an_error() {
     let site = running();
@@ -141,7 +140,7 @@ fn configuration_error_of_one_replica_is_found() {
     let said =
         "    PHP:  syntax error, unexpected end of file, expecting ']' in Unknown on line 1\n";
     site.refuses(&["restart"], &not_accepted(2, said));
-    // It is nobody else's business.
+    // The other replica is not affected.
     site.run(&["restart", "single", "www", "1"]).succeeds();
     assert_eq!(site.generations(), [2, 1]);
 }

@@ -1,4 +1,4 @@
-//! Pid files that lie: nobody is signalled but who holds the socket.
+//! Wrong pid files: only the process that holds the socket gets a signal.
 
 use std::process::{Child, Command};
 
@@ -45,7 +45,7 @@ fn pid_file_of_an_adopted_master_is_verified() {
     bystander.lives();
 }
 
-/// A program that has nothing to do with it.
+/// An unrelated program.
 struct Bystander(Child);
 
 impl Bystander {
@@ -57,7 +57,7 @@ impl Bystander {
         format!("{}\n", self.0.id())
     }
 
-    /// What may stand in a pid file that is not true.
+    /// Wrong contents of a pid file.
     fn lies(&self) -> Vec<String> {
         let far = "99999999999999999999\n".to_owned();
         vec![

@@ -1,4 +1,4 @@
-//! One pool is broken, and the other one is not: that one is changed, and the broken one reported.
+//! One of two pools is broken. Commands change the other one, and report the broken one.
 
 use super::{POOL, SETTINGS, error};
 use harness::Site;
@@ -8,7 +8,7 @@ const API: &str = "etc/php/fpm/redundant-pools/api";
 /// A mistake in a file of one of them, and what is said of it.
 type Mistake = (&'static str, &'static str, &'static str, fn(&str) -> String);
 
-/// Found when the settings are read, and found when php-fpm is asked.
+/// One error in the settings, and one that php-fpm finds.
 const MISTAKES: [Mistake; 2] = [
     ("pools-manager.toml", "[php]", "[phpp]", |pool| {
         let file = format!("ROOT/etc/php/fpm/redundant-pools/{pool}/pools-manager.toml");

@@ -1,5 +1,4 @@
-//! What can be wrong with the release: the link that names it, and the directory that it is
-//! mounted on.
+//! Mistakes in the release link and in the mount point of the release.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -39,7 +38,7 @@ fn link_to_no_release_is_an_error() {
             site.refuses(command, &stderr);
         }
     }
-    // What runs has its release, whatever the link says.
+    // Running replicas keep their release.
     site.run(&["status", "-q"]).succeeds();
     site.switch("release2");
     site.run(&["restart"]).succeeds();
@@ -68,7 +67,7 @@ fn file_in_place_of_the_release_link_is_an_error() {
     fs::write(&link, "release1").unwrap();
     site.refuses(&["restart"], &no_link);
     fs::remove_file(&link).unwrap();
-    // Nobody needs a release in order to stop.
+    // `stop` needs no release.
     site.run(&["stop"]).succeeds();
     symlink("release1", &link).unwrap();
     site.run(&["start"]).succeeds();
@@ -103,7 +102,7 @@ fn unsuitable_mount_point_is_an_error() {
             site.refuses(&["restart"], &error(&format!("current_dir ROOT/{what}"), &help));
         });
     }
-    // Somebody has copied a release to where the running ones have theirs mounted.
+    // A release was copied to the mount point of the running ones.
     site.write("www/current/ping.php", "<?php echo 'stray';");
     let stray = error("current_dir ROOT/www/current is not empty", &not_empty("ping.php"));
     site.refuses(&["restart"], &stray);

@@ -1,4 +1,4 @@
-//! Where a site may be: paths with odd characters in them, and paths that are too long.
+//! Roots with special characters, and with long paths.
 
 use super::{POOL, SETTINGS, error};
 use harness::Site;

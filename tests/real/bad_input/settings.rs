@@ -1,4 +1,4 @@
-//! What can be wrong in `pools-manager.toml`: the error names the file and the line.
+//! Mistakes in `pools-manager.toml`: the error names the file and the line.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ struct Mistake {
     /// What is replaced.
     from: &'static str,
     by: &'static str,
-    /// What stands in the line that is named.
+    /// A part of the line that the error names.
     at: &'static str,
     what: &'static str,
     help: &'static str,

@@ -1,4 +1,4 @@
-//! Releases whose directory is no release, or goes away in the middle of a rollout.
+//! Releases whose directory is invalid, or is deleted during a rollout.
 
 use std::fs;
 
@@ -102,7 +102,7 @@ fn release_deleted_after_its_start_is_rolled_back() {
         let ran = manager.finish();
         let gone = site.path("www/release2").display().to_string();
         let said = match strategy {
-            // The first request had opened its page already, and the others are told 404.
+            // The first request had opened its page already, and the others get 404.
             "rolling" => format!("the release {gone} has been deleted\n"),
             _ => format!("the release {gone} is not there any more\n"),
         };

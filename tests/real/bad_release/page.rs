@@ -1,9 +1,9 @@
-//! Releases whose pages fail: each in its own way, and each is told in its own words.
+//! Releases whose warm-up page fails, each with its own error.
 
 use super::{WARM_UP, left};
 use harness::Site;
 
-/// What stands in the page, and what is said of it.
+/// The content of the page, and the error.
 const MISTAKES: [(&str, &str); 6] = [
     ("<?php http_response_code(500);", "status 500\n"),
     (

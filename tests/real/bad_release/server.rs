@@ -1,4 +1,4 @@
-//! Releases on which php-fpm itself does not work: it ends, hangs, dies, or does not leave.
+//! Releases on which php-fpm itself fails: it ends, hangs, dies, or ignores signals.
 
 use rustix::process::{Signal, kill_process};
 
@@ -143,7 +143,7 @@ fn death_of_a_generation_that_serves_for_another_replica_stops_the_rollout() {
     site.is_in_order_on("release2");
 }
 
-/// It has nothing to do any more, and so nothing is lost when it is killed at the deadline.
+/// It has no request any more, so that a kill at the timeout loses nothing.
 #[test]
 fn php_fpm_that_ignores_quit_is_killed_at_the_timeout() {
     for strategy in STRATEGIES {

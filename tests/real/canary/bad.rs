@@ -1,4 +1,4 @@
-//! Releases that do not prove themselves while they are watched: the replica gets its old one back.
+//! Canaries that fail while they are watched: the replica gets its old release back.
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
@@ -75,14 +75,14 @@ fn canary_with_a_crashed_child_is_rolled_back() {
     site.write("www/release1/crash.php", "<?php echo 'no';");
     site.write("www/release2/crash.php", "<?php posix_kill(posix_getpid(), 11);");
     let manager = watching(&site, "rolling");
-    // Whose visitors they are is the balancer's choice; and it may ask the other replica then.
+    // The balancer chooses the replica, and can send the request to the other one after the crash.
     let client = site.client();
     wait_for("the crash", || {
         client.get("/crash.php");
         site.read("pid/php-fpm-www1.log").contains("exited on signal 11").then_some(())
     });
     let ran = bounces(&site, manager, "");
-    // Apache may have told before php-fpm had written its line.
+    // Apache can report the error before php-fpm has written its line.
     let told = ["generation 2 of replica 1 is not sound: child ", "the balancer finds "];
     assert!(told.iter().any(|told| ran.stdout.contains(told)), "{ran}");
     load.finish();

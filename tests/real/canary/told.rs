@@ -1,4 +1,4 @@
-//! A watch that is told to stop, or whose manager is killed.
+//! A watch that is interrupted, or whose manager is killed.
 
 use rustix::process::Signal;
 
@@ -9,7 +9,7 @@ fn interrupted_watch_is_undone() {
     for strategy in ["rolling", "swap"] {
         let (site, load) = site(SAME);
         let second = site.masters()[1];
-        // Nobody wants to look at what was only told to stop.
+        // An interrupted rollout is undone even with on_failure = "stop".
         site.add_rollout("on_failure = \"stop\"");
         let manager = watching(&site, strategy);
         manager.signal(Signal::INT);
@@ -40,7 +40,7 @@ fn too_few_children_during_a_watch_is_a_warning() {
         let text = "generation 2 of replica 1 had no child free for some time: see pm.max_children";
         event["event"] == "warning" && event["text"] == text
     });
-    // It goes on.
+    // The rollout continues.
     manager.await_event("that it watches", |event| event["event"] == "watching");
     manager.signal(Signal::TERM);
     manager.finish().status(143);

@@ -146,7 +146,7 @@ fn check_finds_releases_that_php_cannot_read() {
     set_mode(&site, "", 0o755);
     set_mode(&site, "www/release1/index.php", 0o600);
     assert_eq!(found(&site, "release"), [denied("read ROOT/www/release1/index.php", "r")]);
-    // What is above the release itself is not on the way: it is mounted.
+    // Permissions of the directories above do not matter: the release is mounted.
     set_mode(&site, "www/release1/index.php", 0o644);
     fs::create_dir(site.path("hidden")).unwrap();
     fs::rename(site.path("www/release2"), site.path("hidden/release2")).unwrap();

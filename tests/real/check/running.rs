@@ -1,4 +1,4 @@
-//! What `check` finds in what runs.
+//! What `check` finds in running processes.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! `after_rollout` and `on_failure`: they are told how it went, and change nothing about that.
+//! `after_rollout` and `on_failure` get the result of the rollout. They do not change it.
 
 use std::fs;
 use std::os::unix::fs::symlink;

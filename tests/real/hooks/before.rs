@@ -1,4 +1,4 @@
-//! `before_rollout` may refuse: then nothing is changed.
+//! `before_rollout` can refuse a rollout: then nothing is changed.
 
 use rustix::process::{Pid, Signal};
 
@@ -105,7 +105,7 @@ fn hook_of_a_killed_manager_does_not_hold_the_lock() {
     manager.finish().killed_by(Signal::KILL);
     site.replace(super::SETTINGS, "before_rollout =", "on_failure =");
     site.run(&["restart", "--no-wait"]).succeeds();
-    // It was there all the time.
+    // The hook has run all the time.
     assert!(!site.path("ended").exists());
     site.write("end", "");
     await_file(&site, "ended");

@@ -1,4 +1,4 @@
-//! The lock: taken by a process that hangs, owned by somebody else, or no file at all.
+//! A lock that is held by a halted process, owned by another user, or no regular file.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -38,7 +38,7 @@ fn halted_lock_holder_is_named() {
             format!("error: told to stop by {name}\n  help: the pool \"www\" was left as it is\n");
         assert!(ran.status(status).stderr.ends_with(&told), "{ran}");
     }
-    // What only looks does not wait.
+    // Commands that change nothing do not wait.
     site.run(&["check", "-q"]).prints("");
     site.run(&["history"]).succeeds();
     site.run(&["restart", "--dry-run"]).succeeds();
@@ -62,7 +62,7 @@ fn fifo_or_hard_link_in_place_of_the_lock_is_refused() {
         for command in COMMANDS {
             site.refuses(&[command], &stderr);
         }
-        // Whoever only looks whether somebody holds it waits for nobody.
+        // Commands that only test the lock do not wait.
         site.run(&["check", "-q"]).status(0);
         site.run(&["releases", "www"]).succeeds();
     };
@@ -70,7 +70,7 @@ fn fifo_or_hard_link_in_place_of_the_lock_is_refused() {
     mkfifo(&lock, Mode::S_IRWXU).unwrap();
     refuses();
     fs::remove_file(&lock).unwrap();
-    // Who holds it is written into it: that must not go into another file.
+    // The holder is written into the lock: never into another file.
     site.write("precious", "precious");
     fs::hard_link(site.path("precious"), &lock).unwrap();
     refuses();

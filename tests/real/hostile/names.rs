@@ -1,4 +1,4 @@
-//! Releases and pools with names that are more than names: to a shell, to php-fpm, to a terminal.
+//! Names of releases and pools that are special to a shell, to php-fpm or to a terminal.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -51,7 +51,7 @@ fn release_name_can_be_any_utf_8() {
     load.finish();
 }
 
-/// It could neither be recorded nor told.
+/// The path could neither be recorded nor printed.
 #[test]
 fn release_path_that_is_not_utf_8_is_refused() {
     let site = Site::new();
@@ -93,7 +93,7 @@ fn name_of_no_release_is_refused() {
     site.is_in_order_on("release1");
 }
 
-/// A pool beside the sample, which listens on sockets of its own.
+/// A second pool with its own sockets.
 fn add_pool(site: &Site, name: &OsStr) {
     let dir = site.path(POOLS).join(name);
     fs::create_dir(&dir).unwrap();
@@ -118,7 +118,7 @@ fn pool_name_with_special_characters_works_or_is_refused() {
         add_pool(&site, name.as_ref());
         let ran = site.run(&["start", "single", "--", name]);
         if name.contains(['"', '$', '\n']) {
-            // php-fpm could not be told where its files are.
+            // The configuration of php-fpm cannot express these paths.
             let conf = format!("ROOT/{POOLS}/{name}/1.conf");
             let what = format!("error: php-fpm's configuration cannot name the path {conf}\n");
             assert!(site.shown(&ran.stderr).starts_with(&what), "{ran}");

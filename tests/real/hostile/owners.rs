@@ -1,5 +1,5 @@
-//! Others can write to what root relies on: every command that changes something refuses, and
-//! `check` says the same.
+//! Others can write to files that root relies on: every command that changes something refuses, and
+//! `check` reports the same.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -102,7 +102,7 @@ fn files_writable_by_others_are_refused() {
             let what = "ROOT/pid can be written by the group www-data (mode 0775)";
             is_refused(&site, what, "chmod g-w ROOT/pid");
         });
-        // Nobody but root is in root's own group.
+        // Only root is in root's own group.
         site.run(&["check", "-q"]).prints("");
     });
     // More than one: the others are in what `check` says.
@@ -143,7 +143,7 @@ fn programs_that_root_runs_must_belong_to_root() {
     site.run(&["start"]).succeeds();
 }
 
-/// The names that php-fpm tells are known only when it has been asked.
+/// The manager knows these names only from php-fpm.
 #[test]
 fn directories_in_php_fpm_configuration_are_checked() {
     needs_root!();
@@ -177,7 +177,7 @@ fn ordinary_user_refuses_files_of_another_user() {
         );
         assert_eq!(site.shown(&ran.status(2).stderr), what, "{ran}");
     });
-    // Root's is as good as his own.
+    // A directory of root is accepted.
     while_chowned(&site.path("etc"), Some(0), None, || site.run(&["check", "-q"]).prints(""));
     site.run(&["restart"]).succeeds();
 }

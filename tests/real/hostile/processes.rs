@@ -1,5 +1,5 @@
-//! Processes that are not ours: named in a pid file, or listening where a generation of ours
-//! belongs. None of them is ever signalled.
+//! Unrelated processes that a pid file names, or that listen on the socket of a generation. They get
+//! no signal.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -59,7 +59,7 @@ fn program_on_the_socket_of_the_next_generation_is_not_ended() {
     }
     listens(&name);
     drop(stranger);
-    // A socket on which nobody listens is only in php-fpm's way, which replaces it.
+    // php-fpm replaces a socket without a listener.
     site.run(&["restart"]).succeeds();
     site.is_in_order_on("release1");
     load.finish();

@@ -1,5 +1,5 @@
-//! The record of a generation names files that are removed when it has ended, and is what starts
-//! it. Somebody else could write one, or put another one in its place, where he can write to `pid/`.
+//! Records of generations that another user has written or replaced. A record names files that are
+//! removed later, and php-fpm starts from it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -47,7 +47,7 @@ fn record_planted_by_the_owner_of_the_directory_is_ignored() {
     load.finish();
 }
 
-/// Whoever has written it: what it says of its names decides nothing.
+/// The manager derives the names from the number, even if the record is valid.
 #[test]
 fn file_names_in_a_record_are_ignored() {
     let site = Site::new();
@@ -77,7 +77,7 @@ fn record_of_another_user_is_ignored() {
     site.is_in_order_on("release1");
 }
 
-/// Root may look at somebody else's site.
+/// Root can show the site of another user.
 #[test]
 fn root_sees_the_records_of_another_user() {
     needs_root!();
@@ -96,7 +96,7 @@ fn root_sees_the_records_of_another_user() {
     assert_eq!(site.generations(), [1, 1]);
 }
 
-/// As it is halted between the two, somebody puts another file in the place of what was written.
+/// Between the two steps, another process replaces the written file.
 #[test]
 fn php_fpm_reads_the_written_file_not_a_replacement() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! The state file: whatever stands there, nothing of a history is lost without a word.
+//! Invalid state files: no history is lost without a warning.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -83,7 +83,7 @@ fn other_files_in_place_of_the_state_file_are_moved_or_kept() {
     site.run(&["rollback"]).status(1);
     warns(&site.run(&["restart"]), "it is not a regular file");
     fs::remove_file(aside(&site).unwrap()).unwrap();
-    // It knows more than we do.
+    // A newer version wrote it.
     let newer = history.replacen("\"version\": ", "\"version\": 9", 1);
     site.write(STATE, &newer);
     warns(&site.run(&["restart"]), "was written by a newer pools-manager");

@@ -1,5 +1,5 @@
-//! Apache goes away in the middle of a rollout. Its visitors are lost then whatever anybody does;
-//! what is ours has to be in order when it is back.
+//! Apache stops during a rollout. Its clients get no response meanwhile, but the pool must be in order
+//! when Apache runs again.
 
 use harness::{Gate, Program, Site};
 
@@ -64,8 +64,7 @@ fn restart_of_apache_during_a_drain_is_waited_for() {
     assert_eq!(site.get("/ping.php").body, "pong2\n");
 }
 
-/// The bad release is taken back although nobody can be told of it; Apache has forgotten the drain
-/// when it is back.
+/// The rollback does not need Apache. A restarted Apache does not know the drain any more.
 #[test]
 fn bad_release_is_rolled_back_while_apache_is_stopped() {
     let mut site = Site::new();
@@ -100,7 +99,7 @@ fn start_repair_and_stop_work_without_apache() {
     site.run(&["repair"]).prints(&format!(
         "{pool}{warning}  Replica 2 needs no repair\n  Starting replica 1  [OK]\n"
     ));
-    // As long as a part of it runs on, somebody has to be told.
+    // While a part of it runs, the balancer has to be changed.
     site.run(&["stop", "single", "www", "1"]).status(2);
     site.run(&["restart"]).status(2);
     site.run(&["stop"]).prints(&stages("Stopping replica"));

@@ -1,5 +1,5 @@
-//! A clock that was set back. A test cannot set the machine's; so everything that has a time is
-//! from a future that this clock has not reached: nothing that is decided depends on it.
+//! A clock that was set back. A test cannot set the clock of the machine, so all files get times in the
+//! future. No decision may depend on them.
 
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
@@ -48,7 +48,7 @@ fn timestamps_in_the_future_change_nothing() {
     load.finish();
 }
 
-/// Who holds a lock is shown in his own words, and no age is made of them.
+/// The message shows the time in the lock as it is, and computes no age from it.
 #[test]
 fn lock_with_a_future_timestamp_is_waited_for() {
     let site = Site::new();

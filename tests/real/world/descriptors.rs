@@ -1,5 +1,4 @@
-//! A manager that has too few file descriptors for what it has to look at: what it cannot see, it does
-//! not take for gone.
+//! A manager with too few file descriptors. It must not take what it cannot read for missing.
 
 use std::collections::BTreeSet;
 

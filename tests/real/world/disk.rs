@@ -1,12 +1,12 @@
-//! A disk without room, or one that nothing can be written to: found before anything is stopped
-//! where that is possible, and undone where it is not.
+//! A full or read-only disk. It is found before anything is stopped where that is possible, and the
+//! rollout is undone otherwise.
 
 use harness::{Disk, Held, Load, Program, Site, needs_root};
 
 const STATE: &str = "pid/www.state.json";
 
 fn pool_error(dir: &str, what: &str, why: &str) -> String {
-    // A mistake in what the operator's file names is told with that file.
+    // An error in a configured path names the configuration file.
     let file = match dir {
         "pid" => String::new(),
         _ => "ROOT/etc/php/fpm/redundant-pools/www/1.conf: ".to_owned(),

@@ -1,5 +1,4 @@
-//! A root that is spread over several filesystems: nothing is renamed or linked from one to
-//! another.
+//! A root whose directories are on several filesystems: no file is renamed or linked across them.
 
 use std::fs;
 

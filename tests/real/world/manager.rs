@@ -1,5 +1,4 @@
-//! balancer-manager fails while Apache itself serves on. It is a fake that fails: see
-//! [`Front`](harness::Front).
+//! balancer-manager fails while Apache serves. See [`Front`](harness::Front).
 
 use harness::{Front, Load, Mode, Program, Site};
 

@@ -1,4 +1,4 @@
-//! The site's own Apache: a child of the test, in the foreground.
+//! The site's own Apache: a child process of the test, in the foreground.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ pub(super) struct Apache {
 }
 
 impl Apache {
-    /// Starts it and waits until it answers. None: somebody else has got the port meanwhile.
+    /// Starts it and waits until it responds. None: another process has taken the port.
     pub(super) fn start(site: &Site, port: u16) -> Option<Self> {
         let said = site.path("pid/apache2-start.log");
         let mut command = site.command(installed::apache());
@@ -29,7 +29,7 @@ impl Apache {
             .stdout(Stdio::null())
             .stderr(File::create(&said).unwrap());
         let mut apache = Self { child: command.spawn().unwrap(), port };
-        // Written once it listens: before that, whoever answers on the port is somebody else.
+        // Apache writes it when it listens. Before that, a response comes from another process.
         let pid_file = site.path("pid/apache2.pid");
         let is_up = wait_for("Apache", || {
             if apache.child.try_wait().unwrap().is_some() {
@@ -56,7 +56,7 @@ impl Site {
         self.apache.take().unwrap().port
     }
 
-    /// Starts it again where it was: somebody may have its port for a moment.
+    /// Starts it again on its old port, which another process can have for a moment.
     pub fn start_apache(&mut self, port: u16) {
         let apache = wait_for("the port of Apache", || Apache::start(self, port));
         self.apache = Some(apache);
@@ -87,7 +87,7 @@ fn answers(port: u16) -> bool {
     Client::to(port).ask("GET", "/release.txt", "", "").is_ok()
 }
 
-/// A port of the loopback interface that nobody has at this moment.
+/// A free port of the loopback interface.
 pub(super) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

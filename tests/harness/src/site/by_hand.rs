@@ -1,4 +1,4 @@
-//! php-fpm as it was started before there was pools-manager.
+//! php-fpm started by hand, without pools-manager.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ impl Site {
         if self.uid() == 0 {
             command.args(["--mount", "--propagation", "private", "sh", "-c", PIN, "pin"]);
         } else {
-            // Whoever mounts has to be root in a namespace; php-fpm has to be itself again.
+            // Only root of a user namespace can mount; php-fpm has to run as the ordinary user again.
             command.args(["--user", "--map-root-user", "--mount", "sh", "-c", PIN, "pin"]);
             command.arg("unshare").arg("--user").args(self.map_itself());
         }

@@ -1,4 +1,4 @@
-//! A filesystem of a site's own, small enough to be filled up.
+//! A small filesystem of one site, which a test can fill.
 
 use std::ffi::{CString, OsStr};
 use std::fs;

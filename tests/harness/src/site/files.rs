@@ -1,4 +1,4 @@
-//! What stands in `pid/` and `sockets/`, to be compared before and after.
+//! The content of `pid/` and `sockets/`, for comparison before and after a command.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::Site;
 
-/// What is known of each file: where a link leads, or who else it is and what it says.
+/// The target of each symlink; inode, time and content of each other file.
 pub type Files = BTreeMap<PathBuf, String>;
 
 impl Site {
     /// All files that the manager and its replicas keep. Not the logs; and not the locks and the
-    /// history, which tell who was there.
+    /// history, which every command changes.
     pub fn files(&self) -> Files {
         // A directory that a test has taken away has no files.
         let entries = ["pid", "sockets"].into_iter().flat_map(|dir| fs::read_dir(self.path(dir)));
@@ -46,7 +46,7 @@ fn of(path: &Path) -> String {
     if metadata.is_symlink() {
         return format!("-> {}", fs::read_link(path).unwrap().display());
     }
-    // To read a FIFO would be to wait for whoever writes to it.
+    // A read of a FIFO would wait for a writer.
     let text = if metadata.is_file() {
         fs::read_to_string(path).unwrap_or_default()
     } else {

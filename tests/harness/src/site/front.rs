@@ -1,6 +1,6 @@
-//! A fake between the manager and Apache's balancer-manager. Apache itself cannot be made to answer
-//! its visitors well and the manager badly; this passes on what it is asked, until it is told to
-//! behave otherwise.
+//! A fake balancer-manager between the manager and Apache. Apache cannot be made to serve its
+//! clients while its balancer-manager fails. The fake forwards requests, until a test changes its
+//! mode.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::thread;
 
 use super::{Client, DEADLINE, Site, wait_for};
 
-/// How many visitors are served before a late answer comes.
+/// How many other requests are served before a late response.
 const OTHERS: usize = 50;
 
 /// How it answers.
@@ -45,7 +45,7 @@ impl Site {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let mode = Arc::clone(&shared);
-                // Whoever has asked may have given up.
+                // The client can have closed the connection.
                 thread::spawn(move || answer(stream, own, apache, &mode));
             }
         });

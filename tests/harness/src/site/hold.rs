@@ -1,4 +1,4 @@
-//! Requests that take as long as a test wants them to.
+//! Requests that end when the test says so.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

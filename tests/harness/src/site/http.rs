@@ -1,4 +1,4 @@
-//! Requests to Apache: each one on a connection of its own, and sent once.
+//! Requests to Apache: each on a new connection, and sent once.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Somebody who asks for pages. An answer that does not come, or not whole, is a failure.
+/// A client of Apache. A missing or incomplete response is a failure.
 #[derive(Clone, Copy)]
 pub struct Client {
     port: u16,

@@ -1,5 +1,4 @@
-//! The servers that the tests need. A test that was skipped where they are missing would pass for
-//! one that was run.
+//! The servers that the tests need. A missing server fails the test.
 
 use std::fs;
 use std::path::PathBuf;

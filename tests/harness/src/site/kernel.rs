@@ -1,4 +1,5 @@
-//! What the kernel counts on a site's sockets: whatever balancer or client there is.
+//! Requests in flight on a site's sockets, as the kernel counts them: independent of balancer and
+//! client.
 
 use std::fs;
 use std::path::Path;

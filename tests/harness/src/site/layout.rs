@@ -1,4 +1,4 @@
-//! The files of a site: a copy of the repository's own, with the changes that a test makes.
+//! The files of a site: a copy of the repository's sample.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,7 +14,7 @@ const POOLS: &str = "etc/php/fpm/redundant-pools";
 pub(super) fn copy_of_sample(name: &str) -> TempDir {
     // In /tmp, whatever TMPDIR says: the name of a socket has 107 bytes at most.
     let root = tempfile::Builder::new().prefix(name).tempdir_in("/tmp").unwrap();
-    // The account that runs PHP has to get in.
+    // The account that runs PHP needs access.
     fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
     for dir in ["etc", "www"] {
         copy(&package_dir().join(dir), &root.path().join(dir));
@@ -22,7 +22,7 @@ pub(super) fn copy_of_sample(name: &str) -> TempDir {
     for dir in ["pid", "sockets"] {
         fs::create_dir(root.path().join(dir)).unwrap();
     }
-    // Somebody may be trying out the repository's own demo.
+    // The demo can have moved the link of the repository.
     let link = root.path().join("www/current.release");
     fs::remove_file(&link).unwrap();
     symlink("release1", &link).unwrap();

@@ -1,12 +1,12 @@
-//! Whether a site is in order: what runs and what stands in its directories is what belongs to
-//! one generation of each replica, and nothing else.
+//! Checks that a site is in order: its processes and files belong to one generation of each
+//! replica, and there are no others.
 
 use rustix::process::Pid;
 
 use super::{Site, processes::Process};
 
 impl Site {
-    /// All replicas are well and serve this release; no process and no file is left of an older
+    /// All replicas are healthy and serve this release. No process and no file is left of an older
     /// generation, or of one that came to nothing.
     pub fn is_in_order_on(&self, release: &str) {
         let status = self.look();
@@ -31,7 +31,7 @@ impl Site {
         self.has_only(&status.running());
     }
 
-    /// All replicas are well, serve this release, and nothing runs beside them. A record may be
+    /// All replicas are healthy, serve this release, and no other process runs. A record may be
     /// left of a generation that came to nothing.
     pub fn serves(&self, release: &str) {
         let status = self.look();
@@ -41,15 +41,15 @@ impl Site {
         self.has_only(&status.running());
     }
 
-    /// Apache has found every member well whenever it asked it for something. Where one is not, it
-    /// asks another one, so that a visitor need not notice; and a form may be lost all the same.
+    /// Apache has logged no error of a member. After an error it sends the request to another
+    /// member, so that a client need not see the error; but the body of a request can be lost.
     pub fn apache_saw_no_error(&self) {
         let log = self.read("pid/apache2-error.log");
         let errors: Vec<&str> = log.lines().filter(|line| !line.contains(":notice] ")).collect();
         assert!(errors.is_empty(), "{}", errors.join("\n"));
     }
 
-    /// All replicas are well, whatever they serve, and nothing else runs beside them.
+    /// All replicas are healthy, on any release, and no other process runs.
     pub fn serves_and_runs_nothing_else(&self) {
         let status = self.look();
         for replica in status.document["pools"][0]["replicas"].as_array().unwrap() {
@@ -64,7 +64,7 @@ impl Site {
     }
 
     /// What is to run serves one release; what the operator has stopped does not run, and has no
-    /// name; and nothing else runs beside them.
+    /// name; and no other process runs.
     pub fn is_repaired(&self) {
         let status = self.look();
         let mut releases = Vec::new();

@@ -1,4 +1,4 @@
-//! Who a site belongs to, and who runs its programs.
+//! The user who owns a site and runs its programs.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, lchown};
@@ -17,8 +17,8 @@ pub(super) struct Owner {
 }
 
 impl Site {
-    /// Gives the site to an ordinary user, who then runs all of it. Whoever runs the tests as an
-    /// ordinary user is one.
+    /// Gives the site to an ordinary user, who then runs all of it. An ordinary user who
+    /// runs the tests owns each site already.
     pub fn owned_by_ordinary_user(mut self) -> Self {
         if geteuid().is_root() {
             let user = User::from_name("nobody").unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The manager killed or halted at a place of the test's choice: see `src/crash.rs`.
+//! The manager, killed or halted at a failpoint: see `src/crash.rs`.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::{Program, Ran, Site, wait_for};
 
 impl Site {
-    /// Runs `pools-manager` and kills it at the nth place that it comes by. Returns that place;
+    /// Runs `pools-manager` and kills it at the nth failpoint. Returns that failpoint;
     /// None: the command has fewer, and came to its end, with this exit status.
     pub fn kill_at(&self, n: usize, args: &[&str], status: i32) -> Option<String> {
         let ran = self.told(args, &format!("KILL {n}")).finish();
@@ -21,13 +21,13 @@ impl Site {
         None
     }
 
-    /// Runs `pools-manager`, and returns all places that it comes by.
+    /// Runs `pools-manager`, and returns all its failpoints.
     pub fn places_of(&self, args: &[&str]) -> Vec<String> {
         let ran = self.told(args, "nothing").finish();
         places(ran.status(0))
     }
 
-    /// Runs `pools-manager` until it halts at the nth place that it comes by.
+    /// Runs `pools-manager` until it halts at the nth failpoint.
     pub fn halt_at(&self, n: usize, args: &[&str]) -> Program {
         let manager = self.told(args, &format!("STOP {n}"));
         wait_for("the manager to halt", || (manager.state() == 'T').then_some(()));

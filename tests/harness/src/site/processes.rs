@@ -1,4 +1,4 @@
-//! The processes that belong to a root, told by what the kernel says of them.
+//! The processes of a site, from `/proc`.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -37,10 +37,10 @@ impl Site {
         of_root(self.root())
     }
 
-    /// The masters that run, whoever knows of them.
+    /// All running masters, with or without a record.
     pub fn all_masters(&self) -> Vec<Pid> {
         let all = self.php_fpm();
-        // Not told by its title: a child has its master's for a moment.
+        // The title does not tell it: a new child has the title of its master for a moment.
         let is_child =
             |process: &&Process| all.iter().any(|other| Some(other.pid) == process.parent);
         all.iter().filter(|process| !is_child(process)).map(|process| process.pid).collect()
@@ -56,7 +56,7 @@ impl Site {
         });
     }
 
-    /// Kills the master of a generation, whose record tells its name, and its children.
+    /// Kills the master of a generation, by the name of its record, and its children.
     pub fn kill_generation(&self, record: &str) {
         let all = self.php_fpm();
         let is_master = |it: &&Process| it.title.ends_with(&format!("/pid/{record}.conf)"));
@@ -104,7 +104,7 @@ fn sockets_of(pid: Pid) -> usize {
     targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
 }
 
-/// All that work in the root, or were told its path; never this test itself.
+/// All processes with the root as working directory or in their arguments, except this test.
 fn of_root(root: &Path) -> Vec<Process> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -160,12 +160,12 @@ pub(super) fn end_all(root: &Path) -> Vec<Process> {
     }
 }
 
-/// The pidfd is opened before the last look: the number cannot have gone to somebody else then.
+/// The pidfd is opened before the last check, so that the pid cannot belong to a new process.
 fn kill(pid: Pid, root: &Path) {
     if let Ok(process) = pidfd_open(pid, PidfdFlags::empty())
         && belongs(pid, root)
     {
-        // That it has ended meanwhile is as well.
+        // It may have ended meanwhile.
         let _ = pidfd_send_signal(process, Signal::KILL);
     }
 }

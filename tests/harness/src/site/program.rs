@@ -1,4 +1,4 @@
-//! A program that runs: what it says is read as it comes.
+//! A program that runs. Its output is read while it runs.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -51,11 +51,11 @@ impl Program {
     pub fn state(&self) -> char {
         let stat = format!("/proc/{}/stat", self.pid().as_raw_nonzero());
         let stat = fs::read_to_string(stat).unwrap();
-        // The name in parentheses may hold anything: what counts stands after the last one.
+        // The name in parentheses can contain parentheses: the state follows the last one.
         stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
     }
 
-    /// Waits until it prints such a line.
+    /// Waits for a line that `wanted` accepts.
     pub fn await_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -70,7 +70,7 @@ impl Program {
         }
     }
 
-    /// Waits until a program that prints JSON lines prints such a one.
+    /// Waits for a JSON line that `wanted` accepts.
     pub fn await_event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) {
         self.await_line(what, |line| wanted(&serde_json::from_str(line).unwrap()));
     }
@@ -80,7 +80,7 @@ impl Program {
         self.stderr.recv_timeout(DEADLINE).unwrap()
     }
 
-    /// Whether it is far enough to be asked by this signal, and not ended by it.
+    /// Whether it has a handler for this signal already.
     pub fn catches(&self, signal: Signal) -> bool {
         let status = format!("/proc/{}/status", self.pid().as_raw_nonzero());
         let status = fs::read_to_string(status).unwrap();
@@ -92,7 +92,7 @@ impl Program {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits until it has ended, and until nobody holds its output open: a script that reads
+    /// Waits until it has ended, and until no other process holds its output open: a script that reads
     /// that would wait as well.
     pub fn finish(mut self) -> Ran {
         let what = format!("the end of {}", self.command);

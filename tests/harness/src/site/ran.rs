@@ -1,4 +1,4 @@
-//! A program that has run: what it said, compared word for word.
+//! A program that has ended: its output and exit status.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -16,12 +16,12 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// It ended well, and printed just this.
+    /// It succeeded, and printed exactly this.
     pub fn prints(&self, stdout: &str) {
         self.status(0).stderr("").stdout(stdout);
     }
 
-    /// It ended well, and complained of nothing.
+    /// It succeeded, and printed no error.
     pub fn succeeds(&self) -> &Self {
         self.status(0).stderr("")
     }
@@ -44,7 +44,7 @@ impl Ran {
         self
     }
 
-    /// Whether it ended well.
+    /// Whether it succeeded.
     pub fn has_succeeded(&self) -> bool {
         self.status.success()
     }

@@ -1,4 +1,4 @@
-//! Commands that change nothing: they are refused, and say why; or they never got so far.
+//! Commands that must change nothing.
 
 use rustix::process::Pid;
 
@@ -14,13 +14,13 @@ struct Standing {
 }
 
 impl Site {
-    /// Runs a command that must be refused: it says just this, changes nothing, and whoever asks
-    /// for a page does not notice. In `stderr` stands ROOT for the root, and PORT for Apache's.
+    /// Runs a command that must be refused with exactly this error. It must change nothing, and
+    /// fail no request. In `stderr`, ROOT stands for the root, and PORT for Apache's port.
     pub fn refuses(&self, args: &[&str], stderr: &str) {
         let ran = self.unchanged_by(|| self.run(args));
         assert_eq!(self.shown(&ran.stderr), stderr, "standard error\n{ran}");
         ran.status(2);
-        // It has not begun to do anything.
+        // No step has begun.
         assert!(ran.stdout.lines().all(|line| line.starts_with("Redundant pool ")), "{ran}");
     }
 
@@ -64,7 +64,7 @@ impl Site {
         statuses.filter_map(|rest| Some(rest.split_once('<')?.0.to_owned())).collect()
     }
 
-    /// Changes a file for as long as something takes.
+    /// Changes a file while `then` runs.
     pub fn while_changed(&self, file: &str, from: &str, to: &str, then: impl FnOnce()) {
         let text = self.read(file);
         self.replace(file, from, to);
@@ -72,7 +72,7 @@ impl Site {
         self.write(file, &text);
     }
 
-    /// Moves a file or a directory away for as long as something takes.
+    /// Moves a file or a directory away while `then` runs.
     pub fn while_moved_away(&self, below: &str, then: impl FnOnce()) {
         let (path, away) = (self.path(below), self.path("moved-away"));
         std::fs::rename(&path, &away).unwrap();

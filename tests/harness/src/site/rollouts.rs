@@ -1,4 +1,4 @@
-//! Rollouts that many tests are about, up to where each goes on in its own way.
+//! Beginnings of rollouts that several tests share.
 
 use rustix::process::Signal;
 

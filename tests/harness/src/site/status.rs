@@ -1,4 +1,4 @@
-//! What `status` says of a site's pool "www", for tests that look at one thing of it.
+//! Parts of `status --json` for the pool "www".
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ impl Site {
         serde_json::from_str(&self.run(&["status", "--json"]).stdout).unwrap()
     }
 
-    /// Asks until it says such a thing.
+    /// Repeats `status` until `is_so` accepts it.
     pub fn status_when(&self, is_so: impl Fn(&Value) -> bool) -> Value {
         wait_for("the status", || Some(self.status()).filter(&is_so))
     }

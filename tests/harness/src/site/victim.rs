@@ -1,4 +1,4 @@
-//! A program that has nothing to do with a site, and must never be signalled.
+//! A process that does not belong to a site, and must not get a signal.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -10,7 +10,7 @@ use nix::unistd::User;
 pub struct Victim(Child);
 
 impl Victim {
-    /// One of whoever runs the test.
+    /// A process of the user who runs the test.
     pub fn new() -> Self {
         Self::start(&mut command())
     }
@@ -33,7 +33,7 @@ impl Victim {
         self.0.id()
     }
 
-    /// It runs, and nobody has sent it any signal.
+    /// It runs, and has got no signal.
     pub fn is_unharmed(&mut self) {
         assert_eq!(self.0.try_wait().unwrap(), None, "the victim has been killed");
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();

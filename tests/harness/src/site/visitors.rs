@@ -1,4 +1,4 @@
-//! Visitors who ask for more than the companions do: with a cookie, or with a form.
+//! Clients with requests that `ping-stress` cannot send: with a cookie, or with a form.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,14 @@ use std::thread::{self, JoinHandle};
 use super::Site;
 use super::http::Client;
 
-/// Visitors who come again as soon as they have been served.
+/// Clients that send their next request after each response.
 pub struct Visitors {
     enough: Arc<AtomicBool>,
     threads: Vec<JoinHandle<u64>>,
 }
 
 impl Site {
-    /// `visit` is told whom to ask, and the number of the visit, which no other visit has.
+    /// `visit` gets a client, and the number of the visit, which is unique.
     pub fn visitors(
         &self,
         visitors: u64,

@@ -1,6 +1,5 @@
-//! A php-fpm that fails in ways that the real one shows only now and then: a script of the test in
-//! front of it. On release 2 it does what the test says, on release 1 it is php-fpm as it is; so
-//! that it is the release which is bad, as with a preload or an extension that a release brings.
+//! A wrapper script around php-fpm, for rare failures. It fails on release 2 only, so that the
+//! release is the cause, as with a preload script or an extension of a release.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
