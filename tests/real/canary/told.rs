@@ -34,7 +34,7 @@ fn too_few_children_during_a_watch_is_a_warning() {
     let pool = "etc/php/fpm/redundant-pools/www/pool.conf";
     site.replace(pool, "pm.max_children = 5", "pm.max_children = 2");
     site.replace(pool, "pm.max_spare_servers = 3", "pm.max_spare_servers = 2");
-    let many = site.sleepers(8, "0.1");
+    let many = site.sleepers(16, "0.1");
     let mut manager = watching(&site, "rolling");
     manager.await_event("the warning", |event| {
         let text = "generation 2 of replica 1 had no child free for some time: see pm.max_children";
