@@ -1,4 +1,4 @@
-//! The account that runs PHP, and what it may do.
+//! The account that runs PHP, and the directories that it may not enter.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,19 +9,19 @@ use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, open};
 use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-/// What most sites have, and has to be readable where they have it.
+/// The page that most sites have. If it exists, it must be readable.
 const FRONT_PAGE: &str = "index.php";
 
-/// The account that runs PHP: that of the section's `user` where root starts php-fpm, else
-/// whoever starts it.
+/// The account that runs PHP: the section's `user` if root starts php-fpm, else the user who starts
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub(crate) name: String,
-    /// None: whoever runs this.
+    /// None: the user who runs this.
     ids: Option<(Uid, Gid, Vec<Gid>)>,
 }
 
-/// Where an account is shut out.
+/// A path that an account has no access to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Barrier {
     /// A directory that it may not enter.
@@ -31,15 +31,15 @@ pub(crate) enum Barrier {
 }
 
 impl Account {
-    /// Whoever runs this.
+    /// The user who runs this.
     pub(crate) fn own() -> Self {
         let uid = Uid::effective();
         let name = User::from_uid(uid).ok().flatten().map_or(uid.to_string(), |user| user.name);
         Self { name, ids: None }
     }
 
-    /// The account with this name or number, and its groups as php-fpm gives it; None where there
-    /// is no such account. Only root's php-fpm becomes somebody else.
+    /// The account with this name or number, and its groups as php-fpm gives it; None: there is no
+    /// such account. Only a php-fpm of root changes its user.
     pub(crate) fn named(user: &str, group: Option<&str>) -> Option<Self> {
         if !Uid::effective().is_root() {
             return Some(Self::own());
@@ -57,24 +57,23 @@ impl Account {
         Some(Self { name: found.name, ids: Some((found.uid, gid, groups)) })
     }
 
-    /// The first directory that it may not enter on the way through `mount_point` into the
-    /// release that is mounted there, or the release's front page, if it may not read that. Asked
-    /// of the kernel, by a thread that is this account for as long: so access control lists count
-    /// as well.
+    /// The first directory that it may not enter on the way through `mount_point` into the release
+    /// that is mounted there; or the release's front page, if it may not read that. A thread takes
+    /// this account's ids and asks the kernel, so that access control lists count too.
     pub(crate) fn barrier(&self, mount_point: &Path, release: &Path) -> Option<Barrier> {
-        // Held open, because the directories above the release itself are not on the way.
+        // Opened as this user: the directories above the release are not on the way of the account.
         let opened = open(release, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).ok()?;
         std::thread::scope(|scope| {
-            let asked = scope.spawn(|| match self.become_it() {
+            let thread = scope.spawn(|| match self.take_ids() {
                 Ok(()) => closed_dir(mount_point).or_else(|| closed_release(&opened, release)),
-                Err(_) => None, // a container's root may not; then it cannot be told
+                Err(_) => None, // root in a container may lack the right; then the answer is unknown
             });
-            asked.join().ok().flatten()
+            thread.join().ok().flatten()
         })
     }
 
-    /// Turns the calling thread, and no other one, into this account for good.
-    fn become_it(&self) -> Result<(), Errno> {
+    /// Gives the calling thread, and only this thread, the ids of the account until it ends.
+    fn take_ids(&self) -> Result<(), Errno> {
         let Some((uid, gid, groups)) = &self.ids else { return Ok(()) };
         let raw = |gid: &Gid| rustix::fs::Gid::from_raw(gid.as_raw());
         set_thread_groups(&groups.iter().map(raw).collect::<Vec<_>>())?;
@@ -84,7 +83,8 @@ impl Account {
     }
 }
 
-/// The directories above the mount point; what is mounted there hides its own mode.
+/// Checks the directories above the mount point. The mounted release hides the mount point's own
+/// mode.
 fn closed_dir(mount_point: &Path) -> Option<Barrier> {
     let mut dirs: Vec<&Path> = mount_point.ancestors().skip(1).collect();
     dirs.reverse();
@@ -92,7 +92,7 @@ fn closed_dir(mount_point: &Path) -> Option<Barrier> {
     Some(Barrier::Enter(closed.to_owned()))
 }
 
-/// A release without a front page may be as good as any.
+/// Checks the release itself. It need not have a front page.
 fn closed_release(opened: &OwnedFd, release: &Path) -> Option<Barrier> {
     if is_shut(opened.as_fd(), Path::new("."), Access::EXEC_OK) {
         return Some(Barrier::Enter(release.to_owned()));
@@ -102,7 +102,7 @@ fn closed_release(opened: &OwnedFd, release: &Path) -> Option<Barrier> {
     is_unreadable.then(|| Barrier::Read(release.join(page)))
 }
 
-/// That something is not there is another matter.
+/// Whether access is denied; false if the path does not exist.
 fn is_shut(dir: BorrowedFd<'_>, path: &Path, access: Access) -> bool {
     accessat(dir, path, access, AtFlags::empty()) == Err(Errno::ACCESS)
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_barrier_is_named() {
+    fn first_barrier_is_found() {
         let dir = tempfile::tempdir_in("/tmp").unwrap();
         let [above, hidden] = ["above", "hidden"].map(|name| dir.path().join(name));
         let (mount_point, release) = (above.join("current"), hidden.join("release"));
@@ -130,7 +130,7 @@ mod tests {
         set_mode(&above, 0o755);
         set_mode(&release, 0o755);
         set_mode(&page, 0o644);
-        // Root may ask for others; everybody else is kept out by what he has closed for himself.
+        // As root, nobody's access is checked; else this user's own.
         let account = Account::named("nobody", None).unwrap();
         let found = || account.barrier(&mount_point, &release);
         assert_eq!(found(), None);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_to_the_release_itself_does_not_matter() {
+    fn directories_above_the_release_do_not_matter() {
         let dir = tempfile::tempdir_in("/tmp").unwrap();
         let (hidden, release) = (dir.path().join("hidden"), dir.path().join("hidden/release"));
         fs::create_dir_all(&release).unwrap();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_thread_that_asks_becomes_somebody_else() {
+    fn ids_of_other_threads_do_not_change() {
         let before = (Uid::effective(), Gid::effective());
         Account::named("nobody", None).unwrap().barrier(Path::new("/a"), Path::new("/"));
         assert_eq!((Uid::effective(), Gid::effective()), before);

@@ -1,9 +1,10 @@
-//! What a pool's requests come through: Apache, the gateway, or a web server that connects by path.
+//! Backends: the web server or balancer in front of a pool. It is Apache, the gateway, or a web
+//! server that connects by path.
 //!
 //! Each driver is a folder or a file below this one. It brings its table of `pools-manager.toml`,
-//! its commands, its part of `status`, `list` and `check`. A driver overrides those methods of
-//! [`Driver`] that its backend needs; all other methods do what a web server needs that connects
-//! by path: nothing. To add a driver, add its table and its variant here, and its table to
+//! its commands, its part of `status`, `list` and `check`. A driver overrides the methods of
+//! [`Driver`] that its backend needs; the default methods do nothing, as for a web server that
+//! connects by path. To add a driver, add its table and its variant here, and its table to
 //! `config/settings.rs`.
 //!
 //! Members are counted from 0 in the order of the configuration: replica N is member N-1.
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 use crate::config::Strategy;
 use crate::error::Result;
+use crate::file::Stamp;
 use crate::finding::Checked;
 use crate::release::Release;
 use crate::root::Root;
@@ -30,7 +32,7 @@ pub use settings::Settings;
 /// A pool's backend.
 #[derive(Debug, Clone)]
 pub enum Backend {
-    /// A web server that connects by path, and is told nothing.
+    /// A web server that connects by path. It needs no notification.
     ByPath(ByPath),
     /// Apache's `mod_proxy_balancer`.
     Apache(Apache),
@@ -49,7 +51,7 @@ macro_rules! driver {
     };
 }
 
-/// What a driver has to know of its pool.
+/// The properties of a pool that its driver needs.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// The root.
@@ -58,7 +60,9 @@ pub struct Context<'a> {
     pub pool: &'a str,
     /// A page that the web server fetches through the pool.
     pub monitor_url: Option<&'a str>,
-    /// A file for the driver's own notes about changes that it has to take back.
+    /// The stamp of the pool's settings.
+    pub stamp: Stamp,
+    /// A file in which the driver notes changes that it must undo.
     pub note: PathBuf,
 }
 
@@ -80,19 +84,19 @@ pub struct Member {
     pub busy: u64,
 }
 
-/// What became of a member that was enabled.
+/// The result of enabling a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enabled {
     /// The member gets new requests again.
     Serving,
     /// The backend still considers the member broken, and tries it again within this many seconds.
-    /// That happens where no request passed through the backend in the meantime.
+    /// This happens if no request has passed through the backend meanwhile.
     StillInError {
         /// The backend's own time between two attempts.
         retry_seconds: u64,
     },
-    /// Something else than a drain keeps the member out, and pools-manager must not undo that: the
-    /// operator stopped the member, or a health check fails.
+    /// The member is out for another reason than a drain, which pools-manager must not undo: the
+    /// operator has stopped the member, or a health check fails.
     Held {
         /// Its status in the backend's own words.
         status: String,
@@ -119,27 +123,27 @@ impl Standing {
     }
 }
 
-/// What `check` knows of a replica, for the driver's part of it.
+/// A replica, for the driver's part of `check`.
 #[derive(Debug)]
 pub struct Behind<'a> {
     /// The replica's number.
     pub replica: u32,
-    /// Its public socket name; None where its configuration is wrong.
+    /// Its public socket name; None: its configuration is wrong.
     pub public: Option<&'a Path>,
-    /// The private socket of the generation that the public name leads to; None where no
-    /// generation is published, or while a command changes the pool.
+    /// The private socket of the generation that the public name leads to; None: no generation is
+    /// published, or a command changes the pool.
     pub published: Option<&'a Path>,
 }
 
-/// The driver's part of `check`: the backend has been read, and is judged once the replicas are
-/// known.
+/// The driver's part of `check`: the backend has been read already, and is checked once the
+/// replicas are known.
 pub trait Inspection: Send {
     /// `strategy` is the one that rollouts take; `replicas` has one entry for each replica,
     /// ascending.
     fn check(&self, strategy: Strategy, replicas: &[Behind<'_>]) -> Checked;
 }
 
-/// What a driver does. Each method has the answer of a web server that connects by path.
+/// A driver. The default methods are those of a web server that connects by path.
 trait Driver: Sync {
     fn name(&self) -> &'static str;
 
@@ -224,7 +228,7 @@ impl Backend {
         driver!(self, it => it.inspect().await)
     }
 
-    /// Whether a process listens at the backend's address. Where none does, the backend sends no
+    /// Whether a process listens at the backend's address. If none does, the backend sends no
     /// requests either.
     pub async fn is_running(&self) -> bool {
         driver!(self, it => it.is_running().await)
@@ -252,8 +256,8 @@ impl Backend {
         driver!(self, it => it.enable(index).await)
     }
 
-    /// Tells a backend that reads the public names itself that they have moved. All names that
-    /// have moved since the last call do so at the same moment for its clients.
+    /// Notifies a backend that reads the public names itself that they have moved. For its clients,
+    /// all names that have moved since the last call move together.
     pub async fn names_moved(&self) -> Result<()> {
         driver!(self, it => it.names_moved().await)
     }
@@ -264,7 +268,7 @@ impl Backend {
         driver!(self, it => it.is_idle(socket).await)
     }
 
-    /// Takes back what a killed command has left in the backend, and no later one would see.
+    /// Undoes changes of a killed command in the backend that no later command would notice.
     pub async fn clean_up(&self) -> Result<()> {
         driver!(self, it => it.clean_up().await)
     }
@@ -275,6 +279,6 @@ impl Backend {
 pub struct Description {
     /// The rest of the line, with a leading blank; empty where there is nothing to say.
     pub line: String,
-    /// The settings, without passwords; None where there is nothing to say.
+    /// The settings, without passwords; None: there are none.
     pub json: Option<Value>,
 }

@@ -1,8 +1,8 @@
-//! Cancellation: a request to stop work on a pool at the next good place.
+//! Cancellation: a request to stop work on a pool at the next safe point.
 //!
-//! Whoever runs the work keeps the [`Canceller`]: the command line cancels at the first signal, a
-//! long-running program when it shuts down. Short work whose effect would stay wrong outside of the
-//! pool is protected by [`hold`]: the process must not exit in the middle of it.
+//! The caller of the work keeps the [`Canceller`]: the command line cancels at the first signal, a
+//! long-running program at its shutdown. [`hold`] protects short work that must not be left half
+//! done: the process waits for it before it exits.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::error::{Error, Exit, Result};
 #[derive(Debug)]
 pub struct Canceller(watch::Sender<Option<Exit>>);
 
-/// Whether work has been cancelled.
+/// Shows whether work has been cancelled.
 #[derive(Debug, Clone)]
 pub struct Cancel(watch::Receiver<Option<Exit>>);
 
 impl Canceller {
-    /// Cancels nothing yet.
+    /// A canceller that has not cancelled yet.
     pub fn new() -> Self {
         Self(watch::Sender::new(None))
     }
 
-    /// What the work asks.
+    /// The value that the work checks.
     pub fn cancel(&self) -> Cancel {
         Cancel(self.0.subscribe())
     }
@@ -49,7 +49,7 @@ impl Cancel {
         Canceller::new().cancel()
     }
 
-    /// Fails once the work has been cancelled.
+    /// An error if the work has been cancelled.
     pub fn check(&self) -> Result<()> {
         let (exit, signal) = match *self.0.borrow() {
             Some(Exit::HungUp) => (Exit::HungUp, "SIGHUP"),
@@ -60,7 +60,7 @@ impl Cancel {
         Err(Error { exit, message: format!("told to stop by {signal}"), hint: None })
     }
 
-    /// Waits until the work is cancelled; returns what [`Cancel::check`] fails with then.
+    /// Waits until the work is cancelled, and returns the error of [`Cancel::check`].
     pub async fn cancelled(&self) -> Error {
         let mut changes = self.0.clone();
         loop {
@@ -68,7 +68,7 @@ impl Cancel {
                 return cancelled;
             }
             if changes.changed().await.is_err() {
-                // Its canceller is gone: it never will be.
+                // The canceller was dropped: the work is never cancelled.
                 std::future::pending::<()>().await;
             }
         }
@@ -78,14 +78,14 @@ impl Cancel {
 /// How long [`released`] waits.
 const HOLD_MAX: Duration = Duration::from_secs(5);
 
-/// How many holds there are in this process.
+/// The number of holds in this process.
 static HELD: OnceLock<watch::Sender<usize>> = OnceLock::new();
 
-/// While this exists, the process must not exit, but for a few seconds.
+/// While this exists, the process delays its exit, for 5 s at most.
 #[derive(Debug)]
 pub struct Hold(());
 
-/// For short work that must not be left half done, because no later command can see that it was.
+/// Protects short work that must not be left half done, because no later command could notice it.
 pub fn hold() -> Hold {
     held().send_modify(|count| *count += 1);
     Hold(())

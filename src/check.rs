@@ -1,8 +1,8 @@
-//! Verifies all that can be verified without changing anything: what `check` shows.
+//! `check`: verifies a root and its pools without changing anything.
 //!
-//! No lock is taken, no file written, the balancer is only read, and php-fpm is only made to print
-//! (`-tt`, `-i`). First everything is asked, as much as possible at once; then each theme judges
-//! what is known by then. What cannot be found out is no reason to leave out the rest.
+//! It takes no lock, writes no file, only reads the balancer, and runs php-fpm only to print
+//! (`-tt`, `-i`). First it reads everything, in parallel where possible; then each topic checks the
+//! results. A failed read does not prevent the other checks.
 
 mod between;
 mod configuration;
@@ -31,21 +31,21 @@ use crate::rollout::look;
 use crate::root::Root;
 use crate::runtime;
 
-/// What was found in the root, apart from its pools.
+/// The result of a root's own checks.
 #[derive(Debug, Serialize)]
 pub struct RootChecked {
     /// The root.
     pub root: PathBuf,
     /// Whether there is no error.
     pub ok: bool,
-    /// What was looked at.
+    /// What was checked.
     pub topics: Vec<Checked>,
 }
 
-/// A replica, and the public socket name that it has.
+/// A replica and its public socket name.
 type Listens = (u32, PathBuf);
 
-/// What was found in a pool.
+/// The result of a pool's checks.
 #[derive(Debug, Serialize)]
 pub struct PoolChecked {
     /// Its name.
@@ -64,21 +64,21 @@ pub fn check_root(root: &Root) -> RootChecked {
     RootChecked { root: root.path().to_owned(), ok: is_ok(&topics), topics }
 }
 
-/// A pool whose own files are not in order: nothing else is known of it.
+/// The result for a pool whose configuration cannot be read: nothing else is known of it.
 pub fn broken_pool(name: &str, error: Error) -> PoolChecked {
     let topics = vec![configuration::broken(error)];
     PoolChecked { pool: name.to_owned(), ok: false, topics, listens: Vec::new() }
 }
 
-/// Checks a pool. `turns` limits how many pools ask php-fpm at once.
+/// Checks a pool. `turns` limits how many pools run php-fpm at once.
 pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
-    let at_work = lock::holder(&pool.lock_file());
+    let holder = lock::holder(&pool.lock_file());
     let current = release::current(pool);
     let wanted = match &current {
         Some((Ok(release), _)) => Some(release.clone()),
         _ => None,
     };
-    // Where nothing could be mounted, php-fpm is asked all the same.
+    // If the release cannot be mounted, php-fpm runs without it.
     let pinnable = wanted.clone().filter(|_| matches!(current, Some((_, Ok(())))));
     let inspect = async {
         match pool.backend() {
@@ -88,10 +88,10 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     };
     let (runtime, inspected) = tokio::join!(runtime::inspect(pool, pinnable, turns), inspect);
     let specs = runtime.specs;
-    let looked = look(pool, specs.clone(), Vec::new());
-    // One that has begun meanwhile may have been half way through when we looked.
-    let at_work = at_work.or_else(|| lock::holder(&pool.lock_file()));
-    let (observation, trouble) = match looked {
+    let observed = look(pool, specs.clone(), Vec::new());
+    // A command that has begun meanwhile may have been half way through.
+    let holder = holder.or_else(|| lock::holder(&pool.lock_file()));
+    let (observation, trouble) = match observed {
         Ok(observation) => (Some(observation), None),
         Err(error) => (None, Some(error.into())),
     };
@@ -103,7 +103,7 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
             .iter()
             .find(|it| it.replica == replica)
             .and_then(replicas::Seen::socket)
-            .filter(|_| at_work.is_none()),
+            .filter(|_| holder.is_none()),
     };
     let behind: Vec<_> = pool.replicas().map(behind).collect();
     let mut topics = vec![
@@ -119,7 +119,7 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     ];
     topics.extend(hooks::check(pool));
     if observation.is_some() {
-        topics.push(replicas::check(&seen, wanted.as_ref(), at_work.as_ref()));
+        topics.push(replicas::check(&seen, wanted.as_ref(), holder.as_ref()));
     }
     let listens = specs.iter().map(|(replica, it)| (*replica, it.public().to_owned())).collect();
     PoolChecked { pool: pool.name.clone(), ok: is_ok(&topics), topics, listens }

@@ -64,7 +64,8 @@ enum Command {
     List(list::Args),
     /// Show the release directories of a pool, and which of them are in use
     Releases(releases::Args),
-    /// Run the gateway: web server and balancer of all pools that have a [gateway]
+    /// Run in the foreground: keep all replicas running, follow the symlinks, and be the gateway of all
+    /// pools that have a [gateway]
     Serve(serve::Args),
     /// Show past rollouts, the newest last
     History(history::Args),

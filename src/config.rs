@@ -1,4 +1,4 @@
-//! What the operator's files say, validated: errors name file and line.
+//! The operator's files, parsed and validated: errors name file and line.
 
 mod file;
 mod gateway;

@@ -1,5 +1,5 @@
-//! What commands and a running gateway say to each other, over a unix socket: one JSON document a
-//! line, each answered by one.
+//! The control protocol between commands and a running gateway, over a unix socket. A request is
+//! one line with a JSON document, and so is its response.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -11,86 +11,94 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::error::{Error, Result};
+use crate::file::Stamp;
 
-/// How long an answer may take: it is there within milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a response may take. It takes milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest document, in bytes.
 pub const LINE_MAX: u64 = 1 << 20;
 
-/// What is said.
+/// A request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ask {
-    /// The public names of this pool have moved: serve what they lead to.
-    Sync(String),
-    /// Tell how this pool is.
+pub enum Request {
+    /// The public names of this pool have moved: read them again, with these settings.
+    Sync {
+        /// The pool's name.
+        pool: String,
+        /// The stamp of the settings that the command has read.
+        stamp: Stamp,
+    },
+    /// Return the state of this pool.
     Show(String),
 }
 
-/// What is answered.
+/// The response to a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// It is done.
+pub enum Response {
+    /// The request was carried out.
     Done,
-    /// How a pool is.
-    Shown(Shown),
-    /// It could not be done.
+    /// The state of a pool.
+    #[serde(rename = "shown")]
+    State(PoolState),
+    /// The request failed.
     Failed(String),
 }
 
-/// How a pool is in the gateway.
+/// The state of a pool in the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
+pub struct PoolState {
     /// Its replicas.
-    pub replicas: Vec<Replica>,
-    /// How many requests wait for one.
+    pub replicas: Vec<ReplicaState>,
+    /// How many requests wait for a replica.
     pub waiting: usize,
 }
 
-impl Shown {
-    /// The replica behind a socket, if it gets requests.
-    pub fn serving(&self, socket: &Path) -> Option<&Replica> {
+impl PoolState {
+    /// The replica with this socket, if it gets requests.
+    pub fn serving(&self, socket: &Path) -> Option<&ReplicaState> {
         self.replicas.iter().find(|replica| replica.serves && replica.socket == socket)
     }
 }
 
-/// How a replica is in the gateway.
+/// The state of a replica in the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replica {
+pub struct ReplicaState {
     /// Its generation's private socket.
     pub socket: PathBuf,
     /// The release that it serves.
     pub release: PathBuf,
     /// Whether it gets new requests.
     pub serves: bool,
-    /// Whether it gets no requests for now: it could not be connected to when it was last tried, or
-    /// it is silent.
-    pub aside: bool,
-    /// Whether it accepts connections, and does not answer.
+    /// Whether it is ejected: the last connection to it failed, or it is silent.
+    #[serde(rename = "aside")]
+    pub ejected: bool,
+    /// Whether it accepts connections and does not answer.
     #[serde(default)]
     pub silent: bool,
-    /// How many requests it has.
+    /// How many requests it works on.
     pub in_flight: u32,
-    /// How many open connections wait for one.
-    pub kept: usize,
+    /// How many idle connections the gateway keeps to it.
+    #[serde(rename = "kept")]
+    pub idle: usize,
 }
 
-/// Says something to the gateway that listens there. None: no gateway runs.
-pub async fn ask(socket: &Path, ask: &Ask) -> Result<Option<Answer>> {
+/// Sends a request to the gateway that listens there. None: no gateway runs.
+pub async fn send(socket: &Path, request: &Request) -> Result<Option<Response>> {
     let cannot = |error: &dyn std::fmt::Display| {
         Error::failed(format!("cannot talk to the gateway at {}: {error}", socket.display()))
             .hint("run this as the user who runs `pools-manager serve`, or as root")
     };
-    let conversation = async {
+    let exchange = async {
         let mut stream = UnixStream::connect(socket).await?;
-        stream.write_all(format!("{}\n", serde_json::to_string(ask)?).as_bytes()).await?;
+        stream.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes()).await?;
         let mut line = String::new();
         BufReader::new(stream.take(LINE_MAX)).read_line(&mut line).await?;
         Ok::<_, io::Error>(serde_json::from_str(&line)?)
     };
-    match timeout(PATIENCE, conversation).await {
-        Ok(Ok(answer)) => Ok(Some(answer)),
+    match timeout(TIMEOUT, exchange).await {
+        Ok(Ok(response)) => Ok(Some(response)),
         Ok(Err(error))
             if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
         {

@@ -1,4 +1,4 @@
-//! What can go wrong, with the exit status and the advice that go with it.
+//! Errors, with their exit status and help.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -6,17 +6,17 @@ use std::process::ExitCode;
 /// The exit status of every program in this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Something failed at run time: what could be put back has been put back.
+    /// Something failed at run time. What could be undone has been undone.
     Failed = 1,
     /// Usage or configuration: nothing was changed.
     Config = 2,
     /// Another process holds the pool's lock: nothing was changed.
     Locked = 3,
-    /// The terminal went away in the middle (SIGHUP).
+    /// Cancelled because the terminal was closed (SIGHUP).
     HungUp = 129,
-    /// Ctrl-C in the middle (SIGINT).
+    /// Cancelled by Ctrl-C (SIGINT).
     Interrupted = 130,
-    /// Told to end in the middle (SIGTERM).
+    /// Cancelled by SIGTERM.
     Terminated = 143,
 }
 
@@ -26,7 +26,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error as its reader sees it: what is wrong, and what to do about it.
+/// An error as the operator reads it: the problem, and what to do about it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub struct Error {
     /// The status that the program ends with.
@@ -41,7 +41,7 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Something that the operator wrote is wrong, or is missing.
+    /// An error in the usage or in the configuration.
     pub fn config(message: impl Into<String>) -> Self {
         Self { exit: Exit::Config, message: message.into(), hint: None }
     }

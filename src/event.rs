@@ -1,4 +1,4 @@
-//! What the engine says while it works. It does not print: a renderer shows
+//! The events that the engine reports while it works. The engine does not print: a renderer shows
 //! events as the classic lines, as progress bars, or as JSON lines.
 
 use serde::Serialize;
@@ -7,7 +7,7 @@ use crate::config::Hook;
 use crate::lock::Holder;
 use crate::step::{Stage, Step, Title};
 
-/// One thing that happened.
+/// One event. Times are in milliseconds.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -16,58 +16,58 @@ pub enum Event {
         /// Its name.
         pool: String,
     },
-    /// Somebody else holds the pool's lock; it is being waited for.
+    /// Another process holds the pool's lock, and the command waits for it.
     LockWait {
-        /// Who holds it.
+        /// The holder of the lock.
         holder: Holder,
     },
-    /// What would be done, of a dry run.
+    /// The plan of a dry run.
     Plan {
         /// The stages, in order.
         stages: Vec<Stage>,
     },
-    /// A replica is as wanted already.
+    /// A replica is in the wanted state already.
     Nothing {
         /// The replica.
         replica: u32,
-        /// How it is: "is already running".
+        /// Its state: "is already running".
         because: &'static str,
     },
     /// A stage begins.
     StageStarted {
-        /// Which one.
+        /// The stage.
         #[serde(flatten)]
         title: Title,
     },
     /// A step begins.
     StepStarted {
-        /// Which one.
+        /// The step.
         #[serde(flatten)]
         step: Step,
     },
     /// A step waits for requests that are in flight.
     Progress {
-        /// The replica that is waited for.
+        /// The replica of the generation.
         replica: u32,
-        /// Connections that a process of it has accepted.
+        /// Connections that its processes have accepted.
         accepted: u32,
         /// Connections that wait to be accepted.
         queued: u32,
-        /// For how long this step has been waiting.
+        /// How long the step has waited.
         waited_ms: u64,
     },
-    /// A new generation that serves is being watched.
+    /// A canary is watched.
     Watching {
         /// The replica.
         replica: u32,
-        /// For how long it has been.
+        /// How long it has been watched.
         waited_ms: u64,
-        /// For how long it will be.
+        /// How long it will still be watched.
         left_ms: u64,
     },
     /// A step is done.
     StepDone {
-        /// Which one.
+        /// The step.
         #[serde(flatten)]
         step: Step,
         /// How long it took.
@@ -75,7 +75,7 @@ pub enum Event {
     },
     /// A stage is done.
     StageDone {
-        /// Which one.
+        /// The stage.
         #[serde(flatten)]
         title: Title,
         /// How long it took.
@@ -83,19 +83,19 @@ pub enum Event {
     },
     /// A stage has failed.
     StageFailed {
-        /// Which one.
+        /// The stage.
         #[serde(flatten)]
         title: Title,
         /// Why.
         reason: String,
     },
-    /// Something is done to the symlink that names the current release.
+    /// The symlink that names the current release is moved.
     Link {
         /// What.
         change: LinkChange,
         /// The symlink.
         link: std::path::PathBuf,
-        /// Where it leads then.
+        /// Its new target.
         target: std::path::PathBuf,
     },
     /// A new generation has answered its warm-up requests.
@@ -107,35 +107,35 @@ pub enum Event {
         /// How long that took.
         ms: u64,
     },
-    /// A hook would be called, if this were no dry run.
+    /// A dry run would run this hook.
     HookPlanned {
-        /// Which one.
+        /// The hook.
         hook: Hook,
     },
-    /// A hook is called.
+    /// A hook starts.
     HookStarted {
-        /// Which one.
+        /// The hook.
         hook: Hook,
     },
     /// A hook has ended, or could not be run.
     HookDone {
-        /// Which one.
+        /// The hook.
         hook: Hook,
         /// How long it took.
         ms: u64,
-        /// Its exit status; None where it has not exited by itself.
+        /// Its exit status; None: it did not exit by itself.
         status: Option<i32>,
-        /// What went wrong, in one line.
+        /// The failure, in one line.
         failure: Option<String>,
     },
-    /// A replica gets the release back that it had.
+    /// A replica goes back to its old release.
     RollingBack {
         /// The replica.
         replica: u32,
-        /// The release; None where releases are not pinned.
+        /// The release; None: releases are not pinned.
         release: Option<std::path::PathBuf>,
     },
-    /// Something that the operator should know, though the work goes on.
+    /// A warning for the operator; the work goes on.
     Warning {
         /// A sentence without a final full stop.
         text: String,
@@ -144,27 +144,27 @@ pub enum Event {
     Done {
         /// Its name.
         pool: String,
-        /// Whether it is as wanted.
+        /// Whether the goal is reached.
         ok: bool,
         /// How long it took.
         ms: u64,
     },
 }
 
-/// What is done to the symlink that names the current release.
+/// A change of the symlink that names the current release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkChange {
-    /// It would be moved, if this were no dry run.
+    /// A dry run would move it.
     Planned,
     /// It has been moved.
     Moved,
-    /// It leads where it did before, since the release has bounced.
+    /// It has been moved back, because the rollout has failed.
     MovedBack,
 }
 
 /// A consumer of events.
 pub trait Report: Send + Sync {
-    /// Takes note of an event.
+    /// Handles an event.
     fn event(&mut self, event: &Event);
 }

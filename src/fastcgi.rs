@@ -1,14 +1,13 @@
-//! One request at a time to a server such as php-fpm: pings, status pages, warm-up requests, `fcgi-request`.
+//! A FastCGI client for single requests to a server such as php-fpm: pings, status pages, warm-up
+//! requests, `fcgi-request`.
 //!
-//! Each request has a connection of its own, as a web server without keep-alive would make it, so
-//! that it never holds a child longer than its answer takes. The records are written and read by
-//! the crate fastcgi-client; what it does not check is checked here (see the private module
-//! `guard`).
+//! Each request has its own connection, as from a web server without keep-alive, so that it never
+//! holds a child longer than its answer takes. The crate fastcgi-client writes and reads the
+//! records; the private module `guard` checks what the crate does not check.
 //!
 //! It is not made for proxying: the answer is held in memory, and the whole body is written before
-//! anything is read. PHP reads a body before it runs the script, unless that is larger than its
-//! `post_max_size`; then a large body against a large answer comes to a halt, and ends with the
-//! time limit.
+//! the answer is read. PHP reads a body before it runs the script, unless the body is larger than
+//! `post_max_size`. Then a large body and a large answer block each other until the time limit.
 
 mod error;
 mod fpm;
@@ -32,10 +31,10 @@ pub use fpm::{Status, ping, status};
 pub use params::Request;
 pub use response::Response;
 
-/// How long to wait before asking again a socket whose backlog is full.
+/// The time between two attempts to connect to a socket with a full backlog.
 const BACKLOG_RETRY: Duration = Duration::from_millis(2);
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// The path of a unix socket.
@@ -53,7 +52,7 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// Sends one request to the unix socket and waits for its whole answer, for at most `timeout`.
+/// Sends one request to a unix socket, and waits for the whole answer, for at most `timeout`.
 pub async fn send(
     socket: &Path,
     request: &Request,
@@ -87,8 +86,8 @@ pub async fn send_to(
     .unwrap_or_else(|_| Err(FastCgiError::TimedOut { address: address.clone(), after: timeout }))
 }
 
-/// Connects; where the backlog is full the kernel answers `EAGAIN` at once rather than wait, and
-/// then this asks again until the caller's time limit ends it.
+/// Connects. If the backlog is full, the kernel returns `EAGAIN` at once; then this tries again
+/// until the caller's time limit.
 async fn connect_unix(address: &Address, path: &Path) -> Result<UnixStream, FastCgiError> {
     loop {
         match UnixStream::connect(path).await {
@@ -98,7 +97,7 @@ async fn connect_unix(address: &Address, path: &Path) -> Result<UnixStream, Fast
     }
 }
 
-/// One request and its answer on a fresh connection.
+/// Sends one request, and reads its answer, on a new connection.
 async fn exchange<S>(
     stream: S,
     address: &Address,

@@ -1,8 +1,8 @@
-//! Files in `pid/` and `sockets/`, which somebody else may have put something in the place of.
+//! Files in `pid/` and `sockets/`, where another user may have replaced them.
 //!
-//! A symlink or a hard link there could lead to any file of the machine, a FIFO would be waited for
-//! without end, and a device has no end. So nothing is followed, nothing is written into what was
-//! there before, and no more is read than a file of ours can hold.
+//! A symlink or a hard link there could lead to any file of the machine, opening a FIFO could block
+//! for ever, and a device has no end. So links are not followed, existing files are not written to,
+//! and reads are limited to the size of the largest valid file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,11 +11,25 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 
-/// Far more than a pid file, a lock, or the record of a generation takes, in bytes.
+/// The most bytes that are read: far more than a pid file, a lock, or a generation's record has.
 pub const MOST: u64 = 64 * 1024;
 
-/// The options with which a file is opened only where nothing is followed or waited for.
+/// Identifies a file and its version: it differs for another file of the same name, and after a
+/// change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp(Option<(u64, u64, i64, i64)>);
+
+impl Stamp {
+    /// The stamp of the file that has this name now.
+    pub fn of(path: &Path) -> Self {
+        let metadata = fs::metadata(path).ok();
+        Self(metadata.map(|it| (it.dev(), it.ino(), it.ctime(), it.ctime_nsec())))
+    }
+}
+
+/// Options that open a file without following a symlink and without blocking.
 pub fn options() -> OpenOptions {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
@@ -23,14 +37,15 @@ pub fn options() -> OpenOptions {
     options
 }
 
-/// Whether an open file is a file with this one name: what is written to it is in no other.
+/// Whether an open file is a regular file without other hard links.
 pub fn is_alone(file: &File) -> io::Result<bool> {
     let metadata = file.metadata()?;
     Ok(metadata.is_file() && metadata.nlink() == 1)
 }
 
-/// Opens a regular file for reading, of somebody who may say what stands there: us, root, or whoever
-/// owns the directory. In one that all can write to, anybody could name files for us to remove.
+/// Opens a regular file for reading. Its owner must be this user, root, or the owner of the
+/// directory: in a directory that all users can write, another user's file could name files to
+/// remove.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = options().read(true).open(path)?;
     let metadata = file.metadata()?;
@@ -46,17 +61,17 @@ pub fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// What stands in a small text file.
+/// The text of a small file.
 pub fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     open(path)?.take(MOST).read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// Writes a new file in place of whatever has its name; what that led to stays as it is. Where
-/// this fails, nothing has the name: half a file is none.
+/// Replaces `path` by a new file; the target of a link there is not changed. After a failure `path`
+/// does not exist, rather than hold half a file.
 ///
-/// Returns the file itself, opened for reading: whatever has its name later.
+/// Returns the new file, open for reading.
 pub fn write_new(path: &Path, text: &str) -> io::Result<File> {
     remove(path)?;
     let mut file = options().write(true).create_new(true).mode(0o644).open(path)?;
@@ -67,12 +82,12 @@ pub fn write_new(path: &Path, text: &str) -> io::Result<File> {
     written
 }
 
-/// Opens the same file once more, for reading alone.
+/// Opens the same file again, for reading only.
 fn reopen(file: &File) -> io::Result<File> {
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-/// Removes a name; it is no error when it is gone already.
+/// Removes a file. No error if it does not exist.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -87,7 +102,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn what_is_no_file_is_neither_followed_nor_waited_for() {
+    fn links_and_fifos_are_not_opened() {
         let dir = tempfile::tempdir().unwrap();
         let [precious, link, fifo] = ["precious", "link", "fifo"].map(|name| dir.path().join(name));
         fs::write(&precious, "precious").unwrap();
@@ -105,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_though_another_file_has_its_name() {
+    fn returned_file_stays_the_same_after_a_rename() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("conf");
         let mut written = write_new(&path, "ours").unwrap();
@@ -118,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_name_is_not_written_through() {
+    fn hard_link_is_not_written_through() {
         let dir = tempfile::tempdir().unwrap();
         let [precious, other] = ["precious", "other"].map(|name| dir.path().join(name));
         fs::write(&precious, "precious").unwrap();

@@ -1,4 +1,4 @@
-//! What was looked at, and what was found.
+//! The results of `check`: topics and their findings.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use crate::trust;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// It works, or may work, but not as well as it could.
+    /// It works or may work, but not fully.
     Warning,
-    /// A command would fail, or requests do.
+    /// A command would fail, or requests fail.
     Error,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// Something that is not as it should be, and what to do about it.
+/// A problem, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is; never [`Level::Ok`].
@@ -53,19 +53,20 @@ impl Finding {
     }
 }
 
-/// What would make a command fail.
+/// An error of a command is an error of `check`.
 impl From<Error> for Finding {
     fn from(error: Error) -> Self {
         Self { level: Level::Error, message: error.message, help: error.hint }
     }
 }
 
-/// The paths that others can change, in the words of the commands that refuse them.
+/// A finding for each path that other users can change, with the message of the commands that
+/// refuse it.
 pub(crate) fn untrusted(paths: impl IntoIterator<Item = PathBuf>) -> impl Iterator<Item = Finding> {
-    trust::complaints(paths).into_iter().map(Finding::from)
+    trust::problems(paths).into_iter().map(Finding::from)
 }
 
-/// What a line of the output is about.
+/// The topic of a line of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
@@ -73,7 +74,7 @@ pub enum Topic {
     PidDirectory,
     /// `pools-manager.toml` and the replicas' files.
     Configuration,
-    /// php-fpm, and what it makes of the replicas' files.
+    /// php-fpm, and the replicas' files as php-fpm resolves them.
     PhpFpm,
     /// The symlink, the release behind it, and the directory on which it is mounted.
     Release,
@@ -83,9 +84,9 @@ pub enum Topic {
     Balancer,
     /// `monitor_url`.
     Monitor,
-    /// The programs that a rollout calls.
+    /// The programs that a rollout runs.
     Hooks,
-    /// What runs.
+    /// The replicas that run.
     Replicas,
 }
 
@@ -105,16 +106,16 @@ impl fmt::Display for Topic {
     }
 }
 
-/// One line of the output, and what stands below it.
+/// One line of the output, with its findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Checked {
-    /// What it is about.
+    /// Its topic.
     pub topic: Topic,
-    /// That of the worst finding.
+    /// The level of the worst finding.
     pub level: Level,
-    /// What is good to know, and no finding.
+    /// Facts that are no findings.
     pub notes: Vec<String>,
-    /// What is not as it should be; each one once.
+    /// The findings, without duplicates.
     pub findings: Vec<Finding>,
 }
 
@@ -136,8 +137,7 @@ impl Checked {
     }
 }
 
-/// Tells what is so of several replicas once: each finding of one replica is told for all
-/// replicas that have the same one.
+/// Merges the same finding of several replicas into one, which names all of them.
 pub(crate) fn by_replica(found: impl IntoIterator<Item = (u32, Finding)>) -> Vec<Finding> {
     let mut groups: Vec<(Vec<u32>, Finding)> = Vec::new();
     for (replica, finding) in found {
@@ -146,12 +146,12 @@ pub(crate) fn by_replica(found: impl IntoIterator<Item = (u32, Finding)>) -> Vec
             None => groups.push((vec![replica], finding)),
         }
     }
-    let told = groups.into_iter().map(|(replicas, finding)| {
+    let merged = groups.into_iter().map(|(replicas, finding)| {
         let replicas: Vec<String> = replicas.iter().map(u32::to_string).collect();
         let message = format!("replica {}: {}", replicas.join(", "), finding.message);
         Finding { message, ..finding }
     });
-    told.collect()
+    merged.collect()
 }
 
 #[cfg(test)]
@@ -159,16 +159,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_of_several_replicas_is_told_once() {
+    fn same_finding_of_several_replicas_is_merged() {
         let one = Finding::warning("it is slow", "hurry");
         let other = Finding::error("it is dead", "bury it");
         let found = [(1, one.clone()), (2, other), (3, one)];
-        let told: Vec<_> = by_replica(found).into_iter().map(|it| it.message).collect();
-        assert_eq!(told, ["replica 1, 3: it is slow", "replica 2: it is dead"]);
+        let messages: Vec<_> = by_replica(found).into_iter().map(|it| it.message).collect();
+        assert_eq!(messages, ["replica 1, 3: it is slow", "replica 2: it is dead"]);
     }
 
     #[test]
-    fn the_worst_finding_decides() {
+    fn worst_finding_decides_the_level() {
         let finding = Finding::warning("it is slow", "hurry");
         assert_eq!(Checked::new(Topic::Release, [], []).level, Level::Ok);
         let twice = Checked::new(Topic::Release, [], [finding.clone(), finding.clone()]);

@@ -1,10 +1,8 @@
-//! Damage: what a reader may get where it expects a file of the kernel, of a server, or of an
-//! operator.
+//! Damaged input for the readers of files of the kernel, of servers, and of operators.
 //!
-//! Random bytes are refused at the first look. So real samples are cut, spliced, repeated and
-//! overwritten, and most of the format's shape is still there. Whoever reads has to refuse that, or
-//! to read what stands there. The tests that use this are named `fuzz`; `PROPTEST_CASES` says how
-//! many cases each of them tries.
+//! Random bytes are refused at once. So real samples are cut, spliced, repeated and overwritten,
+//! which keeps most of the format. A reader must refuse the result, or read only what is in it. The
+//! tests that use this are named `fuzz`; `PROPTEST_CASES` is the number of cases of each.
 
 use std::fmt;
 
@@ -15,7 +13,7 @@ use proptest::sample::{Index, select};
 /// The most bytes that one kind of damage adds.
 const LONGEST: usize = 32 << 10;
 
-/// What breaks readers of any format.
+/// Words that break readers of any format.
 const WORDS: &[&[u8]] = &[
     b"\0",
     b"\n",
@@ -34,7 +32,7 @@ const WORDS: &[&[u8]] = &[
     "\u{202e}é".as_bytes(),
 ];
 
-/// A file's content, which a test that fails shows as it would be written in Rust.
+/// A file's content, which a failed test prints as a Rust literal.
 #[derive(Clone)]
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
@@ -44,7 +42,7 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// One thing that happens to a file. Places are found in whatever it has become by then.
+/// One change of a file. Places are relative to the file as it is then.
 #[derive(Debug, Clone)]
 enum Damage {
     Cut { at: Index },
@@ -75,7 +73,7 @@ impl Damage {
     }
 }
 
-/// One of the samples, damaged, or whole at times. `words` are those of its format.
+/// One of the samples, usually damaged. `words` are words of its format.
 pub(crate) fn damaged(
     samples: &'static [&'static str],
     words: &'static [&'static str],
@@ -110,7 +108,7 @@ fn damage(
     ]
 }
 
-/// A part of a sample: put elsewhere, it repeats a line, or splices two files.
+/// A part of a sample: inserted elsewhere, it repeats a line, or splices two files.
 fn piece(samples: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     (select(samples), any::<Index>(), 1..200_usize).prop_map(|(sample, from, length)| {
         let from = from.index(sample.len());
@@ -118,7 +116,7 @@ fn piece(samples: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// So much of one word that whatever looks twice at each byte for each byte does not return.
+/// A word, repeated to 1 MiB: a reader with quadratic time would not return.
 pub(crate) fn a_megabyte_of(word: &str) -> String {
     word.repeat((1 << 20) / word.len())
 }

@@ -1,34 +1,34 @@
 //! pools-manager: restarts PHP-FPM pools, and moves them to new releases, without losing a request.
 //!
-//! `docs/architecture.md` tells how it works. This is the map of the source, from the top down; a
-//! module uses those below it, never those above. To read it, begin with [`rollout::run`].
+//! `docs/architecture.md` explains how it works. This is the map of the modules, from the top down:
+//! a module uses only modules below it. A good place to start reading is [`rollout::run`].
 //!
-//! | module | what it is for |
+//! | module | purpose |
 //! |---|---|
 //! | [`cli`] | the command line: one file for each command |
-//! | [`render`] | shows events: the classic lines, live progress, JSON lines |
-//! | [`status`], [`check`], [`releases`], [`tree`] | what `status`, `check`, `releases` and `ps-list` show |
+//! | [`render`] | prints events: the classic lines, live progress, JSON lines |
+//! | [`status`], [`check`], [`releases`], [`tree`] | the contents of `status`, `check`, `releases` and `ps-list` |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`gateway`] | the embedded web server and balancer |
-//! | [`runtime`] | what kind of server a replica is: generations, their start, probes, stop; php-fpm |
-//! | [`fastcgi`] | one request at a time: ping, status, warm-up |
-//! | [`hook`] | the operator's own programs, which a rollout calls |
-//! | [`release`], [`socket`], [`process`], [`machine`] | what the kernel knows: mounts, sockets, pidfds, limits |
-//! | [`event`], [`step`] | what the engine says, and the words it says it in; it does not print |
-//! | [`state`] | what is remembered of a pool: the history of its rollouts |
-//! | [`control`] | what commands and a running gateway say to each other |
-//! | [`lock`], [`cancel`] | one command at a time on a pool; how work is cancelled |
-//! | [`trust`] | whether what a command relies on can be changed by its user and root alone |
-//! | [`pool`], [`root`] | a pool and its settings, and where its files are |
-//! | [`supervise`] | keeps all pools as they should be: respawn, watch, reload |
-//! | [`backend`] | what requests come through: one driver for each kind, with its table, its commands and its checks |
-//! | [`finding`] | what a check finds |
-//! | [`config`] | the operator's files: parsed values, and errors that name a line |
-//! | [`mod@file`] | files that somebody else may have put something in the place of |
+//! | [`runtime`] | the servers that replicas run: generations, their start, probes and stop; php-fpm |
+//! | [`fastcgi`] | the FastCGI client: ping, status, warm-up |
+//! | [`hook`] | runs the operator's hooks |
+//! | [`release`], [`socket`], [`process`], [`machine`] | state that the kernel keeps: mounts, sockets, processes, limits |
+//! | [`event`], [`step`] | what the engine reports: events and the steps in them |
+//! | [`state`] | what is stored of a pool: stopped replicas, and the history of rollouts |
+//! | [`control`] | the protocol between commands and a running gateway |
+//! | [`lock`], [`cancel`] | the pool's lock; cancellation |
+//! | [`trust`] | checks that only the user and root can change the files that a command uses |
+//! | [`pool`], [`root`] | a pool, its settings and the paths of its files |
+//! | [`supervise`] | the supervisor of `serve`: starts replicas again, follows the symlinks, reloads |
+//! | [`backend`] | the web server or balancer in front of a pool: one driver for each kind, with its settings and checks |
+//! | [`finding`] | the findings of `check` |
+//! | [`config`] | the operator's files: parsed values, and errors with the line |
+//! | [`mod@file`] | safe access to files in directories that other users may write |
 //! | [`http`] | requests to the operator's own web server |
-//! | [`log`] | the log of a program that serves |
-//! | [`error`] | what can go wrong, with exit status and advice |
-//! | `crash` | where a test can kill the manager |
+//! | [`log`] | the log of `serve` |
+//! | [`error`] | errors, with exit status and help |
+//! | `failpoint` | named places where a test can kill or halt the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
 
 mod account;
@@ -38,9 +38,9 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
-mod crash;
 pub mod error;
 pub mod event;
+mod failpoint;
 pub mod fastcgi;
 pub mod file;
 pub mod finding;

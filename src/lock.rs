@@ -1,7 +1,7 @@
-//! The pool's lock: one hand at a time, and it says whose.
+//! The pool's lock: one command at a time changes a pool. The lock names its holder.
 //!
-//! An flock(2) on `pid/POOL.lock`; the kernel drops it when its holder dies,
-//! however it dies. The text in the file is for people, never trusted.
+//! The lock is an flock(2) on `pid/POOL.lock`; the kernel releases it when the holder dies. The
+//! text in the file is for the operator, and is never trusted.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -15,29 +15,31 @@ use crate::error::{Error, Result};
 use crate::file;
 use crate::process::Process;
 
-/// How long a command waits for the lock: longer than anything that a holder
-/// waits for with the default timeouts.
+/// How long a command waits for the lock: longer than any command holds it with the default
+/// timeouts.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const POLL: Duration = Duration::from_millis(5);
-/// How long a holder may take to write its name into the file, until it is told what stands there.
+/// How long a new holder may take to write its name into the file. Until then the file may name an
+/// earlier one.
 const NAMING: Duration = Duration::from_millis(100);
 
-/// Who may open the lock's file: to open it for reading is enough for flock(2).
+/// The mode of the lock's file. Others must not read it: an open file is enough for flock(2).
 const MODE: u32 = 0o600;
 
-/// Who holds a lock.
+/// The holder of a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Its process; 0: none that is alive and can be named.
+    /// Its process; 0: unknown.
     pub pid: u32,
-    /// What it was told to do, or its command line where it is not pools-manager; may be empty.
+    /// The command and its arguments; the whole command line if it is not pools-manager. May be
+    /// empty.
     pub command: String,
-    /// Since when, as RFC 3339 in UTC; may be empty.
+    /// The start of the lock, as RFC 3339 in UTC; may be empty.
     pub since: String,
 }
 
 impl Holder {
-    /// A process that has written nothing into the file, if it is alive.
+    /// A process that has not written its name into the file, if it is alive.
     fn unnamed(pid: u32) -> Option<Self> {
         let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
@@ -64,13 +66,13 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// A lock that is held until this is dropped.
+/// A lock. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "closing the file is what releases the lock")] File);
 
 impl Lock {
-    /// Takes the lock of `pool`. While somebody else holds it, `on_wait` is
-    /// told who, once, and then it is waited for, unless `wait` is false.
+    /// Takes the lock of `pool`. If another process holds it: an error if `wait` is false; else
+    /// calls `on_wait` once with the holder, and waits.
     pub async fn take(
         path: &Path,
         pool: &str,
@@ -79,7 +81,7 @@ impl Lock {
     ) -> Result<Self> {
         let mut file = open(path)?;
         let began = Instant::now();
-        let mut told = false;
+        let mut is_reported = false;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
@@ -94,13 +96,13 @@ impl Lock {
             }
             if !wait || began.elapsed() > PATIENCE {
                 let message = format!("the pool \"{pool}\" is locked by {holder}");
-                let stranger = format!("see who has it open: fuser {}", path.display());
+                let hint = format!("see which process has it open: fuser {}", path.display());
                 let error = Error::locked(message);
-                return Err(if is_named { error } else { error.hint(stranger) });
+                return Err(if is_named { error } else { error.hint(hint) });
             }
-            if !told {
+            if !is_reported {
                 on_wait(&holder);
-                told = true;
+                is_reported = true;
             }
             tokio::time::sleep(POLL).await;
         }
@@ -109,8 +111,8 @@ impl Lock {
     }
 }
 
-/// Who holds a lock, found out without taking it even for a moment: a command that may not wait
-/// would refuse. It need not be readable.
+/// The holder of a lock. Does not take the lock even for a moment, because a command with
+/// `--no-wait` would fail then. The file need not be readable.
 pub fn holder(path: &Path) -> Option<Holder> {
     held_by(path)?;
     Some(match file::open(path) {
@@ -119,18 +121,18 @@ pub fn holder(path: &Path) -> Option<Holder> {
     })
 }
 
-/// The process that holds a lock, as the kernel tells it. It may have ended, and have left the lock
-/// to a child.
+/// The process that holds a lock, from `/proc/locks`. It may have ended, and have left the lock to
+/// a child.
 fn held_by(path: &Path) -> Option<u32> {
     let inode = fs::symlink_metadata(path).ok()?.ino().to_string();
     fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| lock_of(line, &inode))
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 706 00:1a:1234 0 EOF`, of `proc_locks(5)`. The device is left out:
-/// some filesystems tell another one here than in stat(2).
+/// `1: FLOCK  ADVISORY  WRITE 706 00:1a:1234 0 EOF`, of `proc_locks(5)`. The device is ignored:
+/// some filesystems show another one here than in stat(2).
 fn lock_of(line: &str, inode: &str) -> Option<u32> {
     let mut fields = line.split_ascii_whitespace();
-    let is_held = fields.nth(1) == Some("FLOCK"); // a line of who waits has an arrow there
+    let is_held = fields.nth(1) == Some("FLOCK"); // the line of a waiting process has an arrow there
     let pid = fields.nth(2)?.parse().ok()?;
     let place = fields.next()?.rsplit(':').next();
     (is_held && place == Some(inode)).then_some(pid)
@@ -139,21 +141,21 @@ fn lock_of(line: &str, inode: &str) -> Option<u32> {
 fn open(path: &Path) -> Result<File> {
     let mut options = file::options();
     let opened = options.read(true).write(true).create(true).truncate(false).mode(MODE).open(path);
-    let is_stranger = || path.symlink_metadata().is_ok_and(|found| !found.is_file());
+    let is_other_file = || path.symlink_metadata().is_ok_and(|found| !found.is_file());
     let file = match opened {
         Ok(file) => file,
-        Err(_) if is_stranger() => return Err(stranger(path)),
+        Err(_) if is_other_file() => return Err(not_a_lock_file(path)),
         Err(error) => return Err(cannot(path, &error)),
     };
-    // A link could lead anywhere: what is written must not go there.
+    // Refuses a link, which could lead to any file: this one is written to.
     if !file::is_alone(&file).map_err(|error| cannot(path, &error))? {
-        return Err(stranger(path));
+        return Err(not_a_lock_file(path));
     }
     tighten(&file).map_err(|error| cannot(path, &error))?;
     Ok(file)
 }
 
-/// Earlier versions let everybody read the file, and so lock it.
+/// Corrects the mode: earlier versions let every user read the file, and so lock it.
 fn tighten(file: &File) -> std::io::Result<()> {
     let metadata = file.metadata()?;
     let is_ours = metadata.uid() == nix::unistd::geteuid().as_raw();
@@ -163,7 +165,7 @@ fn tighten(file: &File) -> std::io::Result<()> {
     Ok(())
 }
 
-fn stranger(path: &Path) -> Error {
+fn not_a_lock_file(path: &Path) -> Error {
     Error::config(format!(
         "{} is not a regular file of its own, so it cannot be the lock",
         path.display()
@@ -177,7 +179,7 @@ fn cannot(path: &Path, error: &std::io::Error) -> Error {
     )
 }
 
-/// What the program was told to do.
+/// The program's arguments.
 pub fn command_line() -> String {
     // An argument need not be UTF-8.
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
@@ -194,24 +196,24 @@ fn write_holder(file: &mut File) -> std::io::Result<()> {
     text.push(b'\n');
     file.rewind()?;
     file.write_all(&text)?;
-    // Cut behind what is new, and never to nothing: a file that was, ext4 brings to the disk when
-    // it is closed (its mount option auto_da_alloc), which takes milliseconds.
+    // Truncate after writing, never to length 0: ext4 writes a file that was truncated to 0 to disk
+    // on close (mount option auto_da_alloc), which takes milliseconds.
     file.set_len(text.len() as u64)
 }
 
-/// The holder writes its name just after it has got the lock, so for a moment there may be an old
-/// one or none: what stands there counts only where the kernel says the same, or names nobody (its
-/// process is in another namespace) and that process is alive.
+/// Reads the holder's name. The holder writes it just after it has taken the lock, so the file may
+/// still have an old name or none. The name counts only if its process is alive, and the kernel
+/// shows the same process or none (a process in another namespace).
 fn name_holder(path: &Path, file: &mut File) -> Holder {
-    let told = read_holder(file);
+    let named = read_holder(file);
     let by_kernel = held_by(path);
-    let is_it = |told: &Holder| match by_kernel {
-        Some(pid) => told.pid == pid,
+    let is_it = |named: &Holder| match by_kernel {
+        Some(pid) => named.pid == pid,
         None => true,
     };
-    let told = told.filter(|told| is_it(told) && is_alive(told.pid));
+    let named = named.filter(|named| is_it(named) && is_alive(named.pid));
     let unnamed = || by_kernel.and_then(Holder::unnamed);
-    told.or_else(unnamed).unwrap_or_else(Holder::unknown)
+    named.or_else(unnamed).unwrap_or_else(Holder::unknown)
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -230,7 +232,7 @@ mod tests {
     use crate::error::Exit;
 
     #[tokio::test]
-    async fn a_second_hand_is_told_who_holds_it() {
+    async fn second_command_learns_the_holder() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("www.lock");
         let first = Lock::take(&path, "www", false, |_| ()).await.unwrap();
@@ -239,31 +241,31 @@ mod tests {
         assert!(error.message.contains(&format!("pid {}", std::process::id())), "{error}");
         assert_eq!(holder(&path).unwrap().pid, std::process::id());
 
-        let mut told = 0;
-        let second = Lock::take(&path, "www", true, |_| told += 1);
+        let mut calls = 0;
+        let second = Lock::take(&path, "www", true, |_| calls += 1);
         let release = async { drop(first) };
         let (second, ()) = tokio::join!(second, release);
         drop(second.unwrap());
-        assert_eq!(told, 1);
+        assert_eq!(calls, 1);
         assert_eq!(holder(&path), None);
     }
 
     #[tokio::test]
-    async fn nobody_else_may_open_it() {
+    async fn lock_file_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("www.lock");
         let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
         drop(Lock::take(&path, "www", false, |_| ()).await.unwrap());
         assert_eq!(mode(), 0o600);
-        // As an earlier version has left it.
+        // The mode of an earlier version.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         drop(Lock::take(&path, "www", false, |_| ()).await.unwrap());
         assert_eq!(mode(), 0o600);
     }
 
-    /// A process that has taken the lock with another program's means, and says nothing of itself.
+    /// flock(1) holds the lock, and writes no name into the file.
     #[tokio::test]
-    async fn a_holder_is_named_only_while_it_is_alive() {
+    async fn dead_holder_is_not_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("www.lock");
         let dead = {
@@ -275,24 +277,24 @@ mod tests {
         fs::write(&path, text).unwrap();
         let refused = || async {
             let error = Lock::take(&path, "www", false, |_| ()).await.unwrap_err();
-            assert!(error.hint.unwrap().starts_with("see who has it open: fuser "));
+            assert!(error.hint.unwrap().starts_with("see which process has it open: fuser "));
             error.message
         };
         // flock(1) keeps the lock while its command runs, which inherits it.
         let mut command = std::process::Command::new("flock");
-        let mut stranger = command.arg(&path).args(["sleep", "60"]).spawn().unwrap();
+        let mut other = command.arg(&path).args(["sleep", "60"]).spawn().unwrap();
         let is_held = || holder(&path).is_some_and(|it| it.command.starts_with("flock "));
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_held() {
             assert!(Instant::now() < deadline);
             tokio::time::sleep(POLL).await;
         }
-        let pid = stranger.id();
+        let pid = other.id();
         let by = format!("the pool \"www\" is locked by pid {pid}, \"flock ");
         assert!(refused().await.starts_with(&by));
         let sleep = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        stranger.kill().unwrap();
-        stranger.wait().unwrap();
+        other.kill().unwrap();
+        other.wait().unwrap();
         let message = "the pool \"www\" is locked by a process that cannot be named";
         assert_eq!(refused().await, message);
         for pid in sleep.split_ascii_whitespace() {
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_symlink_in_its_place_is_not_followed() {
+    async fn symlink_instead_of_lock_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("www.lock");
         std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();

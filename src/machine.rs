@@ -1,39 +1,39 @@
-//! What the machine has for new processes: memory and numbers, as the kernel and this process's
-//! control groups limit them.
+//! The memory and the number of processes that are left for new processes, as the kernel and this
+//! process's control groups limit them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, geteuid, getrlimit};
 
-/// What a limit leaves, and which limit it is.
+/// A limit, and how much of it is free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
-    /// How much it allows in all.
+    /// The limit.
     pub total: u64,
-    /// How much of that is not in use.
+    /// The part that is not in use.
     pub free: u64,
     /// Its name, such as `MemAvailable` or `pids.max of /system.slice`.
     pub name: String,
 }
 
-/// What a new process finds. None: not known, or not limited.
+/// The limits for new processes. None: not known, or not limited.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Machine {
-    /// Memory in bytes: the narrowest of the machine's and its control groups'.
+    /// Memory in bytes: the smallest of the machine's and its control groups' limits.
     pub memory: Option<Limit>,
     /// Processes.
     pub processes: Option<Limit>,
 }
 
 impl Machine {
-    /// Reads it. What cannot be read does not limit.
+    /// Reads the limits. One that cannot be read does not count.
     pub fn read() -> Self {
         let mut machine = Self::read_from(Path::new("/proc"), Path::new("/sys/fs/cgroup"));
-        // Root is exempt.
+        // This limit does not apply to root.
         let most = getrlimit(Resource::Nproc).current.filter(|_| !geteuid().is_root());
         let own = most.map(|total| Limit { total, free: total, name: "ulimit -u".to_owned() });
-        machine.processes = narrower(machine.processes, own);
+        machine.processes = smaller(machine.processes, own);
         machine
     }
 
@@ -50,11 +50,11 @@ impl Machine {
                 _ => (cgroup.join(controllers), ("memory.limit_in_bytes", "memory.usage_in_bytes")),
             };
             if has("memory") {
-                machine.memory = narrower(machine.memory, of_groups(&dir, group, memory));
+                machine.memory = smaller(machine.memory, of_groups(&dir, group, memory));
             }
             if has("pids") {
                 let pids = of_groups(&dir, group, ("pids.max", "pids.current"));
-                machine.processes = narrower(machine.processes, pids);
+                machine.processes = smaller(machine.processes, pids);
             }
         }
         machine
@@ -81,7 +81,7 @@ fn processes(proc: &Path) -> Option<Limit> {
         let text = fs::read_to_string(proc.join("sys/kernel").join(name)).ok()?;
         Some(Limit { name: format!("kernel.{}", name.replace('/', ".")), ..limit(&text)? })
     };
-    narrower(read("pid_max"), read("threads-max"))
+    smaller(read("pid_max"), read("threads-max"))
 }
 
 fn limit(text: &str) -> Option<Limit> {
@@ -89,7 +89,7 @@ fn limit(text: &str) -> Option<Limit> {
     Some(Limit { total, free: total, name: String::new() })
 }
 
-/// The narrowest limit of a group and of those above it: the outermost has none.
+/// The smallest limit of a group and of the groups above it; the outermost has none.
 fn of_groups(dir: &Path, group: &str, (most, now): (&str, &str)) -> Option<Limit> {
     let groups = Path::new(group.trim_start_matches('/')).ancestors();
     let limits = groups.filter_map(|group| {
@@ -103,11 +103,11 @@ fn of_groups(dir: &Path, group: &str, (most, now): (&str, &str)) -> Option<Limit
         let name = format!("{most} of {}", PathBuf::from("/").join(group).display());
         Some(Limit { free: limit.total.saturating_sub(used), name, ..limit })
     });
-    limits.map(Some).fold(None, narrower)
+    limits.map(Some).fold(None, smaller)
 }
 
-/// How much of a group's memory the kernel takes back when it is needed: files that it keeps. In
-/// version 1 those of the groups below are in lines of their own.
+/// How much of a group's memory the kernel can reclaim: cached files. In version 1 the groups below
+/// are counted in other lines.
 fn cached(memory_stat: &str) -> u64 {
     let sum = |names: [&str; 3]| -> u64 {
         let value = |line: &str| {
@@ -120,7 +120,7 @@ fn cached(memory_stat: &str) -> u64 {
     own.max(sum(["total_active_file", "total_inactive_file", "slab_reclaimable"]))
 }
 
-fn narrower(one: Option<Limit>, other: Option<Limit>) -> Option<Limit> {
+fn smaller(one: Option<Limit>, other: Option<Limit>) -> Option<Limit> {
     [one, other].into_iter().flatten().min_by_key(|limit| limit.free)
 }
 
@@ -144,7 +144,7 @@ mod tests {
         ("proc/meminfo", "MemTotal:  2048 kB\nMemFree: 1 kB\nMemAvailable:  1024 kB\n");
 
     #[test]
-    fn the_machine_limits() {
+    fn limits_of_the_machine_are_read() {
         let pid_max = ("proc/sys/kernel/pid_max", "4194304\n");
         let threads = ("proc/sys/kernel/threads-max", "1000\n");
         let found = machine(&[MEMINFO, pid_max, threads]);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_narrowest_group_limits() {
+    fn smallest_group_limit_counts() {
         let found = machine(&[
             MEMINFO,
             ("proc/self/cgroup", "0::/system.slice/php.service\n"),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn version_1_has_a_hierarchy_for_each() {
+    fn limits_of_cgroup_version_1_are_read() {
         let found = machine(&[
             MEMINFO,
             ("proc/self/cgroup", "7:pids:/a\n4:memory:/a\n1:name=systemd:/b\n"),

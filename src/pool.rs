@@ -1,8 +1,7 @@
-//! Pools: what they are, and where.
+//! Pools, and the paths of their files.
 //!
-//! A pool is a directory below `etc/php/fpm/redundant-pools/` with a
-//! `pools-manager.toml`. Pools are read one by one and share nothing, so that
-//! one with a mistake does not stop the others.
+//! A pool is a directory below `etc/php/fpm/redundant-pools/` with a `pools-manager.toml`. Each
+//! pool is read on its own, so that a mistake in one does not stop the others.
 
 mod placeholders;
 mod settings;
@@ -15,6 +14,7 @@ pub use settings::{Php, Pinning, Settings};
 
 use crate::backend::{self, Backend};
 use crate::error::{Error, Result};
+use crate::file::Stamp;
 use crate::root::Root;
 
 /// One application: a directory with `pools-manager.toml` and `1.conf`, `2.conf`, ...
@@ -26,8 +26,10 @@ pub struct Pool {
     pub root: Root,
     /// How many replicas it has: `1.conf` to `N.conf` without a gap.
     pub replica_count: u32,
-    /// What its `pools-manager.toml` says.
+    /// The settings in its `pools-manager.toml`.
     pub settings: Settings,
+    /// Which file that was: another one, or a changed one, has another stamp.
+    pub stamp: Stamp,
 }
 
 impl Pool {
@@ -36,7 +38,7 @@ impl Pool {
         1..=self.replica_count
     }
 
-    /// What its operator has told us about it.
+    /// Its `pools-manager.toml`.
     pub fn settings_file(&self) -> PathBuf {
         self.root.pools_dir().join(&self.name).join(FILE_NAME)
     }
@@ -48,6 +50,7 @@ impl Pool {
             pool: &self.name,
             monitor_url: self.settings.monitor_url.as_deref(),
             note: self.ignored_errors_file(),
+            stamp: self.stamp,
         };
         Backend::new(&self.settings.backend, context)
     }
@@ -57,17 +60,17 @@ impl Pool {
         self.root.pools_dir().join(&self.name).join(format!("{replica}.conf"))
     }
 
-    /// The file whose lock makes its holder the only one that changes the pool.
+    /// The file of the pool's lock, see [`crate::lock`].
     pub fn lock_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.lock", self.name))
     }
 
-    /// The file that exists while Apache ignores the errors of a member for us.
+    /// The file that exists while pools-manager lets Apache ignore a member's errors.
     fn ignored_errors_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.ignored-errors", self.name))
     }
 
-    /// The file that remembers what cannot be read back.
+    /// The pool's state file, see [`crate::state`].
     pub fn state_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.state.json", self.name))
     }
@@ -93,7 +96,8 @@ pub fn names(root: &Root) -> Result<Vec<String>> {
     for entry in entries {
         let entry = entry.map_err(|error| Error::config(format!("{}: {error}", dir.display())))?;
         if entry.path().join(FILE_NAME).exists() {
-            // One that is not UTF-8 is listed by what can be shown of it, and refused when it is read.
+            // A name that is not UTF-8 is listed with replacement characters, and refused when the
+            // pool is read.
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
@@ -109,7 +113,7 @@ pub fn names(root: &Root) -> Result<Vec<String>> {
 pub fn load(root: &Root, name: &str) -> Result<Pool> {
     let dir = root.pools_dir().join(name);
     let path = dir.join(FILE_NAME);
-    // "www/" would be found too; but a pool's files are named after it.
+    // "www/" would be found too, but a pool's files are named after it.
     if Path::new(name).file_name() != Some(name.as_ref()) || !path.exists() {
         return Err(no_such_pool(root, name));
     }
@@ -120,10 +124,12 @@ pub fn load(root: &Root, name: &str) -> Result<Pool> {
         ))
         .hint("its files in pid/ are named after it: give it a shorter one"));
     }
+    // Taken first: of a file that changes just now, it is the stamp of before.
+    let stamp = Stamp::of(&path);
     let settings = Settings::read(&path, root)?;
     let replica_count = count_replicas(&dir)?;
     settings.backend.check_replicas(&path, replica_count)?;
-    Ok(Pool { name: name.to_owned(), root: root.clone(), replica_count, settings })
+    Ok(Pool { name: name.to_owned(), root: root.clone(), replica_count, settings, stamp })
 }
 
 fn no_such_pool(root: &Root, name: &str) -> Error {
@@ -138,7 +144,7 @@ fn no_such_pool(root: &Root, name: &str) -> Error {
     }
 }
 
-/// Replicas are counted up to the first gap, as they always were.
+/// Counts the replicas up to the first gap, as the original tool does.
 fn count_replicas(dir: &Path) -> Result<u32> {
     let is_there = |n: &u32| dir.join(format!("{n}.conf")).is_file();
     match (1..=u32::MAX).take_while(is_there).last() {

@@ -1,11 +1,9 @@
-//! Processes that we may signal: pinned by a pidfd, identified by the
-//! listening socket that they hold.
+//! Processes that pools-manager signals: each is kept by a pidfd, and identified by the listening
+//! socket that it holds.
 //!
-//! A pid file can be stale, or lie. So a number is believed only when
-//! `/proc/PID/fd` shows that the process holds the very socket that the
-//! kernel lists for the generation's path. The pidfd is opened before that
-//! look, and asked after it whether its process is still there; so nobody
-//! else can have got the number in between.
+//! A pid file can be stale or wrong. So a pid counts only if `/proc/PID/fd` shows that the process
+//! holds the socket that the kernel lists for the generation's path. The pidfd is opened before
+//! that read and checked after it, so the pid cannot have changed its owner in between.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -27,7 +25,7 @@ pub use rustix::process::Signal;
 
 use crate::file;
 
-/// A process that stays the same one for as long as this exists.
+/// A process, kept by a pidfd: it never becomes another process with the same pid.
 #[derive(Debug)]
 pub struct Process {
     pid: i32,
@@ -35,18 +33,18 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that has this number now.
+    /// Opens the process that has this pid now.
     pub fn open(pid: i32) -> io::Result<Self> {
         let number = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self { pid, fd: pidfd_open(number, PidfdFlags::empty())? })
     }
 
-    /// Its number.
+    /// Its pid.
     pub fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Sends it a signal; that it has ended already is no error.
+    /// Sends it a signal. No error if it has ended already.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         match pidfd_send_signal(&self.fd, signal) {
             Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
@@ -54,14 +52,13 @@ impl Process {
         }
     }
 
-    /// Whether it has not ended. A dead process that nobody has reaped yet
-    /// has ended, unlike for kill(pid, 0).
+    /// Whether it has not ended. A zombie has ended, unlike for kill(pid, 0).
     pub fn is_alive(&self) -> bool {
         let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
         !matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
     }
 
-    /// Waits until it has ended; false when `timeout` has passed before.
+    /// Waits until it has ended; false after `timeout`.
     pub async fn wait(&self, timeout: Duration) -> io::Result<bool> {
         let fd = register(self.fd.try_clone()?)?;
         match tokio::time::timeout(timeout, fd.readable()).await {
@@ -70,24 +67,24 @@ impl Process {
         }
     }
 
-    /// Whether a signal has stopped it: it does nothing until another one continues it.
+    /// Whether a signal has halted it: it does nothing until SIGCONT.
     pub fn is_stopped(&self) -> io::Result<bool> {
         Ok(stat_field(self.pid, 0)?.is_some_and(|state| state == "T"))
     }
 
-    /// Whether it belongs to whoever runs this: anybody can call himself what he likes.
+    /// Whether it runs as this user. Any process can set its own title, so the title alone proves
+    /// nothing.
     fn is_ours(&self) -> bool {
         let owner = fs::metadata(format!("/proc/{}", self.pid)).map(|owned| owned.uid());
         owner.is_ok_and(|owner| owner == rustix::process::geteuid().as_raw())
     }
 
-    /// Whether it calls itself a php-fpm master: "php-fpm: master process (FILE)".
+    /// Whether its title is that of a php-fpm master: "php-fpm: master process (FILE)".
     pub fn is_php_fpm_master(&self) -> io::Result<bool> {
         Ok(self.title()?.starts_with(b"php-fpm: master process"))
     }
 
-    /// The file with which php-fpm was started: the path that it had, though it may have been
-    /// removed since.
+    /// The path of the file that php-fpm was started with. The file may have been removed since.
     pub fn configuration(&self) -> io::Result<Option<PathBuf>> {
         let Some(file) = self.configuration_file()? else { return Ok(None) };
         let Ok(opened) = fs::read_link(&file) else { return Ok(Some(file)) };
@@ -96,8 +93,8 @@ impl Process {
         Ok(Some(PathBuf::from(OsStr::from_bytes(path))))
     }
 
-    /// The same as its command line or its title says: by path, or by the descriptor that it was
-    /// given, which still leads to that file when nothing has its name.
+    /// The same file, by the path in its command line or title, or by its inherited descriptor. The
+    /// descriptor opens the file even after its removal.
     pub fn configuration_file(&self) -> io::Result<Option<PathBuf>> {
         let title = self.title()?;
         let Some(named) = configuration_in(&title) else { return Ok(None) };
@@ -108,9 +105,9 @@ impl Process {
         }))
     }
 
-    /// What it calls itself; empty when it is ending, or has ended.
+    /// Its title; empty if it is exiting or has ended.
     fn title(&self) -> io::Result<Vec<u8>> {
-        Ok(seen(fs::read(format!("/proc/{}/cmdline", self.pid)))?.unwrap_or_default())
+        Ok(unless_gone(fs::read(format!("/proc/{}/cmdline", self.pid)))?.unwrap_or_default())
     }
 
     /// Whether it holds one of the sockets with these inodes.
@@ -125,28 +122,29 @@ fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
-/// The number in a pid file; None when there is no file or no number in it.
+/// The pid in a pid file; None: no file, or no pid in it.
 pub fn read_pid_file(path: &Path) -> Option<i32> {
     file::read(path).ok()?.trim().parse().ok().filter(|&pid| pid > 0)
 }
 
-/// Who holds a listening socket.
+/// The processes that hold a listening socket.
 #[derive(Debug, Default)]
 pub struct Holders {
-    /// The php-fpm master; None when it has died and left its children.
+    /// The php-fpm master; None: it has died and left its children.
     pub master: Option<Process>,
     /// The others: its children.
     pub children: Vec<Process>,
 }
 
 impl Holders {
-    /// Whether nobody holds it, as far as we may look.
+    /// Whether no process holds it that this user may inspect.
     pub fn is_empty(&self) -> bool {
         self.master.is_none() && self.children.is_empty()
     }
 
-    /// Whether they are some other program's. One that is just ending has no name any more.
-    pub fn are_strangers(&self) -> io::Result<bool> {
+    /// Whether all of them are another program's. An exiting process has no title, and does not
+    /// count.
+    pub fn are_foreign(&self) -> io::Result<bool> {
         let titles = self.master.iter().chain(&self.children).map(Process::title);
         let mut titles = titles.collect::<io::Result<Vec<_>>>()?;
         titles.retain(|title| !title.is_empty());
@@ -154,14 +152,14 @@ impl Holders {
     }
 }
 
-/// The holders of the sockets with these inodes. Looks at every process, so
-/// it is for when the pid file does not tell, or when all must go.
+/// The holders of the sockets with these inodes. Scans all processes: for a missing or wrong pid
+/// file, or to stop all holders.
 pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
     let mut all = Vec::new();
     for pid in all_pids()? {
         // None: it has ended meanwhile.
         if holds(pid, sockets)?
-            && let Some(process) = seen(Process::open(pid))?
+            && let Some(process) = unless_gone(Process::open(pid))?
             && process.holds(sockets)?
         {
             all.push(process);
@@ -172,7 +170,7 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
     for process in all {
         // A child's parent is a holder too; the master's is init or a supervisor.
         let from_a_holder = parent(process.pid)?.is_some_and(|parent| pids.contains(&parent));
-        // A child that was forked just now still calls itself a master.
+        // A child that was just forked still has the master's title.
         if found.master.is_none() && !from_a_holder && process.is_php_fpm_master()? {
             found.master = Some(process);
         } else {
@@ -187,13 +185,13 @@ pub fn children(of: &Process) -> io::Result<Vec<Process>> {
     let mut children = Vec::new();
     for pid in all_pids()? {
         if parent(pid)? == Some(of.pid) {
-            children.extend(seen(Process::open(pid))?);
+            children.extend(unless_gone(Process::open(pid))?);
         }
     }
     Ok(children)
 }
 
-/// The path that the title of a master names, or the arguments of what is about to become one.
+/// The path in the title of a master, or in the arguments of a process that is about to become one.
 fn configuration_in(title: &[u8]) -> Option<&[u8]> {
     let mut words = title.split(|byte| *byte == 0);
     match words.clone().next()?.strip_prefix(b"php-fpm: master process (") {
@@ -202,11 +200,12 @@ fn configuration_in(title: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Masters of ours that were started with this configuration, or whatever is about to become one.
+/// This user's masters that were started with this file, and processes that are about to become
+/// one.
 pub fn started_with(conf: &Path) -> io::Result<Vec<Process>> {
     let mut started = Vec::new();
     for pid in all_pids()? {
-        let Some(process) = seen(Process::open(pid))? else { continue };
+        let Some(process) = unless_gone(Process::open(pid))? else { continue };
         let is_it = process.configuration()?.is_some_and(|it| it == conf);
         if is_it && process.is_ours() && process.is_alive() {
             started.push(process);
@@ -228,9 +227,9 @@ fn all_pids() -> io::Result<impl Iterator<Item = i32>> {
     Ok(entries.into_iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
-/// What was read of a process; None where that has ended, or is not ours to look at. Any other error
-/// (no free descriptor) says nothing about the process, and stays an error.
-fn seen<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+/// The result of a read; None if the process has ended, or belongs to another user. Other errors,
+/// such as no free descriptor, stay errors.
+fn unless_gone<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(read) => Ok(Some(read)),
         Err(error) => match Errno::from_io_error(&error) {
@@ -241,9 +240,10 @@ fn seen<T>(read: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 fn holds(pid: i32, sockets: &[u64]) -> io::Result<bool> {
-    let Some(fds) = seen(fs::read_dir(format!("/proc/{pid}/fd")))? else { return Ok(false) };
+    let Some(fds) = unless_gone(fs::read_dir(format!("/proc/{pid}/fd")))? else { return Ok(false) };
     for fd in fds {
-        let target = seen(fd)?.map(|fd| seen(fs::read_link(fd.path()))).transpose()?.flatten();
+        let target =
+            unless_gone(fd)?.map(|fd| unless_gone(fs::read_link(fd.path()))).transpose()?.flatten();
         let text = target.as_deref().and_then(Path::to_str);
         let inode = text.and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']'));
         if inode.and_then(|it| it.parse().ok()).is_some_and(|inode| sockets.contains(&inode)) {
@@ -257,12 +257,12 @@ fn parent(pid: i32) -> io::Result<Option<i32>> {
     Ok(stat_field(pid, 1)?.and_then(|parent| parent.parse().ok()))
 }
 
-/// A field of `proc_pid_stat(5)`, counted from the one behind the name.
+/// A field of `proc_pid_stat(5)`, counted from the first one after the name.
 fn stat_field(pid: i32, nth: usize) -> io::Result<Option<String>> {
-    let Some(stat) = seen(fs::read_to_string(format!("/proc/{pid}/stat")))? else {
+    let Some(stat) = unless_gone(fs::read_to_string(format!("/proc/{pid}/stat")))? else {
         return Ok(None);
     };
-    // The name in parentheses may hold anything: what counts stands after the last one.
+    // The name may contain parentheses: the fields follow the last one.
     let fields = stat.rsplit_once(')').map(|(_, fields)| fields.split_ascii_whitespace());
     Ok(fields.and_then(|mut fields| fields.nth(nth)).map(str::to_owned))
 }
@@ -283,24 +283,24 @@ mod tests {
         let listener = UnixListener::bind(dir.path().join("a.sock")).unwrap();
         let fd = listener.as_raw_fd();
         let inode = fs::metadata(format!("/proc/self/fd/{fd}")).unwrap().ino();
-        let us = Process::open(this()).unwrap();
-        assert!(us.holds(&[inode]).unwrap());
-        assert!(!us.holds(&[inode + 100_000]).unwrap());
-        // A test is no php-fpm master, so that it counts as a leftover child.
+        let this_process = Process::open(this()).unwrap();
+        assert!(this_process.holds(&[inode]).unwrap());
+        assert!(!this_process.holds(&[inode + 100_000]).unwrap());
+        // The test process is no php-fpm master, so it counts as a child.
         let found = holders(&[inode]).unwrap();
         assert!(found.master.is_none());
         assert_eq!(found.children.len(), 1);
     }
 
-    /// Children without a master that were forked just before it died: each of them has to go.
+    /// Children that were forked just before their master died. A stop must find each of them.
     #[test]
-    fn of_several_that_call_themselves_masters_none_is_lost() {
+    fn children_with_the_title_of_a_master_are_all_found() {
         use std::os::fd::{AsFd, AsRawFd};
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("a.sock")).unwrap();
         let inode = fs::metadata(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap().ino();
         let newborn = || {
-            // They hold the socket where php-fpm's children have it.
+            // The socket is descriptor 0, as in php-fpm's children.
             let socket = listener.as_fd().try_clone_to_owned().unwrap();
             let exec = "exec -a 'php-fpm: master process (a.conf)' sleep 60";
             let mut bash = std::process::Command::new("bash");
@@ -316,7 +316,7 @@ mod tests {
             assert!(std::time::Instant::now() < deadline);
             std::thread::sleep(Duration::from_millis(2));
         }
-        drop(listener); // their parent holds nothing
+        drop(listener); // the parent does not hold the socket any more
         let found = holders(&[inode]).unwrap();
         assert!(found.master.is_some());
         assert_eq!(found.children.len(), 1);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unreaped_process_has_ended() {
+    async fn zombie_counts_as_ended() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let process = Process::open(i32::try_from(child.id()).unwrap()).unwrap();
         assert!(process.wait(Duration::from_secs(10)).await.unwrap());
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_in_a_pid_file_is_no_pid() {
+    fn malformed_pid_file_has_no_pid() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for (text, pid) in [("12\n", Some(12)), ("", None), ("-1", None), ("0", None), ("x", None)]
         {

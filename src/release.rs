@@ -1,7 +1,7 @@
-//! A release: what `current.release` names, and what a running master has.
+//! Releases: the target of `current.release`, and the directory that a running master sees.
 //!
-//! A path can come to mean another directory; (device, inode) cannot. So a
-//! release is known by both, and two are the same when the latter are.
+//! A path can lead to another directory later; (device, inode) cannot. So a release has both, and
+//! two releases are equal if device and inode are.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A directory, to find files from.
+/// The flags that open a directory for lookups only.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// The real directory of a release.
@@ -22,9 +22,9 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 pub struct Release {
     /// Its path without any symlink.
     pub path: PathBuf,
-    /// The device that it is on.
+    /// Its device.
     pub dev: u64,
-    /// Its inode there.
+    /// Its inode.
     pub ino: u64,
 }
 
@@ -37,8 +37,8 @@ impl PartialEq for Release {
 impl Eq for Release {}
 
 impl Release {
-    /// The release that the symlink names now. Asked once for each rollout:
-    /// however often the link moves meanwhile, all replicas get this one.
+    /// The release that the symlink names now. A rollout resolves it once: all replicas get this
+    /// release, however often the link moves meanwhile.
     pub fn resolve(symlink: &Path) -> Result<Self> {
         let target = read_link(symlink)?;
         let shown = symlink.display();
@@ -60,13 +60,13 @@ impl Release {
         Ok(Self { path: path.to_owned(), dev: metadata.dev(), ino: metadata.ino() })
     }
 
-    /// The release that a directory is which has been opened as `path`.
+    /// The release in a directory that was opened as `path`.
     pub fn of(dir: impl AsFd, path: &Path) -> io::Result<Self> {
         let stat = rustix::fs::fstat(dir)?;
         Ok(Self { path: path.to_owned(), dev: stat.st_dev, ino: stat.st_ino })
     }
 
-    /// Opens its directory, not for reading; an error where another one has its path now.
+    /// Opens its directory for lookups. An error if its path leads to another directory now.
     pub fn open(&self) -> io::Result<OwnedFd> {
         let dir = rustix::fs::open(&self.path, DIRECTORY, Mode::empty())?;
         if Self::of(&dir, &self.path)? != *self {
@@ -75,14 +75,15 @@ impl Release {
         Ok(dir)
     }
 
-    /// Opens a directory below it, which has been opened as `dir`, not for reading. Empty: itself.
+    /// Opens a directory below the open release `dir` for lookups. An empty path is the release
+    /// itself.
     pub fn open_below(dir: impl AsFd, path: &str) -> io::Result<OwnedFd> {
         let path = if path.is_empty() { "." } else { path };
         Ok(rustix::fs::openat(dir, path, DIRECTORY, Mode::empty())?)
     }
 
-    /// The two keys of the configuration are alike: whoever mixes up their
-    /// directories would publish an empty release.
+    /// Refuses a symlink to the mount point: the two settings are easy to mix up, and the release
+    /// would be empty.
     pub fn check_is_not(&self, mount_point: &Path, symlink: &Path) -> Result<()> {
         if Self::at(mount_point)? != *self {
             return Ok(());
@@ -92,7 +93,7 @@ impl Release {
             .hint(format!("point it at a release: ln -sfn RELEASE {link}")))
     }
 
-    /// What would be found out only when the old release has been stopped.
+    /// Refuses a release that could not serve: not UTF-8, empty, or above the mount point.
     pub fn check(&self, mount_point: &Path) -> Result<()> {
         let shown = self.path.display();
         let wrong = |what: &str, help: &str| {
@@ -110,13 +111,13 @@ impl Release {
         Ok(())
     }
 
-    /// Whether its path still leads to it.
-    pub fn is_there(&self) -> bool {
+    /// Whether it still exists at its path.
+    pub fn still_exists(&self) -> bool {
         Self::at(&self.path).is_ok_and(|now| now == *self)
     }
 }
 
-/// Where the symlink leads, word for word, whether or not anything is there.
+/// The symlink's target as it is written, whether it exists or not.
 pub fn read_link(symlink: &Path) -> Result<PathBuf> {
     let shown = symlink.display();
     fs::read_link(symlink).map_err(|error| match error.kind() {
@@ -128,7 +129,7 @@ pub fn read_link(symlink: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The directory that holds the release which the symlink names: also where that is gone.
+/// The parent of the release that the symlink names, even if that release is gone.
 pub fn parent_of_current(symlink: &Path) -> Result<PathBuf> {
     let target = read_link(symlink)?;
     let beside = symlink.parent().unwrap_or(Path::new("/"));
@@ -136,9 +137,8 @@ pub fn parent_of_current(symlink: &Path) -> Result<PathBuf> {
     Ok(current.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
-/// Checks the directory on which releases are mounted: it is empty outside of
-/// the private namespaces, so that nobody takes it for a release. A
-/// `.gitkeep` is no content.
+/// Checks the directory on which releases are mounted. It must be empty, so that it cannot be
+/// mistaken for a release; only a `.gitkeep` is allowed.
 pub fn check_mount_point(dir: &Path) -> Result<()> {
     let entries = fs::read_dir(dir).map_err(|error| {
         let what = "it names the empty directory on which the release is mounted";
@@ -166,16 +166,16 @@ pub fn check_mount_point(dir: &Path) -> Result<()> {
 pub enum Pinned {
     /// This release.
     Release(Release),
-    /// A release whose directory has been deleted; its last path where the
-    /// kernel still tells it. PHP answers "File not found" to every request.
+    /// A release whose directory was deleted, with its last path as the kernel shows it. PHP
+    /// answers "File not found" to every request.
     Deleted(PathBuf),
     /// Nothing is mounted there.
     Nothing,
 }
 
-/// The release that the process `pid` has at `mount_point`, as the kernel tells it.
+/// The release that the process `pid` sees at `mount_point`, as the kernel shows it.
 pub fn pinned_by(pid: i32, mount_point: &Path) -> std::io::Result<Pinned> {
-    // The process may have been started through another spelling of the path.
+    // Another path of the same directory may have been used for the mount.
     let mount_point = fs::canonicalize(mount_point)?;
     let theirs = fs::read(format!("/proc/{pid}/mountinfo"))?;
     let Some(mount) = mounts(&theirs).filter(|m| m.at == mount_point).last() else {
@@ -190,7 +190,7 @@ pub fn pinned_by(pid: i32, mount_point: &Path) -> std::io::Result<Pinned> {
     Ok(Pinned::Release(Release { path, dev: seen.dev(), ino: seen.ino() }))
 }
 
-/// The path that `root`, relative to its filesystem's own root, has for us.
+/// The path in this process's namespace of `root`, which is relative to its filesystem's root.
 fn outer_path(pinned: &Mount, root: &Path) -> PathBuf {
     let ours = fs::read("/proc/self/mountinfo").unwrap_or_default();
     mounts(&ours)
@@ -208,8 +208,7 @@ struct Mount {
     at: PathBuf,
 }
 
-/// The lines of a mountinfo file (`proc_pid_mountinfo(5)`); lines that make no
-/// sense are passed over.
+/// The lines of a mountinfo file (`proc_pid_mountinfo(5)`); malformed lines are skipped.
 fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = Mount> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b' ').skip(2);
@@ -250,14 +249,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odd_names_are_unescaped() {
+    fn escaped_paths_are_decoded() {
         assert_eq!(unescape(br"/srv/my\040site\134x"), Path::new(r"/srv/my site\x"));
         assert_eq!(unescape(br"/srv/\04"), Path::new(r"/srv/\04"));
         assert_eq!(unescape(br"\777"), Path::new(r"\777"));
     }
 
     #[test]
-    fn a_deleted_release_keeps_its_name() {
+    fn deleted_release_keeps_its_path() {
         let line =
             b"63 43 254:0 /srv/www/release1//deleted /srv/www/current rw - ext4 /dev/vda rw\n";
         let mount = mounts(line).next().unwrap();

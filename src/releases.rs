@@ -1,4 +1,4 @@
-//! The release directories of a pool, and who uses them: what `releases` shows.
+//! `releases`: the release directories of a pool, and the generations that use them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,48 +11,49 @@ use crate::lock;
 use crate::pool::{Pinning, Pool};
 use crate::process;
 use crate::release::{self, Pinned, Release};
-use crate::rollout::{Ask, observe};
+use crate::rollout::{SpecQuery, observe};
 use crate::runtime::{self, Running};
 use crate::step::GenerationId;
 
-/// How often to look again when a generation has ended under our eyes.
-const LOOKS: usize = 8;
+/// How often the pool is observed again if a generation ends meanwhile.
+const ATTEMPTS: usize = 8;
 
 /// The release directories of one pool.
 #[derive(Debug, Serialize)]
 pub struct Releases {
     /// The pool's name.
     pub pool: String,
-    /// All that are in use, then their siblings.
+    /// The directories in use, then their siblings.
     pub releases: Vec<Directory>,
 }
 
 /// One release directory.
 #[derive(Debug, Serialize)]
 pub struct Directory {
-    /// Its path; of a deleted one, the last that it had.
+    /// Its path; if it was deleted, its last path.
     pub path: PathBuf,
     /// Whether `current_release_symlink` names it.
     pub current: bool,
-    /// Whether it has been deleted while it was in use.
+    /// Whether it was deleted while it was in use.
     pub deleted: bool,
-    /// Whether it must be spared.
+    /// Whether it must not be removed.
     pub in_use: bool,
-    /// Those that have it: generations that run; and, while a rollout is at work, those that it
-    /// is about to start, or could have to start again.
+    /// The generations that use it: those that run and, during a rollout, those that the rollout is
+    /// about to start or may have to start again.
     pub generations: Vec<GenerationId>,
     #[serde(skip)]
     release: Option<Release>,
 }
 
-/// Looks at a pool.
+/// Observes a pool, and lists its release directories.
 pub async fn releases(pool: &Arc<Pool>) -> Result<Releases> {
     let Some(Pinning { symlink, current_dir }) = &pool.settings.pinning else {
         return Err(Error::config(format!("the pool \"{}\" pins no releases", pool.name))
             .hint("set current_release_symlink and current_dir in its [php]"));
     };
     let mut found = Found::default();
-    // In this order: what a rollout begins meanwhile is what the symlink named, or names.
+    // Resolved before and after the observation: a rollout that begins meanwhile uses one of the
+    // two.
     let current = Release::resolve(symlink);
     if let Ok(release) = &current {
         found.of(release).current = true;
@@ -109,15 +110,16 @@ impl Found {
     }
 }
 
-/// What each generation sees. Fails if that cannot be told of one: a cleanup must not take
-/// silence for permission.
+/// The release of each generation. Fails if one cannot be read: a script must not remove a release
+/// because of a failed read.
 async fn pins(pool: &Arc<Pool>, current_dir: &Path) -> Result<Vec<(GenerationId, Pinned)>> {
     let mut last = None;
-    for _ in 0..LOOKS {
+    for _ in 0..ATTEMPTS {
         let under_way = lock::holder(&pool.lock_file()).is_some();
-        // What is about to start does not listen yet, but is recorded: so the records come first.
+        // Records are read first: a generation that is about to start has a record, but does not
+        // listen yet.
         let records = if under_way { runtime::discover(pool)? } else { Vec::new() };
-        let observation = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+        let observation = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
         let running = observation.replicas.iter().flat_map(|replica| &replica.running);
         let mut pins = Vec::new();
         last = None;
@@ -132,7 +134,7 @@ async fn pins(pool: &Arc<Pool>, current_dir: &Path) -> Result<Vec<(GenerationId,
         for record in records {
             let id = record.id();
             let seen = pins.iter().any(|(running, _)| *running == id);
-            if let Some(release) = record.release.filter(|it| !seen && it.is_there()) {
+            if let Some(release) = record.release.filter(|it| !seen && it.still_exists()) {
                 pins.push((id, Pinned::Release(release)));
             }
         }
@@ -141,11 +143,11 @@ async fn pins(pool: &Arc<Pool>, current_dir: &Path) -> Result<Vec<(GenerationId,
         }
     }
     let who = last.map(|id| id.to_string()).unwrap_or_default();
-    Err(Error::failed(format!("which release {who} has cannot be told"))
+    Err(Error::failed(format!("cannot read the release of {who}"))
         .hint("run pools-manager as the user who started it, or as root"))
 }
 
-/// A master that has died may have left its children serving.
+/// What a generation sees, read from its master or, if that is dead, from its children.
 fn seen_by(running: &Running, current_dir: &Path) -> Option<Pinned> {
     running.pinned(current_dir).or_else(|| {
         let children = process::holders(&running.sockets).ok()?.children;
@@ -153,8 +155,8 @@ fn seen_by(running: &Running, current_dir: &Path) -> Option<Pinned> {
     })
 }
 
-/// The directories beside the current release, sorted; not those behind links, not hidden ones,
-/// and not the one on which releases are mounted.
+/// The directories beside the current release, sorted; without symlinks, hidden directories, and
+/// the mount point.
 fn siblings(parent: &Path, current_dir: &Path) -> Vec<Release> {
     let mount_point = Release::at(current_dir).ok();
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();

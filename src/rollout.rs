@@ -1,7 +1,7 @@
-//! Taking a pool from what it is to what is wanted: observe, plan, execute.
+//! Takes a pool from its present state to the wanted one: observe, plan, execute.
 //!
-//! Start, stop and restart differ only in their goal. So does what comes after
-//! a crash: the next command sees what is there, and plans from it.
+//! Start, stop and restart differ only in their goal. Recovery after a crash has no code of its
+//! own: the next command observes the pool, and plans from what it finds.
 
 mod check;
 mod execute;
@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use check::check_names;
 pub use goal::{Goal, Wanted};
-pub(crate) use observe::refuse_stranger;
-pub use observe::{Ask, Observation, Observed, look, observe};
-pub use plan::{Member, Replica, Seen, plan};
+pub(crate) use observe::refuse_other_file;
+pub use observe::{Observation, Observed, SpecQuery, look, observe};
+pub use plan::{MemberState, PoolView, ReplicaView, plan};
 pub use target::Target;
 
 use crate::backend::Backend;
@@ -34,31 +34,41 @@ use crate::event::{Event, Report};
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::runtime;
-use execute::{Done, Execution};
+use execute::{Execution, Progress};
 use hooks::Hooks;
 use prepare::{Prepared, prepare};
 use record::Record;
 use steps::{members, millis};
 
-/// What a command asks for.
+/// A change of one pool, as a command requests it.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What is wanted of which replicas.
+    /// The wanted state, and the replicas that it is for.
     pub goal: Goal,
-    /// The release to go to.
+    /// The target release.
     pub target: Target,
-    /// How long requests in flight are waited for; None: as configured.
+    /// The longest wait for requests in flight; None: the configured one.
     pub drain_timeout: Option<Duration>,
-    /// Do nothing where all replicas serve the target already.
-    pub unless_current: bool,
-    /// Only say what would be done.
+    /// Why the pool is changed.
+    pub occasion: Occasion,
+    /// Report the plan, and change nothing.
     pub dry_run: bool,
-    /// Wait for the pool's lock, or refuse.
+    /// Whether to wait for the pool's lock. If false, a locked pool is an error.
     pub wait: bool,
 }
 
-/// Takes a pool to the goal, as the only command that changes it. Once `cancel` says so, it stops at
-/// the next good place.
+/// Why a pool is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// The operator requests it: the replicas that are to run are stored.
+    Asked,
+    /// The supervisor finds it needed: nothing is stored, and a renewal does nothing if the replicas
+    /// serve the target already.
+    Needed,
+}
+
+/// Takes a pool to the goal, under the pool's lock. After `cancel` is cancelled, it stops at the
+/// next safe point.
 pub async fn run(
     pool: &Arc<Pool>,
     request: &Request,
@@ -97,8 +107,8 @@ async fn change(
     let prepared = prepare(pool, backend, request).await?;
     cancel.check().map_err(|cancelled| left_alone(pool, cancelled))?;
     prepared.warn(report);
-    report_nothing(&request.goal, &prepared, report);
-    let headless = prepared.headless.clone();
+    report_unplanned(&request.goal, &prepared, report);
+    let masterless = prepared.masterless.clone();
     let renews = request.goal.state == Wanted::Renewed;
     if renews && prepared.stages.is_empty() {
         report.event(&Event::Plan { stages: prepared.stages });
@@ -107,14 +117,14 @@ async fn change(
     let mut hooks = None;
     if renews {
         hooks = Some(Hooks::begin(pool, request, &prepared, cancel, report).await?);
-    } else {
+    } else if request.occasion == Occasion::Asked {
         record::note_wanted(&lock, pool, &request.goal, report);
     }
     let (result, cause) = prepared.carry_out(pool, backend, request, &lock, cancel, report).await;
     if let Some(hooks) = hooks {
         hooks.end(cause.as_ref().or(result.as_ref().err()), report).await;
     }
-    result.and_then(|()| repair::refuse_headless(&headless))
+    result.and_then(|()| repair::refuse_masterless(&masterless))
 }
 
 async fn take_lock(
@@ -123,12 +133,12 @@ async fn take_lock(
     cancel: &Cancel,
     report: &mut dyn Report,
 ) -> Result<Lock> {
-    let in_hook = hooks::has_started_us(pool);
+    let in_hook = hooks::has_started_this_process(pool);
     let wait = request.wait && !in_hook;
-    let told = |holder: &_| report.event(&Event::LockWait { holder: Clone::clone(holder) });
+    let on_wait = |holder: &_| report.event(&Event::LockWait { holder: Clone::clone(holder) });
     let path = pool.lock_file();
     let lock = tokio::select! {
-        lock = Lock::take(&path, &pool.name, wait, told) => lock,
+        lock = Lock::take(&path, &pool.name, wait, on_wait) => lock,
         cancelled = cancel.cancelled() => Err(left_alone(pool, cancelled)),
     };
     lock.map_err(|error| match error.exit {
@@ -139,14 +149,14 @@ async fn take_lock(
     })
 }
 
-/// It may also have come when another pool's rollout was as good as done.
-fn left_alone(pool: &Pool, told: Error) -> Error {
-    told.hint(format!("the pool \"{}\" was left as it is", pool.name))
+/// Adds that the rollout of this pool has not begun.
+fn left_alone(pool: &Pool, cancelled: Error) -> Error {
+    cancelled.hint(format!("the pool \"{}\" was left as it is", pool.name))
 }
 
 impl Prepared {
-    /// Does it. Where that fails, the error says what state is left; what stands beside it is
-    /// why, if that is something else.
+    /// Executes the plan. After a failure, the result says what state is left, and the second value
+    /// is the cause, if it differs.
     async fn carry_out(
         self,
         pool: &Arc<Pool>,
@@ -158,8 +168,8 @@ impl Prepared {
     ) -> (Result<()>, Option<Error>) {
         let Self { observation, release, stages, keep_floor, switch, .. } = self;
         let renews = request.goal.state == Wanted::Renewed;
-        // Before the symlink moves, which changes static files at once.
-        let monitored = if renews { monitor::complaint_of(pool).await } else { None };
+        // Before the symlink moves: static files change with it at once.
+        let monitored = if renews { monitor::problem_of(pool).await } else { None };
         let begins = (&observation, release.as_ref());
         let record = renews.then(|| Record::begin(lock, pool, request, begins, report));
         if let Some(switch) = &switch
@@ -180,7 +190,7 @@ impl Prepared {
             keep_floor,
             cancel,
             report: &mut *report,
-            done: Done::default(),
+            progress: Progress::default(),
         };
         let mut result = execution.execute(&stages).await;
         if renews && result.is_ok() {
@@ -189,7 +199,7 @@ impl Prepared {
         if request.goal.state == Wanted::Stopped && result.is_ok() {
             members::leave_enabled(backend, &execution.observation, execution.report).await;
         }
-        let cause = execution.done.cause.take();
+        let cause = execution.progress.cause.take();
         if request.goal.state == Wanted::Repaired && result.is_ok() {
             repair::mention_symlink(pool, execution.release.as_ref(), report);
         }
@@ -204,7 +214,7 @@ impl Prepared {
     }
 }
 
-fn report_nothing(goal: &Goal, prepared: &Prepared, report: &mut dyn Report) {
+fn report_unplanned(goal: &Goal, prepared: &Prepared, report: &mut dyn Report) {
     let usual = match goal.state {
         Wanted::Running => "is already running",
         Wanted::Stopped => "is not running",
@@ -216,7 +226,7 @@ fn report_nothing(goal: &Goal, prepared: &Prepared, report: &mut dyn Report) {
         let planned = stages.iter().any(|stage| stage.title.replica() == Some(replica));
         let lost = prepared.observation.replica(replica).is_some_and(|it| !it.lost.is_empty());
         let because = match () {
-            () if prepared.headless.contains(&replica) => {
+            () if prepared.masterless.contains(&replica) => {
                 "serves without its master, which is dead"
             }
             () if lost => "runs; its record in pid/ is written again",
@@ -232,19 +242,19 @@ fn report_nothing(goal: &Goal, prepared: &Prepared, report: &mut dyn Report) {
 mod tests {
     use super::*;
 
-    /// A long-running program may carry out rollouts on any thread.
+    /// A long-running program may run rollouts on any thread.
     #[test]
-    fn a_rollout_is_work_for_any_thread() {
+    fn rollout_future_is_send() {
         fn is_send<T: Send>(_: impl FnOnce(&Arc<Pool>, &Request, &Cancel) -> T) {}
         is_send(|pool, request, cancel| {
             let (pool, request, cancel) = (Arc::clone(pool), request.clone(), cancel.clone());
-            async move { run(&pool, &request, &cancel, &mut Nobody).await }
+            async move { run(&pool, &request, &cancel, &mut Silent).await }
         });
     }
 
-    struct Nobody;
+    struct Silent;
 
-    impl Report for Nobody {
+    impl Report for Silent {
         fn event(&mut self, _event: &Event) {}
     }
 }

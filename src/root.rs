@@ -1,4 +1,4 @@
-//! The root: the directory that everything else is below.
+//! The root: the directory that holds all other files.
 
 use std::path::{Path, PathBuf};
 
@@ -23,12 +23,12 @@ impl Root {
         self.0.join(path)
     }
 
-    /// Where every pool has a directory of its own.
+    /// The directory that has one directory for each pool.
     pub fn pools_dir(&self) -> PathBuf {
         self.0.join("etc/php/fpm/redundant-pools")
     }
 
-    /// Where locks and the records of generations are.
+    /// The directory of locks, pid files and the records of generations.
     pub fn pid_dir(&self) -> PathBuf {
         self.0.join("pid")
     }

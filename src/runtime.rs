@@ -1,13 +1,13 @@
-//! What kind of server a replica is, and what the engine needs of it: to start it, to know that it
-//! is ready and idle, to request pages of it, to stop it, and to describe it.
+//! The kinds of servers that a replica can be, and what the engine needs of each: start it, know
+//! that it is ready or idle, request its pages, stop it, describe it.
 //!
 //! The engine calls this module only. Each kind of server is a folder below it, and a variant of
-//! three enums: [`Runtime`] is what starts a replica, [`Spec`] is what the replica's configuration
-//! comes to, and [`Server`] is what a generation's record keeps. To add a kind, add its variants
-//! here, and its table to `pool/settings.rs`.
+//! three enums: [`Runtime`] starts a replica, [`Spec`] is the replica's resolved configuration, and
+//! [`Server`] is the server's part of a generation's record. To add a kind, add its variants here,
+//! and its table to `pool/settings.rs`.
 //!
-//! What every kind has, a private socket, a pinned release, a pid file and a record, is a
-//! [`Generation`].
+//! A [`Generation`] is what all kinds have: a private socket, a pinned release, a pid file and a
+//! record.
 
 mod generation;
 pub mod php_fpm;
@@ -27,35 +27,35 @@ use crate::finding::Checked;
 use crate::pool::Pool;
 use crate::process::Process;
 use crate::release::Release;
-use crate::socket::Table;
+use crate::socket::UnixSockets;
 pub use generation::{Generation, discover, remove_record};
 pub use php_fpm::{Demand, Log};
 pub use running::{Running, look};
 
-/// How many requests a replica works on at a time.
+/// The child processes of a replica: each serves one request at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Children {
-    /// At most.
+    /// Their highest number.
     pub max: u32,
-    /// Whether it always has that many children.
+    /// Whether the replica always has that many.
     pub fixed: bool,
 }
 
-/// What starts the replicas of a pool.
+/// Starts the replicas of a pool.
 #[derive(Debug)]
 pub enum Runtime {
     /// PHP-FPM: one master for each generation.
     PhpFpm(php_fpm::Command),
 }
 
-/// What the configuration of one replica comes to.
+/// The resolved configuration of one replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spec {
     /// A section of php-fpm's configuration.
     PhpFpm(php_fpm::Resolved),
 }
 
-/// What a generation's record keeps of its server.
+/// The server's part of a generation's record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Server {
@@ -63,7 +63,7 @@ pub enum Server {
     PhpFpm(php_fpm::Server),
 }
 
-/// What a generation answers to a request for its front page.
+/// The answer of a generation to a request for its front page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrontPage {
     /// Its release has none.
@@ -74,25 +74,25 @@ pub enum FrontPage {
     Bad(String),
 }
 
-/// What `check` finds out about the runtime.
+/// The runtime's part of `check`.
 #[derive(Debug)]
 pub struct Inspected {
-    /// What the replicas' configurations come to, ascending, where they are valid.
+    /// The resolved configurations of the replicas, ascending, where they are valid.
     pub specs: Vec<(u32, Spec)>,
-    /// The account that runs the application, where that is known.
+    /// The account that runs the application, if it is known.
     pub account: Option<Account>,
-    /// What was found.
+    /// The notes and findings.
     pub checked: Checked,
 }
 
 impl Runtime {
-    /// That of a pool.
+    /// The runtime of a pool.
     pub fn of(pool: &Pool) -> Result<Self> {
         php_fpm::Command::of(pool).map(Self::PhpFpm)
     }
 
-    /// What the configuration of a replica comes to, as it would be started on `release`. An error
-    /// shows the server's own message.
+    /// Resolves the configuration of a replica, as for a start on `release`. An error shows the
+    /// server's own message.
     pub async fn resolve(
         &self,
         pool: &Pool,
@@ -106,8 +106,8 @@ impl Runtime {
         }
     }
 
-    /// Records a generation and starts it; returns when its server says that it is up. Requests in
-    /// flight get `drain_timeout` when it is stopped.
+    /// Records a generation and starts it; returns when its server reports that it is up.
+    /// `drain_timeout` is the time that a later stop gives to requests in flight.
     pub async fn start(
         &self,
         pool: &Pool,
@@ -127,46 +127,46 @@ impl Runtime {
     }
 }
 
-/// Finds out for `check` how the runtime of a pool would start its replicas on `release`. `turns`
-/// limits how many pools do so at once.
+/// Checks for `check` how the runtime of a pool would start its replicas on `release`. `turns`
+/// limits how many pools do this at once.
 pub async fn inspect(pool: &Arc<Pool>, release: Option<Release>, turns: &Semaphore) -> Inspected {
     php_fpm::inspect(pool, release, turns).await
 }
 
-/// Waits for servers that a killed command has launched, and that do not listen yet; ends those
-/// that do not come up in time. Only for the holder of the pool's lock.
+/// Waits for servers that a killed command has launched and that do not listen yet; kills those
+/// that are not up in time. Only for the holder of the pool's lock.
 pub async fn settle(pool: &Pool) -> Result<()> {
     php_fpm::settle(pool).await
 }
 
 /// The generations of a replica that run and have lost their record, ascending. `public` are the
-/// names that the replica has, or has had; `known` are the records that are there.
+/// replica's present and former public names; `known` are the records that exist.
 pub fn lost(
     pool: &Pool,
     replica: u32,
     public: &[&Path],
     known: &[Generation],
-    table: &Table,
+    unix_sockets: &UnixSockets,
 ) -> Result<Vec<Generation>> {
-    php_fpm::lost(pool, replica, public, known, table)
+    php_fpm::lost(pool, replica, public, known, unix_sockets)
 }
 
-/// Writes the record and the pid file of a generation again, where they are gone.
-pub fn write_again(pool: &Pool, running: &Running) -> Result<()> {
+/// Restores the record and the pid file of a generation, if they are gone.
+pub fn restore_record(pool: &Pool, running: &Running) -> Result<()> {
     match running.generation.server {
-        Server::PhpFpm(_) => php_fpm::write_again(pool, running),
+        Server::PhpFpm(_) => php_fpm::restore_record(pool, running),
     }
 }
 
-/// Ends a generation, and leaves its files. `idle`: it has no request, and may take `timeout` to
-/// leave; else its requests are cut.
+/// Stops a generation, and leaves its files. `idle`: it has no request, and gets `timeout` to exit;
+/// else its requests are cut.
 pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()> {
     match running.generation.server {
         Server::PhpFpm(_) => php_fpm::stop(running, idle, timeout).await,
     }
 }
 
-/// Ends a generation that has served no request, and removes what it leaves.
+/// Stops a generation that has served no request, and removes its files.
 pub async fn discard(running: &Running) -> Result<()> {
     stop(running, false, Duration::ZERO).await?;
     running.generation.remove_leftovers().map_err(|error| {
@@ -187,47 +187,47 @@ impl Spec {
         }
     }
 
-    /// The name by which the operator knows the pid file.
+    /// The public name of the pid file.
     pub fn public_pid(&self) -> Option<&Path> {
         match self {
             Self::PhpFpm(resolved) => resolved.pid.as_deref(),
         }
     }
 
-    /// How many children a generation begins with; at least 1.
+    /// How many children a generation starts with; at least 1.
     pub fn children_at_start(&self) -> u32 {
         match self {
             Self::PhpFpm(resolved) => resolved.start_servers,
         }
     }
 
-    /// What some replicas together need of the machine.
+    /// The memory and processes that some replicas need together.
     pub fn demand<'a>(specs: impl IntoIterator<Item = &'a Self>) -> Demand {
         Demand::of(specs.into_iter().map(|Self::PhpFpm(resolved)| resolved))
     }
 
-    /// Whether a generation can be started: its names can be written in its configuration.
+    /// Checks that the names of a generation can be written in its configuration.
     pub fn check(&self, pool: &Pool, generation: &Generation) -> Result<()> {
         match self {
             Self::PhpFpm(resolved) => resolved.check(pool, generation),
         }
     }
 
-    /// How a child has crashed since the log was last looked at, in the server's own words.
+    /// The first crash of a child in the log since the last call, in the server's own words.
     pub fn crash(&self, log: &mut Log) -> Option<String> {
         match self {
             Self::PhpFpm(resolved) => log.crash(&resolved.section),
         }
     }
 
-    /// What the record of a new generation keeps.
+    /// The server's part of a new generation's record.
     fn server(&self) -> Server {
         match self {
             Self::PhpFpm(resolved) => Server::PhpFpm(php_fpm::Server::of(resolved)),
         }
     }
 
-    /// What is known of a server that was started by other means.
+    /// The same for a server that was started by other means.
     fn adopted_server(&self) -> Server {
         match self {
             Self::PhpFpm(resolved) => Server::PhpFpm(php_fpm::Server::adopted(resolved)),
@@ -236,7 +236,7 @@ impl Spec {
 }
 
 impl Server {
-    /// How many requests it works on at a time; None: that is not on record.
+    /// Its children; None: they are not on record.
     pub fn children(&self) -> Option<Children> {
         match self {
             Self::PhpFpm(server) => server.children,
@@ -254,14 +254,14 @@ impl Server {
         })
     }
 
-    /// Whether it can be asked for a ping.
+    /// Whether it has a ping page.
     pub fn has_ping(&self) -> bool {
         match self {
             Self::PhpFpm(server) => !server.ping_path.is_empty(),
         }
     }
 
-    /// What it answers to a ping.
+    /// The body of its answer to a ping.
     pub fn pong(&self) -> &str {
         match self {
             Self::PhpFpm(server) => &server.ping_response,
@@ -277,7 +277,7 @@ impl Server {
         }
     }
 
-    /// Whether a process is this kind's master, by its own title.
+    /// Whether a process is a master of this kind, by its process title.
     fn is_master(&self, process: &Process) -> std::io::Result<bool> {
         match self {
             Self::PhpFpm(_) => process.is_php_fpm_master(),
@@ -291,15 +291,15 @@ impl Generation {
         self.server.ping(&self.socket, timeout).await
     }
 
-    /// Whether no child works on after an early answer (`fastcgi_finish_request`). A server that
-    /// cannot be asked is judged by its connections alone.
+    /// Whether no child works on after an early answer (`fastcgi_finish_request`). True for a
+    /// server without a status page: then its connections alone decide.
     pub async fn is_idle(&self, deadline: Instant) -> bool {
         match &self.server {
             Server::PhpFpm(server) => server.is_idle(&self.socket, deadline).await,
         }
     }
 
-    /// Whether all children have been at work at once, and there could be no more of them.
+    /// Whether all children have been busy at once, and no more can be started.
     pub async fn was_full(&self, timeout: Duration) -> bool {
         match &self.server {
             Server::PhpFpm(server) => server.was_full(&self.socket, timeout).await,
@@ -308,14 +308,14 @@ impl Generation {
 
     /// Requests a page. Fails with the reason, in one or more lines, if the answer is a server
     /// error, or does not come within `timeout`.
-    pub async fn visit(
+    pub async fn request_page(
         &self,
         pool: &Pool,
         path: &str,
         timeout: Duration,
     ) -> std::result::Result<(), String> {
         match &self.server {
-            Server::PhpFpm(_) => php_fpm::visit(pool, self, path, timeout).await,
+            Server::PhpFpm(_) => php_fpm::request_page(pool, self, path, timeout).await,
         }
     }
 

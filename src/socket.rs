@@ -1,10 +1,9 @@
-//! Unix sockets: publish a name by symlink, and count what is in flight.
+//! Unix sockets: publishes names by symlink, and counts connections in flight.
 //!
-//! A replica's public socket name is a symlink to the private socket of one
-//! generation. connect(2) follows it, so moving it by rename(2) is one atomic
-//! step for every client that connects by path. What is accepted or queued on
-//! a private socket is read from `/proc/net/unix`, which shows each connection
-//! under the path that was *bound*, whatever name the client came by.
+//! A replica's public socket name is a symlink to the private socket of one generation. connect(2)
+//! follows it, so moving it by rename(2) is one atomic step for every client that connects by path.
+//! `/proc/net/unix` shows the connections that are accepted or queued, each under the path that was
+//! *bound*, whatever name the client used.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -18,19 +17,18 @@ use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use crate::crash;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::file;
 
-/// The most bytes that the path of a unix socket may have: `sun_path` of
-/// unix(7) without its final zero.
+/// The longest path of a unix socket, in bytes: `sun_path` of unix(7) without its final zero.
 pub const PATH_MAX: usize = 107;
 
-/// What the kernel knows about the sockets that are bound to one path.
+/// The sockets that are bound to one path, as the kernel shows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bound {
-    /// The inode of the socket that listens there. When somebody has bound
-    /// the path anew there may be several.
+    /// The inodes of the sockets that listen there. There may be several, if the path was bound
+    /// again.
     pub listeners: Vec<u64>,
     /// Connections that a process has accepted.
     pub accepted: u32,
@@ -39,33 +37,33 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// All that its clients still wait for.
+    /// The requests that clients still wait for.
     pub fn in_flight(&self) -> u32 {
         self.accepted + self.queued
     }
 }
 
-/// All sockets with a path, as `/proc/net/unix` shows them.
+/// A snapshot of all unix sockets with a path, from `/proc/net/unix`.
 ///
-/// The kernel hands the file out page by page, and finds its place again by
-/// counting: when sockets come and go in between, it can pass one over.
-/// Measured with 32 busy clients: one read in 9,300 missed a listener that was
-/// there all the time. So this is two reads that agree on who listens, and
-/// the larger of their counts.
+/// The kernel returns the file page by page, and finds its place again by counting. If sockets come
+/// and go in between, it can skip one: with 32 busy clients, one read in 9,300 missed a socket that
+/// listened all the time. So a snapshot is two reads that show the same listeners, with the larger
+/// of the two counts.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Table(HashMap<PathBuf, Bound>);
+pub struct UnixSockets(HashMap<PathBuf, Bound>);
 
-/// How often two reads may disagree: listeners do come and go.
+/// How often two reads may differ, because listeners come and go.
 const READS: usize = 8;
 
-impl Table {
-    /// Asks the kernel. Where it cannot be asked, nothing is known: an empty table would say that no
-    /// process listens anywhere.
+impl UnixSockets {
+    /// Reads a snapshot. A failed read is an error: an empty snapshot would mean that no process
+    /// listens anywhere.
     pub fn read() -> Result<Self> {
-        Self::ask().map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))
+        Self::read_until_stable()
+            .map_err(|error| Error::failed(format!("cannot read /proc/net/unix: {error}")))
     }
 
-    fn ask() -> io::Result<Self> {
+    fn read_until_stable() -> io::Result<Self> {
         let mut last = Self::read_once()?;
         for _ in 0..READS {
             let next = Self::read_once()?;
@@ -89,7 +87,7 @@ impl Table {
             .collect()
     }
 
-    /// Who listens, as `next` says it; what is in flight, as either does.
+    /// Takes the listeners of `next`, and the larger counts of both.
     fn merge(&mut self, next: Self) {
         let before = std::mem::replace(&mut self.0, next.0);
         for (path, old) in before {
@@ -99,7 +97,7 @@ impl Table {
         }
     }
 
-    /// What is bound to `path`.
+    /// The sockets that are bound to `path`.
     pub fn bound(&self, path: &Path) -> Bound {
         self.0.get(path).cloned().unwrap_or_default()
     }
@@ -115,13 +113,12 @@ impl Table {
         self.0.get(path).is_some_and(|bound| !bound.listeners.is_empty())
     }
 
-    /// Lines that make no sense are passed over: any process can bind a
-    /// socket to a path with odd bytes in it.
+    /// Malformed lines are skipped: any process can bind a socket to a path with odd bytes in it.
     fn parse(text: &[u8]) -> Self {
-        let mut table = HashMap::<PathBuf, Bound>::new();
+        let mut sockets = HashMap::<PathBuf, Bound>::new();
         for line in text.split(|&byte| byte == b'\n') {
             if let Some((path, state, inode)) = parse_line(line) {
-                let bound = table.entry(PathBuf::from(OsStr::from_bytes(path))).or_default();
+                let bound = sockets.entry(PathBuf::from(OsStr::from_bytes(path))).or_default();
                 match state {
                     State::Listening => bound.listeners.push(inode),
                     State::Queued => bound.queued += 1,
@@ -129,7 +126,7 @@ impl Table {
                 }
             }
         }
-        Self(table)
+        Self(sockets)
     }
 }
 
@@ -168,27 +165,27 @@ fn parse_line(line: &[u8]) -> Option<(&[u8], State, u64)> {
     Some((path, state, inode))
 }
 
-/// What a public socket name leads to.
+/// What a public socket name is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {
-    /// Nothing is there.
+    /// It does not exist.
     Absent,
     /// A socket itself: a master that listens on the public name.
     Socket,
     /// A symlink to this path.
     Link(PathBuf),
-    /// Something that is neither: not ours to touch.
-    Stranger,
+    /// Another kind of file: pools-manager does not touch it.
+    Other,
 }
 
 impl Name {
-    /// Whether it is what pools-manager or php-fpm makes there, so that it may be removed.
+    /// Whether pools-manager or php-fpm may have made it, so that it may be removed.
     pub fn is_ours(&self) -> bool {
         matches!(self, Self::Socket | Self::Link(_))
     }
 }
 
-/// Reads what `name` leads to.
+/// Reads what `name` is.
 pub fn read_name(name: &Path) -> io::Result<Name> {
     let metadata = match fs::symlink_metadata(name) {
         Ok(metadata) => metadata,
@@ -199,36 +196,36 @@ pub fn read_name(name: &Path) -> io::Result<Name> {
         return Ok(Name::Socket);
     }
     if !metadata.is_symlink() {
-        return Ok(Name::Stranger);
+        return Ok(Name::Other);
     }
     let target = fs::read_link(name)?;
     Ok(Name::Link(name.parent().unwrap_or(Path::new("/")).join(target)))
 }
 
-/// Makes `name` a symlink to its sibling `target`, in one step for whoever
-/// connects: a client reaches what the name led to before or what it leads to
-/// now, never neither.
+/// Makes `name` a symlink to its sibling `target`, atomically: a client that connects reaches the
+/// old target or the new one, never neither.
 pub fn publish(name: &Path, target: &Path) -> io::Result<()> {
     // A relative target survives when the whole root is moved or mounted elsewhere.
     let relative = match (name.parent(), target.parent(), target.file_name()) {
         (Some(from), Some(to), Some(file)) if from == to => Path::new(file),
         _ => target,
     };
-    let fresh = unfinished(name);
-    file::remove(&fresh)?;
-    symlink(relative, &fresh)?;
-    crash::point("a new link made, not in its place");
-    fs::rename(&fresh, name)
+    let new = unfinished(name);
+    file::remove(&new)?;
+    symlink(relative, &new)?;
+    failpoint::hit("a new link made, not in its place");
+    fs::rename(&new, name)
 }
 
-/// The link that [`publish`] makes first; it stays when the manager is killed just then.
+/// The temporary name that [`publish`] renames. It is left behind if the manager is killed in
+/// between.
 pub fn unfinished(name: &Path) -> PathBuf {
-    let mut fresh = name.as_os_str().to_owned();
-    fresh.push(".new");
-    fresh.into()
+    let mut new = name.as_os_str().to_owned();
+    new.push(".new");
+    new.into()
 }
 
-/// Who has made a socket that listens: asked by a connection, as the kernel has noted it then.
+/// The process that called listen(2) on a socket, as the kernel recorded it. Makes a connection.
 pub fn listener(path: &Path) -> io::Result<UnixCredentials> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -236,17 +233,17 @@ pub fn listener(path: &Path) -> io::Result<UnixCredentials> {
     Ok(getsockopt(&socket, PeerCredentials)?)
 }
 
-/// Whether a process listens on a socket. A connection is made, so that the answer is certain; the
-/// process sees it, so that this is for rare use. What keeps a connection from being tried (no free
-/// descriptor, no permission) is an error, and no answer.
+/// Whether a process listens on a socket. Makes a connection, so the answer is certain; use it
+/// rarely, because the process sees the connection. An error if the connection cannot be tried (no
+/// free descriptor, no permission).
 pub fn is_listening(path: &Path) -> Result<bool> {
-    asked(path).map_err(|error| {
+    try_connect(path).map_err(|error| {
         let path = path.display();
         Error::failed(format!("cannot tell whether a process listens on {path}: {error}"))
     })
 }
 
-fn asked(path: &Path) -> io::Result<bool> {
+fn try_connect(path: &Path) -> io::Result<bool> {
     // A path that is too long cannot have been bound.
     let Ok(address) = SocketAddrUnix::new(path) else { return Ok(false) };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -254,7 +251,7 @@ fn asked(path: &Path) -> io::Result<bool> {
     match connect(&socket, &address) {
         // AGAIN: its backlog is full.
         Ok(()) | Err(Errno::AGAIN) => Ok(true),
-        // Nothing is there, or no socket, or one on which nobody listens, or one of another type.
+        // No file, no socket, a socket without a listener, or one of another type.
         Err(
             Errno::NOENT
             | Errno::NOTDIR
@@ -289,11 +286,11 @@ nonsense
 
     #[test]
     fn connections_are_counted_by_bound_path() {
-        let table = Table::parse(SAMPLE);
-        let bound = table.bound(Path::new("/srv/sockets/www1.sock"));
+        let sockets = UnixSockets::parse(SAMPLE);
+        let bound = sockets.bound(Path::new("/srv/sockets/www1.sock"));
         assert_eq!(bound, Bound { listeners: vec![11173], accepted: 1, queued: 1 });
-        assert!(table.listens(Path::new(OsStr::from_bytes(b"/srv/with space/\xff.sock"))));
-        assert_eq!(table.0.len(), 2);
+        assert!(sockets.listens(Path::new(OsStr::from_bytes(b"/srv/with space/\xff.sock"))));
+        assert_eq!(sockets.0.len(), 2);
     }
 
     #[test]
@@ -303,26 +300,26 @@ nonsense
         let listener = UnixListener::bind(&private).unwrap();
         publish(&public, &private).unwrap();
         let _client = UnixStream::connect(&public).unwrap();
-        assert_eq!(Table::read().unwrap().bound(&private).queued, 1);
+        assert_eq!(UnixSockets::read().unwrap().bound(&private).queued, 1);
         let _accepted = listener.accept().unwrap();
-        let bound = Table::read().unwrap().bound(&private);
+        let bound = UnixSockets::read().unwrap().bound(&private);
         assert_eq!((bound.queued, bound.accepted), (0, 1));
-        assert_eq!(Table::read().unwrap().bound(&public), Bound::default());
+        assert_eq!(UnixSockets::read().unwrap().bound(&public), Bound::default());
     }
 
     #[test]
-    fn what_one_read_has_missed_the_other_has_seen() {
+    fn merged_reads_keep_the_larger_counts() {
         let path = Path::new("/srv/sockets/www1.sock");
-        let mut table = Table::parse(SAMPLE);
-        let mut other = table.clone();
+        let mut sockets = UnixSockets::parse(SAMPLE);
+        let mut other = sockets.clone();
         other.0.insert(path.to_owned(), Bound { listeners: vec![], accepted: 3, queued: 0 });
-        assert_ne!(table.listeners(), other.listeners());
-        table.merge(other);
-        assert_eq!(table.bound(path), Bound { listeners: vec![], accepted: 3, queued: 1 });
+        assert_ne!(sockets.listeners(), other.listeners());
+        sockets.merge(other);
+        assert_eq!(sockets.bound(path), Bound { listeners: vec![], accepted: 3, queued: 1 });
     }
 
     #[test]
-    fn who_listens_is_told_by_a_connection() {
+    fn listening_is_found_out_by_a_connection() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         assert!(!is_listening(&path).unwrap());
@@ -337,13 +334,13 @@ nonsense
         assert!(!is_listening(&dir.path().join("x".repeat(200))).unwrap());
     }
 
-    /// In a process of its own, whose limit is nobody else's.
+    /// In a child process, because the limit counts for the whole process.
     #[test]
-    fn without_a_descriptor_nothing_is_taken_for_gone() {
+    fn without_a_free_descriptor_reads_are_errors() {
         const CHILD: &str = "POOLS_MANAGER_TEST_WITHOUT_DESCRIPTORS";
         if std::env::var_os(CHILD).is_none() {
             let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-            let name = "socket::tests::without_a_descriptor_nothing_is_taken_for_gone";
+            let name = "socket::tests::without_a_free_descriptor_reads_are_errors";
             let ran = child.args(["--exact", name]).env(CHILD, "1").output().unwrap();
             assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
             return;
@@ -351,13 +348,13 @@ nonsense
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let inode = Table::read().unwrap().bound(&path).listeners;
+        let inode = UnixSockets::read().unwrap().bound(&path).listeners;
         let us = Process::open(i32::try_from(std::process::id()).unwrap()).unwrap();
         let maximum = getrlimit(Resource::Nofile).maximum;
         let limit = |current| setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
         limit(Some(3));
         let errors = [
-            Table::read().is_err(),
+            UnixSockets::read().is_err(),
             is_listening(&path).is_err(),
             us.holds(&inode).is_err(),
             us.is_stopped().is_err(),
@@ -372,14 +369,14 @@ nonsense
     }
 
     #[test]
-    fn whoever_listens_is_known() {
+    fn peer_credentials_name_the_listener() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         let bound = UnixListener::bind(&path).unwrap();
         let peer = listener(&path).unwrap();
         assert_eq!(peer.pid().unsigned_abs(), std::process::id());
         assert_eq!(peer.uid(), rustix::process::geteuid().as_raw());
-        assert!(Table::read().unwrap().listening().any(|it| it == path));
+        assert!(UnixSockets::read().unwrap().listening().any(|it| it == path));
         drop(bound);
         assert!(listener(&path).is_err());
     }

@@ -1,9 +1,8 @@
 //! The state file of a pool, `pid/POOL.state.json`: what cannot be read back from the system.
 //!
-//! What runs is asked of the kernel each time; only the history of rollouts, and which replicas the
-//! operator has stopped, has to be remembered. The file is written whole, fsynced, and renamed into
-//! place, by whoever holds the pool's lock. A file that makes no sense is set aside, never
-//! overwritten.
+//! What runs is read from the kernel each time. Only the history of rollouts, and the replicas that
+//! the operator has stopped, must be stored. The holder of the pool's lock writes the file whole,
+//! calls fsync, and renames it into place. A damaged file is moved away, never overwritten.
 
 mod entry;
 
@@ -18,28 +17,28 @@ use serde::{Deserialize, Serialize};
 
 pub use entry::{Entry, Outcome};
 
-use crate::crash;
 use crate::error::Error;
+use crate::failpoint;
 use crate::file;
 use crate::lock::Lock;
 
 /// The version of the file's format that this program writes.
 const VERSION: u64 = 1;
 
-/// How many rollouts are remembered: a year of working days.
+/// The most rollouts in the history: a year of working days.
 const ENTRIES_MAX: usize = 200;
 
-/// Far more than so many entries take: a larger file is not ours.
+/// The most bytes of a valid file: far more than that many entries take.
 const BYTES_MAX: u64 = 8 << 20;
 
-/// What is remembered of a pool.
+/// The stored state of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     version: u64,
     /// The replicas that the operator has stopped, and not started again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub stopped: BTreeSet<u32>,
-    /// Its rollouts, the newest last.
+    /// Its rollouts, newest last.
     pub history: Vec<Entry>,
 }
 
@@ -52,9 +51,9 @@ impl Default for State {
 /// Why a state file cannot be used.
 #[derive(Debug)]
 pub enum Trouble {
-    /// A newer program has written it, in this version of the format.
+    /// A newer pools-manager has written it, in this version of the format.
     Newer(u64),
-    /// It is not what this program has written.
+    /// It is damaged, or not a state file.
     Bad(String),
     /// It cannot be read.
     Unreadable(io::Error),
@@ -68,22 +67,22 @@ impl Trouble {
             Self::Newer(version) => Error::failed(format!(
                 "{path} was written by a newer pools-manager (version {version} of the format)"
             ))
-            .hint("use that one; this one leaves the file as it is"),
+            .hint("use the newer pools-manager; this one does not change the file"),
             Self::Bad(why) => Error::failed(format!("{path} is no state file: {why}"))
-                .hint("the next rollout sets it aside, and begins a new history"),
+                .hint("the next rollout moves it away, and begins a new history"),
             Self::Unreadable(error) => Error::failed(format!("cannot read {path}: {error}")),
         }
     }
 }
 
-/// Only what a file must have in every version.
+/// The part that a file has in every version.
 #[derive(Deserialize)]
 struct Versioned {
     version: u64,
 }
 
 impl State {
-    /// Reads the file; one that is absent remembers nothing.
+    /// Reads the file. If it does not exist, the state is empty.
     pub fn read(path: &Path) -> Result<Self, Trouble> {
         let metadata = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
@@ -96,7 +95,8 @@ impl State {
             return Err(Trouble::Bad(format!("it has {} bytes", metadata.len())));
         }
         let mut bytes = Vec::new();
-        // It may have been replaced since: nothing is followed, and no FIFO is waited for.
+        // The file may have been replaced since: these options follow no link and do not block on a
+        // FIFO.
         file::options()
             .read(true)
             .open(path)
@@ -105,14 +105,14 @@ impl State {
         Self::parse(&bytes)
     }
 
-    /// Adds a rollout, and forgets the oldest ones.
+    /// Adds a rollout, and removes the oldest ones above the limit.
     pub fn add(&mut self, entry: Entry) {
         self.history.push(entry);
         let surplus = self.history.len().saturating_sub(ENTRIES_MAX);
         self.history.drain(..surplus);
     }
 
-    /// Forgets the newest rollout, if it is this one.
+    /// Removes the newest rollout, if it is this one.
     pub fn take_back(&mut self, entry: &Entry) {
         self.history.pop_if(|newest| newest == entry);
     }
@@ -127,31 +127,33 @@ impl State {
     }
 
     /// Writes the file: a reader finds the old one or the new one, also after a crash of the
-    /// machine. Which of them is not waited for: a rollout writes twice, and each wait takes 2 ms.
+    /// machine. The directory is not synced, so a crash may restore the old one: a rollout writes
+    /// twice, and each sync takes 2 ms.
     fn write(&self, path: &Path) -> io::Result<()> {
-        let fresh = with_suffix(path, ".new");
-        file::remove(&fresh)?;
-        let written = self.write_new(&fresh);
-        crash::point("the history written, not in its place");
-        let written = written.and_then(|()| fs::rename(&fresh, path));
+        let new = with_suffix(path, ".new");
+        file::remove(&new)?;
+        let written = self.write_new(&new);
+        failpoint::hit("the history written, not in its place");
+        let written = written.and_then(|()| fs::rename(&new, path));
         if written.is_err() {
-            let _ = file::remove(&fresh);
+            let _ = file::remove(&new);
         }
         written
     }
 
-    fn write_new(&self, fresh: &Path) -> io::Result<()> {
+    fn write_new(&self, new: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        // Only a file that did not exist: a link that somebody puts there is not followed.
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(fresh)?;
+        // create_new: a link that another user creates there is not followed.
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(new)?;
         file.write_all(&text)?;
         file.sync_all()
     }
 }
 
-/// Changes what is remembered of the pool whose lock is held, and says what the operator should know
-/// of it; or why nothing is remembered. Nothing is written where nothing has changed.
+/// Changes the stored state of a pool, under the pool's lock. Returns a warning for the operator,
+/// if there is one. The error says why the state could not be stored. An unchanged state is not
+/// written.
 pub fn change(
     _held: &Lock,
     path: &Path,
@@ -161,9 +163,9 @@ pub fn change(
         Ok(state) => (state, None),
         Err(Trouble::Bad(why)) => {
             let what = format!("{} is no state file ({why})", path.display());
-            let aside = set_aside(path)
-                .map_err(|error| format!("{what}, and cannot be set aside: {error}"))?;
-            (State::default(), Some(format!("{what}: it is now {}", aside.display())))
+            let moved_to = move_away(path)
+                .map_err(|error| format!("{what}, and cannot be moved away: {error}"))?;
+            (State::default(), Some(format!("{what}: it is now {}", moved_to.display())))
         }
         Err(trouble) => return Err(trouble.into_error(path).message),
     };
@@ -175,17 +177,17 @@ pub fn change(
     Ok(warning)
 }
 
-/// Renames what stands in the place of the state file, so that nothing of it is lost.
-fn set_aside(path: &Path) -> io::Result<PathBuf> {
+/// Renames a damaged state file, so that its content is not lost.
+fn move_away(path: &Path) -> io::Result<PathBuf> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let stamp = format!(".bad-{}", now.replace(['-', ':'], ""));
-    // Whoever holds the lock is the only one who makes these names.
+    // Only the holder of the lock creates these names.
     let suffixes = std::iter::once(stamp.clone()).chain((2..).map(|n| format!("{stamp}.{n}")));
     let mut names = suffixes.map(|suffix| with_suffix(path, &suffix));
     let is_free = |name: &PathBuf| matches!(fs::symlink_metadata(name), Err(error) if error.kind() == ErrorKind::NotFound);
-    let aside = names.by_ref().take(1000).find(is_free).ok_or(ErrorKind::AlreadyExists)?;
-    fs::rename(path, &aside)?;
-    Ok(aside)
+    let free = names.by_ref().take(1000).find(is_free).ok_or(ErrorKind::AlreadyExists)?;
+    fs::rename(path, &free)?;
+    Ok(free)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

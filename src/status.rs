@@ -1,4 +1,4 @@
-//! How a pool is: what `status` shows.
+//! `status`: the state of a pool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,32 +9,32 @@ use crate::backend::{Backend, Standing};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Pinned;
-use crate::rollout::repair::masterless;
-use crate::rollout::{Ask, Observation, Observed, observe};
+use crate::rollout::repair::describe_dead_master;
+use crate::rollout::{Observation, Observed, SpecQuery, observe};
 use crate::runtime::Running;
 use crate::state::State;
 use crate::step::Number;
 
-/// The release of a replica whose processes cannot be looked into.
+/// The release of a replica whose processes cannot be inspected.
 const UNKNOWN: &str = "unknown";
 
-/// How long a replica has to answer a ping: one that is busy answers late.
+/// How long a replica may take to answer a ping: a busy one answers late.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How one pool is.
+/// The state of one pool.
 #[derive(Debug, Serialize)]
 pub struct PoolStatus {
     /// Its name.
     pub pool: String,
-    /// Whether all replicas are well and run the same release.
+    /// Whether all replicas are healthy and run the same release.
     pub ok: bool,
     /// Its replicas, ascending.
     pub replicas: Vec<ReplicaStatus>,
-    /// What is wrong with the pool as a whole.
+    /// Problems of the pool as a whole.
     pub problems: Vec<String>,
 }
 
-/// How one replica is.
+/// The state of one replica.
 #[derive(Debug, Serialize)]
 pub struct ReplicaStatus {
     /// Its number.
@@ -45,23 +45,23 @@ pub struct ReplicaStatus {
     pub lb: String,
     /// The answer to a ping, or why there is none.
     pub ping_php: String,
-    /// The release that its processes see; empty when it does not run.
+    /// The release that its processes see; empty if it does not run.
     pub current: String,
     /// The generation that its public name leads to; 0 is an adopted master.
     pub generation: Option<Number>,
     /// The master of that generation.
     pub pid: Option<i32>,
-    /// How many generations of it run: more than one after a crash.
+    /// How many of its generations run: more than one after a crash.
     pub running: usize,
-    /// Whether the operator has stopped it, as far as that is remembered.
+    /// Whether the operator has stopped it, from the state file.
     pub stopped: bool,
 }
 
-/// Looks at a pool, and pings those of its replicas that are in `wanted`.
+/// Observes a pool, and pings the replicas in `wanted`.
 pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     let mut problems = Vec::new();
     let backend = pool.backend()?;
-    let seen = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+    let seen = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
     let (standings, unread) = standings(&backend, &seen).await;
     let stopped = State::read(&pool.state_file()).map(|state| state.stopped).unwrap_or_default();
     let mut replicas = Vec::new();
@@ -78,18 +78,18 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
         problems.push("the replicas run different releases".to_owned());
     }
     let shown = seen.replicas.iter().filter(|observed| wanted.contains(&observed.number));
-    let headless: Vec<u32> =
+    let masterless: Vec<u32> =
         shown.filter(|it| it.has_no_master()).map(|observed| observed.number).collect();
-    if !headless.is_empty() {
-        problems.extend(headless.into_iter().map(masterless));
+    if !masterless.is_empty() {
+        problems.extend(masterless.into_iter().map(describe_dead_master));
         problems.push("run pools-manager repair".to_owned());
     }
-    problems.extend(unread); // the last, since it ends with what to do about it
+    problems.extend(unread); // last, because it ends with a help
     let ok = problems.is_empty() && replicas.iter().all(|replica| replica.ok);
     Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems })
 }
 
-/// What the backend says of each replica, and why it cannot be read.
+/// The replicas in the backend, and the error if it cannot be read.
 async fn standings(backend: &Backend, seen: &Observation) -> (Vec<Standing>, Option<String>) {
     let socket = |observed: &Observed| {
         observed.published_running().map(|running| running.generation.socket.clone())
@@ -140,7 +140,7 @@ async fn ping(running: &Running) -> std::result::Result<String, String> {
     generation.ping(PING_TIMEOUT).await.map(|()| generation.server.pong().to_owned())
 }
 
-/// What the processes see as their release, and whether that can serve.
+/// Whether the pinned release can serve, and its path or problem.
 fn current(pool: &Pool, running: &Running) -> (bool, String) {
     let Some(current_dir) = pool.settings.current_dir() else {
         return (true, pool.root.path().display().to_string());
@@ -154,7 +154,7 @@ fn current(pool: &Pool, running: &Running) -> (bool, String) {
 }
 
 impl PoolStatus {
-    /// The error that `status` ends with, unless all is well.
+    /// The error that `status` ends with, unless the pool is healthy.
     pub fn verdict(&self) -> Result<()> {
         let bad: Vec<String> =
             self.replicas.iter().filter(|it| !it.ok).map(|it| it.replica.to_string()).collect();

@@ -1,4 +1,4 @@
-//! The steps that a plan is made of, and the stages that people see.
+//! The steps of a plan, and the stages that a renderer shows.
 
 use std::fmt;
 
@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 pub struct GenerationId {
     /// The replica.
     pub replica: u32,
-    /// Which run of the replica.
+    /// The generation's number.
     pub generation: Number,
 }
 
-/// Which run of its replica a generation is. In files and JSON it is a number: 0 for an adopted
-/// master.
+/// The number of a generation. In files and JSON it is a number: 0 for an adopted master.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -24,12 +23,12 @@ pub enum Number {
     /// listens on the replica's public name.
     #[default]
     Adopted,
-    /// A run that pools-manager started, counted upwards from 1 for the replica's life.
+    /// A generation that pools-manager started. Numbers go up from 1 for the replica's life.
     Started(u32),
 }
 
 impl Number {
-    /// The number of the run after this one.
+    /// The number of the next generation.
     #[must_use]
     pub fn next(self) -> Self {
         Self::Started(u32::from(self) + 1)
@@ -65,45 +64,45 @@ impl fmt::Display for Number {
     }
 }
 
-/// One thing to do, with its own event, deadline and failure.
+/// One step, with its own events, deadline and failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
-    /// Tell the balancer to send the replica nothing new.
+    /// Stop new requests from the balancer to the replica.
     Drain {
-        /// Which one.
+        /// The replica.
         replica: u32,
     },
-    /// Point the replica's public name at another replica's generation, so
-    /// that whoever still comes by that name is served.
+    /// Point the replica's public name at another replica's generation, which then serves the
+    /// clients of that name.
     Lend {
-        /// Whose name.
+        /// The replica that the name belongs to.
         replica: u32,
-        /// Who serves it meanwhile.
+        /// The generation that serves in its place.
         to: GenerationId,
     },
     /// Remove the replica's public name.
     Unpublish {
-        /// Whose name.
+        /// The replica that the name belongs to.
         replica: u32,
     },
-    /// Wait until nothing is in flight on a generation.
+    /// Wait until a generation has no request in flight.
     AwaitIdle(GenerationId),
-    /// End a generation, and remove what it leaves.
+    /// Stop a generation, and remove its files.
     Stop(GenerationId),
     /// Start a new generation, pinned to the release.
     Start(GenerationId),
     /// Wait until a new generation answers the ping.
     AwaitReady(GenerationId),
-    /// Ask a new generation for the warm-up paths.
+    /// Request the warm-up paths of a new generation.
     WarmUp(GenerationId),
     /// Point the replica's public name at a generation.
     Publish(GenerationId),
-    /// Watch a new generation that serves, before others follow it.
+    /// Watch a canary that serves, before the other replicas follow.
     Watch(GenerationId),
-    /// Tell the balancer to send the replica requests again.
+    /// Let the balancer send the replica requests again.
     Enable {
-        /// Which one.
+        /// The replica.
         replica: u32,
     },
 }
@@ -137,37 +136,37 @@ impl fmt::Display for GenerationId {
     }
 }
 
-/// Steps that are shown as one line.
+/// Steps that a renderer shows as one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stage {
-    /// What the line says.
+    /// The text of the line.
     pub title: Title,
-    /// What is done, in this order.
+    /// Its steps, in order.
     pub steps: Vec<Step>,
 }
 
-/// The classic lines.
+/// The title of a stage: the line of the classic output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "stage", content = "replica", rename_all = "snake_case")]
 pub enum Title {
     /// Drain and wait.
     Deactivating(u32),
-    /// End a generation.
+    /// Stop a generation.
     Stopping(u32),
-    /// Start one, up to its publication.
+    /// Start a generation, up to its publication.
     Starting(u32),
-    /// Put back into the balancer.
+    /// Enable the replica's member.
     Activating(u32),
-    /// See whether a new generation proves itself.
+    /// Watch a canary.
     Watching(u32),
     /// Publish all new generations at once.
     Switching,
-    /// Request `monitor_url`: shown only if that has become bad.
+    /// Request `monitor_url`; shown only if its answer has become bad.
     Monitoring,
 }
 
 impl Title {
-    /// The replica that it is about; None where it is about all.
+    /// Its replica; None: it is for all replicas.
     pub fn replica(&self) -> Option<u32> {
         match self {
             Self::Deactivating(replica)

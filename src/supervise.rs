@@ -31,14 +31,17 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use crate::cancel::{Cancel, Canceller};
-use crate::config::Global;
 use crate::error::{Error, Exit, Result};
+use crate::lock::{self, Lock};
 use crate::pool::{self, Pool};
-use crate::rollout::{self, Goal, Request, Target, Wanted};
+use crate::rollout::{self, Goal, Occasion, Request, Target, Wanted};
 use crate::root::Root;
 use keeper::Keeper;
 use link::Links;
 use log_events::LogEvents;
+
+/// The file in `pid/` whose lock the supervisor of a root holds. No pool has a file of that name.
+const LOCK: &str = "supervisor";
 
 /// What the supervisor is told.
 enum Order {
@@ -56,15 +59,29 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the supervisor of all pools below the root.
-    pub fn start(root: &Root) -> Result<Self> {
+    /// Starts the supervisor of all pools below the root. Fails if there is one already.
+    pub async fn start(root: &Root) -> Result<Self> {
+        let path = root.pid_dir().join(LOCK);
+        let lock =
+            Lock::take(&path, "", false, |_| {}).await.map_err(|error| {
+                match lock::holder(&path) {
+                    Some(holder) => {
+                        Error::config(format!("another process supervises this root: {holder}"))
+                            .hint("stop that `pools-manager serve` first")
+                    }
+                    None => error,
+                }
+            })?;
         let failed = |error: std::io::Error| Error::failed(format!("the supervisor: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(failed)?;
         let canceller = Arc::new(Canceller::new());
         let (orders, received) = unbounded_channel();
         let pools = Pools::new(root, canceller.cancel());
-        let work = move || runtime.block_on(pools.run(received));
+        let work = move || {
+            runtime.block_on(pools.run(received));
+            drop(lock);
+        };
         let thread = std::thread::Builder::new().name("supervisor".to_owned()).spawn(work);
         Ok(Self { orders, canceller, thread: thread.map_err(failed)? })
     }
@@ -80,10 +97,15 @@ impl Supervisor {
         let _ = self.orders.send(Order::Reload);
     }
 
-    /// Ends the supervisor; a rollout that is at work stops at the next good place. With
-    /// `replicas` it then stops all replicas, after their requests. Returns when that is done.
-    pub async fn stop(self, replicas: bool) {
+    /// Ends its work: a rollout stops at the next good place.
+    pub fn cancel(&self) {
         self.canceller.signal(Exit::Terminated);
+    }
+
+    /// Ends the supervisor. With `replicas` it then stops all replicas, after their requests. Returns
+    /// when that is done.
+    pub async fn stop(self, replicas: bool) {
+        self.cancel();
         let _ = self.orders.send(Order::Stop(replicas));
         let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
     }
@@ -189,7 +211,7 @@ async fn stop(pool: &Arc<Pool>) {
             canary: None,
         },
         target: Target::Current,
-        unless_current: false,
+        occasion: Occasion::Needed,
         drain_timeout: None,
         dry_run: false,
         wait: true,
@@ -198,9 +220,4 @@ async fn stop(pool: &Arc<Pool>) {
     if let Err(error) = rollout::run(pool, &request, &Cancel::never(), &mut report).await {
         tracing::error!("pool \"{}\": {error}", pool.name);
     }
-}
-
-/// Whether the root's settings want a supervisor.
-pub fn is_wanted(root: &Root) -> Result<bool> {
-    Ok(Global::read(root)?.supervisor.enabled)
 }

@@ -1,4 +1,4 @@
-//! The php-fpm processes of a pool as a tree: what `ps-list` shows.
+//! `ps-list`: the php-fpm processes of a pool as a tree.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::process::{self, Process};
 use crate::release::Pinned;
-use crate::rollout::{Ask, observe};
+use crate::rollout::{SpecQuery, observe};
 use crate::runtime::Running;
 use crate::step::Number;
 
@@ -25,15 +25,15 @@ pub struct Tree {
 /// The processes of one generation.
 #[derive(Debug, Serialize)]
 pub struct Branch {
-    /// The replica that it is a run of.
+    /// Its replica.
     pub replica: u32,
     /// Its number; 0 is a master that was started by other means.
     pub generation: Number,
     /// Whether the replica's public name leads to it.
     pub published: bool,
-    /// The release that it sees; None where releases are not pinned.
+    /// The release that it sees; None: releases are not pinned.
     pub release: Option<String>,
-    /// Its master; None when that has died.
+    /// Its master; None: the master has died.
     pub master: Option<Leaf>,
     /// Its children.
     pub children: Vec<Leaf>,
@@ -42,15 +42,15 @@ pub struct Branch {
 /// One process.
 #[derive(Debug, Serialize)]
 pub struct Leaf {
-    /// Its number.
+    /// Its pid.
     pub pid: i32,
-    /// Its resident memory in bytes; shared pages count for each process anew.
+    /// Its resident memory in bytes; shared pages count in each process.
     pub memory: u64,
 }
 
-/// Looks at the processes of a pool; asks neither balancer nor php-fpm.
+/// Reads the processes of a pool, without the balancer and without requests to php-fpm.
 pub async fn tree(pool: &Arc<Pool>) -> Result<Tree> {
-    let seen = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+    let seen = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
     let mut generations = Vec::new();
     for replica in &seen.replicas {
         for running in &replica.running {

@@ -1,9 +1,9 @@
-//! Whether what a command relies on can be changed by its user and root alone.
+//! Checks that only the user and root can change the files that a command uses.
 //!
-//! Root starts, stops and deletes what the files below its root name. Whoever else can write one of
-//! them, or replace one by way of a directory above it, decides what root does. So each command
-//! that changes something refuses such a file or directory, and `check` reports it in the same
-//! words. An ordinary user is protected from other ordinary users in the same way.
+//! Files below the root directory decide what root starts, stops and deletes. Another user who can
+//! write one of them, or a directory above it, can decide it too. So each command that changes
+//! something refuses such a file or directory, and `check` reports it with the same message.
+//! Ordinary users are protected from each other in the same way.
 
 mod paths;
 
@@ -19,20 +19,20 @@ use crate::error::{Error, Result};
 
 pub use paths::{hook_programs, of_generations, of_pool, of_root, program};
 
-/// How many symlinks are followed on the way to a file, as by the kernel.
+/// The most symlinks that are followed on the way to a file, as in the kernel.
 const MAX_LINKS: usize = 40;
 const STICKY: u32 = 0o1000;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 
-/// Refuses the first of these paths that somebody else can change.
+/// Refuses the first of these paths that another user can change.
 ///
-/// The error has the exit status of a wrong configuration, and names the path, who can change it,
-/// and the command that mends it.
+/// The error has the exit status of a wrong configuration. It names the path, the users who can
+/// change it, and the command that corrects it.
 pub fn require(paths: impl IntoIterator<Item = PathBuf>) -> Result<()> {
-    let mut complaints = complaints(paths).into_iter();
-    let Some(first) = complaints.next() else { return Ok(()) };
-    Err(match complaints.count() {
+    let mut problems = problems(paths).into_iter();
+    let Some(first) = problems.next() else { return Ok(()) };
+    Err(match problems.count() {
         0 => first,
         more => {
             let hint = first.hint.clone().unwrap_or_default();
@@ -41,33 +41,32 @@ pub fn require(paths: impl IntoIterator<Item = PathBuf>) -> Result<()> {
     })
 }
 
-/// What is wrong with these paths, each place once. A path that does not exist has no complaint:
-/// whoever needs it reports that.
-pub fn complaints(paths: impl IntoIterator<Item = PathBuf>) -> Vec<Error> {
-    let judge = Judge { euid: geteuid() };
+/// The problems of these paths, each place once. A path that does not exist has none.
+pub fn problems(paths: impl IntoIterator<Item = PathBuf>) -> Vec<Error> {
+    let checker = Checker { euid: geteuid() };
     let mut known = HashSet::new();
-    let mut complaints = Vec::new();
+    let mut problems = Vec::new();
     for path in paths {
         for place in places(&path) {
-            if let Some(complaint) = judge.complaint(&place)
+            if let Some(problem) = checker.problem(&place)
                 && known.insert(place.path)
             {
-                complaints.push(complaint);
+                problems.push(problem);
             }
         }
     }
-    complaints
+    problems
 }
 
 /// A file, directory or symlink on the way to a path.
 struct Place {
     path: PathBuf,
     metadata: Metadata,
-    /// Whether it is only passed through.
+    /// Whether the path continues below it.
     is_above: bool,
 }
 
-/// All places that the kernel passes on the way to an absolute path, and where that ends.
+/// All places that the kernel passes on the way to an absolute path, with its end.
 fn places(path: &Path) -> Vec<Place> {
     let mut places = Vec::new();
     let mut names: VecDeque<OsString> = names(path).collect();
@@ -91,7 +90,8 @@ fn places(path: &Path) -> Vec<Place> {
                 at = PathBuf::from("/");
             }
             self::names(&target).rev().for_each(|name| names.push_front(name));
-            // Nobody can change a symlink; but who can write to its directory can replace it.
+            // A symlink cannot be changed, but a user who can write to its directory can replace
+            // it.
             places.push(Place { is_above: true, ..found });
         } else {
             at = next;
@@ -114,13 +114,13 @@ fn place(path: &Path, is_above: bool) -> Option<Place> {
     Some(Place { path: path.to_owned(), metadata, is_above })
 }
 
-/// Decides for one user.
-struct Judge {
+/// Checks places for one user.
+struct Checker {
     euid: Uid,
 }
 
-impl Judge {
-    fn complaint(&self, place: &Place) -> Option<Error> {
+impl Checker {
+    fn problem(&self, place: &Place) -> Option<Error> {
         let Place { path, metadata, is_above } = place;
         let (uid, mode, shown) = (Uid::from_raw(metadata.uid()), metadata.mode(), path.display());
         if metadata.is_symlink() {
@@ -131,19 +131,19 @@ impl Judge {
             let help = format!("chown {} {shown}", user_name(self.euid));
             return Some(self.untrusted(&message, &help));
         }
-        // In a sticky directory, what root or the user owns can be replaced by nobody else.
+        // In a sticky directory, other users cannot replace what root or this user owns.
         if *is_above && metadata.is_dir() && mode & STICKY != 0 {
             return None;
         }
         let shown_mode = mode & 0o7777;
         if mode & OTHERS_WRITE != 0 {
-            let message = format!("{shown} can be written by anybody (mode {shown_mode:04o})");
+            let message = format!("{shown} can be written by every user (mode {shown_mode:04o})");
             return Some(self.untrusted(&message, &format!("chmod o-w {shown}")));
         }
         if mode & GROUP_WRITES == 0 {
             return None;
         }
-        // The group's bits are also the most that an access control list grants to anybody.
+        // The group bits are also the mask of an access control list.
         if has_list(path) {
             let message =
                 format!("{shown} can be written by others: its access control list says so");
@@ -161,8 +161,8 @@ impl Judge {
         Some(self.untrusted(&message, &format!("chmod g-w {shown}")))
     }
 
-    /// Only in a directory to which anybody can write does it matter whose a symlink is: it may
-    /// have been put there.
+    /// The owner of a symlink matters only if other users can write to its directory, and so create
+    /// it.
     fn of_link(&self, place: &Place) -> Option<Error> {
         let owner = Uid::from_raw(place.metadata.uid());
         let dir = fs::metadata(place.path.parent()?).ok()?;
@@ -179,8 +179,8 @@ impl Judge {
         uid.is_root() || uid == self.euid
     }
 
-    /// Whether nobody but root and the user is in a group: root's own, or the user's that has his
-    /// name.
+    /// Whether a group has no members but root and this user: root's group, or the one with the
+    /// user's name.
     fn is_private(&self, gid: Gid) -> bool {
         let Ok(found) = Group::from_gid(gid) else { return false };
         let names = ["root".to_owned(), user_name(self.euid)];
@@ -203,7 +203,7 @@ fn user(uid: Uid) -> String {
     }
 }
 
-/// As `chown` takes it.
+/// The name or number, for `chown`.
 fn user_name(uid: Uid) -> String {
     User::from_uid(uid).ok().flatten().map_or(uid.to_string(), |user| user.name)
 }

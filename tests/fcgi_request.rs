@@ -127,7 +127,7 @@ fn a_missing_response_exits_with_1_and_its_reason() {
     assert_eq!(missing.failure(1), "fcgi-request: nothing is at no.sock\n");
     drop(fpm);
     let gone = run(root.path(), &["/x.php", "127.0.0.1:1"], b"");
-    assert_eq!(gone.failure(1), "fcgi-request: nobody listens on 127.0.0.1:1\n");
+    assert_eq!(gone.failure(1), "fcgi-request: no process listens on 127.0.0.1:1\n");
     run(root.path(), &["x.php", "fpm.sock"], b"").failure(2);
     run(root.path(), &["--header", "none", "/x.php", "fpm.sock"], b"").failure(2);
 }

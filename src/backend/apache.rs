@@ -1,6 +1,6 @@
 //! Apache's `mod_proxy_balancer`, driven through its page balancer-manager.
 //!
-//! What the driver relies on (Apache 2.4, `modules/proxy/mod_proxy_balancer.c`):
+//! The driver relies on these properties (Apache 2.4, `modules/proxy/mod_proxy_balancer.c`):
 //! - `GET ?xml=1` lists balancers and workers. It has the nonce that a change needs since 2.4.64;
 //!   before, the nonce stands in the links of the HTML page.
 //! - Parameters are ignored, and answered with 200 and the HTML page all the same, unless the
@@ -38,14 +38,14 @@ pub struct Apache {
     /// Without the scheme `balancer://`.
     balancer: String,
     member_urls: Vec<String>,
-    /// Where it is noted that a member's errors are ignored for a moment.
+    /// The file that notes that a member's errors are ignored for a moment.
     note: Option<PathBuf>,
 }
 
 impl Apache {
     /// Takes the URL of balancer-manager, the balancer's name (with or without `balancer://`), and
     /// the URL of each replica's member, either alone (`fcgi://pool-1`) or whole
-    /// (`unix:/path|fcgi://pool-1`). Asks nothing yet.
+    /// (`unix:/path|fcgi://pool-1`). Sends no request yet.
     pub fn new(manager_url: &str, balancer_name: &str, member_urls: &[String]) -> Result<Self> {
         let balancer = document::without_scheme(balancer_name);
         if balancer.is_empty() {
@@ -59,28 +59,28 @@ impl Apache {
         })
     }
 
-    /// Names a file of its own, for [`Apache::clean_up`] to know what a killed command has left.
+    /// Sets the note file, from which [`Apache::clean_up`] knows what a killed command has left.
     #[must_use]
     pub fn with_note(mut self, path: PathBuf) -> Self {
         self.note = Some(path);
         self
     }
 
-    /// Names a page that Apache fetches through this balancer. It is requested when a member has
-    /// to lose its error state, which takes a request, and nobody else makes one.
+    /// Sets a page that Apache fetches through this balancer. A member loses its error state only
+    /// by a request; if there are no visitors, this page is requested.
     pub fn with_probe(mut self, url: &str) -> Result<Self> {
         self.manager.set_probe(url)?;
         Ok(self)
     }
 
-    /// Reads the balancer, and makes sure that all members are there.
+    /// Reads the balancer, and checks that it has all members.
     ///
-    /// Every error has the exit status of a wrong configuration, because nothing was changed; those
-    /// who read in the middle of a change turn it into a failure.
+    /// Every error has the exit status of a wrong configuration, because nothing was changed. A
+    /// read in the middle of a change turns it into a failure.
     pub async fn read(&self) -> Result<Snapshot> {
         let (mut sections, has_nonce) = self.sections(Some("xml=1")).await?;
         if !has_nonce {
-            // Up to 2.4.63 only the page's links have it.
+            // Up to 2.4.63 only the page's links have the nonce.
             let (page, _) = self.sections(None).await?;
             for section in &mut sections {
                 let same = page.iter().find(|other| other.name == section.name);
@@ -112,7 +112,7 @@ impl Apache {
         Ok(snapshot.workers.iter().any(|other| other.name != member.name && other.status.serves()))
     }
 
-    /// Fetches and reads a document, and says whether all its balancers tell a nonce.
+    /// Fetches and parses a document. The flag says whether all its balancers have a nonce.
     async fn sections(&self, query: Option<&str>) -> Result<(Vec<Section>, bool)> {
         let text = self.manager.get(query).await?;
         let sections = document::read(&text).map_err(|problem| self.unreadable(&problem))?;
@@ -143,7 +143,7 @@ impl Apache {
         Ok(snapshot)
     }
 
-    /// The worker that is the member of that index.
+    /// The worker of the member with this index.
     fn member<'a>(&self, snapshot: &'a Snapshot, index: usize) -> Result<&'a Worker> {
         let url = self.member_urls.get(index).ok_or_else(|| {
             let there = self.member_urls.len();
@@ -163,7 +163,7 @@ impl Apache {
                     .hint("the URL's <Location> in Apache needs: SetHandler balancer-manager")
             }
             Problem::Broken(reason) => Error::config(format!(
-                "balancer-manager at {} gave an answer that makes no sense: {reason}",
+                "balancer-manager at {} gave a malformed answer: {reason}",
                 self.manager
             )),
         }

@@ -4,7 +4,7 @@ use super::{Behind, Driver, Inspection};
 use crate::config::Strategy;
 use crate::finding::{Checked, Topic};
 
-/// A web server that connects by path, and is told nothing.
+/// A web server that connects by path. It needs no notification.
 #[derive(Debug, Clone)]
 pub struct ByPath;
 

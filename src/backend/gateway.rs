@@ -1,10 +1,10 @@
 //! The gateway, `pools-manager serve`, driven over its control socket.
 //!
 //! The gateway routes by the public names. It reads all of them again, at one moment, when the
-//! driver says that they have moved. So nothing is drained or enabled: a name that is lent takes its
-//! replica out, and a name that is published puts the replica back. Where no gateway runs, nothing
-//! has to be said: a gateway that starts later listens on the control socket first, and reads the
-//! names afterwards.
+//! driver notifies it that they have moved. So no member is drained or enabled: a lent name takes
+//! its replica out, and a published name puts the replica back. If no gateway runs, no notification
+//! is needed: a gateway that starts later opens the control socket first, and reads the names
+//! afterwards.
 
 mod check;
 
@@ -12,18 +12,20 @@ use std::path::{Path, PathBuf};
 
 use super::{Context, Driver, Inspection, Standing};
 use crate::config::{self, Global};
-use crate::control::{self, Answer, Ask, Shown};
+use crate::control::{self, PoolState, Request, Response};
 use crate::error::{Error, Result};
+use crate::file::Stamp;
 use crate::release::Release;
 use check::Read;
 
-/// The gateway, as far as one pool is concerned.
+/// The gateway, for one pool.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    /// An error where no address to listen on is configured.
+    /// An error if no address to listen on is configured.
     listens: Result<()>,
     control: PathBuf,
     pool: String,
+    stamp: Stamp,
     /// Below the release.
     document_root: String,
 }
@@ -36,16 +38,17 @@ impl Gateway {
             listens: global.listens().map(drop),
             control: global.control,
             pool: context.pool.to_owned(),
+            stamp: context.stamp,
             document_root: settings.document_root.get_ref().clone(),
         })
     }
 
     /// The pool's state in the gateway; None: no gateway runs.
-    async fn show(&self) -> Result<Option<Shown>> {
-        match control::ask(&self.control, &Ask::Show(self.pool.clone())).await? {
-            Some(Answer::Shown(shown)) => Ok(Some(shown)),
-            Some(Answer::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
-            Some(Answer::Done) | None => Ok(None),
+    async fn state(&self) -> Result<Option<PoolState>> {
+        match control::send(&self.control, &Request::Show(self.pool.clone())).await? {
+            Some(Response::State(state)) => Ok(Some(state)),
+            Some(Response::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
+            Some(Response::Done) | None => Ok(None),
         }
     }
 }
@@ -56,12 +59,12 @@ impl Driver for Gateway {
     }
 
     async fn standings(&self, sockets: &[Option<PathBuf>]) -> Result<Vec<Standing>> {
-        let shown = self.show().await?;
+        let state = self.state().await?;
         let standing = |socket: &Option<PathBuf>| {
-            let Some(shown) = &shown else { return Standing::new(false, "no gateway") };
-            match socket.as_ref().and_then(|socket| shown.serving(socket)) {
+            let Some(state) = &state else { return Standing::new(false, "no gateway") };
+            match socket.as_ref().and_then(|socket| state.serving(socket)) {
                 None => Standing::new(false, "out"),
-                Some(replica) if replica.aside => Standing::new(false, "error"),
+                Some(replica) if replica.ejected => Standing::new(false, "error"),
                 Some(_) => Standing::new(true, "ok"),
             }
         };
@@ -69,22 +72,24 @@ impl Driver for Gateway {
     }
 
     async fn inspect(&self) -> Box<dyn Inspection> {
-        Box::new(Read { listens: self.listens.clone(), shown: self.show().await })
+        Box::new(Read { listens: self.listens.clone(), state: self.state().await })
     }
 
     /// When this returns, every new request is routed by what the public names lead to now.
     async fn names_moved(&self) -> Result<()> {
-        match control::ask(&self.control, &Ask::Sync(self.pool.clone())).await? {
-            Some(Answer::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
+        let sync = Request::Sync { pool: self.pool.clone(), stamp: self.stamp };
+        match control::send(&self.control, &sync).await? {
+            Some(Response::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
             _ => Ok(()),
         }
     }
 
-    /// Counts requests for which the gateway has not connected yet: the kernel does not see them.
+    /// False while the gateway has requests for it that are not connected yet: the kernel does not
+    /// see them.
     async fn is_idle(&self, socket: &Path) -> Result<bool> {
-        let Some(shown) = self.show().await? else { return Ok(true) };
-        let mut there = shown.replicas.iter().filter(|replica| replica.socket == socket);
-        Ok(there.all(|replica| replica.in_flight == 0 && replica.kept == 0))
+        let Some(state) = self.state().await? else { return Ok(true) };
+        let mut same = state.replicas.iter().filter(|replica| replica.socket == socket);
+        Ok(same.all(|replica| replica.in_flight == 0 && replica.idle == 0))
     }
 
     /// Whether the gateway could serve a release: it and its document root are there.

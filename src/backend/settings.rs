@@ -51,7 +51,7 @@ impl Settings {
         }
     }
 
-    /// What `list` shows beside the name.
+    /// The description that `list` shows after the name.
     pub fn describe(&self) -> Description {
         match self {
             Self::Apache(apache) => apache.describe(),
@@ -59,7 +59,7 @@ impl Settings {
         }
     }
 
-    /// The strategy that a rollout takes where neither the command line nor `[rollout]` names one.
+    /// The strategy of a rollout, if neither the command line nor `[rollout]` names one.
     pub fn default_strategy(&self) -> Strategy {
         match self {
             Self::Apache(_) => Strategy::Rolling,
@@ -67,7 +67,7 @@ impl Settings {
         }
     }
 
-    /// Whether the table fits the number of replicas. `path` is the file that the table stands in.
+    /// Checks the table against the number of replicas. `path` is the file of the table.
     pub fn check_replicas(&self, path: &Path, replicas: u32) -> Result<()> {
         match self {
             Self::Apache(apache) => apache.check_replicas(path, replicas),
@@ -75,7 +75,7 @@ impl Settings {
         }
     }
 
-    /// What the gateway serves of the pool; None where the pool has another backend.
+    /// The gateway's settings of the pool; None: the pool has another backend.
     pub fn gateway(&self) -> Option<&Gateway> {
         match self {
             Self::Gateway(gateway) => Some(gateway),

@@ -1,11 +1,11 @@
-//! What two pools must not have in common.
+//! Checks that no two pools share a socket.
 
 use std::path::PathBuf;
 
 use super::{Listens, PoolChecked};
 use crate::finding::{Finding, Level, Topic};
 
-/// Finds sockets that replicas of several pools have: those of a pool that began as a copy.
+/// Finds public socket names that several pools have. This happens if a pool is a copy of another.
 pub fn compare(pools: &mut [PoolChecked]) {
     let all: Vec<(String, Vec<Listens>)> =
         pools.iter().map(|pool| (pool.pool.clone(), pool.listens.clone())).collect();
@@ -37,7 +37,7 @@ fn shared<'a>(
             format!(
                 "replica {replica} has the same socket as replica {theirs} of the pool \"{other}\": {path}"
             ),
-            format!("give its php-fpm section a name of its own, like [{pool}{replica}]"),
+            format!("give its php-fpm section another name, like [{pool}{replica}]"),
         )
     })
 }
@@ -54,12 +54,12 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_socket_is_an_error_of_both_pools() {
+    fn shared_socket_is_an_error_of_both_pools() {
         let mut pools =
             [pool("a", &[(1, "/a"), (2, "/b")]), pool("b", &[(1, "/b")]), pool("c", &[])];
         compare(&mut pools);
         assert_eq!(pools.each_ref().map(|pool| pool.ok), [false, false, true]);
-        let told = &pools[0].topics[0].findings[0].message;
-        assert_eq!(told, "replica 2 has the same socket as replica 1 of the pool \"b\": /b");
+        let message = &pools[0].topics[0].findings[0].message;
+        assert_eq!(message, "replica 2 has the same socket as replica 1 of the pool \"b\": /b");
     }
 }

@@ -8,7 +8,7 @@ use crate::finding::{Checked, Finding, Topic, untrusted};
 use crate::pool::Pool;
 use crate::trust;
 
-/// The pool's files as they could be read.
+/// Checks the pool's configuration, which has been read.
 pub(super) fn check(pool: &Pool) -> Checked {
     let dir = pool.replica_conf(1);
     let names = fs::read_dir(dir.parent().unwrap_or(Path::new("/"))).into_iter().flatten();
@@ -19,12 +19,12 @@ pub(super) fn check(pool: &Pool) -> Checked {
     Checked::new(Topic::Configuration, [note], untrusted.chain(unused(count, names)))
 }
 
-/// Nothing else can be said of a pool whose files are not in order.
+/// The result for a configuration that cannot be read.
 pub(super) fn broken(error: Error) -> Checked {
     Checked::new(Topic::Configuration, [], [error.into()])
 }
 
-/// Files behind a gap in the numbers, which look like replicas and are none.
+/// Finds files after a gap in the numbers: they look like replicas, and are none.
 fn unused(count: u32, names: impl Iterator<Item = String>) -> Option<Finding> {
     let number = |name: String| name.strip_suffix(".conf")?.parse::<u32>().ok();
     let first = names.filter_map(number).filter(|number| *number > count).min()?;
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replica_behind_a_gap_is_found() {
+    fn file_after_a_gap_is_reported() {
         let names =
             |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let sample = names(&["1.conf", "2.conf", "pool.conf", "0.conf", "3.conf.bak"]);

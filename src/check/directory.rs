@@ -1,4 +1,4 @@
-//! A directory in which files and sockets are made: `pid/`, and that of the sockets.
+//! Checks `pid/` and the directories of the sockets.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,13 @@ use crate::finding::{self, Checked, Finding, Topic};
 use crate::root::Root;
 use crate::trust;
 
-/// A generation needs a few kilobytes.
+/// The least free space, in bytes. A generation needs a few kilobytes.
 const LEAST_BYTES: u64 = 1 << 20;
-/// And four files; its sockets have inodes too.
+/// The least free inodes. A generation needs four files; its sockets have inodes too.
 const LEAST_INODES: u64 = 100;
 
-/// The root's `pid/`, the pools' locks in it, and whether others can change what all pools share.
+/// Checks `pid/`, the locks in it, and whether other users can change the files that all pools
+/// share.
 pub(super) fn check_pid_dir(root: &Root) -> Checked {
     let dir = root.pid_dir();
     let untrusted = finding::untrusted(trust::of_root(root));
@@ -22,36 +23,36 @@ pub(super) fn check_pid_dir(root: &Root) -> Checked {
     Checked::new(Topic::PidDirectory, [dir.display().to_string()], findings)
 }
 
-/// Locks that another user has left, root perhaps.
+/// Finds locks that belong to another user, such as root.
 fn others_locks(dir: &Path) -> Vec<Finding> {
     let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let locks = files.filter(|path| path.extension() == Some("lock".as_ref()));
     let is_shut = |path: &PathBuf| access(path, Access::READ_OK | Access::WRITE_OK).is_err();
     let mut shut: Vec<PathBuf> = locks.filter(is_shut).collect();
     shut.sort();
-    let told = shut.into_iter().map(|path| {
+    let findings = shut.into_iter().map(|path| {
         Finding::error(
             format!("cannot lock {}: it is not writable for you", path.display()),
-            "another user has run pools-manager here: run it as the same one always (chown)",
+            "another user has run pools-manager here: always run it as the same user (chown)",
         )
     });
-    told.collect()
+    findings.collect()
 }
 
-/// Whether files can be made in it.
+/// Checks that files can be created in a directory.
 pub(super) fn check(dir: &Path) -> Vec<Finding> {
     let shown = dir.display();
-    // With the dot, since a file may be writable too.
+    // The dot makes this fail for a file, which may be writable too.
     if let Err(error) = access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK) {
         return vec![Finding::error(
             format!("cannot write to {shown}: {error}"),
-            "it has to be there (mkdir), and to be writable for you (chown)",
+            "it must exist (mkdir), and be writable for you (chown)",
         )];
     }
     statvfs(dir).map(|space| scarce(dir, &space)).unwrap_or_default()
 }
 
-/// Filesystems that have no fixed number of inodes say 0 of 0.
+/// Finds a lack of space or inodes. Filesystems without a fixed number of inodes report 0 of 0.
 fn scarce(dir: &Path, space: &StatVfs) -> Vec<Finding> {
     let shown = dir.display();
     let bytes = space.f_bavail.saturating_mul(space.f_frsize);
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_space_is_found() {
+    fn too_little_space_is_reported() {
         assert!(scarce_at(1024, 100, 1000).is_empty());
         assert!(scarce_at(1024, 0, 0).is_empty());
         assert_eq!(

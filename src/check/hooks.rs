@@ -1,4 +1,4 @@
-//! `[hooks]`: whether their programs can be run.
+//! Checks that the programs in `[hooks]` can be run.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::hook;
 use crate::pool::Pool;
 use crate::trust;
 
-/// What is to be said of the hooks; nothing where none is set.
+/// Checks the hooks; None: no hook is set.
 pub(super) fn check(pool: &Pool) -> Option<Checked> {
     let hooks = &pool.settings.hooks;
     let set: Vec<Hook> =
@@ -31,16 +31,16 @@ fn check_program(pool: &Pool, hook: Hook) -> Option<Finding> {
         Err(error) => return Some(error.into()),
     };
     let program = hook::locate(&pool.root, words.first()?);
-    let complaint = complaint(&program)?;
+    let problem = problem(&program)?;
     let settings = pool.settings_file();
     Some(Finding::error(
-        format!("{hook}: {}: {complaint}", program.display()),
+        format!("{hook}: {}: {problem}", program.display()),
         format!("correct it in {}, or make the file executable (chmod +x)", settings.display()),
     ))
 }
 
-/// Why a program cannot be run; None where it can.
-fn complaint(program: &Path) -> Option<String> {
+/// Why a program cannot be run; None: it can.
+fn problem(program: &Path) -> Option<String> {
     if program.is_absolute() {
         return match access(program, Access::EXEC_OK) {
             Ok(()) if program.is_dir() => Some("it is a directory".to_owned()),

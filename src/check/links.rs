@@ -15,8 +15,8 @@ use crate::finding::Finding;
 
 /// The most files and directories that are read.
 const ENTRIES_MAX: usize = 50_000;
-/// The longest time for it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest time of a scan.
+const TIME_MAX: Duration = Duration::from_secs(2);
 /// The most symlinks that are named.
 const NAMED_MAX: usize = 5;
 
@@ -85,14 +85,14 @@ impl Scan {
         let begun = Instant::now();
         while let Some(dir) = self.waiting.pop() {
             for entry in fs::read_dir(self.path.join(&dir)).into_iter().flatten().flatten() {
-                if self.entries >= ENTRIES_MAX || begun.elapsed() > PATIENCE {
+                if self.entries >= ENTRIES_MAX || begun.elapsed() > TIME_MAX {
                     return false;
                 }
                 self.entries += 1;
                 let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
                 let (name, kind) = (dir.join(entry.file_name()), entry.file_type());
                 match kind {
-                    // The gateway serves no such name.
+                    // The gateway does not serve hidden names.
                     _ if is_hidden && name != Path::new(".well-known") => {}
                     Ok(kind) if kind.is_dir() => self.waiting.push(name),
                     Ok(kind) if kind.is_symlink() && self.leads_out(&name) => self.out.push(name),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_that_leads_out_is_reported() {
+    fn symlink_that_leads_out_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::create_dir_all(at("public/a/b")).unwrap();
@@ -137,18 +137,18 @@ mod tests {
         assert!(messages("document_root = 'public'", dir.path()).is_empty());
         symlink("../../../shared", at("public/a/b/out")).unwrap();
         symlink(at("public/file"), at("public/absolute")).unwrap();
-        let told = messages("document_root = 'public'", dir.path());
-        assert_eq!(told.len(), 2, "{told:?}");
+        let found = messages("document_root = 'public'", dir.path());
+        assert_eq!(found.len(), 2, "{found:?}");
         let out = format!(
             "{} leads out of the document root, to ../../../shared",
             at("public/a/b/out").display()
         );
-        assert!(told[0].contains(&out) && told[1].contains("public/absolute"), "{told:?}");
+        assert!(found[0].contains(&out) && found[1].contains("public/absolute"), "{found:?}");
         assert!(
             messages("document_root = 'public'\nfollow_symlinks = true", dir.path()).is_empty()
         );
         assert!(messages("document_root = 'none'", dir.path()).is_empty());
-        // From the release on, none of the two that are not absolute leads out.
+        // Below the release, only the absolute symlink leads out.
         assert_eq!(messages("", dir.path()).len(), 1);
     }
 
@@ -156,8 +156,8 @@ mod tests {
     fn many_symlinks_are_counted() {
         let dir = tempfile::tempdir().unwrap();
         (0..12).for_each(|n| symlink("/etc", dir.path().join(format!("link{n:02}"))).unwrap());
-        let told = messages("", dir.path());
-        assert_eq!(told.len(), 6);
-        assert!(told[4].contains("link04") && told[5].starts_with("7 more"), "{told:?}");
+        let found = messages("", dir.path());
+        assert_eq!(found.len(), 6);
+        assert!(found[4].contains("link04") && found[5].starts_with("7 more"), "{found:?}");
     }
 }

@@ -1,26 +1,26 @@
-//! `monitor_url`: whether the web server answers.
+//! Checks that `monitor_url` answers well.
 
 use crate::finding::{Checked, Finding, Topic};
 use crate::http;
 use crate::pool::Pool;
 use crate::rollout::monitor;
 
-/// Requests the page, if a replica runs that could answer.
-pub(super) async fn check(pool: &Pool, anybody_runs: bool) -> Checked {
+/// Requests the page, if a replica is published.
+pub(super) async fn check(pool: &Pool, is_served: bool) -> Checked {
     let Some(url) = &pool.settings.monitor_url else {
         return Checked::new(Topic::Monitor, ["no monitor_url".to_owned()], []);
     };
     let shown = http::shown(url);
-    if !anybody_runs {
-        let note = format!("{shown} is not asked: no replica runs");
+    if !is_served {
+        let note = format!("{shown} is not requested: no replica runs");
         return Checked::new(Topic::Monitor, [note], []);
     }
-    match monitor::complaint(url).await {
+    match monitor::problem(url).await {
         Ok(None) => Checked::new(Topic::Monitor, [shown], []),
-        Ok(Some(complaint)) => {
+        Ok(Some(problem)) => {
             let finding = Finding::warning(
-                format!("{shown} {complaint}"),
-                "a rollout cannot be judged by it: look at the web server, or correct monitor_url",
+                format!("{shown} {problem}"),
+                "a rollout cannot be verified with it: look at the web server, or correct monitor_url",
             );
             Checked::new(Topic::Monitor, [], [finding])
         }

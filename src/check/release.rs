@@ -1,4 +1,4 @@
-//! The symlink, the release behind it, and the directory on which it is mounted.
+//! Checks the symlink, its release, and the directory on which the release is mounted.
 
 use std::fs;
 use std::iter::once;
@@ -11,8 +11,8 @@ use crate::finding::{Checked, Finding, Topic};
 use crate::pool::{Pinning, Pool};
 use crate::release::{self, Release};
 
-/// The release that would be mounted now, and whether it could be: None where releases are not
-/// pinned.
+/// The release that the symlink names, and whether the mount point is usable. None: releases are
+/// not pinned.
 pub(super) fn current(pool: &Pool) -> Option<(Result<Release>, Result<()>)> {
     let Pinning { symlink, current_dir } = pool.settings.pinning.as_ref()?;
     let mount_point = release::check_mount_point(current_dir);
@@ -26,7 +26,7 @@ pub(super) fn current(pool: &Pool) -> Option<(Result<Release>, Result<()>)> {
     Some((release, mount_point))
 }
 
-/// `account` runs PHP; None where that is not known.
+/// `account` runs PHP; None: it is not known.
 pub(super) fn check(
     pool: &Pool,
     current: Option<(Result<Release>, Result<()>)>,
@@ -52,7 +52,7 @@ pub(super) fn check(
     Checked::new(Topic::Release, notes, findings)
 }
 
-/// Symlinks that the gateway does not follow, if it serves the pool.
+/// The symlinks that the gateway does not follow, if it serves the pool.
 fn links(pool: &Pool, release: &Path) -> Links {
     let settings = pool.settings.backend.gateway();
     settings.map(|settings| links::check(settings, release)).unwrap_or_default()
@@ -61,10 +61,10 @@ fn links(pool: &Pool, release: &Path) -> Links {
 fn closed(pool: &Pool, release: &Release, account: &Account) -> Option<Finding> {
     let current_dir = pool.settings.current_dir()?;
     let mount_point = fs::canonicalize(current_dir).ok()?;
-    account.barrier(&mount_point, &release.path).map(|barrier| told(&account.name, &barrier))
+    account.barrier(&mount_point, &release.path).map(|barrier| finding(&account.name, &barrier))
 }
 
-fn told(account: &str, barrier: &Barrier) -> Finding {
+fn finding(account: &str, barrier: &Barrier) -> Finding {
     let can = |what, path: &Path, right| {
         let path = path.display();
         Finding::warning(
@@ -83,8 +83,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_barrier_is_told_with_its_remedy() {
-        let finding = told("www-data", &Barrier::Enter("/root".into()));
+    fn barrier_is_reported_with_help() {
+        let finding = finding("www-data", &Barrier::Enter("/root".into()));
         assert_eq!(
             finding.message,
             "www-data, who runs PHP, cannot enter /root: requests are denied"

@@ -1,4 +1,4 @@
-//! What runs: whether it is what should run, and whether its names lead to it.
+//! Checks that the replicas run as they should, and that their names lead to them.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::finding::{Checked, Finding, Topic};
 use crate::lock::Holder;
 use crate::pool::Pool;
 use crate::release::{Pinned, Release};
-use crate::rollout::repair::masterless;
+use crate::rollout::repair::describe_dead_master;
 use crate::rollout::{Observation, Observed};
 use crate::runtime::Running;
 use crate::socket::{self, Name};
@@ -16,50 +16,50 @@ const START: &str = "run pools-manager start";
 const RESTART: &str = "run pools-manager restart";
 const REPAIR: &str = "run pools-manager repair";
 
-/// What the kernel says of a replica.
+/// A replica, as the kernel shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) replica: u32,
     /// The generations that run, ascending.
     running: Vec<Number>,
-    /// The one that its public name leads to.
+    /// The generation that its public name leads to.
     published: Option<Number>,
-    /// Where that one listens.
+    /// The private socket of that one.
     socket: Option<PathBuf>,
     name: Leads,
-    /// Whether the record of one that runs is gone.
+    /// Whether a running generation has lost its record.
     is_lost: bool,
-    /// Whether the master of the one that serves is alive.
+    /// Whether the current generation has a master.
     has_master: bool,
-    /// What the one that serves sees; None where releases are not pinned.
+    /// What the current generation sees on `current_dir`; None: releases are not pinned.
     pinned: Option<Pinned>,
 }
 
 /// Where a public socket name leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Leads {
-    /// It is not there: the replica was stopped, or never started.
+    /// It does not exist: the replica was stopped, or never started.
     Absent,
     /// To a generation of its own replica.
     Home,
     /// To another replica.
     Lent(u32),
-    /// To where nobody listens.
+    /// To a path on which no process listens.
     Nowhere(PathBuf),
 }
 
 impl Seen {
-    /// Whether requests reach a process of it.
+    /// Whether requests reach one of its processes.
     pub(super) fn is_published(&self) -> bool {
         self.published.is_some()
     }
 
-    /// Where that process listens.
+    /// The private socket of the published generation.
     pub(super) fn socket(&self) -> Option<&Path> {
         self.socket.as_deref()
     }
 
-    /// The one that serves, or would.
+    /// The generation that serves, or the newest one.
     fn current(&self) -> Option<Number> {
         self.published.or(self.running.last().copied())
     }
@@ -104,16 +104,16 @@ fn leads(observed: &Observed, all: &[Observed]) -> Leads {
     }
 }
 
-/// `wanted` is the release that the symlink names. While another command is at work, all that
-/// could be found may be right the next moment.
-pub(super) fn check(seen: &[Seen], wanted: Option<&Release>, at_work: Option<&Holder>) -> Checked {
+/// `wanted` is the release that the symlink names. While another command changes the pool, its
+/// temporary states are no findings.
+pub(super) fn check(seen: &[Seen], wanted: Option<&Release>, holder: Option<&Holder>) -> Checked {
     let running = seen.iter().filter(|replica| !replica.running.is_empty()).count();
     let mut notes = vec![match running {
         0 => "none runs".to_owned(),
         some => format!("{some} of {} run", seen.len()),
     }];
-    if let Some(holder) = at_work {
-        notes.push(format!("a command is at work: {holder}"));
+    if let Some(holder) = holder {
+        notes.push(format!("a command changes the pool: {holder}"));
         return Checked::new(Topic::Replicas, notes, []);
     }
     notes.extend(wanted.and_then(|wanted| not_yet(seen, wanted)));
@@ -152,7 +152,7 @@ fn one(seen: &Seen, others_run: bool) -> Vec<Finding> {
         findings.push(Finding::warning(message, REPAIR));
     }
     if !seen.has_master {
-        findings.push(Finding::warning(masterless(number), REPAIR));
+        findings.push(Finding::warning(describe_dead_master(number), REPAIR));
         return findings;
     }
     findings.extend(match &seen.pinned {
@@ -169,8 +169,8 @@ fn one(seen: &Seen, others_run: bool) -> Vec<Finding> {
     findings
 }
 
-/// A pool of which nothing runs may have been stopped; a name that leads nowhere tells that it
-/// has not.
+/// A pool without a running replica may have been stopped. A name that leads nowhere shows that it
+/// was not.
 fn not_running(seen: &Seen, others_run: bool) -> Option<Finding> {
     let number = seen.replica;
     let message = match &seen.name {
@@ -194,11 +194,11 @@ fn different(seen: &[Seen]) -> Option<Finding> {
     if releases.windows(2).all(|pair| pair[0].1 == pair[1].1) {
         return None;
     }
-    let told = releases
+    let list = releases
         .iter()
         .map(|(replica, release)| format!("replica {replica} {}", release.path.display()));
-    let told = told.collect::<Vec<_>>().join(", ");
-    Some(Finding::warning(format!("the replicas run different releases: {told}"), RESTART))
+    let list = list.collect::<Vec<_>>().join(", ");
+    Some(Finding::warning(format!("the replicas run different releases: {list}"), RESTART))
 }
 
 fn release(seen: &Seen) -> Option<&Release> {
@@ -208,12 +208,11 @@ fn release(seen: &Seen) -> Option<&Release> {
     }
 }
 
-/// Between the move of the symlink and the restart, that is no fault.
+/// A note, not a finding: this is normal between the move of the symlink and the restart.
 fn not_yet(seen: &[Seen], wanted: &Release) -> Option<String> {
     let behind = seen.iter().filter_map(release).any(|release| release != wanted);
-    behind.then(|| {
-        "not all on the release that the symlink names: restart takes them there".to_owned()
-    })
+    behind
+        .then(|| "not all on the release that the symlink names: a restart rolls it out".to_owned())
 }
 
 #[cfg(test)]
@@ -225,7 +224,7 @@ mod tests {
         Release { path: format!("/srv/release{ino}").into(), dev: 1, ino }
     }
 
-    fn well(replica: u32) -> Seen {
+    fn healthy(replica: u32) -> Seen {
         Seen {
             replica,
             running: vec![Number::Started(4)],
@@ -240,7 +239,7 @@ mod tests {
 
     fn gone(replica: u32, name: Leads) -> Seen {
         let running = Vec::new();
-        Seen { running, published: None, name, has_master: false, pinned: None, ..well(replica) }
+        Seen { running, published: None, name, has_master: false, pinned: None, ..healthy(replica) }
     }
 
     fn found(seen: &[Seen]) -> Vec<(Level, String)> {
@@ -249,43 +248,43 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_well_or_stopped_has_no_finding() {
-        assert_eq!(found(&[well(1), well(2)]), []);
+    fn healthy_or_stopped_pool_has_no_finding() {
+        assert_eq!(found(&[healthy(1), healthy(2)]), []);
         assert_eq!(found(&[gone(1, Leads::Absent), gone(2, Leads::Absent)]), []);
     }
 
     #[test]
-    fn what_does_not_run_is_found() {
+    fn stopped_replica_beside_running_ones_is_reported() {
         let warning = |text: &str| vec![(Level::Warning, text.to_owned())];
-        assert_eq!(found(&[well(1), gone(2, Leads::Absent)]), warning("replica 2 does not run"));
+        assert_eq!(found(&[healthy(1), gone(2, Leads::Absent)]), warning("replica 2 does not run"));
         let nowhere = Leads::Nowhere("/srv/sockets/www1.g4.sock".into());
-        let told = "replica 1 does not run, though its public socket name leads to www1.g4.sock";
-        assert_eq!(found(&[gone(1, nowhere)]), warning(told));
-        let told = "replica 1 does not run; its name is lent to replica 2";
-        assert_eq!(found(&[gone(1, Leads::Lent(2)), well(2)]), warning(told));
+        let message = "replica 1 does not run, though its public socket name leads to www1.g4.sock";
+        assert_eq!(found(&[gone(1, nowhere)]), warning(message));
+        let message = "replica 1 does not run; its name is lent to replica 2";
+        assert_eq!(found(&[gone(1, Leads::Lent(2)), healthy(2)]), warning(message));
     }
 
     #[test]
-    fn what_a_crash_leaves_is_found() {
-        let beside = Seen { running: vec![Number::Started(4), Number::Started(5)], ..well(1) };
-        let unreached = Seen { published: None, name: Leads::Absent, ..well(2) };
-        let lent = Seen { published: None, name: Leads::Lent(1), ..well(3) };
-        let headless = Seen { has_master: false, pinned: None, ..well(4) };
-        let told = [
+    fn leftovers_of_a_crash_are_reported() {
+        let beside = Seen { running: vec![Number::Started(4), Number::Started(5)], ..healthy(1) };
+        let unreached = Seen { published: None, name: Leads::Absent, ..healthy(2) };
+        let lent = Seen { published: None, name: Leads::Lent(1), ..healthy(3) };
+        let masterless = Seen { has_master: false, pinned: None, ..healthy(4) };
+        let expected = [
             (Level::Warning, "generation 5 of replica 1 runs beside generation 4"),
             (Level::Error, "replica 2 runs, but its public socket name does not lead to it"),
             (Level::Warning, "replica 3 runs, but its public socket name is lent to replica 1"),
             (Level::Warning, "the master of replica 4 is dead, its children serve on"),
         ];
-        let told = told.map(|(level, text)| (level, text.to_owned()));
-        assert_eq!(found(&[beside, unreached, lent, headless]), told);
+        let expected = expected.map(|(level, text)| (level, text.to_owned()));
+        assert_eq!(found(&[beside, unreached, lent, masterless]), expected);
     }
 
     #[test]
-    fn what_they_run_is_compared() {
-        let pinned = |replica, pinned| Seen { pinned: Some(pinned), ..well(replica) };
+    fn deleted_missing_and_different_releases_are_reported() {
+        let pinned = |replica, pinned| Seen { pinned: Some(pinned), ..healthy(replica) };
         let deleted = pinned(1, Pinned::Deleted("/srv/release0".into()));
-        let told = [
+        let expected = [
             (Level::Error, "replica 1 runs a release that has been deleted: /srv/release0"),
             (Level::Warning, "replica 2 is not pinned to a release"),
             (
@@ -293,21 +292,21 @@ mod tests {
                 "the replicas run different releases: replica 3 /srv/release1, replica 4 /srv/release2",
             ),
         ];
-        let told = told.map(|(level, text)| (level, text.to_owned()));
+        let expected = expected.map(|(level, text)| (level, text.to_owned()));
         let other = pinned(4, Pinned::Release(release(2)));
-        assert_eq!(found(&[deleted, pinned(2, Pinned::Nothing), well(3), other]), told);
-        let checked = check(&[well(1)], Some(&release(2)), None);
-        let note = "not all on the release that the symlink names: restart takes them there";
+        assert_eq!(found(&[deleted, pinned(2, Pinned::Nothing), healthy(3), other]), expected);
+        let checked = check(&[healthy(1)], Some(&release(2)), None);
+        let note = "not all on the release that the symlink names: a restart rolls it out";
         assert_eq!((checked.level, checked.notes[1].as_str()), (Level::Ok, note));
     }
 
     #[test]
-    fn what_is_under_way_is_no_finding() {
+    fn running_command_suppresses_findings() {
         let (command, since) = ("restart".to_owned(), "2026".to_owned());
         let holder = Holder { pid: 7, command, since };
-        let checked = check(&[gone(1, Leads::Lent(2)), well(2)], None, Some(&holder));
+        let checked = check(&[gone(1, Leads::Lent(2)), healthy(2)], None, Some(&holder));
         assert_eq!(checked.findings, []);
-        let note = "a command is at work: pid 7, \"restart\", since 2026";
+        let note = "a command changes the pool: pid 7, \"restart\", since 2026";
         assert_eq!(checked.notes, ["1 of 2 run", note]);
     }
 }

@@ -1,15 +1,15 @@
-//! The directory of the sockets, and their names.
+//! Checks the directories of the sockets, and the public names.
 
 use super::directory;
 use crate::finding::{Checked, Finding, Topic, untrusted};
 use crate::pool::Pool;
-use crate::rollout::{Observation, check_names, refuse_stranger};
+use crate::rollout::{Observation, check_names, refuse_other_file};
 use crate::runtime::{Generation, Spec};
 use crate::step::{GenerationId, Number};
 use crate::trust;
 
-/// Of those replicas whose names are known. `seen` is None where looking has failed, and then
-/// `trouble` says why.
+/// Checks the replicas whose configuration is known. `seen` is None if the observation has failed;
+/// then `trouble` says why.
 pub(super) fn check(
     pool: &Pool,
     specs: &[(u32, Spec)],
@@ -23,15 +23,15 @@ pub(super) fn check(
     dirs.extend(pid_files.filter(|dir| *dir != pool.root.pid_dir()));
     let recorded = seen.into_iter().flat_map(Observation::generations);
     let configured = specs.iter().map(|(_, spec)| spec);
-    let shared = trust::of_root(&pool.root); // reported of the root
+    let shared = trust::of_root(&pool.root); // the root's own check reports these
     let names = trust::of_generations(configured, recorded);
     let mut findings: Vec<Finding> =
         untrusted(names.into_iter().filter(|name| !shared.contains(name))).collect();
     findings.extend(dirs.iter().flat_map(|dir| directory::check(dir)));
     let same = check_names(specs.iter().map(|(replica, it)| (*replica, it)));
     findings.extend(same.err().map(Finding::from));
-    let strangers = specs.iter().filter_map(|(_, it)| refuse_stranger(it.public()).err());
-    findings.extend(strangers.map(Finding::from));
+    let other_files = specs.iter().filter_map(|(_, it)| refuse_other_file(it.public()).err());
+    findings.extend(other_files.map(Finding::from));
     for (replica, spec) in specs {
         let last = seen.and_then(|seen| Some(seen.replica(*replica)?.last_number()));
         findings.extend(next(pool, *replica, spec, last.unwrap_or_default()));
@@ -40,7 +40,8 @@ pub(super) fn check(
     Checked::new(Topic::Sockets, notes, findings)
 }
 
-/// Whether there can be a next generation: its names can be written down, and are short enough.
+/// Checks that a next generation can be created: its names can be written in php-fpm's format, and
+/// are short enough.
 fn next(pool: &Pool, replica: u32, spec: &Spec, last: Number) -> Option<Finding> {
     let id = GenerationId { replica, generation: last.next() };
     let next = Generation::new(pool, id, spec, None);

@@ -11,7 +11,7 @@ use super::side_by_side::{Job, run_all};
 use crate::config::Strategy;
 use crate::error::Result;
 use crate::pool::Pool;
-use crate::rollout::{Goal, Request, Target};
+use crate::rollout::{Goal, Occasion, Request, Target};
 use crate::root::Root;
 
 /// The longest time that an option accepts, in seconds. The clock can count much longer times.
@@ -167,7 +167,7 @@ impl Options {
         Request {
             goal: Goal { state, replicas, strategy, canary: self.canary },
             target,
-            unless_current: false,
+            occasion: Occasion::Asked,
             drain_timeout: self.drain.timeout.map(Duration::from_secs),
             dry_run: self.change.dry_run,
             wait: !self.change.no_wait,

@@ -2,19 +2,23 @@
 
 mod signals;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 
-use self::signals::Signals;
+use self::signals::{Received, Signals};
+use crate::cancel;
+use crate::config::Global;
 use crate::error::{Error, Exit, Result};
 use crate::gateway;
 use crate::log;
+use crate::pool;
 use crate::render::print;
 use crate::root::Root;
+use crate::supervise::Supervisor;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
@@ -22,24 +26,124 @@ pub(super) struct Args {}
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
         log::start(json)?;
-        let mut signals = Signals::listen()?;
+        let signals = Signals::listen()?;
         raise_descriptor_limit();
+        let global = Global::read(root)?;
+        let has_gateway = has_gateway(root, &global);
+        if !has_gateway && !global.supervisor.enabled {
+            global.listens()?;
+        }
         let reload = Arc::new(Notify::new());
         let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async { drop(stopped.await) };
-        let ready = |addresses: &[String]| print_ready(addresses, json);
-        let mut gateway = pin!(gateway::serve(root, shutdown, Arc::clone(&reload), ready));
-        let signal = tokio::select! {
-            ended = &mut gateway => return ended,
-            signal = signals.stop(&reload) => signal,
+        let (up, is_up) = oneshot::channel::<()>();
+        let ready = move |addresses: &[String]| {
+            print_ready(addresses, json);
+            let _ = up.send(());
         };
-        drop(stop);
-        tokio::select! {
-            drained = gateway => drained?,
-            second = signals.stop(&reload) => return Err(second),
+        let gateway = async {
+            let shutdown = async { drop(stopped.await) };
+            if has_gateway {
+                return gateway::serve(root, shutdown, Arc::clone(&reload), ready).await;
+            }
+            ready(&[]);
+            shutdown.await;
+            Ok(())
+        };
+        let mut serving = Serving { root, global, signals, reload: &reload, supervisor: None };
+        let mut gateway = pin!(gateway);
+        let signal = serving.until_stopped(gateway.as_mut(), is_up).await;
+        let result = match signal {
+            Ok(signal) => {
+                drop(stop);
+                serving.shut_down(gateway, signal).await
+            }
+            Err(ended) => ended,
+        };
+        if let Some(supervisor) = serving.supervisor.take() {
+            supervisor.stop(serving.global.supervisor.stop_replicas && result.is_ok()).await;
         }
-        exit_status(signal)
+        result
     }
+}
+
+/// What `serve` runs.
+struct Serving<'a> {
+    root: &'a Root,
+    global: Global,
+    signals: Signals,
+    reload: &'a Notify,
+    /// None: not started yet, or not wanted.
+    supervisor: Option<Supervisor>,
+}
+
+impl Serving<'_> {
+    /// Returns the signal that stops everything; an error has what the gateway has ended with.
+    ///
+    /// The supervisor starts once the gateway is up: a gateway that cannot start changes nothing.
+    async fn until_stopped(
+        &mut self,
+        mut gateway: Pin<&mut impl Future<Output = Result<()>>>,
+        is_up: oneshot::Receiver<()>,
+    ) -> std::result::Result<Error, Result<()>> {
+        let mut is_up = pin!(is_up);
+        let mut is_starting = true;
+        loop {
+            let received = tokio::select! {
+                ended = gateway.as_mut() => return Err(ended),
+                _ = is_up.as_mut(), if is_starting => {
+                    is_starting = false;
+                    if self.global.supervisor.enabled {
+                        self.supervisor = Some(Supervisor::start(self.root).await.map_err(Err)?);
+                    }
+                    continue;
+                }
+                received = self.signals.next() => received,
+            };
+            match received {
+                Received::Stop(signal) => return Ok(signal),
+                Received::Reload => {
+                    self.reload.notify_one();
+                    self.supervisor.iter().for_each(Supervisor::reload);
+                }
+                Received::Restart if self.supervisor.is_none() => {
+                    tracing::warn!("SIGUSR1 is ignored: there is no supervisor");
+                }
+                Received::Restart => self.supervisor.iter().for_each(Supervisor::restart),
+            }
+        }
+    }
+
+    /// Waits until the gateway has served its requests. A second signal ends that at once.
+    async fn shut_down(
+        &mut self,
+        mut gateway: Pin<&mut impl Future<Output = Result<()>>>,
+        signal: Error,
+    ) -> Result<()> {
+        self.supervisor.iter().for_each(Supervisor::cancel);
+        loop {
+            tokio::select! {
+                drained = gateway.as_mut() => {
+                    drained?;
+                    return exit_status(signal);
+                }
+                received = self.signals.next() => if let Received::Stop(second) = received {
+                    // The next command puts right what the supervisor leaves.
+                    drop(self.supervisor.take());
+                    cancel::released().await;
+                    return Err(second);
+                },
+            }
+        }
+    }
+}
+
+/// Whether the gateway runs: it is told where to listen, or a pool wants it, which is an error then.
+fn has_gateway(root: &Root, global: &Global) -> bool {
+    let is_wanted = |name: &String| {
+        pool::load(root, name).is_ok_and(|pool| pool.settings.backend.gateway().is_some())
+    };
+    let names = || pool::names(root).unwrap_or_default();
+    !global.front.listen().is_empty() || names().iter().any(is_wanted)
 }
 
 /// TERM and QUIT are how a service manager stops the gateway: that is no error.
@@ -53,6 +157,8 @@ fn exit_status(signal: Error) -> Result<()> {
 fn print_ready(addresses: &[String], json: bool) {
     let ready = if json {
         format!("{}\n", json!({ "event": "ready", "listen": addresses }))
+    } else if addresses.is_empty() {
+        "Supervising all pools\n".to_owned()
     } else {
         format!("Serving on {}\n", addresses.join(", "))
     };

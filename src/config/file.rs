@@ -1,4 +1,4 @@
-//! A TOML file as it stands, and errors that name its line.
+//! The text of a TOML file, and errors that name its line.
 
 use std::fs;
 use std::ops::Range;
@@ -37,7 +37,7 @@ impl<'a> File<'a> {
             let at = error.span().unwrap_or(0..0);
             let line = self.text.lines().nth(self.line(&at) - 1).unwrap_or_default().trim();
             let line = &http::masked(line);
-            let (message, hint) = in_our_words(error.message(), line);
+            let (message, hint) = reworded(error.message(), line);
             let is_cut_off = at.start >= self.text.trim_end().len();
             let hint = if is_cut_off { "the file ends before that: complete it" } else { &hint };
             self.error(&at, &message).hint(hint)
@@ -52,35 +52,34 @@ impl<'a> File<'a> {
 
     fn line(&self, at: &Range<usize>) -> usize {
         let before = self.text.get(..at.start).unwrap_or(&self.text);
-        // What is missing at the end of the file is missing behind its last line.
+        // An error at the end of the file belongs to its last line.
         (before.matches('\n').count() + 1).min(self.text.lines().count().max(1))
     }
 }
 
-/// What the parser says of a line, for somebody who has never seen the types behind it; and what
-/// to do about it.
-fn in_our_words(message: &str, line: &str) -> (String, String) {
+/// The parser's message in the operator's terms, with a help.
+fn reworded(message: &str, line: &str) -> (String, String) {
     let words = [
         ("unknown field", "unknown key"),
         ("unknown variant", "unknown value"),
         ("missing field", "missing key"),
         ("expected a sequence", "expected a list, in brackets"),
     ];
-    let said = words
+    let text = words
         .iter()
-        .fold(message.trim().to_owned(), |said, (theirs, ours)| said.replacen(theirs, ours, 1));
-    if said.starts_with("unknown ") {
+        .fold(message.trim().to_owned(), |text, (theirs, ours)| text.replacen(theirs, ours, 1));
+    if text.starts_with("unknown ") {
         let known = quoted_words(message).skip(1);
         let unknown = quoted_words(message).next().unwrap_or_default();
-        let first = said.split(", expected").next().unwrap_or(&said).to_owned();
+        let first = text.split(", expected").next().unwrap_or(&text).to_owned();
         return (first, instead_of(unknown, &known.collect::<Vec<_>>()));
     }
-    let hint = if said.starts_with("missing key") {
+    let hint = if text.starts_with("missing key") {
         format!("add it below this line: {line}")
     } else {
         format!("correct this line: {line}")
     };
-    (said, hint)
+    (text, hint)
 }
 
 /// `unknown field x, expected one of a, b`, each name in backquotes.
@@ -88,7 +87,7 @@ fn quoted_words(message: &str) -> impl Iterator<Item = &str> {
     message.split('`').skip(1).step_by(2)
 }
 
-/// The known word that is meant, or all where none is like it.
+/// The most similar known word, or all known words if none is similar.
 fn instead_of(unknown: &str, known: &[&str]) -> String {
     let likeness = |known: &str| strsim::normalized_damerau_levenshtein(unknown, known);
     let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
@@ -106,14 +105,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_meant_is_named_or_else_all_that_there_is() {
-        let hint = |message| in_our_words(message, "the line").1;
+    fn help_names_the_similar_word_or_all_words() {
+        let hint = |message| reworded(message, "the line").1;
         let keys = "unknown field `menber_urls`, expected one of `manager_url`, `member_urls`";
         assert_eq!(hint(keys), "did you mean `member_urls`?");
         let keys = "unknown field `x`, expected one of `manager_url`, `member_urls`";
         assert_eq!(hint(keys), "what can stand here: `manager_url`, `member_urls`");
         assert_eq!(hint("unknown variant `x`, expected `y`"), "what can stand here: `y`");
         let wrong = "invalid type: integer `3`, expected a string";
-        assert_eq!(in_our_words(wrong, "a = 3"), (wrong.into(), "correct this line: a = 3".into()));
+        assert_eq!(reworded(wrong, "a = 3"), (wrong.into(), "correct this line: a = 3".into()));
     }
 }

@@ -1,4 +1,5 @@
-//! `etc/pools-manager.toml`: what all pools share. All of it is optional, and so is the file.
+//! `etc/pools-manager.toml`: the settings that all pools share. All of them are optional, and so is
+//! the file.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,14 +14,14 @@ use super::values;
 use crate::error::{Error, Result};
 use crate::root::Root;
 
-/// What `etc/pools-manager.toml` says, all paths absolute.
+/// The settings of `etc/pools-manager.toml`, all paths absolute.
 #[derive(Debug, Clone)]
 pub struct Global {
     /// The file itself, for messages.
     pub path: PathBuf,
     /// How the gateway listens, and its limits.
     pub front: Front,
-    /// Where a running `serve` takes requests of other commands.
+    /// The control socket: a running `serve` takes requests of other commands there.
     pub control: PathBuf,
     /// What `serve` does for the replicas.
     pub supervisor: Supervisor,
@@ -31,18 +32,18 @@ pub struct Global {
 #[serde(deny_unknown_fields, default)]
 pub struct Front {
     listen: Spanned<Vec<String>>,
-    /// How many threads serve. 0: half of the cores.
+    /// The number of threads that serve. 0: half of the cores.
     pub threads: usize,
     /// The file to which each request is written, or `-` for standard output. Empty: none.
     pub access_log: String,
-    /// How.
+    /// The format of its lines.
     pub access_log_format: LogFormat,
-    /// The proxies whose `X-Forwarded-For`, `-Proto` and `-Port` count.
+    /// The proxies whose `X-Forwarded-For`, `-Proto` and `-Port` headers are trusted.
     #[serde(deserialize_with = "values::networks")]
     pub trusted_proxies: Vec<IpNet>,
     /// Whether each connection begins with a PROXY protocol header (version 2).
     pub proxy_protocol: bool,
-    /// The most connections at a time; more wait in the kernel.
+    /// The most connections at a time; others wait in the kernel.
     pub max_connections: usize,
     /// The most bytes in a request's body.
     #[serde(deserialize_with = "values::size")]
@@ -53,14 +54,14 @@ pub struct Front {
     /// The most bytes of bodies and answers in temporary files, of all requests together.
     #[serde(deserialize_with = "values::size")]
     pub max_temp: u64,
-    /// The most of these of one pool. None: half.
+    /// The most of these bytes for one pool. None: half.
     #[serde(deserialize_with = "values::some_size")]
     pub max_temp_per_pool: Option<u64>,
-    /// The most of these of one client: an IPv4 address, or an IPv6 network of 64 bits. None: an
-    /// eighth.
+    /// The most of these bytes for one client: an IPv4 address, or an IPv6 network of 64 bits.
+    /// None: an eighth.
     #[serde(deserialize_with = "values::some_size")]
     pub max_temp_per_client: Option<u64>,
-    /// Where those are.
+    /// The directory of these files.
     pub temp_dir: PathBuf,
     /// The most bytes of files that were compressed on the fly, in memory. 0: none is compressed.
     #[serde(deserialize_with = "values::size")]
@@ -68,17 +69,17 @@ pub struct Front {
     /// How long a client may take for the whole head of its next request.
     #[serde(deserialize_with = "values::some_duration")]
     pub header_timeout: Duration,
-    /// How long it may send nothing in the middle of a body.
+    /// How long a client may send nothing in the middle of a body.
     #[serde(deserialize_with = "values::some_duration")]
     pub body_timeout: Duration,
-    /// How long it may take nothing of an answer.
+    /// How long a client may receive nothing of an answer.
     #[serde(deserialize_with = "values::some_duration")]
     pub send_timeout: Duration,
     /// The least bytes per second, of a body or an answer, in the time in which the gateway waits
     /// for the client; averaged over `body_timeout` and `send_timeout`. 0: any number.
     #[serde(deserialize_with = "values::size")]
     pub min_rate: u64,
-    /// How long requests may take to finish once the gateway was told to stop.
+    /// How long requests may take to finish after the start of a shutdown.
     #[serde(deserialize_with = "values::duration")]
     pub shutdown_timeout: Duration,
     #[serde(skip)]
@@ -102,7 +103,7 @@ impl Default for Supervisor {
     }
 }
 
-/// Where the gateway listens.
+/// An address on which the gateway listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
     /// An address and a port.
@@ -120,11 +121,11 @@ impl std::fmt::Display for Listen {
     }
 }
 
-/// How a line of the access log looks.
+/// The format of the access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// As Apache's `combined`, and the time that it took in microseconds.
+    /// Apache's `combined`, with the duration in microseconds at the end.
     Combined,
     /// One JSON document.
     Json,
@@ -158,7 +159,7 @@ impl Default for Front {
 }
 
 impl Front {
-    /// Where it listens.
+    /// The addresses on which it listens.
     pub fn listen(&self) -> &[Listen] {
         &self.resolved
     }
@@ -188,7 +189,7 @@ impl Default for RawControl {
 }
 
 impl Global {
-    /// Where the gateway listens; an error where it is not told.
+    /// The addresses on which the gateway listens. An error if none is configured.
     pub fn listens(&self) -> Result<&[Listen]> {
         if self.front.listen().is_empty() {
             let file = self.path.display();
@@ -199,7 +200,7 @@ impl Global {
         Ok(self.front.listen())
     }
 
-    /// Reads the root's file; one that is absent says nothing.
+    /// Reads the root's file. If it does not exist, all settings have their defaults.
     pub fn read(root: &Root) -> Result<Self> {
         let path = root.resolve("etc/pools-manager.toml");
         let raw = if path.exists() {

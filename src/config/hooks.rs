@@ -1,4 +1,4 @@
-//! `[hooks]`: the operator's own programs, which a rollout calls.
+//! `[hooks]`: the operator's own programs, which a rollout runs.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::values;
 
-/// When a hook is called.
+/// When a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hook {
@@ -15,12 +15,12 @@ pub enum Hook {
     BeforeRollout,
     /// When a rollout is done.
     AfterRollout,
-    /// When a rollout has failed, or was told to stop.
+    /// When a rollout has failed, or was cancelled.
     OnFailure,
 }
 
 impl Hook {
-    /// All that there are.
+    /// All hooks.
     pub const ALL: [Self; 3] = [Self::BeforeRollout, Self::AfterRollout, Self::OnFailure];
 }
 
@@ -42,7 +42,7 @@ pub struct Hooks {
     before_rollout: Option<Words>,
     after_rollout: Option<Words>,
     on_failure: Option<Words>,
-    /// How long each of them may take.
+    /// The longest run of a hook.
     #[serde(deserialize_with = "values::some_duration")]
     pub timeout: Duration,
 }
@@ -59,7 +59,7 @@ impl Default for Hooks {
 }
 
 impl Hooks {
-    /// The program of a hook and its arguments, with their placeholders; None where it is not set.
+    /// The program of a hook and its arguments, with their placeholders; None: it is not set.
     pub fn command(&self, hook: Hook) -> Option<&[String]> {
         let words = match hook {
             Hook::BeforeRollout => &self.before_rollout,

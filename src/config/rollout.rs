@@ -1,4 +1,4 @@
-//! `[rollout]`: how a rollout proceeds.
+//! `[rollout]`: the settings of rollouts.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::error::Result;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rollout {
-    /// None: rolling where a balancer is configured, else swap.
+    /// None: rolling if a balancer is configured, else swap.
     pub strategy: Option<Strategy>,
-    /// How long requests that are in flight are waited for.
+    /// The longest wait for requests in flight.
     #[serde(deserialize_with = "values::duration")]
     pub drain_timeout: Duration,
-    /// How long a new generation has to become ready.
+    /// How long a new generation may take to become ready.
     #[serde(deserialize_with = "values::some_duration")]
     pub ready_timeout: Duration,
-    /// Paths that a new generation has to answer before it is published. None: its front page, see
+    /// Paths that a new generation must answer before it is published. None: its front page, see
     /// [`Rollout::probes_front_page`].
     pub warm_up: Option<Spanned<Vec<String>>>,
-    /// What to do with a replica whose new generation is not ready.
+    /// What happens to a replica whose new generation is not ready.
     pub on_failure: OnFailure,
 }
 
@@ -46,8 +46,8 @@ impl Rollout {
         self.warm_up.as_ref().map_or(&[], |paths| paths.get_ref())
     }
 
-    /// Whether a new generation is asked for its front page: the operator has listed no paths. An
-    /// empty list asks for nothing.
+    /// Whether the front page of a new generation is probed: the operator has not set `warm_up`. An
+    /// empty list disables the probe.
     pub fn probes_front_page(&self) -> bool {
         self.warm_up.is_none()
     }
@@ -64,13 +64,13 @@ impl Rollout {
     }
 }
 
-/// The order in which a rollout takes its steps.
+/// The order of a rollout's steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
-    /// One replica after the other: the old generation leaves, the new one comes.
+    /// One replica after the other: the old generation stops, then the new one starts.
     Rolling,
-    /// All new generations beside the old ones, then all names at once.
+    /// All new generations start beside the old ones, then all names move at once.
     Swap,
 }
 
@@ -78,8 +78,8 @@ pub enum Strategy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// It gets the release back that it had.
+    /// It goes back to its old release.
     Rollback,
-    /// It stays out of the balancer, to be looked at.
+    /// It stays out of the balancer, so that the operator can examine it.
     Stop,
 }

@@ -1,15 +1,16 @@
-//! The hosts of a pool whose configuration is broken, so that they get an answer that says so.
+//! The hosts of a pool whose configuration is broken: the gateway answers for them with an error
+//! page.
 
 use std::fs;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-/// Stands for every host that is no other pool's.
+/// Matches every host that belongs to no other pool.
 pub const EVERY_HOST: &str = "*";
 
-/// The hosts that the `pools-manager.toml` of a pool gives to the gateway, whatever else is wrong
-/// with that file; none where it has no `[gateway]`. None: that cannot be told.
+/// The gateway's hosts in the `pools-manager.toml` of a pool, whatever else is wrong with that
+/// file. Empty: it has no `[gateway]`. None: not known.
 pub fn salvaged_hosts(path: &Path) -> Option<Vec<String>> {
     of(&fs::read_to_string(path).ok()?)
 }
@@ -21,7 +22,7 @@ fn of(text: &str) -> Option<Vec<String>> {
         return is_whole.then(Vec::new);
     };
     let Some(hosts) = get(gateway.as_table()?, "hosts") else {
-        // Where the file is broken, the line that names them may be what is broken.
+        // In a broken file, the line of the hosts may be the broken one.
         return is_whole.then(|| vec![EVERY_HOST.to_owned()]);
     };
     let hosts = hosts.as_array()?.iter();
@@ -50,7 +51,7 @@ mod tests {
         assert_eq!(hosts("[php\n[gateway]\nhosts = [\"a\"]\n"), Some("a".into()));
         assert_eq!(hosts("[gateway]\nqueue = \"x\""), Some("*".into()));
         assert_eq!(hosts("[php]\nx = 3"), Some(String::new()));
-        // It cannot be told.
+        // Not known.
         assert_eq!(hosts("[gateway]\nhosts = \"a\""), None);
         assert_eq!(hosts("[gateway]\nhosts = [3]"), None);
         assert_eq!(hosts("[gateway]\nhost = ["), None);

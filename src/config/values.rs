@@ -1,4 +1,4 @@
-//! Values that are more than TOML's own types: a wrong one is an error of its line.
+//! Values with more rules than TOML's own types: a wrong value is an error with its line.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,17 +9,17 @@ use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, Unexpected, 
 
 use crate::http;
 
-/// The longest time that a setting may name; beyond it the clock could overflow.
+/// The longest duration of a setting: a longer one could overflow the clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     from.deserialize_str(Time)
 }
 
-/// No wait at all would be no chance at all.
+/// A duration that must not be 0.
 pub(crate) fn some_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let duration = from.deserialize_str(Time)?;
-    if duration.is_zero() { Err(Error::custom("it has to be more than 0")) } else { Ok(duration) }
+    if duration.is_zero() { Err(Error::custom("it must be more than 0")) } else { Ok(duration) }
 }
 
 struct Time;
@@ -66,7 +66,7 @@ pub(crate) fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<String, D:
     if text.is_empty() { Err(Error::custom("it is empty")) } else { Ok(text) }
 }
 
-/// Bytes, with a unit of 1,024 or none.
+/// A number of bytes, with a binary unit or none.
 pub(crate) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let text = String::deserialize(from)?;
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_is_an_address_or_a_range() {
+    fn networks_are_addresses_or_ranges() {
         let is_in = |text: &str, address: &str| {
             network(text).unwrap().contains(&address.parse::<IpAddr>().unwrap())
         };

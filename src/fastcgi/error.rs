@@ -1,4 +1,4 @@
-//! What can go wrong with a request.
+//! The errors of a request.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -8,35 +8,35 @@ use fastcgi_client::ClientError;
 use super::Address;
 use super::params::MAX_PARAMS;
 
-/// Why a request has no answer, or not the one that was asked for.
+/// Why a request has no answer, or the wrong one.
 ///
 /// Each variant displays as one sentence without a final full stop.
 #[derive(Debug, thiserror::Error)]
 pub enum FastCgiError {
-    /// There is no socket of that name: no server was started, or it has ended.
+    /// There is no socket at this path: no server was started, or it has ended.
     #[error("nothing is at {address}")]
     NotFound {
-        /// Who was asked.
+        /// The server.
         address: Address,
     },
-    /// There is a socket, but nobody listens on it: its server has died.
-    #[error("nobody listens on {address}")]
+    /// No process listens on the socket: its server has died.
+    #[error("no process listens on {address}")]
     Refused {
-        /// Who was asked.
+        /// The server.
         address: Address,
     },
     /// The connection could not be made for another reason, or it broke.
     #[error("cannot talk to {address}: {source}")]
     Io {
-        /// Who was asked.
+        /// The server.
         address: Address,
         /// The system's own reason.
         source: io::Error,
     },
-    /// No whole answer in time. Also what a full backlog or a halt of both sides ends with.
+    /// No whole answer in time; also after a full backlog, or if both sides block each other.
     #[error("no answer from {address} within {}", rounded(*.after))]
     TimedOut {
-        /// Who was asked.
+        /// The server.
         address: Address,
         /// The limit for the whole request.
         after: Duration,
@@ -44,18 +44,18 @@ pub enum FastCgiError {
     /// The connection was closed before the end of the answer.
     #[error("{address} closed the connection before its answer was whole")]
     Closed {
-        /// Who was asked.
+        /// The server.
         address: Address,
     },
-    /// The answer breaks the protocol, or it is not what a CGI program may answer.
+    /// The answer breaks the FastCGI protocol, or is no valid CGI response.
     #[error("{address} gave an answer that makes no sense: {reason}")]
     Malformed {
-        /// Who was asked.
+        /// The server.
         address: Address,
         /// What is wrong with it.
         reason: String,
     },
-    /// The variables of the request do not fit into the one record that PHP-FPM accepts.
+    /// The variables of the request do not fit into one record: PHP-FPM accepts no more.
     #[error(
         "the request's headers and parameters take {size} bytes, more than the {MAX_PARAMS} that PHP-FPM accepts"
     )]
@@ -63,12 +63,12 @@ pub enum FastCgiError {
         /// Their encoded size in bytes.
         size: usize,
     },
-    /// A whole answer, but another one than a ping or a status page gives.
+    /// A whole answer, but not that of a ping or a status page.
     #[error("{address} answered {path} with status {status} and {body:?}")]
     Unexpected {
-        /// Who was asked.
+        /// The server.
         address: Address,
-        /// What it was asked for.
+        /// The path of the request.
         path: String,
         /// The answer's HTTP status.
         status: u16,
@@ -77,14 +77,14 @@ pub enum FastCgiError {
     },
 }
 
-/// What is left of a deadline has nanoseconds that tell nobody anything.
+/// Rounds up to milliseconds, because the rest of a deadline has meaningless nanoseconds.
 fn rounded(time: Duration) -> humantime::FormattedDuration {
     let millis = time.as_nanos().div_ceil(1_000_000);
     humantime::format_duration(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
 
 impl FastCgiError {
-    /// Tells the reasons of a failed connect apart.
+    /// The error for a failed connect.
     pub(super) fn connect(address: &Address, source: io::Error) -> Self {
         let address = address.clone();
         match source.kind() {
@@ -94,7 +94,7 @@ impl FastCgiError {
         }
     }
 
-    /// Tells the reasons of a failed exchange apart.
+    /// The error for a failed exchange.
     pub(super) fn exchange(address: &Address, error: ClientError) -> Self {
         let address = address.clone();
         match error {

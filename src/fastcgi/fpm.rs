@@ -1,4 +1,4 @@
-//! The two pages that php-fpm answers by itself: `ping.path` and `pm.status_path`.
+//! The two pages that php-fpm itself answers: `ping.path` and `pm.status_path`.
 
 #[cfg(test)]
 mod fuzz;
@@ -15,18 +15,18 @@ const SHOWN: usize = 200;
 
 /// php-fpm's status page: one pool, at the moment when a child answered.
 ///
-/// The processes are counted from the page's list of them. The page's own sums are up to a second
-/// behind (the master corrects them at its heartbeat): right after a start they showed one active
-/// process while three were at work.
+/// The processes are counted from the page's list. The page's own sums are up to a second late (the
+/// master corrects them at its heartbeat): right after a start they showed one active process while
+/// three were busy.
 ///
-/// The request that asks for it is counted too: an idle pool has one active process.
+/// The request for the page counts too: an idle pool has one active process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Status {
     /// The pool's name, the section of its configuration.
     #[serde(default)]
     pub pool: String,
-    /// Children at work: the one that answers this, and those whose request has been answered
-    /// while the script works on (`fastcgi_finish_request`).
+    /// Busy children: also the one that answers this request, and those that work on after an early
+    /// answer (`fastcgi_finish_request`).
     #[serde(rename = "active processes")]
     pub active_processes: u32,
     /// Children that wait for a connection.
@@ -54,7 +54,7 @@ pub struct Status {
 /// One child.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Process {
-    /// None, or "(null)", for a child that has just been forked: it counts as one at work.
+    /// None, or "(null)", for a child that was just forked: it counts as busy.
     state: Option<String>,
 }
 
@@ -75,8 +75,8 @@ impl Status {
     }
 }
 
-/// Asks php-fpm's `ping.path`, and wants status 200 and exactly `expect` (its `ping.response`,
-/// usually `pong`).
+/// Requests php-fpm's `ping.path`. The answer must have status 200 and exactly the body `expect`
+/// (the `ping.response`, usually `pong`).
 pub async fn ping(
     socket: &Path,
     ping_path: &str,
@@ -90,24 +90,24 @@ pub async fn ping(
     Err(unexpected(socket, ping_path, &response))
 }
 
-/// Asks php-fpm's `pm.status_path`.
+/// Requests php-fpm's `pm.status_path`.
 ///
-/// The list of the processes is asked for, because the sums follow it late: the master corrects
-/// them once a second. The list also tells what the children were asked for last, as their clients
-/// wrote it; where that breaks the document, the sums have to do.
+/// First with the list of processes, because the sums are up to a second late. The list contains
+/// the last requests of the children, as clients wrote them. If these break the document, the page
+/// is requested again without the list, and the sums are used.
 pub async fn status(
     socket: &Path,
     status_path: &str,
     timeout: Duration,
 ) -> Result<Status, FastCgiError> {
-    let ask = async |query: &str| {
+    let fetch = async |query: &str| {
         send(socket, &Request::get(&format!("{status_path}?{query}")), timeout).await
     };
-    let listed = ask("json&full").await?;
+    let listed = fetch("json&full").await?;
     if let Some(status) = read(&listed) {
         return Ok(status.count_processes());
     }
-    let summed = ask("json").await?;
+    let summed = fetch("json").await?;
     read(&summed).ok_or_else(|| unexpected(socket, status_path, &summed))
 }
 

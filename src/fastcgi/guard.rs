@@ -1,9 +1,9 @@
-//! What stands between the crate fastcgi-client and the connection.
+//! Checks between the crate fastcgi-client and the connection.
 //!
-//! The crate trusts its peer: it takes an `END_REQUEST` shorter than 8 bytes apart without looking
-//! (and panics), ignores the version byte, and collects an answer of any size. [`Guard`] follows
-//! the records as they pass and ends the connection with an error instead. [`Body`] keeps records
-//! of the request's body to a size that every server takes.
+//! The crate trusts its peer: it panics at an `END_REQUEST` shorter than 8 bytes, ignores the
+//! version byte, and collects an answer of any size. [`Guard`] checks the records as they pass, and
+//! ends the connection with an error instead. [`Body`] limits the records of the request's body to
+//! a size that every server accepts.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -18,11 +18,11 @@ const MAX_ANSWER: usize = 1 << 30;
 /// The largest content of a record: with padding it stays within the 65,528 of php-src.
 const MAX_RECORD: usize = 65_528;
 
-/// A connection whose incoming records are looked at.
+/// A connection whose incoming records are checked.
 pub(super) struct Guard<S> {
     stream: S,
     header: [u8; HEADER],
-    /// How many bytes of `header` have come.
+    /// How many bytes of `header` have arrived.
     have: usize,
     /// How many bytes of content and padding are still to come.
     content: usize,
@@ -106,7 +106,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 }
 
-/// A request's body, handed out in pieces of at most [`MAX_RECORD`] bytes: one read, one record.
+/// A request's body, in pieces of at most [`MAX_RECORD`] bytes: one read, one record.
 pub(super) struct Body<'a>(pub(super) &'a [u8]);
 
 impl fastcgi_client::io::AsyncRead for Body<'_> {

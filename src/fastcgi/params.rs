@@ -1,4 +1,4 @@
-//! A request, and the CGI variables that it becomes.
+//! A request, and its CGI variables.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(super) const MAX_PARAMS: usize = 65_528;
 pub struct Request {
     /// `GET`, `POST`, ...
     pub method: String,
-    /// The URL's path, from its first `/`; what `SCRIPT_NAME` and `DOCUMENT_URI` say.
+    /// The URL's path, from its first `/`: `SCRIPT_NAME` and `DOCUMENT_URI`.
     pub path: String,
     /// What follows the `?` of the URL; empty for none.
     pub query: String,
@@ -24,7 +24,7 @@ pub struct Request {
     /// HTTP headers. A name that occurs twice is joined as HTTP says; `Proxy` (httpoxy) and names
     /// with an underscore are left out.
     pub headers: Vec<(String, String)>,
-    /// CGI variables that are added to the usual ones, or take their place.
+    /// CGI variables that are added to the usual ones, or replace them.
     pub params: Vec<(String, String)>,
     /// The request's body.
     pub body: Vec<u8>,
@@ -49,7 +49,7 @@ impl Request {
         Self { method: "POST".to_owned(), body, ..Self::get(url) }
     }
 
-    /// Names the script that answers.
+    /// Sets the script that answers.
     #[must_use]
     pub fn script(mut self, script_filename: impl Into<String>) -> Self {
         self.script_filename = script_filename.into();
@@ -63,7 +63,7 @@ impl Request {
         self
     }
 
-    /// Sets a CGI variable, whatever it would have been.
+    /// Sets a CGI variable, and replaces the usual one.
     #[must_use]
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push((name.into(), value.into()));
@@ -102,7 +102,7 @@ impl Request {
         all.into_iter().fold(Params::default(), |params, (name, value)| params.custom(name, value))
     }
 
-    /// The variables that come of the headers and the body.
+    /// The variables of the headers and the body.
     fn http_variables(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         if !self.body.is_empty() {
@@ -125,7 +125,7 @@ impl Request {
     }
 }
 
-/// Adds a header's value to what earlier headers of that name said.
+/// Appends a header's value to the value of earlier headers of that name.
 fn join(whole: &mut String, name: &str, value: &str) {
     if !whole.is_empty() {
         whole.push_str(if name == "COOKIE" { "; " } else { ", " });
@@ -143,7 +143,7 @@ fn split_host(host: &str) -> (String, String) {
     }
 }
 
-/// Refuses what php-fpm would drop without an answer.
+/// Refuses variables that php-fpm would drop without an answer.
 pub(super) fn check_size(params: &Params<'_>) -> Result<(), FastCgiError> {
     let encoded = |text: &str| text.len() + if text.len() < 128 { 1 } else { 4 };
     let size = params.iter().map(|(name, value)| encoded(name) + encoded(value)).sum();

@@ -1,16 +1,15 @@
-//! What a server answers: a CGI response.
+//! A CGI response.
 
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The HTTP status: what the header `Status` says, else 200.
+    /// The HTTP status: the header `Status`, else 200.
     pub status: u16,
-    /// The headers as they came, in their order, `Status` included. What is not UTF-8 in them is
-    /// replaced.
+    /// The headers in their order, with `Status`. Bytes that are not UTF-8 are replaced.
     pub headers: Vec<(String, String)>,
     /// The body, byte by byte.
     pub body: Vec<u8>,
-    /// What the script, or php-fpm itself, said on the error stream.
+    /// The error stream of the script and of php-fpm.
     pub stderr: Vec<u8>,
 }
 
@@ -21,7 +20,7 @@ impl Response {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Takes a CGI response apart, or says what is wrong with it.
+    /// Parses a CGI response. The error is the reason, in one sentence.
     pub(super) fn parse(stdout: &[u8], stderr: Vec<u8>) -> Result<Self, String> {
         let (head, body) = split_head(stdout).ok_or_else(|| match stdout.len() {
             0 => "it is empty".to_owned(),

@@ -51,7 +51,7 @@ async fn answer_to(bytes: Vec<u8>) -> Result<Response, FastCgiError> {
 }
 
 #[tokio::test]
-async fn a_whole_answer_is_taken_apart() {
+async fn whole_answer_is_parsed() {
     let bytes =
         [record(7, b"oops"), whole(b"Status: 404 Not Found\nX: a:b\n\n\0\xff\n\n")].concat();
     let response = answer_to(bytes).await.unwrap();
@@ -60,7 +60,7 @@ async fn a_whole_answer_is_taken_apart() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_off_is_an_error_wherever_it_is_cut() {
+async fn truncated_answer_is_an_error() {
     let bytes = whole(OK);
     for end in 0..bytes.len() {
         let result = answer_to(bytes[..end].to_vec()).await;
@@ -69,7 +69,7 @@ async fn an_answer_that_is_cut_off_is_an_error_wherever_it_is_cut() {
 }
 
 #[tokio::test]
-async fn an_answer_that_makes_no_sense_is_an_error() {
+async fn malformed_answer_is_an_error() {
     let answers = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
         [record(6, OK), record(3, &[0; 4])].concat(),
@@ -88,7 +88,7 @@ async fn an_answer_that_makes_no_sense_is_an_error() {
 }
 
 #[tokio::test]
-async fn silence_ends_with_the_time_limit() {
+async fn silent_server_is_a_timeout() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -106,7 +106,7 @@ async fn silence_ends_with_the_time_limit() {
 }
 
 #[tokio::test]
-async fn a_full_backlog_is_waited_for() {
+async fn full_backlog_is_retried() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sock");
     let socket = tokio::net::UnixSocket::new_stream().unwrap();
@@ -127,7 +127,7 @@ async fn a_full_backlog_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_ping_wants_exactly_its_answer() {
+async fn ping_requires_the_exact_answer() {
     let (_dir, path) = server(whole(OK));
     ping(&path, "/ping", "pong", LIMIT).await.unwrap();
     let (_dir, path) = server(whole(b"Status: 404 Not Found\r\n\r\nFile not found.\n"));
@@ -147,7 +147,7 @@ fn variable(request: &Request, name: &str) -> Option<String> {
 }
 
 #[test]
-fn a_request_has_the_variables_of_a_web_server() {
+fn request_has_the_variables_of_a_web_server() {
     let request = Request::post("/a/b.php?x=1&y", b"k=v".to_vec())
         .script("/srv/www/a/b.php")
         .header("Host", "example.com:8080")
@@ -182,7 +182,7 @@ fn a_request_has_the_variables_of_a_web_server() {
 }
 
 #[test]
-fn a_get_has_no_body_variables() {
+fn get_has_no_body_variables() {
     let request = Request::get("/ping");
     assert_eq!(variable(&request, "REQUEST_URI").as_deref(), Some("/ping"));
     assert_eq!(variable(&request, "HTTP_HOST").as_deref(), Some("localhost"));
@@ -199,13 +199,13 @@ async fn variables_that_php_fpm_would_drop_are_refused() {
 
 proptest! {
     #[test]
-    fn any_answer_is_harmless(stdout: Vec<u8>, head in "[a-zS:0-9 \r\n]{0,40}") {
+    fn arbitrary_answer_does_not_panic(stdout: Vec<u8>, head in "[a-zS:0-9 \r\n]{0,40}") {
         let _ = Response::parse(&stdout, Vec::new());
         let _ = Response::parse(&[head.as_bytes(), &stdout].concat(), Vec::new());
     }
 
     #[test]
-    fn any_bytes_on_the_connection_are_harmless(bytes: Vec<u8>, kind in 0u8..12, length in 0u8..20) {
+    fn arbitrary_records_do_not_panic(bytes: Vec<u8>, kind in 0u8..12, length in 0u8..20) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let forged = [&[1, kind, 0, 1, 0, length, 0, 0][..], &bytes].concat();
         runtime.block_on(async {

@@ -1,63 +1,135 @@
 //! The control socket: commands make the gateway refresh endpoints, and ask for its state.
+//!
+//! A command that has published names goes by the settings that the pool has now. If the gateway still
+//! has others, it reloads first: a command never succeeds while the gateway serves by old settings.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
 
 use super::accept_errors::AcceptErrors;
+use super::blocking::run_blocking;
 use super::refresh::{Reason, refresh};
-use super::state::{CurrentState, State};
-use crate::control::{Answer, Ask, LINE_MAX, Shown};
+use super::reload::Requests;
+use super::state::CurrentState;
+use super::virtual_host::VirtualHost;
+use crate::control::{LINE_MAX, PoolState, Request, Response};
+use crate::error::Result;
+use crate::file::Stamp;
+use crate::pool;
+use crate::root::Root;
 
-/// Accepts connections. Never ends.
-pub(super) async fn listen(listener: UnixListener, current: Arc<CurrentState>) {
-    let mut errors = AcceptErrors::on("the control socket");
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                errors.end();
-                let state = Arc::clone(&current);
-                // An error concerns one connection: the command at its other end gets it too.
-                current.spawn(async move { drop(serve(stream, &state).await) });
+/// The time limit for a reload that a command needs. A command waits for 10 s.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Serves the control socket.
+#[derive(Debug, Clone)]
+pub(super) struct ControlServer {
+    /// The root with the pools.
+    pub root: Root,
+    /// The state of the gateway.
+    pub state: Arc<CurrentState>,
+    /// Requests reloads.
+    pub reloads: Arc<Requests>,
+}
+
+impl ControlServer {
+    /// Accepts connections. Never ends.
+    pub(super) async fn listen(self, listener: UnixListener) {
+        let mut errors = AcceptErrors::on("the control socket");
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    errors.end();
+                    let server = self.clone();
+                    // An error concerns one connection: the command at its other end gets it too.
+                    self.state.spawn(async move { drop(server.serve(stream).await) });
+                }
+                Err(error) => errors.add(&error).await,
             }
-            Err(error) => errors.add(&error).await,
         }
     }
-}
 
-async fn serve(mut stream: UnixStream, current: &CurrentState) -> io::Result<()> {
-    let (read, mut write) = stream.split();
-    let mut lines = BufReader::new(read.take(LINE_MAX)).lines();
-    while let Some(line) = lines.next_line().await? {
-        let answer = match serde_json::from_str(&line) {
-            Ok(ask) => answer(&current.get(), ask).await,
-            Err(error) => Answer::Failed(format!("the request is malformed: {error}")),
-        };
-        write.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
+    async fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
+        let (read, mut write) = stream.split();
+        let mut lines = BufReader::new(read.take(LINE_MAX)).lines();
+        while let Some(line) = lines.next_line().await? {
+            let answer = match serde_json::from_str(&line) {
+                Ok(Request::Sync { pool, stamp }) => self.sync(&pool, stamp).await,
+                Ok(Request::Show(pool)) => self.show(&pool).await,
+                Err(error) => Response::Failed(format!("the request is malformed: {error}")),
+            };
+            write.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-async fn answer(state: &State, ask: Ask) -> Answer {
-    let (Ask::Sync(pool) | Ask::Show(pool)) = &ask;
-    let Some(vhost) = state.hosts.of_pool(pool) else {
-        return Answer::Failed(format!(
-            "the gateway does not serve the pool \"{pool}\": send it SIGHUP, so that it reads its configuration again, and look into its log"
-        ));
-    };
-    match ask {
-        Ask::Sync(_) => match refresh(vhost, Reason::Command).await {
-            Ok(()) => Answer::Done,
+    async fn sync(&self, pool: &str, stamp: Stamp) -> Response {
+        let vhost = match self.up_to_date(pool, stamp).await {
+            Ok(Some(vhost)) => vhost,
+            // The gateway serves nothing of it.
+            Ok(None) => return Response::Done,
+            Err(why) => return Response::Failed(why),
+        };
+        match refresh(&vhost, Reason::Command).await {
+            Ok(()) => Response::Done,
             Err(error) => {
                 vhost.request_refresh();
-                Answer::Failed(error.message)
+                Response::Failed(error.message)
             }
-        },
-        Ask::Show(_) => {
-            let (replicas, waiting) = vhost.upstream.show();
-            Answer::Shown(Shown { replicas, waiting })
         }
+    }
+
+    /// The virtual host of a pool, by the settings with this stamp. None: the pool has no `[gateway]`,
+    /// or is gone.
+    async fn up_to_date(
+        &self,
+        pool: &str,
+        stamp: Stamp,
+    ) -> std::result::Result<Option<Arc<VirtualHost>>, String> {
+        let find = || self.state.get().hosts.of_pool(pool).cloned();
+        let before = find();
+        if before.as_ref().is_some_and(|vhost| vhost.pool.stamp == stamp) {
+            return Ok(before);
+        }
+        if before.is_none() && !self.is_wanted(pool).await {
+            return Ok(None);
+        }
+        let is_done = timeout(RELOAD_TIMEOUT, self.reloads.reload()).await.is_ok();
+        let what = match find() {
+            Some(vhost) if vhost.pool.stamp == stamp => return Ok(Some(vhost)),
+            None if is_done && !self.is_wanted(pool).await => return Ok(None),
+            _ if is_done => "cannot apply them".to_owned(),
+            _ => format!("has not applied them within {RELOAD_TIMEOUT:?}"),
+        };
+        Err(format!(
+            "the settings of the pool \"{pool}\" have changed, and the gateway {what}: see its log"
+        ))
+    }
+
+    /// Whether the files of a pool, as they are now, have a `[gateway]`.
+    async fn is_wanted(&self, pool: &str) -> bool {
+        let (root, name) = (self.root.clone(), pool.to_owned());
+        let loaded = run_blocking(move || pool::load(&root, &name)).await;
+        loaded
+            .and_then(|loaded: Result<_>| loaded)
+            .is_ok_and(|it| it.settings.backend.gateway().is_some())
+    }
+
+    async fn show(&self, pool: &str) -> Response {
+        let Some(vhost) = self.state.get().hosts.of_pool(pool).cloned() else {
+            if !self.is_wanted(pool).await {
+                return Response::Done;
+            }
+            return Response::Failed(format!(
+                "the gateway does not serve the pool \"{pool}\": send it SIGHUP, so that it reads its configuration again, and look into its log"
+            ));
+        };
+        let (replicas, waiting) = vhost.upstream.show();
+        Response::State(PoolState { replicas, waiting })
     }
 }

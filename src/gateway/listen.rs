@@ -132,7 +132,7 @@ pub(super) fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
             file::remove(path)?;
         }
         Name::Socket => return Err(Errno::ADDRINUSE.into()),
-        Name::Link(_) | Name::Stranger => return Err(Errno::EXIST.into()),
+        Name::Link(_) | Name::Other => return Err(Errno::EXIST.into()),
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;

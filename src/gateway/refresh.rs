@@ -18,7 +18,7 @@ use super::upstream::{EndpointSpec, Ping};
 use super::virtual_host::{Unservable, VirtualHost};
 use crate::error::{Error, Result};
 use crate::release::{Pinned, Release};
-use crate::rollout::{Ask, Observation, Observed, observe};
+use crate::rollout::{Observation, Observed, SpecQuery, observe};
 use crate::runtime::Running;
 
 /// The shortest time between two refreshes that requests ask for.
@@ -106,7 +106,7 @@ fn observe_pool(vhost: &VirtualHost) -> Result<Observation> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Error::failed(format!("cannot observe the pool: {error}")))?;
-    runtime.block_on(observe(&vhost.pool, async { Ok(Vec::new()) }, Ask::default()))
+    runtime.block_on(observe(&vhost.pool, async { Ok(Vec::new()) }, SpecQuery::default()))
 }
 
 fn apply(

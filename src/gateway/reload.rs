@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::access_log::AccessLog;
 use super::blocking::run_blocking;
@@ -16,6 +16,36 @@ use super::virtual_host::VirtualHost;
 use crate::config::Global;
 use crate::error::Result;
 use crate::root::Root;
+
+/// The requests for a reload, and how far they are.
+#[derive(Debug)]
+pub(super) struct Requests {
+    requested: Arc<Notify>,
+    progress: watch::Sender<Progress>,
+}
+
+/// How many reloads have begun, and how many are done.
+#[derive(Debug, Default)]
+struct Progress {
+    begun: u64,
+    done: u64,
+}
+
+impl Requests {
+    /// `requested`: each notification requests a reload.
+    pub(super) fn new(requested: Arc<Notify>) -> Self {
+        Self { requested, progress: watch::Sender::default() }
+    }
+
+    /// Requests a reload, and waits until one is done that has begun after this call.
+    pub(super) async fn reload(&self) {
+        let mut progress = self.progress.subscribe();
+        let next = progress.borrow().begun + 1;
+        self.requested.notify_one();
+        // The sender lives as long as this.
+        let _ = progress.wait_for(|progress| progress.done >= next).await;
+    }
+}
 
 /// Reloads a gateway.
 #[derive(Debug)]
@@ -29,11 +59,12 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    /// Reloads after each notification. Never ends.
-    pub(super) async fn run(self, requested: Arc<Notify>) {
+    /// Reloads after each request. Never ends.
+    pub(super) async fn run(self, requests: Arc<Requests>) {
         let mut global = self.started.clone();
         loop {
-            requested.notified().await;
+            requests.requested.notified().await;
+            requests.progress.send_modify(|progress| progress.begun += 1);
             tracing::info!("reload: opening the access log and reading the configuration");
             match self.reload().await {
                 Ok(current) => global = current,
@@ -45,6 +76,7 @@ impl Reload {
                     self.open_log(&global).await;
                 }
             }
+            requests.progress.send_modify(|progress| progress.done = progress.begun);
         }
     }
 

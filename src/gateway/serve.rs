@@ -14,10 +14,10 @@ use tokio::time::{sleep, timeout};
 use super::access_log::AccessLog;
 use super::blocking::run_blocking;
 use super::configuration::Configuration;
-use super::control_server;
+use super::control_server::ControlServer;
 use super::listen::{self, Listener};
 use super::refresh::refresh_on_request;
-use super::reload::Reload;
+use super::reload::{Reload, Requests};
 use super::state::{CurrentState, State};
 use super::tasks::Tasks;
 use super::workers::Workers;
@@ -99,7 +99,14 @@ impl Running {
         let connections = Arc::new(Semaphore::new(max_connections));
         let (drain, draining) = watch::channel(false);
         let workers = Workers::start(&state, &draining)?;
-        state.spawn(control_server::listen(control, Arc::clone(&state)));
+        let reloads = Arc::new(Requests::new(reload));
+        let control = ControlServer {
+            root: root.clone(),
+            state: Arc::clone(&state),
+            reloads: Arc::clone(&reloads),
+        }
+        .listen(control);
+        state.spawn(control);
         state.spawn(close_idle(Arc::clone(&state)));
         state.get().hosts.all().iter().for_each(|vhost| refresh_on_request(&state, vhost));
         let mut accept_loops = JoinSet::new();
@@ -107,7 +114,7 @@ impl Running {
             accept_loops.spawn(listener.accept(Arc::clone(&workers), Arc::clone(&connections)));
         }
         let reloading = Reload { root: root.clone(), started: global, state: Arc::clone(&state) };
-        state.spawn(reloading.run(reload));
+        state.spawn(reloading.run(reloads));
         Ok(Self {
             addresses,
             state,

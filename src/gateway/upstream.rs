@@ -162,7 +162,7 @@ impl Upstream {
     }
 
     /// The state of each endpoint for `status`, and the number of requests that wait.
-    pub(super) fn show(&self) -> (Vec<control::Replica>, usize) {
+    pub(super) fn show(&self) -> (Vec<control::ReplicaState>, usize) {
         let scheduler = self.scheduler.lock();
         (scheduler.show(), scheduler.waiting())
     }

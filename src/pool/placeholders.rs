@@ -1,4 +1,4 @@
-//! What stands for the root and for the user in the operator's commands.
+//! The placeholders for the root and for the user in the operator's commands.
 
 use super::Pool;
 use crate::error::{Error, Result};
@@ -12,17 +12,17 @@ impl Pool {
         Ok(words.iter().map(fill).collect())
     }
 
-    /// The root's path, as a program is told it.
+    /// The root's path as text, for arguments of programs.
     pub fn root_as_text(&self) -> Result<&str> {
         let root = self.root.path();
         root.to_str().ok_or_else(|| {
             Error::config(format!("the root {} is not UTF-8", root.display()))
-                .hint("php-fpm is told its path as text: move the root to another path")
+                .hint("php-fpm gets its path as text: move the root to another path")
         })
     }
 }
 
-/// Whoever runs this.
+/// The name of the user who runs this.
 pub fn user_name() -> String {
     let uid = nix::unistd::Uid::effective();
     match nix::unistd::User::from_uid(uid) {

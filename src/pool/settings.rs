@@ -1,4 +1,4 @@
-//! What one `pools-manager.toml` says.
+//! The settings of one pool: its `pools-manager.toml`.
 
 #[cfg(test)]
 mod fuzz;
@@ -22,11 +22,11 @@ pub struct Settings {
     pub php: Php,
     /// A page that is requested through the web server before and after a rollout.
     pub monitor_url: Option<String>,
-    /// What the pool's requests come through.
+    /// The web server or balancer in front of the pool.
     pub backend: backend::Settings,
     /// How a rollout proceeds.
     pub rollout: Rollout,
-    /// The programs that a rollout calls.
+    /// The programs that a rollout runs.
     pub hooks: Hooks,
     /// Whether `serve` follows the symlink.
     pub watch: Watch,
@@ -41,7 +41,7 @@ pub struct Pinning {
     pub current_dir: PathBuf,
 }
 
-/// What `[php]` says of php-fpm itself.
+/// The settings of `[php]` for php-fpm itself.
 #[derive(Debug, Clone)]
 pub struct Php {
     /// The command before `--fpm-config FILE`, with its placeholders. Empty:
@@ -116,12 +116,12 @@ impl Settings {
         })
     }
 
-    /// The directory on which releases are mounted; None where they are not pinned.
+    /// The directory on which releases are mounted; None: they are not pinned.
     pub fn current_dir(&self) -> Option<&Path> {
         self.pinning.as_ref().map(|pinning| pinning.current_dir.as_path())
     }
 
-    /// The strategy to take where the command line names none.
+    /// The strategy of a rollout, if the command line names none.
     pub fn strategy(&self) -> Strategy {
         self.rollout.strategy.unwrap_or(self.backend.default_strategy())
     }

@@ -41,7 +41,7 @@ fn has_escapes(field: &[u8]) -> bool {
 
 proptest! {
     #[test]
-    fn every_line_of_the_kernel_is_a_mount(wanted in vec((path(), path()), 0..8)) {
+    fn every_line_of_the_kernel_is_read(wanted in vec((path(), path()), 0..8)) {
         let line = |(root, at): &(Vec<u8>, Vec<u8>)| {
             let (root, at) = (escaped(root), escaped(at));
             [b"63 43 254:0 ", &root[..], b" ", &at, b" rw - ext4 /dev/vda rw\n"].concat()
@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn no_damage_makes_up_a_mount(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+    fn damaged_text_yields_only_mounts_that_are_in_it(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
         let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
         let found: Vec<Mount> = mounts(&bytes).collect();
         prop_assert!(found.len() <= lines.len());
@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_escape_stays(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+    fn text_without_escapes_does_not_change(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
         for field in bytes.split(|byte| b" \n".contains(byte)).filter(|field| !has_escapes(field)) {
             let path = unescape(field);
             prop_assert_eq!(path.as_os_str().as_bytes(), field);
@@ -79,7 +79,7 @@ proptest! {
 }
 
 #[test]
-fn a_megabyte_of_anything_is_read_at_once() {
+fn a_megabyte_is_read_without_delay() {
     let lines = SAMPLES[0].split_inclusive('\n');
     for word in WORDS.iter().copied().chain(lines).chain([" ", "\n", "0 "]) {
         let _ = mounts(a_megabyte_of(word).as_bytes()).count();

@@ -1,4 +1,4 @@
-//! What would fail in the middle of a plan, found before anything is changed.
+//! Finds what would fail in the middle of a plan, before anything is changed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,28 +13,28 @@ use crate::pool::Pool;
 use crate::process;
 use crate::release::Release;
 use crate::runtime::{self, Generation, Runtime, Spec};
-use crate::socket::{self, Name, Table, is_listening};
+use crate::socket::{self, Name, UnixSockets, is_listening};
 use crate::step::{GenerationId, Stage, Step};
 use crate::trust;
 
-/// What a rollout may need of a disk, in bytes: it writes some files of 1 KiB each.
-const ROOM: u64 = 128 * 1024;
-/// The same in files, sockets and links.
-const ROOM_INODES: u64 = 32;
+/// The disk space that a rollout may need, in bytes: it writes some files of 1 KiB each.
+const NEEDED_BYTES: u64 = 128 * 1024;
+/// The inodes that a rollout may need: files, sockets and links.
+const NEEDED_INODES: u64 = 32;
 
-/// Whether nobody else can change what a command relies on before php-fpm is asked: files,
-/// directories and programs. The names that php-fpm tells are checked with the plan.
+/// Refuses files, directories and programs that another user can change, and that a command uses
+/// before it runs php-fpm. The names from php-fpm's configuration are checked with the plan.
 pub(super) fn check_trust(pool: &Pool) -> Result<()> {
     let files = trust::of_root(&pool.root).into_iter().chain(trust::of_pool(pool));
-    // What is wrong with the command itself is reported where the replicas are looked at.
+    // An error in the command itself is reported when the replicas are observed.
     let runtime = Runtime::of(pool).ok();
     let server = runtime.and_then(|it| trust::program(&pool.root, it.program()));
     let programs = server.into_iter().chain(trust::hook_programs(pool));
     trust::require(files.chain(programs))
 }
 
-/// Whether all that a plan starts can be written down, can listen, and can get its public name;
-/// and whether the balancer does what the plan tells it.
+/// Checks that the plan's new generations can be recorded, can listen and can be published, and
+/// that the balancer accepts the plan's changes.
 pub(super) async fn check_plan(
     pool: &Pool,
     backend: &Backend,
@@ -50,7 +50,7 @@ pub(super) async fn check_plan(
             && let Some(replica) = observation.replica(id.replica)
         {
             check_names(observation.specs())?;
-            check_is_ours(pool, observation, replica)?;
+            check_public_name(pool, observation, replica)?;
             check_start(pool, replica)?;
         }
     }
@@ -64,8 +64,8 @@ pub(super) async fn check_plan(
     Ok(())
 }
 
-/// Whether the children of what a plan starts fit on the machine. Refuses what never can, and
-/// returns what the operator should know else.
+/// Checks that the children of the plan's new generations fit on the machine. An error if they
+/// never can; else a warning for the operator, if there is one.
 pub(super) fn check_capacity(
     observation: &Observation,
     stages: &[Stage],
@@ -95,7 +95,7 @@ pub(super) fn check_capacity(
     }
 }
 
-/// A copy of another replica's file would take that one's place.
+/// Refuses two replicas with one public name: the `N.conf` of one is a copy of the other's.
 pub(crate) fn check_names<'a>(replicas: impl IntoIterator<Item = (u32, &'a Spec)>) -> Result<()> {
     let mut names = BTreeMap::new();
     for (number, spec) in replicas {
@@ -110,8 +110,8 @@ pub(crate) fn check_names<'a>(replicas: impl IntoIterator<Item = (u32, &'a Spec)
     Ok(())
 }
 
-/// Whether a next generation of a replica could be started. Asked once more before what serves is
-/// stopped: a disk may have filled up while requests were waited for.
+/// Checks that a replica's next generation can be started. Called again before the old generation
+/// is stopped: the disk may have filled up during the drain.
 pub(super) fn check_start(pool: &Pool, replica: &Observed) -> Result<()> {
     let Some(spec) = &replica.spec else { return Ok(()) };
     let conf = pool.replica_conf(replica.number);
@@ -121,10 +121,10 @@ pub(super) fn check_start(pool: &Pool, replica: &Observed) -> Result<()> {
     let next = Generation::new(pool, id, spec, None).map_err(within)?;
     spec.check(pool, &next).map_err(within)?;
     check_free(pool, &next)?;
-    is_writable(&pool.root.pid_dir(), "what runs is recorded there")?;
-    is_writable(parent(spec.public()), "`listen` puts the socket there").map_err(within)?;
+    check_writable(&pool.root.pid_dir(), "what runs is recorded there")?;
+    check_writable(parent(spec.public()), "`listen` puts the socket there").map_err(within)?;
     let Some(pid) = spec.public_pid() else { return Ok(()) };
-    is_writable(parent(pid), "`pid` puts the pid file there").map_err(within)?;
+    check_writable(parent(pid), "`pid` puts the pid file there").map_err(within)?;
     if pid.is_dir() && !pid.is_symlink() {
         let message = format!("`pid` is {}, which is a directory", pid.display());
         return Err(within(Error::config(message).hint("a pid file belongs there: move it away")));
@@ -132,26 +132,27 @@ pub(super) fn check_start(pool: &Pool, replica: &Observed) -> Result<()> {
     Ok(())
 }
 
-/// The names of a generation to come are taken by nobody. Links and files there are left by a
-/// crash, or are nobody's, and are replaced.
+/// Checks that the names of a new generation are free. Links and files with these names are
+/// replaced: a crash has left them.
 fn check_free(pool: &Pool, next: &Generation) -> Result<()> {
     for name in next.names(pool) {
         let shown = name.display();
-        let taken = |what: String| {
-            Err(Error::config(format!("{shown} {what}"))
+        let taken = |problem: &str| {
+            Err(Error::config(format!("{shown} {problem}"))
                 .hint(format!("{next} needs that name: move it away")))
         };
         if name.is_dir() && !name.is_symlink() {
-            return taken("is a directory".to_owned());
+            return taken("is a directory");
         }
         if socket::read_name(&name).is_ok_and(|it| it == Name::Socket) && is_listening(&name)? {
-            return taken("is a socket on which somebody listens".to_owned());
+            return taken("is a socket on which another process listens");
         }
     }
     Ok(())
 }
 
-/// A page that is not there would answer 404, as a page may, and pass for warm.
+/// Refuses a warm-up path that the release does not have: it would answer 404, which is a valid
+/// answer of a page.
 fn check_warm_up(pool: &Pool, release: Option<&Release>) -> Result<()> {
     let Some(release) = release else { return Ok(()) };
     for path in pool.settings.rollout.warm_up() {
@@ -167,16 +168,16 @@ fn check_warm_up(pool: &Pool, release: Option<&Release>) -> Result<()> {
     Ok(())
 }
 
-/// A copy of another pool would take that one's names away; and what runs without a record would
-/// run on for ever.
-fn check_is_ours(pool: &Pool, seen: &Observation, replica: &Observed) -> Result<()> {
+/// Refuses a public name that leads to a process without a record in this pool. It belongs to
+/// another pool, or its record was removed, and nothing would ever stop it.
+fn check_public_name(pool: &Pool, seen: &Observation, replica: &Observed) -> Result<()> {
     let Some(spec) = &replica.spec else { return Ok(()) };
     let Ok(Name::Link(target)) = socket::read_name(spec.public()) else { return Ok(()) };
     let mut running = seen.replicas.iter().flat_map(|replica| &replica.running);
     if running.any(|running| running.generation.socket == target) {
         return Ok(());
     }
-    let listeners = Table::read()?.bound(&target).listeners;
+    let listeners = UnixSockets::read()?.bound(&target).listeners;
     let holders = process::holders(&listeners)
         .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
     let Some(holder) = holders.master.or(holders.children.into_iter().next()) else {
@@ -185,10 +186,10 @@ fn check_is_ours(pool: &Pool, seen: &Observation, replica: &Observed) -> Result<
     let (conf, name) = (pool.replica_conf(replica.number), spec.public().display());
     let (conf, target, pid) = (conf.display(), target.display(), holder.pid());
     Err(Error::config(format!(
-        "{conf}: `listen` is {name}, which leads to {target} of pid {pid}: this pool has no record of that"
+        "{conf}: `listen` is {name}, which leads to {target} of pid {pid}: this pool has no record of that process"
     ))
     .hint(format!(
-        "if that is another pool's, give this one names of its own; if its record in pid/ was removed, end it: kill -QUIT {pid}"
+        "if the process is another pool's, give this pool other names; if its record in pid/ was removed, end it: kill -QUIT {pid}"
     )))
 }
 
@@ -196,21 +197,21 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
-fn is_writable(dir: &Path, why: &str) -> Result<()> {
-    // With the dot, since a file may be writable too.
+fn check_writable(dir: &Path, why: &str) -> Result<()> {
+    // The dot makes this fail for a file, which may be writable too.
     access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
         Error::config(format!("cannot create files in {}: {error}", dir.display()))
             .hint(format!("{why}: the directory has to be there, and writable for you"))
     })?;
-    has_room(dir, why)
+    check_free_space(dir, why)
 }
 
-/// A disk that is full would be found when the old generation has been stopped.
-fn has_room(dir: &Path, why: &str) -> Result<()> {
+/// A full disk would otherwise be noticed only after the old generation was stopped.
+fn check_free_space(dir: &Path, why: &str) -> Result<()> {
     let Ok(disk) = statvfs(dir) else { return Ok(()) };
-    // Some filesystems do not count inodes, and say 0 of 0.
-    let inodes = disk.f_files == 0 || disk.f_favail >= ROOM_INODES;
-    if disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM && inodes {
+    // Some filesystems do not count inodes, and report 0 of 0.
+    let inodes = disk.f_files == 0 || disk.f_favail >= NEEDED_INODES;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) >= NEEDED_BYTES && inodes {
         return Ok(());
     }
     Err(Error::config(format!("the disk of {} is full", dir.display()))

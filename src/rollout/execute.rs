@@ -1,8 +1,8 @@
-//! Executes a plan, step by step, and says what it does.
+//! Executes a plan, step by step, and reports each step.
 //!
-//! A step that fails ends the plan. What can be put back is put back: a new
-//! generation that has served nobody is discarded, and an old one that still
-//! runs gets its public name and its place in the balancer again.
+//! A step that fails ends the plan. Then the execution recovers: it discards a new generation that
+//! was never published, and an old generation that still runs gets its public name and its place in
+//! the balancer again.
 
 mod apply;
 mod canary;
@@ -18,9 +18,9 @@ use super::observe::Observation;
 use super::steps::{self, millis};
 use crate::backend::Backend;
 use crate::cancel::Cancel;
-use crate::crash;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
+use crate::failpoint;
 use crate::pool::Pool;
 use crate::process::Signal;
 use crate::release::Release;
@@ -32,60 +32,64 @@ pub(super) struct Execution<'a> {
     pub(super) pool: &'a Arc<Pool>,
     pub(super) backend: &'a Backend,
     pub(super) observation: Observation,
-    /// What new generations are pinned to.
+    /// The release that new generations are pinned to.
     pub(super) release: Option<Release>,
     pub(super) drain_timeout: Duration,
-    /// For how long a new generation is watched before others follow it.
+    /// How long the first new generation is watched before the other replicas follow.
     pub(super) canary: Duration,
     /// Whether the last replica that serves may not be drained.
     pub(super) keep_floor: bool,
     pub(super) cancel: &'a Cancel,
     pub(super) report: &'a mut dyn Report,
-    pub(super) done: Done,
+    pub(super) progress: Progress,
 }
 
-/// What a plan has done so far, as far as undoing it needs to know.
+/// What a plan has done so far, as far as recovery needs it.
 #[derive(Default)]
-pub(super) struct Done {
-    /// What has been started, by replica.
-    fresh: BTreeMap<u32, Running>,
-    /// What each of those has logged since.
+pub(super) struct Progress {
+    /// The new generations, by replica.
+    started: BTreeMap<u32, Running>,
+    /// Their logs, from their start on.
     logs: BTreeMap<u32, Log>,
     /// The releases of the generations that have been stopped, by replica.
     stopped: BTreeMap<u32, Option<Release>>,
-    /// Who serves meanwhile what comes by the name of the replica that is being renewed.
-    lent_to: Option<GenerationId>,
+    /// The generation that serves in place of the replica that is being renewed.
+    substitute: Option<GenerationId>,
     /// Generations that were still at work at their drain deadline.
     busy: Vec<GenerationId>,
-    /// The balancer knows where the public names lead. A killed manager may not have told it.
-    backend_knows: bool,
+    /// Whether the balancer knows where the public names lead. False at first: an earlier manager
+    /// may have been killed before it notified the balancer.
+    backend_is_notified: bool,
     /// Replicas that have been drained and not enabled again.
     drained: Vec<u32>,
-    /// A replica that is between its first and its last stage, or all of them, after a switch.
-    under_way: Option<Title>,
-    /// Why it did not get to the end: the error that it ends with says what state is left.
+    /// The title of the stage that runs, or ran last. After a swap has switched, it stays
+    /// [`Title::Switching`].
+    stage: Option<Title>,
+    /// Why the plan has failed. The error that the execution returns says what state is left.
     pub(super) cause: Option<Error>,
 }
 
 impl Execution<'_> {
-    /// Takes all steps, or undoes what can be undone, and says what is left.
+    /// Executes all steps. After a failure, undoes what can be undone; the error says what state is
+    /// left.
     pub(super) async fn execute(&mut self, stages: &[Stage]) -> Result<()> {
         self.wake_adopted();
-        crash::point("before the first step");
+        failpoint::hit("before the first step");
         if let Err(error) = self.play(stages).await {
-            crash::point("before the recovery");
+            failpoint::hit("before the recovery");
             let left = self.recover(&error).await;
-            self.done.cause = Some(error);
+            self.progress.cause = Some(error);
             return Err(left);
         }
-        self.tidy()?;
+        self.clean_up()?;
         match self.cancel.check() {
-            Err(told) => Err(self.left(&told).await),
+            Err(cancelled) => Err(self.left(&cancelled).await),
             Ok(()) => Ok(()),
         }
     }
 
-    /// To end an adopted master is to halt it first: a manager that was killed then has left it so.
+    /// Continues adopted masters. Stopping one halts it first, and a manager that was killed in
+    /// between has left it halted.
     fn wake_adopted(&self) {
         let running = self.observation.replicas.iter().flat_map(|replica| &replica.running);
         for adopted in running.filter(|running| running.generation.number.is_adopted()) {
@@ -100,16 +104,17 @@ impl Execution<'_> {
             self.check_boundary(stage.title)?;
             self.stage(stage).await?;
         }
-        self.tell_backend().await
+        self.notify_backend().await
     }
 
-    /// Between two replicas is a good place to stop; so is any place before a
-    /// swap has switched. After that, all old generations are seen out.
+    /// Refuses the next stage if the work is cancelled, and this is a safe point: between two
+    /// replicas, or before a swap has switched. After the switch, all old generations are stopped
+    /// first.
     fn check_boundary(&mut self, next: Title) -> Result<()> {
-        let under_way = self.done.under_way.replace(next);
-        let goes_on = match under_way {
+        let stage = self.progress.stage.replace(next);
+        let goes_on = match stage {
             Some(Title::Switching) => {
-                self.done.under_way = under_way;
+                self.progress.stage = stage;
                 true
             }
             Some(before) => before.replica() == next.replica(),
@@ -129,7 +134,7 @@ impl Execution<'_> {
                 return Err(error);
             }
         }
-        if let Err(error) = self.tell_backend().await {
+        if let Err(error) = self.notify_backend().await {
             self.report.event(&Event::StageFailed { title, reason: error.to_string() });
             return Err(error);
         }
@@ -137,11 +142,12 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// The names that a stage moves, move for the balancer's clients all at once.
-    pub(super) async fn tell_backend(&mut self) -> Result<()> {
-        if !self.done.backend_knows {
+    /// Notifies the balancer once for all names that a stage has moved, so that its clients see
+    /// them move together.
+    pub(super) async fn notify_backend(&mut self) -> Result<()> {
+        if !self.progress.backend_is_notified {
             self.backend.names_moved().await?;
-            self.done.backend_knows = true;
+            self.progress.backend_is_notified = true;
         }
         Ok(())
     }
@@ -150,27 +156,27 @@ impl Execution<'_> {
         steps::warn(self.report, text);
     }
 
-    /// What a new generation has logged before it failed goes with the error.
+    /// Adds the end of a new generation's log to its error.
     fn with_log(&self, id: GenerationId, mut error: Error) -> Error {
-        let tail = self.done.logs.get(&id.replica).map(Log::tail).unwrap_or_default();
+        let tail = self.progress.logs.get(&id.replica).map(Log::tail).unwrap_or_default();
         if !tail.is_empty() {
             error.message = format!("{}\n  the end of php-fpm's log:\n{tail}", error.message);
         }
         error
     }
 
-    /// A generation that runs: one that was there before, or a new one.
+    /// A running generation, old or new.
     pub(super) fn running(&self, id: GenerationId) -> Result<&Running> {
-        find(&self.done.fresh, &self.observation, id)
+        find(&self.progress.started, &self.observation, id)
     }
 }
 
 fn find<'a>(
-    fresh: &'a BTreeMap<u32, Running>,
+    started: &'a BTreeMap<u32, Running>,
     observation: &'a Observation,
     id: GenerationId,
 ) -> Result<&'a Running> {
-    let fresh = fresh.get(&id.replica).filter(|running| running.generation.id() == id);
-    let running = fresh.or_else(|| observation.running(id));
+    let started = started.get(&id.replica).filter(|running| running.generation.id() == id);
+    let running = started.or_else(|| observation.running(id));
     running.ok_or_else(|| Error::failed(format!("{id} does not run")))
 }

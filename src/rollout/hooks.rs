@@ -1,4 +1,4 @@
-//! When a rollout calls the operator's hooks, and what it tells them.
+//! When a rollout runs the operator's hooks, and the variables that it sets for them.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -24,27 +24,27 @@ const RESULT: &str = "POOLS_MANAGER_RESULT";
 const MS: &str = "POOLS_MANAGER_MS";
 const REASON: &str = "POOLS_MANAGER_REASON";
 
-/// How much of the reason a hook is told, in characters: the kernel takes 128 KiB for one variable.
+/// The most characters of the reason that a hook gets: the kernel takes 128 KiB for one variable.
 const REASON_MAX: usize = 8000;
 
 /// The hooks of one rollout.
 pub(super) struct Hooks<'a> {
     pool: &'a Pool,
-    /// What they all are told.
-    facts: Vec<(&'static str, OsString)>,
+    /// The variables that all of them get.
+    variables: Vec<(&'static str, OsString)>,
     began: Instant,
 }
 
-/// Whether a hook of this pool has started this process: that hook is waited for by who holds the
-/// pool's lock.
-pub(super) fn has_started_us(pool: &Pool) -> bool {
-    let is = |name: &str, value: &OsStr| env::var_os(name).is_some_and(|told| told == value);
+/// Whether a hook of this pool has started this process. The rollout that holds the pool's lock
+/// waits for that hook.
+pub(super) fn has_started_this_process(pool: &Pool) -> bool {
+    let is = |name: &str, value: &OsStr| env::var_os(name).is_some_and(|it| it == value);
     env::var_os(HOOK).is_some()
         && is(POOL, pool.name.as_ref())
         && is(ROOT, pool.root.path().as_os_str())
 }
 
-/// Says that a hook would be called, if it is set.
+/// Reports that a hook would run, if it is set.
 pub(super) fn report_plan(pool: &Pool, hook: Hook, report: &mut dyn Report) {
     if pool.settings.hooks.command(hook).is_some() {
         report.event(&Event::HookPlanned { hook });
@@ -52,7 +52,7 @@ pub(super) fn report_plan(pool: &Pool, hook: Hook, report: &mut dyn Report) {
 }
 
 impl<'a> Hooks<'a> {
-    /// Asks whether a rollout of the pool may begin.
+    /// Runs the hook that decides whether the rollout may begin.
     pub(super) async fn begin(
         pool: &'a Pool,
         request: &Request,
@@ -60,13 +60,13 @@ impl<'a> Hooks<'a> {
         cancel: &Cancel,
         report: &mut dyn Report,
     ) -> Result<Self> {
-        let facts = facts(pool, request, prepared);
-        let hooks = Self { pool, facts, began: Instant::now() };
-        hooks.ask(cancel, report).await?;
+        let variables = variables(pool, request, prepared);
+        let hooks = Self { pool, variables, began: Instant::now() };
+        hooks.before(cancel, report).await?;
         Ok(Self { began: Instant::now(), ..hooks })
     }
 
-    async fn ask(&self, cancel: &Cancel, report: &mut dyn Report) -> Result<()> {
+    async fn before(&self, cancel: &Cancel, report: &mut dyn Report) -> Result<()> {
         let hook = Hook::BeforeRollout;
         if self.pool.settings.hooks.command(hook).is_none() {
             return Ok(());
@@ -78,11 +78,13 @@ impl<'a> Hooks<'a> {
             Error { message, hint: Some("nothing was changed".to_owned()), ..error }
         })?;
         ran.map_err(|failure| {
-            Error::failed(told(hook, &failure)).hint("nothing was changed: the hook has refused it")
+            Error::failed(message(hook, &failure))
+                .hint("nothing was changed: the hook has refused the rollout")
         })
     }
 
-    /// Tells that the rollout has ended, because of `error` or well.
+    /// Runs the hook for the end of the rollout: `after_rollout`, or `on_failure` if there is an
+    /// `error`.
     pub(super) async fn end(&self, error: Option<&Error>, report: &mut dyn Report) {
         let mut facts = vec![(MS, millis(self.began).to_string())];
         let result = match Outcome::of(error) {
@@ -94,7 +96,7 @@ impl<'a> Hooks<'a> {
         facts.extend(error.map(|error| (REASON, as_variable(&error.message))));
         let hook = if error.is_some() { Hook::OnFailure } else { Hook::AfterRollout };
         if let Err(failure) = self.run(hook, &facts, std::future::pending(), report).await {
-            report.event(&Event::Warning { text: told(hook, &failure) });
+            report.event(&Event::Warning { text: message(hook, &failure) });
         }
     }
 
@@ -131,17 +133,17 @@ impl<'a> Hooks<'a> {
         let program = words.next().unwrap_or_default();
         let mut command = Command::new(hook::locate(&self.pool.root, &program));
         command.args(words).current_dir(self.pool.root.path());
-        // Of a rollout in whose hook this one runs.
+        // These are another rollout's, if this one runs in its hook.
         for stale in [RESULT, MS, REASON] {
             command.env_remove(stale);
         }
-        command.envs(self.facts.iter().map(|(name, value)| (name, value)));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 }
 
-/// What all hooks of a rollout are told.
-fn facts(pool: &Pool, request: &Request, prepared: &Prepared) -> Vec<(&'static str, OsString)> {
+/// The variables of all hooks of a rollout.
+fn variables(pool: &Pool, request: &Request, prepared: &Prepared) -> Vec<(&'static str, OsString)> {
     let Prepared { observation, release, .. } = prepared;
     let path = |path: Option<PathBuf>| path.map(PathBuf::into_os_string).unwrap_or_default();
     let command = match request.target {
@@ -167,7 +169,7 @@ fn facts(pool: &Pool, request: &Request, prepared: &Prepared) -> Vec<(&'static s
     ]
 }
 
-fn told(hook: Hook, failure: &Failure) -> String {
+fn message(hook: Hook, failure: &Failure) -> String {
     let Failure { what, output, .. } = failure;
     let output = match output.as_str() {
         "" => String::new(),
@@ -176,7 +178,7 @@ fn told(hook: Hook, failure: &Failure) -> String {
     format!("the hook {hook} {what}{output}")
 }
 
-/// What fits into a variable.
+/// The text, without what a variable cannot hold.
 fn as_variable(text: &str) -> String {
     text.replace('\0', " ").chars().take(REASON_MAX).collect()
 }

@@ -8,12 +8,12 @@ use crate::http;
 use crate::pool::Pool;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// For how long a bad answer may be one that passes: the web server may just be reloaded.
-const PASSES: Duration = Duration::from_secs(1);
+/// How long a bad answer may be temporary: the web server may just reload.
+const TEMPORARY: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
 
-/// What is wrong with the answer; None when it is a success.
-pub(crate) async fn complaint(url: &str) -> Result<Option<String>> {
+/// Requests the page, and returns the problem with its answer; None: a success.
+pub(crate) async fn problem(url: &str) -> Result<Option<String>> {
     let page = http::page(url).map_err(|error| error.within("monitor_url"))?;
     let client = http::build(http::builder(&page).timeout(TIMEOUT))?;
     Ok(match client.get(page).send().await {
@@ -23,22 +23,23 @@ pub(crate) async fn complaint(url: &str) -> Result<Option<String>> {
     })
 }
 
-/// The same of a pool, if it names a page; also where it could not be requested.
-pub(super) async fn complaint_of(pool: &Pool) -> Option<String> {
+/// The problem with a pool's monitored page, if the pool has one; also if the page cannot be
+/// requested.
+pub(super) async fn problem_of(pool: &Pool) -> Option<String> {
     let url = pool.settings.monitor_url.as_deref()?;
-    match complaint(url).await {
-        Ok(complaint) => complaint.map(|complaint| format!("{} {complaint}", http::shown(url))),
+    match problem(url).await {
+        Ok(problem) => problem.map(|problem| format!("{} {problem}", http::shown(url))),
         Err(error) => Some(error.to_string()),
     }
 }
 
-/// The same, where it does not pass.
-pub(super) async fn lasting_complaint_of(pool: &Pool) -> Option<String> {
-    let deadline = Instant::now() + PASSES;
+/// The problem with a pool's monitored page, if it is still there after a second.
+pub(super) async fn lasting_problem_of(pool: &Pool) -> Option<String> {
+    let deadline = Instant::now() + TEMPORARY;
     loop {
-        let complaint = complaint_of(pool).await?;
+        let problem = problem_of(pool).await?;
         if Instant::now() >= deadline {
-            return Some(complaint);
+            return Some(problem);
         }
         tokio::time::sleep(POLL).await;
     }

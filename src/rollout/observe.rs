@@ -1,5 +1,4 @@
-//! What is true of a pool now: read from sockets, pid files, /proc, and the
-//! balancer each time.
+//! Observes a pool: reads sockets, pid files, /proc and the balancer each time.
 
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -13,40 +12,40 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::{Pinned, Release};
 use crate::runtime::{self, Generation, Running, Runtime, Spec};
-use crate::socket::{self, Name, Table};
+use crate::socket::{self, Name, UnixSockets};
 use crate::step::{GenerationId, Number};
 
-/// A pool as it is now.
+/// The state of a pool at one moment.
 #[derive(Debug)]
 pub struct Observation {
     /// Its replicas, ascending.
     pub replicas: Vec<Observed>,
 }
 
-/// A replica as it is now.
+/// The state of a replica at one moment.
 #[derive(Debug)]
 pub struct Observed {
     /// Its number.
     pub number: u32,
-    /// What its configuration comes to, where the server was asked.
+    /// Its resolved configuration, if php-fpm was run for it.
     pub spec: Option<Spec>,
     /// The generations that run, ascending.
     pub running: Vec<Running>,
-    /// The recorded generations that do not.
+    /// The recorded generations that do not run, ascending.
     pub ended: Vec<Generation>,
-    /// The number of the one that its public name leads to, if it runs.
+    /// The number of the generation that its public name leads to, if that one runs.
     pub published: Option<Number>,
-    /// Whether nothing of it runs, and its public name is there to be removed: it leads to this
-    /// pool, or nowhere.
+    /// Whether no generation runs, but a public name is left that may be removed: it leads to a
+    /// socket of this pool, or nowhere.
     pub named: bool,
-    /// What the balancer says of it; None where there is no balancer.
+    /// Its member in the balancer; None: there is no balancer.
     pub member: Option<backend::Member>,
-    /// Those that run and have no record any more, ascending.
+    /// The generations that run and have lost their record, ascending.
     pub lost: Vec<Number>,
 }
 
 impl Observed {
-    /// The generation that the public name leads to, else the newest that can be reached.
+    /// The generation that the public name leads to, else the newest one that clients can reach.
     pub fn current(&self) -> Option<&Running> {
         let published = |running: &&Running| Some(running.generation.number) == self.published;
         let reachable = |running: &&Running| running.reachable;
@@ -58,12 +57,12 @@ impl Observed {
         self.current().filter(|_| self.published.is_some())
     }
 
-    /// Whether it runs, and its master does not.
+    /// Whether its children serve without a master.
     pub(crate) fn has_no_master(&self) -> bool {
         self.current().is_some_and(|running| running.master.is_none())
     }
 
-    /// The release that it serves, as the kernel tells it.
+    /// The release that it serves, as its mount namespace shows it.
     pub fn release(&self, current_dir: &Path) -> Option<Release> {
         match self.current()?.pinned(current_dir)? {
             Pinned::Release(release) => Some(release),
@@ -77,9 +76,9 @@ impl Observed {
         running.chain(&self.ended).map(|generation| generation.number).max().unwrap_or_default()
     }
 
-    fn seen(&self) -> plan::Replica {
+    fn view(&self) -> plan::ReplicaView {
         let numbers = self.running.iter().map(|running| running.generation.number);
-        plan::Replica {
+        plan::ReplicaView {
             number: self.number,
             last: self.last_number(),
             running: numbers.collect(),
@@ -89,35 +88,35 @@ impl Observed {
             stale: false,
             proven: self.current().is_some_and(|it| it.generation.has_been_published()),
             stopped: false,
-            member: self.member.as_ref().map_or(plan::Member::None, standing),
+            member: self.member.as_ref().map_or(plan::MemberState::None, standing),
         }
     }
 }
 
-fn standing(member: &backend::Member) -> plan::Member {
+fn standing(member: &backend::Member) -> plan::MemberState {
     if member.serves {
-        plan::Member::Serving
+        plan::MemberState::Serving
     } else if member.in_error {
-        plan::Member::InError
+        plan::MemberState::InError
     } else if member.draining {
-        plan::Member::Drained
+        plan::MemberState::Drained
     } else {
-        plan::Member::TakenOut
+        plan::MemberState::TakenOut
     }
 }
 
 impl Observation {
-    /// What the planner needs of it.
-    pub fn seen(&self) -> plan::Seen {
-        plan::Seen { replicas: self.replicas.iter().map(Observed::seen).collect() }
+    /// The planner's view of the pool.
+    pub fn view(&self) -> plan::PoolView {
+        plan::PoolView { replicas: self.replicas.iter().map(Observed::view).collect() }
     }
 
     /// Whether these replicas all serve this release.
     pub(super) fn all_serve(&self, pool: &Pool, replicas: &[u32], release: &Release) -> bool {
         let Some(current_dir) = pool.settings.current_dir() else { return false };
-        let has_it = |it: &Observed| it.release(current_dir).as_ref() == Some(release);
-        let mut meant = self.replicas.iter().filter(|it| replicas.contains(&it.number));
-        meant.all(|replica| replica.seen().serves() && has_it(replica))
+        let has_release = |it: &Observed| it.release(current_dir).as_ref() == Some(release);
+        let mut chosen = self.replicas.iter().filter(|it| replicas.contains(&it.number));
+        chosen.all(|replica| replica.view().serves() && has_release(replica))
     }
 
     /// One replica.
@@ -125,13 +124,13 @@ impl Observation {
         self.replicas.iter().find(|replica| replica.number == number)
     }
 
-    /// What the configurations of those replicas come to of which the server was asked.
+    /// The resolved configurations, of the replicas for which php-fpm was run.
     pub fn specs(&self) -> impl Iterator<Item = (u32, &Spec)> {
         let replicas = self.replicas.iter();
         replicas.filter_map(|replica| Some((replica.number, replica.spec.as_ref()?)))
     }
 
-    /// All generations that run, or are on record.
+    /// All generations that run or have a record.
     pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
         self.replicas.iter().flat_map(|replica| {
             let running = replica.running.iter().map(|running| &running.generation);
@@ -139,73 +138,74 @@ impl Observation {
         })
     }
 
-    /// One generation that runs.
+    /// A running generation.
     pub fn running(&self, id: GenerationId) -> Option<&Running> {
         let mut running = self.replica(id.replica)?.running.iter();
         running.find(|running| running.generation.number == id.generation)
     }
 }
 
-/// For which replicas php-fpm is asked what it makes of their configuration.
+/// The replicas whose configuration php-fpm resolves for an observation.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Ask<'a> {
-    /// These ones.
+pub struct SpecQuery<'a> {
+    /// Their numbers.
     pub replicas: &'a [u32],
-    /// The release to ask on, as if it were started on it.
+    /// The release that php-fpm is pinned to meanwhile, as for a start.
     pub release: Option<&'a Release>,
 }
 
-/// Looks at a pool. php-fpm is also asked for the replicas of which nothing is
-/// recorded; that takes 30 ms of CPU for each.
+/// Observes a pool. php-fpm also resolves the configuration of replicas without a record, which
+/// takes 30 ms of CPU for each.
 pub async fn observe(
     pool: &Arc<Pool>,
     members: impl Future<Output = Result<Vec<backend::Member>>>,
-    ask: Ask<'_>,
+    query: SpecQuery<'_>,
 ) -> Result<Observation> {
     let (specs, members) =
-        tokio::try_join!(resolve(pool, to_ask(pool, ask)?, ask.release), members)?;
+        tokio::try_join!(resolve(pool, replicas_to_resolve(pool, query)?, query.release), members)?;
     let pool = Arc::clone(pool);
-    let looked = spawn_blocking(move || look(&pool, specs, members)).await;
-    looked.unwrap_or_else(|broken| resume_unwind(broken.into_panic()))
+    let observed = spawn_blocking(move || look(&pool, specs, members)).await;
+    observed.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))
 }
 
-/// The replicas of which php-fpm is asked. With hundreds of pools it takes milliseconds to look who
-/// listens: that is only done if it matters.
-fn to_ask(pool: &Pool, ask: Ask<'_>) -> Result<Vec<u32>> {
-    if pool.replicas().all(|replica| ask.replicas.contains(&replica)) {
+/// The replicas whose configuration php-fpm resolves. `/proc/net/unix` is read only if the answer
+/// depends on it: with hundreds of pools that takes milliseconds.
+fn replicas_to_resolve(pool: &Pool, query: SpecQuery<'_>) -> Result<Vec<u32>> {
+    if pool.replicas().all(|replica| query.replicas.contains(&replica)) {
         return Ok(pool.replicas().collect());
     }
     let records = runtime::discover(pool)?;
-    let table = Table::read()?;
+    let unix_sockets = UnixSockets::read()?;
     let unknown = |replica: &u32| {
         let newest = records.iter().rfind(|record| record.replica == *replica);
-        ask.replicas.contains(replica) || newest.is_none_or(|record| table.listens(&record.public))
+        query.replicas.contains(replica)
+            || newest.is_none_or(|record| unix_sockets.listens(&record.public))
     };
     Ok(pool.replicas().filter(unknown).collect())
 }
 
-/// Looks at a pool, of which php-fpm (for some replicas, ascending) and the balancer have told
-/// what they know already.
+/// Observes a pool, with the configurations that php-fpm has resolved (for some replicas,
+/// ascending) and the members that the balancer has reported.
 pub fn look(
     pool: &Pool,
     specs: Vec<(u32, Spec)>,
     members: Vec<backend::Member>,
 ) -> Result<Observation> {
     let records = runtime::discover(pool)?;
-    let table = Table::read()?; // php-fpm has taken its time: an older one will not do
+    let unix_sockets = UnixSockets::read()?; // read after php-fpm has run: an older one may be wrong by now
     let mut specs = specs.into_iter().peekable();
     let mut members = members.into_iter();
     let mut replicas = Vec::new();
     for number in pool.replicas() {
         let spec = specs.next_if(|(replica, _)| *replica == number).map(|(_, it)| it);
         let member = members.next();
-        let of_it = |record: &&Generation| record.replica == number;
-        let names = records.iter().filter(of_it).map(|record| &*record.public);
+        let is_its_own = |record: &&Generation| record.replica == number;
+        let names = records.iter().filter(is_its_own).map(|record| &*record.public);
         let names: Vec<&Path> = names.chain(spec.as_ref().map(Spec::public)).collect();
-        let lost = runtime::lost(pool, number, &names, &records, &table)?;
+        let lost = runtime::lost(pool, number, &names, &records, &unix_sockets)?;
         let mut known: Vec<Generation> = records.iter().chain(&lost).cloned().collect();
         known.sort_by_key(|it| (it.replica, it.number));
-        let mut observed = observe_replica(number, spec, &known, member, &table)?;
+        let mut observed = observe_replica(number, spec, &known, member, &unix_sockets)?;
         observed.lost = lost.iter().map(|it| it.number).collect();
         replicas.push(observed);
     }
@@ -217,7 +217,7 @@ fn observe_replica(
     spec: Option<Spec>,
     records: &[Generation],
     member: Option<backend::Member>,
-    table: &Table,
+    unix_sockets: &UnixSockets,
 ) -> Result<Observed> {
     let adopted = spec.as_ref().map(|spec| Generation::adopted(number, spec));
     let recorded = records.iter().filter(|record| record.replica == number).cloned();
@@ -233,9 +233,9 @@ fn observe_replica(
     };
     let mut names = Vec::new();
     for generation in adopted.into_iter().chain(recorded) {
-        refuse_stranger(&generation.public)?;
+        refuse_other_file(&generation.public)?;
         names.push(generation.public.clone());
-        match runtime::look(&generation, table)? {
+        match runtime::look(&generation, unix_sockets)? {
             None if generation.number.is_adopted() => {}
             None => observed.ended.push(generation),
             Some(running) => {
@@ -256,22 +256,22 @@ fn observe_replica(
     Ok(observed)
 }
 
-/// Whether a public name is there, and nobody's but this pool's: it leads to what has a record
-/// here, or nowhere. A mistake in `listen` may have named what belongs to another pool.
+/// Whether a public name exists and may be removed: it leads to a socket on this pool's record, or
+/// nowhere. A mistake in `listen` may name another pool's socket.
 fn is_named(public: &Path, records: &[Generation]) -> Result<bool> {
     Ok(match socket::read_name(public) {
         Ok(Name::Link(target)) => {
             records.iter().any(|record| record.socket == target) || !socket::is_listening(&target)?
         }
         Ok(Name::Socket) => !socket::is_listening(public)?,
-        Ok(Name::Absent | Name::Stranger) | Err(_) => false,
+        Ok(Name::Absent | Name::Other) | Err(_) => false,
     })
 }
 
-/// A file or a directory on the public name is not ours to replace.
-pub(crate) fn refuse_stranger(public: &Path) -> Result<()> {
+/// Refuses a public name that is a file or a directory: pools-manager does not replace it.
+pub(crate) fn refuse_other_file(public: &Path) -> Result<()> {
     match socket::read_name(public) {
-        Ok(Name::Stranger) => {
+        Ok(Name::Other) => {
             let path = public.display();
             Err(Error::config(format!("{path} is neither a socket nor a symlink"))
                 .hint("it is where a replica's public socket belongs: move it away"))
@@ -289,16 +289,16 @@ async fn resolve(
         return Ok(Vec::new());
     }
     let runtime = Arc::new(Runtime::of(pool)?);
-    let mut asked = JoinSet::new();
+    let mut tasks = JoinSet::new();
     for replica in replicas {
         let (pool, runtime) = (Arc::clone(pool), Arc::clone(&runtime));
         let release = release.cloned();
-        asked.spawn(
+        tasks.spawn(
             async move { (replica, runtime.resolve(&pool, replica, release.as_ref()).await) },
         );
     }
-    // They come in the order in which they are done: of two errors, tell the first replica's.
-    let mut all = asked.join_all().await;
+    // The results come in the order of completion. Of two errors, return the first replica's.
+    let mut all = tasks.join_all().await;
     all.sort_by_key(|(replica, _)| *replica);
     all.into_iter().map(|(replica, spec)| Ok((replica, spec?))).collect()
 }

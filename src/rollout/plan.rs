@@ -1,10 +1,9 @@
-//! The plan: from what is seen and what is wanted to a list of steps. Pure:
-//! no I/O, no clock.
+//! The planner: turns the state of a pool and a goal into a list of steps. It is pure: no I/O, no
+//! clock.
 //!
-//! Two things hold at every point of every plan for a renewal. A replica is
-//! drained, or its name taken away, only while another one serves; where no
-//! other does, its new generation starts beside the old one. And a generation
-//! that runs is stopped only after its public name has gone elsewhere.
+//! Two rules hold at every point of a plan for a renewal. A replica is drained, or loses its name,
+//! only while another one serves; if no other one serves, its new generation starts beside the old
+//! one. A running generation is stopped only after its public name leads elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,45 +11,46 @@ use super::goal::{Goal, Wanted};
 use crate::config::Strategy;
 use crate::step::{GenerationId, Number, Stage, Step, Title};
 
-/// What the planner needs to know of a pool.
+/// The planner's view of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct PoolView {
     /// Its replicas, ascending.
-    pub replicas: Vec<Replica>,
+    pub replicas: Vec<ReplicaView>,
 }
 
-/// What the planner needs to know of a replica.
+/// The planner's view of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct Replica {
+pub struct ReplicaView {
     /// Its number.
     pub number: u32,
     /// The highest number that one of its generations has had.
     pub last: Number,
     /// The generations that run, ascending.
     pub running: Vec<Number>,
-    /// The one that its public name leads to, if that one runs.
+    /// The generation that its public name leads to, if that one runs.
     pub published: Option<Number>,
-    /// The one to keep, or to replace: the published one, else the newest of
-    /// those that can still be reached.
+    /// The generation to keep or to replace: the published one, else the newest one that clients
+    /// can reach.
     pub current: Option<Number>,
-    /// Whether nothing of it runs, and its public name is there to be removed: it leads to this
-    /// pool, or nowhere.
+    /// Whether no generation runs, but a public name is left that may be removed: it leads to a
+    /// socket of this pool, or nowhere.
     pub named: bool,
-    /// Whether the current one is to be replaced: it cannot go on, or has the wrong release.
+    /// Whether the current generation has to be replaced: it is not healthy, or has the wrong
+    /// release.
     pub stale: bool,
-    /// Whether the current one has been published before: it need not prove itself again.
+    /// Whether the current generation has been published before: then it is not warmed up again.
     pub proven: bool,
     /// Whether the operator has stopped it.
     pub stopped: bool,
-    /// What the balancer thinks of it.
-    pub member: Member,
+    /// The state of its member in the balancer.
+    pub member: MemberState,
 }
 
-/// What the balancer thinks of a replica.
+/// The state of a replica's member in the balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Member {
-    /// There is no balancer: clients come by path.
+pub enum MemberState {
+    /// There is no balancer: clients connect by path.
     None,
     /// It gets requests.
     Serving,
@@ -58,14 +58,14 @@ pub enum Member {
     Drained,
     /// The balancer has seen it fail.
     InError,
-    /// The operator has taken it out by means that are not ours.
+    /// The operator has taken it out of the balancer by other means.
     TakenOut,
 }
 
-impl Replica {
-    /// Whether new requests reach a process of it.
+impl ReplicaView {
+    /// Whether new requests reach one of its processes.
     pub fn serves(&self) -> bool {
-        self.published.is_some() && matches!(self.member, Member::None | Member::Serving)
+        self.published.is_some() && matches!(self.member, MemberState::None | MemberState::Serving)
     }
 
     fn id(&self, generation: Number) -> GenerationId {
@@ -76,62 +76,64 @@ impl Replica {
         self.current.map(|number| self.id(number))
     }
 
-    fn fresh(&self) -> GenerationId {
+    fn next(&self) -> GenerationId {
         self.id(self.last.next())
     }
 
     fn drain(&self) -> Option<Step> {
         let replica = self.number;
-        matches!(self.member, Member::Serving | Member::InError).then_some(Step::Drain { replica })
+        matches!(self.member, MemberState::Serving | MemberState::InError)
+            .then_some(Step::Drain { replica })
     }
 
-    /// What `Enable` would be needed for, once the replica has been drained or not.
+    /// The `Enable` step, if the replica needs one. `drained`: the plan has drained it before.
     fn enable(&self, drained: bool) -> Option<Step> {
         let replica = self.number;
         let needed = match self.member {
-            Member::None | Member::TakenOut => false,
-            Member::Serving => drained,
-            Member::Drained | Member::InError => true,
+            MemberState::None | MemberState::TakenOut => false,
+            MemberState::Serving => drained,
+            MemberState::Drained | MemberState::InError => true,
         };
         needed.then_some(Step::Enable { replica })
     }
 }
 
-/// Plans what takes the pool from `seen` to `goal`. No stages: nothing is to be done.
-pub fn plan(seen: &Seen, goal: &Goal) -> Vec<Stage> {
-    let wanted = || seen.replicas.iter().filter(|replica| goal.replicas.contains(&replica.number));
+/// Plans the way of the pool from its state to the goal. No stages: the goal is reached already.
+pub fn plan(pool: &PoolView, goal: &Goal) -> Vec<Stage> {
+    let wanted = || pool.replicas.iter().filter(|replica| goal.replicas.contains(&replica.number));
     match (goal.state, goal.strategy) {
         (Wanted::Stopped, _) => wanted().filter_map(stop).collect(),
         (Wanted::Running, _) => wanted().flat_map(run).collect(),
-        (Wanted::Repaired, _) => repair(seen, &wanted().collect::<Vec<_>>(), goal.strategy),
+        (Wanted::Repaired, _) => repair(pool, &wanted().collect::<Vec<_>>(), goal.strategy),
         (Wanted::Renewed, Strategy::Swap) => {
             let replicas: Vec<_> = wanted().collect();
             swap(&replicas, canary(&replicas, goal))
         }
         (Wanted::Renewed, Strategy::Rolling) => {
             let mut order: Vec<_> = wanted().collect();
-            // Those in trouble have nothing to lose, and may become those that others rely on.
+            // Replicas that do not serve come first: they lose no request, and then serve in place
+            // of others.
             order.sort_by_key(|replica| (replica.serves(), replica.number));
             let canary = canary(&order, goal);
-            let mut serving = Serving::of(seen);
+            let mut serving = Serving::of(pool);
             order.into_iter().flat_map(|replica| roll(replica, &mut serving, canary)).collect()
         }
     }
 }
 
-/// The replica that is watched before others follow: the first that gets requests.
-fn canary(order: &[&Replica], goal: &Goal) -> Option<u32> {
+/// The replica that is watched before the others follow: the first one that gets requests.
+fn canary(order: &[&ReplicaView], goal: &Goal) -> Option<u32> {
     goal.canary?;
-    let mut used = order.iter().filter(|replica| replica.member != Member::TakenOut);
+    let mut used = order.iter().filter(|replica| replica.member != MemberState::TakenOut);
     used.next().or(order.first()).map(|replica| replica.number)
 }
 
-/// Who serves at this point of the plan, and with which generation.
+/// The replicas that serve at this point of the plan, with their generations.
 struct Serving(BTreeMap<u32, GenerationId>);
 
 impl Serving {
-    fn of(seen: &Seen) -> Self {
-        let serving = seen.replicas.iter().filter(|replica| replica.serves());
+    fn of(pool: &PoolView) -> Self {
+        let serving = pool.replicas.iter().filter(|replica| replica.serves());
         Self(serving.filter_map(|replica| Some((replica.number, replica.current()?))).collect())
     }
 
@@ -140,7 +142,7 @@ impl Serving {
     }
 }
 
-fn roll(replica: &Replica, serving: &mut Serving, canary: Option<u32>) -> Vec<Stage> {
+fn roll(replica: &ReplicaView, serving: &mut Serving, canary: Option<u32>) -> Vec<Stage> {
     let number = replica.number;
     let old = replica.running.iter().map(|&generation| replica.id(generation));
     let mut stages = Vec::new();
@@ -157,15 +159,16 @@ fn roll(replica: &Replica, serving: &mut Serving, canary: Option<u32>) -> Vec<St
     } else {
         stages.extend(replace(replica, canary));
     }
-    let serves = !matches!(replica.member, Member::TakenOut);
+    let serves = !matches!(replica.member, MemberState::TakenOut);
     if serves {
-        serving.0.insert(number, replica.fresh());
+        serving.0.insert(number, replica.next());
     }
     stages
 }
 
-/// The new generation starts beside the old one, which goes when the other has proved itself.
-fn replace(replica: &Replica, canary: Option<u32>) -> Vec<Stage> {
+/// Starts the new generation beside the old one, and stops the old one after the new one has proved
+/// itself.
+fn replace(replica: &ReplicaView, canary: Option<u32>) -> Vec<Stage> {
     let old = replica.running.iter().map(|&generation| replica.id(generation));
     let mut stages = vec![start(replica, true)];
     stages.extend(activate(replica, false));
@@ -174,16 +177,16 @@ fn replace(replica: &Replica, canary: Option<u32>) -> Vec<Stage> {
     stages
 }
 
-fn swap(replicas: &[&Replica], canary: Option<u32>) -> Vec<Stage> {
-    let (first, replicas): (Vec<&Replica>, Vec<&Replica>) =
+fn swap(replicas: &[&ReplicaView], canary: Option<u32>) -> Vec<Stage> {
+    let (first, replicas): (Vec<&ReplicaView>, Vec<&ReplicaView>) =
         replicas.iter().partition(|replica| canary == Some(replica.number));
     let mut stages: Vec<Stage> =
         first.into_iter().flat_map(|replica| replace(replica, canary)).collect();
     if replicas.is_empty() {
-        return stages; // of no replica there is nothing to switch
+        return stages; // no replica is left to switch
     }
     stages.extend(replicas.iter().map(|replica| start(replica, false)));
-    let publish = replicas.iter().map(|replica| Step::Publish(replica.fresh()));
+    let publish = replicas.iter().map(|replica| Step::Publish(replica.next()));
     stages.push(stage(Title::Switching, publish));
     stages.extend(replicas.iter().filter_map(|replica| activate(replica, false)));
     for replica in &replicas {
@@ -193,23 +196,24 @@ fn swap(replicas: &[&Replica], canary: Option<u32>) -> Vec<Stage> {
     stages
 }
 
-/// First those that others may rely on then. What the operator has stopped serves until the end.
-fn repair(seen: &Seen, wanted: &[&Replica], strategy: Strategy) -> Vec<Stage> {
+/// Healthy replicas come first, so that others can rely on them. Replicas that the operator has
+/// stopped serve until the end.
+fn repair(pool: &PoolView, wanted: &[&ReplicaView], strategy: Strategy) -> Vec<Stage> {
     let (stopped, wanted): (Vec<_>, Vec<_>) = wanted.iter().partition(|it| it.stopped);
-    let is_replaced = |it: &&Replica| it.stale && it.current.is_some();
+    let is_replaced = |it: &&ReplicaView| it.stale && it.current.is_some();
     let (stale, sound): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_replaced);
     let goals = [(Wanted::Running, sound), (Wanted::Renewed, stale), (Wanted::Stopped, stopped)];
     let planned = goals.into_iter().flat_map(|(state, those)| {
         let replicas = those.iter().map(|replica| replica.number).collect();
-        plan(seen, &Goal { state, replicas, strategy, canary: None })
+        plan(pool, &Goal { state, replicas, strategy, canary: None })
     });
     planned.collect()
 }
 
-/// `start` of a replica that runs already has little to do, or nothing.
-fn run(replica: &Replica) -> Vec<Stage> {
+/// Plans a `start`. A replica that runs already needs few steps, or none.
+fn run(replica: &ReplicaView) -> Vec<Stage> {
     let mut stages = Vec::new();
-    // What serves is left alone, whatever it is.
+    // A generation that serves stays, whatever its state.
     let current = replica.current().filter(|_| replica.published.is_some() || !replica.stale);
     match current {
         None => {
@@ -227,14 +231,14 @@ fn run(replica: &Replica) -> Vec<Stage> {
             stages.extend(activate(replica, false));
         }
     }
-    // What a crash has left beside it, or what nobody can reach any more.
+    // Generations that a crash has left, or that no client can reach any more.
     let surplus = replica.running.iter().map(|&number| replica.id(number));
     let surplus = surplus.filter(|id| Some(*id) != current);
     stages.extend(stop_all(replica.number, surplus, None));
     stages
 }
 
-fn stop(replica: &Replica) -> Option<Stage> {
+fn stop(replica: &ReplicaView) -> Option<Stage> {
     let number = replica.number;
     if replica.running.is_empty() && !replica.named {
         return None;
@@ -245,24 +249,24 @@ fn stop(replica: &Replica) -> Option<Stage> {
     Some(stage(Title::Stopping(number), leave.chain(ends)))
 }
 
-fn start(replica: &Replica, publish: bool) -> Stage {
-    let fresh = replica.fresh();
-    let ready = [Step::Start(fresh), Step::AwaitReady(fresh), Step::WarmUp(fresh)];
-    let publish = publish.then_some(Step::Publish(fresh));
+fn start(replica: &ReplicaView, publish: bool) -> Stage {
+    let next = replica.next();
+    let ready = [Step::Start(next), Step::AwaitReady(next), Step::WarmUp(next)];
+    let publish = publish.then_some(Step::Publish(next));
     stage(Title::Starting(replica.number), ready.into_iter().chain(publish))
 }
 
-fn activate(replica: &Replica, drained: bool) -> Option<Stage> {
+fn activate(replica: &ReplicaView, drained: bool) -> Option<Stage> {
     let enable = replica.enable(drained)?;
     Some(stage(Title::Activating(replica.number), [enable]))
 }
 
-fn watch(replica: &Replica, canary: Option<u32>) -> Option<Stage> {
+fn watch(replica: &ReplicaView, canary: Option<u32>) -> Option<Stage> {
     let is_it = canary == Some(replica.number);
-    is_it.then(|| stage(Title::Watching(replica.number), [Step::Watch(replica.fresh())]))
+    is_it.then(|| stage(Title::Watching(replica.number), [Step::Watch(replica.next())]))
 }
 
-/// Ends generations; `idle` is one that has been waited for already.
+/// Stops generations. `idle` is the one that the plan has waited for already.
 fn stop_all(
     replica: u32,
     ids: impl Iterator<Item = GenerationId>,

@@ -1,9 +1,11 @@
-//! Before anything is changed: what is there, what is to be done, and whether it can be.
+//! Prepares a change: observes the pool, makes the plan, and checks that the plan can be executed.
 
 use std::sync::Arc;
 
 use super::switch::Switch;
-use super::{Ask, Goal, Observation, Request, Wanted, check, hooks, observe, plan, repair};
+use super::{
+    Goal, Observation, Occasion, Request, SpecQuery, Wanted, check, hooks, observe, plan, repair,
+};
 use crate::backend::{Backend, Member};
 use crate::config::Hook;
 use crate::error::Result;
@@ -12,20 +14,20 @@ use crate::pool::Pool;
 use crate::release::Release;
 use crate::step::Stage;
 
-/// What is there, and what is to be done.
+/// A plan, with the observation that it is made from.
 pub(super) struct Prepared {
     pub(super) observation: Observation,
-    /// The release to go to; None where releases are not pinned, or nothing is started.
+    /// The target release; None: releases are not pinned, or no generation is started.
     pub(super) release: Option<Release>,
     pub(super) stages: Vec<Stage>,
-    /// Whether the last replica that serves has to stay.
+    /// Whether the last replica that serves must not be drained or stopped.
     pub(super) keep_floor: bool,
-    /// What is to be done to the symlink.
+    /// The planned move of the symlink.
     pub(super) switch: Option<Switch>,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub(super) warnings: Vec<String>,
-    /// Replicas that serve without a master, and are left so: `start` does not replace them.
-    pub(super) headless: Vec<u32>,
+    /// Replicas that serve without a master. `start` does not replace them.
+    pub(super) masterless: Vec<u32>,
 }
 
 impl Prepared {
@@ -35,7 +37,7 @@ impl Prepared {
         }
     }
 
-    /// Says what would be done; fails where that would.
+    /// Reports the plan of a dry run. Returns the error that the command itself would return.
     pub(super) fn report(
         self,
         pool: &Pool,
@@ -43,22 +45,22 @@ impl Prepared {
         report: &mut dyn Report,
     ) -> Result<()> {
         self.warn(report);
-        let calls = request.goal.state == Wanted::Renewed && !self.stages.is_empty();
-        if calls {
+        let runs_hooks = request.goal.state == Wanted::Renewed && !self.stages.is_empty();
+        if runs_hooks {
             hooks::report_plan(pool, Hook::BeforeRollout, report);
         }
         if let Some(switch) = &self.switch {
             switch.report_plan(report);
         }
         report.event(&Event::Plan { stages: self.stages });
-        if calls {
+        if runs_hooks {
             hooks::report_plan(pool, Hook::AfterRollout, report);
         }
-        repair::refuse_headless(&self.headless)
+        repair::refuse_masterless(&self.masterless)
     }
 }
 
-/// All that can be wrong before anything is changed is found here.
+/// Makes the plan, and finds every error that can be found before the first change.
 pub(super) async fn prepare(
     pool: &Arc<Pool>,
     backend: &Backend,
@@ -68,11 +70,11 @@ pub(super) async fn prepare(
     let starts = goal.state != Wanted::Stopped;
     let release = if starts { request.target.resolve(pool).await? } else { None };
     let replicas: &[u32] = if starts { &goal.replicas } else { &[] };
-    let ask = Ask { replicas, release: release.as_ref() };
+    let query = SpecQuery { replicas, release: release.as_ref() };
     let mut warnings = Vec::new();
     let members = members(pool, backend, goal, &mut warnings);
-    let observation = observe(pool, members, ask).await?;
-    let mut seen = observation.seen();
+    let observation = observe(pool, members, query).await?;
+    let mut seen = observation.view();
     match goal.state {
         Wanted::Repaired => repair::judge(pool, &observation, release.as_ref(), &mut seen).await?,
         Wanted::Running => {
@@ -86,7 +88,8 @@ pub(super) async fn prepare(
         if request.target.moves_symlink() {
             switch = Switch::plan(pool, release)?;
         }
-        let may_stay = request.target.moves_symlink() || request.unless_current;
+        let is_needed = request.occasion == Occasion::Needed && goal.state == Wanted::Renewed;
+        let may_stay = request.target.moves_symlink() || is_needed;
         if may_stay && switch.is_none() && observation.all_serve(pool, &goal.replicas, release) {
             stages = Vec::new();
         }
@@ -96,18 +99,18 @@ pub(super) async fn prepare(
     }
     check::check_plan(pool, backend, &observation, release.as_ref(), &stages).await?;
     warnings.extend(check::check_capacity(&observation, &stages)?);
-    // Of a pool that is stopped as a whole, the last replica may go too.
+    // If the whole pool is stopped, the last replica is stopped too.
     let keep_floor = match goal.state {
         Wanted::Stopped => false,
         Wanted::Repaired => seen.replicas.iter().any(|replica| !replica.stopped),
         Wanted::Running | Wanted::Renewed => true,
     };
-    let headless = repair::headless(&observation, goal);
-    Ok(Prepared { observation, release, stages, keep_floor, switch, warnings, headless })
+    let masterless = repair::masterless(&observation, goal);
+    Ok(Prepared { observation, release, stages, keep_floor, switch, warnings, masterless })
 }
 
-/// What the backend says of the replicas. One that does not run sends requests to nobody, so that
-/// it keeps nothing from being started, nor a whole pool from being stopped.
+/// The members of the backend. A backend that does not run sends no requests, so it prevents
+/// neither a start nor a stop of the whole pool.
 async fn members(
     pool: &Pool,
     backend: &Backend,

@@ -1,4 +1,4 @@
-//! What the history keeps of a rollout.
+//! The entry of a rollout in the history.
 
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
@@ -13,17 +13,17 @@ use crate::pool::Pool;
 use crate::release::Release;
 use crate::state::{self, Entry, Outcome, State};
 
-/// A rollout that is under way. It is on record from its beginning, so that one whose manager is
-/// killed is not forgotten.
+/// The entry of a rollout that runs. It is written at the start, so that the history shows it even
+/// if the manager is killed.
 pub(super) struct Record {
     began: Instant,
     entry: Entry,
-    /// What the operator has been told already.
-    told: Option<String>,
+    /// The last warning, so that it is not repeated.
+    warned: Option<String>,
 }
 
 impl Record {
-    /// A rollout begins, of what is seen, to this release.
+    /// Adds the entry of a rollout that begins, with the observed state and the target release.
     pub(super) fn begin(
         held: &Lock,
         pool: &Pool,
@@ -44,7 +44,7 @@ impl Record {
             canary: request.goal.canary.is_some(),
             rollback: request.target == Target::Before,
         };
-        let mut record = Self { began: Instant::now(), entry: entry.clone(), told: None };
+        let mut record = Self { began: Instant::now(), entry: entry.clone(), warned: None };
         record.write(held, pool, report, |state| {
             note(state, &request.goal);
             state.add(entry);
@@ -52,7 +52,7 @@ impl Record {
         record
     }
 
-    /// It has ended, because of `error` or well.
+    /// Writes the result: `error`, or success.
     pub(super) fn end(
         mut self,
         held: &Lock,
@@ -68,13 +68,13 @@ impl Record {
         });
     }
 
-    /// It has been refused after all: nothing was changed.
+    /// Removes the entry: the rollout was refused, and nothing was changed.
     pub(super) fn withdraw(mut self, held: &Lock, pool: &Pool, report: &mut dyn Report) {
         let begun = self.entry.clone();
         self.write(held, pool, report, |state| state.take_back(&begun));
     }
 
-    /// The rollout goes on whatever comes of this; what is wrong is told once.
+    /// Writes the history. A failure does not end the rollout; each warning is reported once.
     fn write(
         &mut self,
         held: &Lock,
@@ -84,26 +84,26 @@ impl Record {
     ) {
         let changed = state::change(held, &pool.state_file(), change)
             .map_err(|why| format!("no history is written: {why}"));
-        let (Ok(told) | Err(told)) = changed.map_err(Some);
-        if let Some(text) = told.filter(|text| self.told.as_ref() != Some(text)) {
+        let (Ok(warning) | Err(warning)) = changed.map_err(Some);
+        if let Some(text) = warning.filter(|text| self.warned.as_ref() != Some(text)) {
             report.event(&Event::Warning { text: text.clone() });
-            self.told = Some(text);
+            self.warned = Some(text);
         }
     }
 }
 
-/// Takes note of what the operator wants, before it is so: should the manager be killed meanwhile,
-/// `repair` knows.
+/// Stores which replicas the operator wants to run, before the change: if the manager is killed
+/// meanwhile, `repair` reads it.
 pub(super) fn note_wanted(held: &Lock, pool: &Pool, goal: &Goal, report: &mut dyn Report) {
     let text = match state::change(held, &pool.state_file(), |state| note(state, goal)) {
         Ok(None) => return,
         Ok(Some(warning)) => warning,
-        Err(why) => format!("a later `repair` will not know what was wanted here: {why}"),
+        Err(why) => format!("a later `repair` will not know which replicas are to run: {why}"),
     };
     report.event(&Event::Warning { text });
 }
 
-/// Which replicas are to run.
+/// Updates the list of replicas that the operator has stopped.
 fn note(state: &mut State, goal: &Goal) {
     match goal.state {
         Wanted::Stopped => state.stopped.extend(&goal.replicas),
@@ -114,8 +114,8 @@ fn note(state: &mut State, goal: &Goal) {
     }
 }
 
-/// What most of the replicas ran. After a rollout that did not get to its end some run the new
-/// release already: that is not where they come from.
+/// The release that most of the replicas ran before. After an unfinished rollout some run the new
+/// release already: that one counts last.
 pub(super) fn from(
     pool: &Pool,
     request: &Request,
@@ -129,11 +129,11 @@ pub(super) fn from(
         let same = ran.iter().filter(|other| other == release).count();
         (Some(*release) != to, same)
     };
-    // Of two that are as many, the lower replica's.
+    // If two are equally frequent, the one of the lower replica number.
     ran.iter().rev().max_by_key(count).map(|release| release.path.clone())
 }
 
-/// The user who ran the command: sudo tells who that was.
+/// The user who ran the command, from sudo's variable if it is set.
 pub(super) fn who() -> String {
     let by_sudo = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
     by_sudo.unwrap_or_else(|| {

@@ -1,15 +1,15 @@
-//! What a repair, or a start after a crash, has to know beyond what is seen: what the operator
-//! wants, and on which release.
+//! What a repair, or a start after a crash, needs besides the observation: which replicas the
+//! operator wants to run, and on which release.
 //!
-//! A repair's aim is that all replicas serve one release, as `status` wants it. That is the one that
-//! they serve; it is not the symlink's as long as nobody serves that, for a repair is no rollout.
+//! After a repair all replicas serve one release. That is the release that they serve now. It is
+//! not the symlink's if no replica serves that one: a repair is no rollout.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::observe::{Ask, Observation, Observed, observe};
-use super::plan::Seen;
+use super::observe::{Observation, Observed, SpecQuery, observe};
+use super::plan::PoolView;
 use super::{Goal, Wanted};
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
@@ -18,14 +18,14 @@ use crate::release::Release;
 use crate::runtime::Running;
 use crate::state::{Outcome, State, Trouble};
 
-/// How long something that no name leads to has to answer a ping: nobody keeps it busy.
+/// How long a generation that is not published may take to answer a ping: it has no other requests.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// The release that the replicas serve. Where they differ, a rollout did not get to its end: then
-/// the one that the symlink names, if one of them has proved it, else the one that most serve.
-/// Where none serves, the symlink's.
+/// The release that the replicas serve. If they differ, a rollout did not finish: then the
+/// symlink's release, if a replica has proved it, else the most frequent one. If no replica serves,
+/// the symlink's release.
 pub(super) async fn kept(pool: &Arc<Pool>, symlink: &Path, current_dir: &Path) -> Result<Release> {
-    let seen = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+    let seen = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
     let published = seen.replicas.iter().filter(|replica| replica.published.is_some());
     let served: Vec<Release> = published.filter_map(|it| it.release(current_dir)).collect();
     let named = Release::resolve(symlink);
@@ -34,11 +34,11 @@ pub(super) async fn kept(pool: &Arc<Pool>, symlink: &Path, current_dir: &Path) -
         let is_proven = same > 1 || !is_canary(pool, release);
         (is_proven && named.as_ref().is_ok_and(|named| named == *release), is_proven, same)
     };
-    // Of two that are as many, the lower replica's.
+    // If two are equally frequent, the one of the lower replica number.
     served.iter().rev().max_by_key(rank).cloned().map_or(named, Ok)
 }
 
-/// Whether the manager was killed while one replica went ahead to this release.
+/// Whether the manager was killed while this release had only a canary.
 fn is_canary(pool: &Pool, release: &Release) -> bool {
     let history = State::read(&pool.state_file()).map(|state| state.history).unwrap_or_default();
     history.last().is_some_and(|last| {
@@ -47,17 +47,17 @@ fn is_canary(pool: &Pool, release: &Release) -> bool {
     })
 }
 
-/// Marks the replicas that the operator has stopped, and those that cannot stay as they are.
+/// Marks the replicas that the operator has stopped, and those that have to be replaced.
 pub(super) async fn judge(
     pool: &Pool,
     observation: &Observation,
     release: Option<&Release>,
-    seen: &mut Seen,
+    seen: &mut PoolView,
 ) -> Result<()> {
     let path = pool.state_file();
     let state = match State::read(&path) {
         Ok(state) => state,
-        Err(Trouble::Bad(_)) => State::default(), // it will be set aside
+        Err(Trouble::Bad(_)) => State::default(), // the next write moves it away
         Err(trouble) => return Err(trouble.into_error(&path)),
     };
     for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
@@ -75,13 +75,13 @@ pub(super) async fn judge(
     Ok(())
 }
 
-/// Marks those that a `start` must not publish: a manager that was killed has told them to end, or
-/// has not come to publish them, and their release is not the one to start on.
+/// Marks the generations that a `start` must not publish. A killed manager has signalled them to
+/// quit, or has not published them yet and their release is not the target.
 pub(super) async fn judge_unpublished(
     pool: &Pool,
     observation: &Observation,
     release: Option<&Release>,
-    seen: &mut Seen,
+    seen: &mut PoolView,
 ) {
     for (replica, observed) in seen.replicas.iter_mut().zip(&observation.replicas) {
         let Some(current) = observed.current() else { continue };
@@ -97,41 +97,41 @@ fn has(pool: &Pool, observed: &Observed, release: Option<&Release>) -> bool {
     }
 }
 
-/// Whether no name leads to it, and it does not answer: php-fpm that was told to end serves those
-/// whom it has accepted, and nobody else.
+/// Whether no name leads to it and it does not answer: a php-fpm that got QUIT finishes its
+/// accepted requests, and accepts no others.
 async fn is_leaving(observed: &Observed, current: &Running) -> bool {
     observed.published.is_none()
         && !current.generation.number.is_adopted() // it may have no ping page
         && current.generation.ping(ANSWER).await.is_err()
 }
 
-/// Replicas that are to run, and do without a master: nobody replaces a child that ends. A `start`
-/// leaves alone what serves.
-pub(super) fn headless(observation: &Observation, goal: &Goal) -> Vec<u32> {
+/// The replicas of a `start` that serve without a master: a child that ends is not replaced.
+/// `start` does not change a replica that serves.
+pub(super) fn masterless(observation: &Observation, goal: &Goal) -> Vec<u32> {
     let is_meant = |it: &&Observed| goal.replicas.contains(&it.number);
-    let is_headless = |it: &&Observed| it.published.is_some() && it.has_no_master();
-    let replicas = observation.replicas.iter().filter(is_meant).filter(is_headless);
+    let is_masterless = |it: &&Observed| it.published.is_some() && it.has_no_master();
+    let replicas = observation.replicas.iter().filter(is_meant).filter(is_masterless);
     match goal.state {
         Wanted::Running => replicas.map(|it| it.number).collect(),
         Wanted::Stopped | Wanted::Repaired | Wanted::Renewed => Vec::new(),
     }
 }
 
-/// The error of a command that has left such replicas as they are.
-pub(super) fn refuse_headless(replicas: &[u32]) -> Result<()> {
+/// The error of a command that leaves replicas without a master.
+pub(super) fn refuse_masterless(replicas: &[u32]) -> Result<()> {
     if replicas.is_empty() {
         return Ok(());
     }
-    let dead: Vec<String> = replicas.iter().map(|it| masterless(*it)).collect();
+    let dead: Vec<String> = replicas.iter().map(|it| describe_dead_master(*it)).collect();
     Err(Error::failed(dead.join("; ")).hint("run pools-manager repair, which replaces them"))
 }
 
-/// What is wrong with a replica whose master is dead.
-pub(crate) fn masterless(replica: u32) -> String {
+/// Describes a replica whose master is dead.
+pub(crate) fn describe_dead_master(replica: u32) -> String {
     format!("the master of replica {replica} is dead, its children serve on")
 }
 
-/// Says so where the symlink names something else than what the pool has.
+/// Warns if the symlink names another release than the one that the pool serves.
 pub(super) fn mention_symlink(pool: &Pool, has: Option<&Release>, report: &mut dyn Report) {
     let (Some(Pinning { symlink, .. }), Some(has)) = (&pool.settings.pinning, has) else { return };
     let link = symlink.display();
@@ -141,7 +141,7 @@ pub(super) fn mention_symlink(pool: &Pool, has: Option<&Release>, report: &mut d
         Err(error) => error.message,
     };
     let text = format!(
-        "{leads}; the pool stays on {}, which it serves: `restart` takes it to what the symlink names",
+        "{leads}; the pool stays on {}, which it serves: `restart` rolls out the symlink's release",
         has.path.display()
     );
     report.event(&Event::Warning { text });

@@ -1,5 +1,6 @@
-//! The steps of a plan: each file is one step, or two that belong together, and what it takes and
-//! gives. Which step comes when, and what is undone after a failure, is decided by `execute`.
+//! The steps of a plan. Each file is one step, or two that belong together; its arguments and
+//! results are all that it shares. `execute` decides the order of the steps, and what is undone
+//! after a failure.
 
 pub(super) mod front_page;
 pub(super) mod idle;
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use crate::event::{Event, Report};
 
-/// Reports something that the operator should know, though the work goes on.
+/// Reports a warning; the work goes on.
 pub(super) fn warn(report: &mut dyn Report, text: String) {
     report.event(&Event::Warning { text });
 }

@@ -1,4 +1,4 @@
-//! Moves the symlink with the rollout, and back if the release bounces.
+//! Moves the symlink for a rollout, and back if the rollout fails.
 
 use std::fs;
 use std::io;
@@ -6,17 +6,17 @@ use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::observe::{Ask, observe};
-use crate::crash;
+use super::observe::{SpecQuery, observe};
 use crate::error::{Error, Result};
 use crate::event::{Event, LinkChange, Report};
+use crate::failpoint;
 use crate::pool::{Pinning, Pool};
 use crate::release::{self, Release};
 
 const DIFFER: &str =
-    "`restart` takes all replicas to what the symlink names, and `rollback` takes all back";
+    "`restart` takes all replicas to the symlink's release, and `rollback` takes all back";
 
-/// A move of the symlink: where it led, and where it is to lead.
+/// A move of the symlink: its old and its new target.
 pub(super) struct Switch {
     link: PathBuf,
     before: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Switch {
 }
 
 impl Switch {
-    /// What has to be done to the symlink; None where it names the release already.
+    /// Plans the move; None: the symlink names the release already.
     pub(super) fn plan(pool: &Pool, release: &Release) -> Result<Option<Self>> {
         let Some(Pinning { symlink: link, .. }) = &pool.settings.pinning else { return Ok(None) };
         let before = release::read_link(link)?;
@@ -36,7 +36,7 @@ impl Switch {
         Ok(Some(Self { link: link.clone(), before, after, release: release.clone() }))
     }
 
-    /// Says what would be done.
+    /// Reports the planned move.
     pub(super) fn report_plan(&self, report: &mut dyn Report) {
         self.report(LinkChange::Planned, &self.after, report);
     }
@@ -51,8 +51,8 @@ impl Switch {
         Ok(())
     }
 
-    /// The rollout has failed. The symlink leads where it did before, unless a replica serves the
-    /// release: it would serve something else after its next restart, though nobody had said so.
+    /// After a failed rollout: moves the symlink back, unless a replica serves the new release.
+    /// That replica would change its release at its next restart, without an order of the operator.
     pub(super) async fn end(
         &self,
         pool: &Arc<Pool>,
@@ -87,7 +87,7 @@ impl Switch {
     /// The replicas that serve the release.
     async fn serving(&self, pool: &Arc<Pool>) -> Result<Vec<u32>> {
         let Some(current_dir) = pool.settings.current_dir() else { return Ok(Vec::new()) };
-        let now = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+        let now = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
         let serves = now.replicas.iter().filter(|replica| {
             let release = replica.release(current_dir);
             replica.published.is_some() && release.as_ref() == Some(&self.release)
@@ -97,7 +97,7 @@ impl Switch {
 
     fn move_back(&self, report: &mut dyn Report) -> io::Result<()> {
         if fs::read_link(&self.link)? != self.after {
-            return Err(io::Error::other("somebody else has moved it meanwhile"));
+            return Err(io::Error::other("another program has moved it meanwhile"));
         }
         point(&self.link, &self.before)?;
         self.report(LinkChange::MovedBack, &self.before, report);
@@ -110,7 +110,7 @@ impl Switch {
     }
 }
 
-/// A relative link stays one: the whole tree may be mounted elsewhere too.
+/// The new target. A relative link stays relative: the tree may also be mounted at another path.
 fn in_the_style_of(before: &Path, link: &Path, release: &Path) -> PathBuf {
     let dir = link.parent().and_then(|parent| fs::canonicalize(parent).ok());
     match dir {
@@ -119,7 +119,7 @@ fn in_the_style_of(before: &Path, link: &Path, release: &Path) -> PathBuf {
     }
 }
 
-/// The way from a directory to a path; both are absolute and free of symlinks.
+/// The relative path from a directory to a path; both are absolute and free of symlinks.
 fn relative(from: &Path, to: &Path) -> PathBuf {
     let shared = from.components().zip(to.components()).take_while(|(one, other)| one == other);
     let shared = shared.count();
@@ -127,21 +127,21 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
     up.chain(to.components().skip(shared)).collect()
 }
 
-/// Makes `link` lead to `target`, in one step. It stays its owner's: a web server may insist that
-/// a link belongs to whom its target does.
+/// Points `link` at `target`, atomically. Keeps the link's owner: a web server may require that a
+/// link and its target have one owner.
 fn point(link: &Path, target: &Path) -> io::Result<()> {
     let owner = fs::symlink_metadata(link)?;
-    let fresh = unfinished(link);
-    if fresh.is_symlink() {
-        fs::remove_file(&fresh)?; // of a manager that was killed
+    let new = unfinished(link);
+    if new.is_symlink() {
+        fs::remove_file(&new)?; // a killed manager has left it
     }
-    symlink(target, &fresh)?;
-    let _ = lchown(&fresh, Some(owner.uid()), Some(owner.gid())); // only root may
-    crash::point("a new symlink made, not in its place");
-    fs::rename(&fresh, link)
+    symlink(target, &new)?;
+    let _ = lchown(&new, Some(owner.uid()), Some(owner.gid())); // only root can
+    failpoint::hit("a new symlink made, not in its place");
+    fs::rename(&new, link)
 }
 
-/// The link that [`point`] makes first.
+/// The temporary name that [`point`] renames.
 pub(super) fn unfinished(link: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(link.file_name().unwrap_or_default());
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_from_one_directory_to_another() {
+    fn relative_path_leads_from_one_directory_to_another() {
         let way = |from: &str, to: &str| relative(Path::new(from), Path::new(to));
         assert_eq!(way("/srv/www", "/srv/www/release2"), Path::new("release2"));
         assert_eq!(way("/srv/www", "/srv/releases/2"), Path::new("../releases/2"));

@@ -1,4 +1,4 @@
-//! Which release a rollout goes to.
+//! The target release of a rollout.
 
 mod before;
 
@@ -6,34 +6,34 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::observe::{Ask, observe};
+use super::observe::{SpecQuery, observe};
 use super::repair;
 use crate::error::{Error, Result};
 use crate::pool::{Pinning, Pool};
 use crate::release::{self, Release};
 use crate::state::State;
 
-/// The release that a rollout goes to.
+/// The target of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// The one that the symlink names.
+    /// The release that the symlink names.
     Current,
-    /// This directory, to which the symlink is moved. A bare name is a sibling of the release
+    /// This directory; the rollout moves the symlink to it. A bare name is a sibling of the release
     /// that the symlink names.
     Release(PathBuf),
-    /// The one that the replicas serve; the symlink stays as it is.
+    /// The release that the replicas serve; the symlink stays.
     Kept,
-    /// The one before those that run, as the history tells it; the symlink is moved to it.
+    /// The previous release, from the history; the rollout moves the symlink to it.
     Before,
 }
 
 impl Target {
-    /// Whether the symlink has to lead to it in the end.
+    /// Whether the rollout moves the symlink.
     pub(super) fn moves_symlink(&self) -> bool {
         matches!(self, Self::Release(_) | Self::Before)
     }
 
-    /// The directory that is meant; None where releases are not pinned.
+    /// The release's real directory; None: releases are not pinned.
     pub(super) async fn resolve(&self, pool: &Arc<Pool>) -> Result<Option<Release>> {
         let Some(Pinning { symlink, current_dir }) = &pool.settings.pinning else {
             return match self {
@@ -71,7 +71,7 @@ fn named(symlink: &Path, current_dir: &Path, path: &Path) -> Result<Release> {
     let found = Release::at(&real)?;
     if Release::at(current_dir).is_ok_and(|mount_point| mount_point == found) {
         return Err(Error::config(format!("{} is current_dir", path.display()))
-            .hint("that is where releases are mounted, and no release itself"));
+            .hint("releases are mounted there: it is no release itself"));
     }
     Ok(found)
 }
@@ -80,17 +80,17 @@ async fn before(pool: &Arc<Pool>, symlink: &Path, current_dir: &Path) -> Result<
     release::read_link(symlink)?;
     let path = pool.state_file();
     let state = State::read(&path).map_err(|trouble| trouble.into_error(&path))?;
-    let seen = observe(pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+    let seen = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
     let mut runs: Vec<Release> =
         seen.replicas.iter().filter_map(|replica| replica.release(current_dir)).collect();
     if runs.is_empty() {
         runs.extend(Release::resolve(symlink).ok());
     }
-    before::before(&state.history, pool.replica_count, &runs).map_err(|passed_over| {
-        let why = if passed_over.is_empty() {
+    before::before(&state.history, pool.replica_count, &runs).map_err(|skipped| {
+        let why = if skipped.is_empty() {
             "the history names none".to_owned()
         } else {
-            passed_over.join("; ")
+            skipped.join("; ")
         };
         Error::config(format!("the pool \"{}\" has no release to roll back to: {why}", pool.name))
             .hint("name one: pools-manager switch POOL RELEASE")

@@ -7,51 +7,51 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Server, Spec};
-use crate::crash;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::file;
 use crate::pool::Pool;
 use crate::release::Release;
 use crate::socket;
 use crate::step::{GenerationId, Number};
 
-/// What marks the line of the generated file that holds its record.
+/// The prefix of the record's line in the generated file.
 const RECORD: &str = "; record: ";
 
-/// Names are kept short enough for this many generations: a path that fits
-/// until the tenth deploy would fail at the worst of times.
+/// The highest number that a generation's names must have room for. Else a path that is just short
+/// enough would become too long at the tenth deploy.
 const ROOM: Number = Number::Started(99_999);
 
 /// One run of a replica: one master, one private socket, one release.
 ///
-/// The file that starts it also records it, and stays when it has ended until
-/// a newer generation replaces it: so that `status` need not ask php-fpm for
-/// its configuration, and numbers go upwards for the replica's life.
+/// The file that starts it also records it, and stays after its end until a newer generation has
+/// one. So `status` need not run php-fpm to resolve the configuration, and numbers go up for the
+/// replica's life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
-    /// The replica that it is a run of.
+    /// The replica's number.
     pub replica: u32,
-    /// Which run of the replica it is.
+    /// The generation's number.
     pub number: Number,
     /// The replica's public socket name.
     pub public: PathBuf,
-    /// The path that its master bound: the kernel's key for its connections.
+    /// The path that its master bound: the kernel lists its connections under this path.
     pub bound: PathBuf,
-    /// The path by which it is reached.
+    /// The path that clients connect to.
     pub socket: PathBuf,
     /// Its master's pid file.
     pub pid_file: PathBuf,
-    /// The name by which the operator knows the pid file.
+    /// The public name of the pid file.
     pub public_pid: Option<PathBuf>,
-    /// The release that it was started on, unless releases are not pinned.
+    /// The release that it is pinned to; None: releases are not pinned.
     pub release: Option<Release>,
-    /// What is known of its server.
+    /// The server's part of the record.
     #[serde(flatten)]
     pub server: Server,
 }
 
 impl Generation {
-    /// A run of a replica.
+    /// A new generation. An error if its socket path is too long.
     pub fn new(
         pool: &Pool,
         id: GenerationId,
@@ -74,9 +74,8 @@ impl Generation {
         })
     }
 
-    /// What a record says, with the names that follow from the record's own name: what its text
-    /// says of them decides nothing. None: it is another generation's text, or of a root that has
-    /// been moved since.
+    /// The record, with its paths derived from the name of the record's file: paths in the text are
+    /// not trusted. None: the text is another generation's, or the root has moved since.
     pub(super) fn derived(self, pool: &Pool, replica: u32, number: Number) -> Option<Self> {
         let pid_file = record_path(pool, replica, number).with_extension("pid");
         let is_its_own = (self.replica, self.number) == (replica, number);
@@ -90,8 +89,8 @@ impl Generation {
     /// A master that listens on the replica's public name itself.
     pub fn adopted(replica: u32, spec: &Spec) -> Self {
         let public = spec.public();
-        // Once adopted, its own name is the private one; a link of that name
-        // beside a socket on the public name is an older master's.
+        // After adoption it is reached by its private name. If the public name is a socket, a link
+        // with the private name is an older master's.
         let adopted = !matches!(socket::read_name(public), Ok(socket::Name::Socket));
         let private = private_name(public, Number::Adopted);
         Self {
@@ -107,20 +106,20 @@ impl Generation {
         }
     }
 
-    /// Gives an adopted master a private name, a hard link to its socket, so
-    /// that it can still be reached when the public name has moved on.
+    /// Gives an adopted master a private name, a hard link to its socket, so that it stays
+    /// reachable after the public name has moved.
     pub fn keep_reachable(&mut self) -> io::Result<()> {
         if self.number.is_adopted() && self.socket == self.public {
             let private = private_name(&self.public, Number::Adopted);
             file::remove(&private)?;
             fs::hard_link(&self.public, &private)?;
             self.socket = private;
-            crash::point("linked, its public name still a socket");
+            failpoint::hit("linked, its public name still a socket");
         }
         Ok(())
     }
 
-    /// The private name that an adopted master of the same replica has, or has had.
+    /// The private name of an adopted master of the same replica.
     pub fn private_name_of_adopted(&self) -> PathBuf {
         private_name(&self.public, Number::Adopted)
     }
@@ -134,8 +133,9 @@ impl Generation {
         })
     }
 
-    /// Whether it was the last one that the replica's public name led to, before that was lent or
-    /// removed. The pid file's name tells, which moves with a publication only; without one, nothing.
+    /// Whether it was the last generation that was published, before the public name was lent or
+    /// removed. The public name of the pid file shows it, because that name moves only with a
+    /// publication. False if there is no such name.
     pub fn has_been_published(&self) -> bool {
         let to = socket::Name::Link(self.pid_file.clone());
         let named = self.public_pid.as_ref().and_then(|name| socket::read_name(name).ok());
@@ -149,8 +149,8 @@ impl Generation {
         Ok(format!("{RECORD}{record}"))
     }
 
-    /// Writes the generation's file, and returns that file opened for reading: a server is given
-    /// this one, whatever has its name by then.
+    /// Writes the generation's file, and returns it open for reading. The server inherits this open
+    /// file, so that no other file can take its place.
     pub(super) fn write(&self, pool: &Pool, text: &str) -> Result<File> {
         let path = self.file(pool);
         file::write_new(&path, text)
@@ -167,15 +167,15 @@ impl Generation {
         GenerationId { replica: self.replica, generation: self.number }
     }
 
-    /// All names that it is going to need, those included that its files have while they are made.
+    /// All names that it needs, with the temporary names of its links.
     pub fn names(&self, pool: &Pool) -> Vec<PathBuf> {
         let conf = record_path(pool, self.replica, self.number);
         let moved = [Some(&self.public), self.public_pid.as_ref()];
-        let fresh = moved.into_iter().flatten().map(|name| socket::unfinished(name));
-        [conf, self.pid_file.clone(), self.socket.clone()].into_iter().chain(fresh).collect()
+        let temporary = moved.into_iter().flatten().map(|name| socket::unfinished(name));
+        [conf, self.pid_file.clone(), self.socket.clone()].into_iter().chain(temporary).collect()
     }
 
-    /// Removes what a generation that has ended may have left behind.
+    /// Removes the files of a generation that has ended.
     pub fn remove_leftovers(&self) -> io::Result<()> {
         let remove = |path: &Path| {
             let which = |error: io::Error| {
@@ -183,13 +183,13 @@ impl Generation {
             };
             file::remove(path).map_err(which)
         };
-        // Whatever else may have its name is not what php-fpm has left.
+        // Another kind of file with this name is not php-fpm's.
         if self.socket != self.public && socket::read_name(&self.socket)?.is_ours() {
             remove(&self.socket)?;
         }
-        crash::point("its socket removed, its pid file still there");
+        failpoint::hit("its socket removed, its pid file still there");
         if self.number.is_adopted() {
-            // Its pid file has the public name, which a newer generation may have by now.
+            // Its pid file has the public name, which may belong to a newer generation now.
             return match socket::read_name(&self.pid_file)? {
                 socket::Name::Link(_) => Ok(()),
                 _ => remove(&self.pid_file),
@@ -213,8 +213,8 @@ impl std::fmt::Display for Generation {
     }
 }
 
-/// The records of all generations of a pool, oldest first. Files that are no
-/// records, or not readable, are passed over: they are not ours.
+/// The records of all generations of a pool, oldest first. Other files, and files that cannot be
+/// read, are skipped.
 pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
     let dir = pool.root.pid_dir();
     let entries = fs::read_dir(&dir).map_err(|error| {
@@ -239,11 +239,11 @@ pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
     let path = record_path(pool, ended.replica, ended.number);
     file::remove(&path)
         .map_err(|error| Error::failed(format!("cannot remove {}: {error}", path.display())))?;
-    crash::point("a record removed");
+    failpoint::hit("a record removed");
     Ok(())
 }
 
-/// The replica and the generation of which a file of this name is the record: `www.1.g7.conf`.
+/// The replica and the generation in the name of a record's file: `www.1.g7.conf`.
 fn named(pool: &Pool, file: &str) -> Option<(u32, Number)> {
     let name = file.strip_prefix(&pool.name)?.strip_prefix('.')?.strip_suffix(".conf")?;
     let (replica, number) = name.split_once(".g")?;
@@ -277,7 +277,7 @@ fn private_name(public: &Path, number: Number) -> PathBuf {
     public.with_file_name(name)
 }
 
-/// The number of the generation of which `private` is the private name.
+/// The generation's number in a private name.
 pub(super) fn number_of(public: &Path, private: &Path) -> Option<Number> {
     let stem = public.file_stem()?.to_str()?;
     let number = private.file_name()?.to_str()?.strip_prefix(stem)?.strip_prefix(".g")?;
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_decides_no_name() {
+    fn paths_in_a_record_are_not_trusted() {
         let recorded = Generation {
             replica: 1,
             number: Number::Started(7),
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_too_long_is_refused() {
+    fn too_long_socket_path_is_refused() {
         assert!(check_length(Path::new(&format!("/{}", "x".repeat(106)))).is_ok());
         assert!(check_length(Path::new(&format!("/{}", "x".repeat(107)))).is_err());
     }

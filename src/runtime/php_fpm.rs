@@ -1,10 +1,9 @@
 //! PHP-FPM: one master for each generation of a replica.
 //!
-//! A generation runs the operator's `php_fpm_cmd` with a generated file that
-//! includes the replica's `N.conf` and overrides only what makes it a
-//! generation: its private socket, its pid file, and a stop that lets
-//! requests finish. What the operator's files say is asked of php-fpm itself
-//! (`-tt`); nothing here parses its ini format.
+//! A generation runs the operator's `php_fpm_cmd` with a generated file. The file includes the
+//! replica's `N.conf`, and overrides only the private socket, the pid file, and the time that a
+//! stop gives to requests. php-fpm itself resolves the operator's files (`-tt`); nothing here
+//! parses its ini format.
 
 mod capacity;
 mod check;
@@ -26,8 +25,8 @@ pub use command::Command;
 use installed::Installed;
 pub(super) use launch::{settle, start};
 pub use log::Log;
-pub(super) use lost::{lost, write_again};
-pub(super) use page::{front_page, has_script, visit};
+pub(super) use lost::{lost, restore_record};
+pub(super) use page::{front_page, has_script, request_page};
 pub use resolved::Resolved;
 pub use server::Server;
 pub(super) use stop::stop;

@@ -1,8 +1,8 @@
-//! Pins a process to a release, in a mount namespace of its own.
+//! Pins a process to a release, in its own mount namespace.
 //!
-//! Root unshares a mount namespace. An ordinary user unshares a user
-//! namespace with it, in which he is himself and may mount; the mount must
-//! come before the exec, which takes the capabilities away again.
+//! Root unshares a mount namespace. An ordinary user also unshares a user namespace, in which the
+//! process keeps its user id and may mount. The mount must come before the exec, which drops the
+//! capabilities again.
 
 use std::ffi::CString;
 use std::io;
@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;
 
-/// Makes a child mount the release on `current_dir`, for itself only, before
-/// it execs. Without a release, or a pool that pins none, it changes nothing.
+/// Makes a child mount the release on `current_dir`, for itself only, before the exec. Changes
+/// nothing without a release, or if the pool does not pin.
 #[allow(unsafe_code)]
 pub(in crate::runtime) fn pin(
     launch: &mut tokio::process::Command,
@@ -44,7 +44,7 @@ pub(in crate::runtime) fn pin(
     Ok(())
 }
 
-/// What may keep a process from being pinned, for whoever reads the error.
+/// The help for a failed pin.
 pub(in crate::runtime) const PIN_HINT: &str = "root needs CAP_SYS_ADMIN to mount a release for a process alone; an ordinary user needs user namespaces (see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone, and AppArmor's restriction of them)";
 
 fn c_string(path: &Path) -> Result<CString> {
@@ -71,8 +71,8 @@ impl Pin {
                 step("write /proc/self/gid_map", put(c"/proc/self/gid_map", gid_map))?;
             }
         }
-        // Slave: our mount stays ours, but what the host unmounts later goes
-        // here too, instead of being kept busy by a php-fpm that never saw it.
+        // Slave: the pin stays in this namespace, but a later unmount of the host also happens
+        // here. Else php-fpm would keep that mount busy.
         let slave = MsFlags::MS_REC | MsFlags::MS_SLAVE;
         step("make the mounts private", bind(None, c"/", slave))?;
         let recursive = MsFlags::MS_BIND | MsFlags::MS_REC;
@@ -91,8 +91,7 @@ fn put(path: &std::ffi::CStr, text: &str) -> nix::Result<()> {
     Ok(())
 }
 
-/// The parent gets to know the errno only: which step failed goes to what
-/// will be php-fpm's stderr.
+/// The parent gets only the errno, so the name of the failed step is written to the child's stderr.
 fn step(what: &str, result: nix::Result<()>) -> io::Result<()> {
     result.map_err(|errno| {
         let stderr = rustix::stdio::stderr();

@@ -1,4 +1,4 @@
-//! What is true of a generation now, as the kernel tells it.
+//! A running generation, as the kernel shows it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,49 +7,48 @@ use super::Generation;
 use crate::error::{Error, Result};
 use crate::process::{self, Holders, Process};
 use crate::release::{self, Pinned};
-use crate::socket::{self, Name, Table};
+use crate::socket::{self, Name, UnixSockets};
 use crate::step::Number;
 
-/// How long the socket of a process that is ending may outlive its files.
+/// How long the socket of an exiting process may stay after its descriptors are closed.
 const ENDING: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(2);
 
-/// A generation that somebody listens for.
+/// A generation whose socket a process listens on.
 #[derive(Debug)]
 pub struct Running {
-    /// Which one it is.
+    /// The generation.
     pub generation: Generation,
     /// The inodes of its listening sockets.
     pub sockets: Vec<u64>,
-    /// Whether its socket is still where it was bound: somebody may have
-    /// removed the file, and then no new client gets to it.
+    /// Whether clients can connect: the socket's file may have been removed.
     pub reachable: bool,
-    /// Its master; None when that has died and left its children serving.
+    /// Its master; None: the master has died, and its children serve on.
     pub master: Option<Process>,
 }
 
 impl Running {
-    /// What its processes see on `current_dir`.
+    /// What its processes see mounted on `current_dir`.
     pub fn pinned(&self, current_dir: &Path) -> Option<Pinned> {
         release::pinned_by(self.master.as_ref()?.pid(), current_dir).ok()
     }
 }
 
-/// Looks whether a generation runs; None when nobody listens on its socket.
-pub fn look(generation: &Generation, table: &Table) -> Result<Option<Running>> {
-    let sockets = listeners(generation, table)?;
+/// Observes one generation; None: no process listens on its socket.
+pub fn look(generation: &Generation, unix_sockets: &UnixSockets) -> Result<Option<Running>> {
+    let sockets = listeners(generation, unix_sockets)?;
     let Some(holders) = holders(generation, &sockets)? else { return Ok(None) };
     let reachable = matches!(socket::read_name(&generation.socket), Ok(Name::Socket));
     let generation = generation.clone();
     Ok(Some(Running { generation, sockets, reachable, master: holders.master }))
 }
 
-/// The inodes of the sockets that listen for it. To take what lives for dead
-/// would remove its socket: where the kernel lists none, it is asked.
-fn listeners(generation: &Generation, table: &Table) -> Result<Vec<u64>> {
-    let mut sockets = table.bound(&generation.bound).listeners;
+/// The inodes of its listening sockets. If the snapshot shows none, a connection is tried: the
+/// socket of a live generation must not be removed.
+fn listeners(generation: &Generation, unix_sockets: &UnixSockets) -> Result<Vec<u64>> {
+    let mut sockets = unix_sockets.bound(&generation.bound).listeners;
     if sockets.is_empty() && socket::is_listening(&generation.socket)? {
-        sockets = Table::read()?.bound(&generation.bound).listeners;
+        sockets = UnixSockets::read()?.bound(&generation.bound).listeners;
         if sockets.is_empty() && socket::is_listening(&generation.socket)? {
             let path = generation.socket.display();
             return Err(Error::failed(format!("{path} answers, but the kernel does not list it"))
@@ -59,11 +58,11 @@ fn listeners(generation: &Generation, table: &Table) -> Result<Vec<u64>> {
     Ok(sockets)
 }
 
-/// Who holds these sockets: the master at least, where its pid file is right.
-/// None when there are none, or when they have gone while we looked; also where a program that is
-/// not php-fpm has taken the name of a generation, or has outlived it: that must not be signalled.
+/// The processes that hold these sockets: only the master, if its pid file is right. None: there
+/// are none, or they exited meanwhile, or another program than php-fpm holds the socket, which must
+/// not be signalled.
 fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> {
-    // What cannot be read here is read below, or is an error there.
+    // A failed read counts as no here: the scan below repeats it, and returns its error.
     let is_master = |it: &Process| {
         it.holds(sockets).unwrap_or(false) && generation.server.is_master(it).unwrap_or(false)
     };
@@ -73,41 +72,42 @@ fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> 
     if by_file.is_some() {
         return Ok(Some(Holders { master: by_file, children: Vec::new() }));
     }
-    // No pid file, or it lies: the kernel knows who holds the socket. A process
-    // that is ending holds nothing any more, and its socket is still there.
+    // The pid file is missing or wrong, so scan /proc for the socket's holders. An exiting process
+    // holds no descriptor any more, though its socket still exists.
     let deadline = Instant::now() + ENDING;
     let mut listed = sockets.to_vec();
     while listed.iter().any(|inode| sockets.contains(inode)) {
-        let holders = process::holders(sockets).map_err(unseen)?;
+        let holders = process::holders(sockets).map_err(cannot_scan)?;
         if !holders.is_empty() {
-            let are_strangers = holders.are_strangers().map_err(unseen)?;
+            let are_foreign = holders.are_foreign().map_err(cannot_scan)?;
             return match generation.number {
-                _ if !are_strangers => Ok(Some(holders)),
+                _ if !are_foreign => Ok(Some(holders)),
                 Number::Adopted => Err(other_program(generation, &holders)),
                 Number::Started(_) => Ok(None),
             };
         }
         if Instant::now() >= deadline {
-            return Err(stranger(generation));
+            return Err(foreign_process(generation));
         }
         std::thread::sleep(POLL);
-        listed = Table::read()?.bound(&generation.bound).listeners;
+        listed = UnixSockets::read()?.bound(&generation.bound).listeners;
     }
     Ok(None)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unseen(error: std::io::Error) -> Error {
+fn cannot_scan(error: std::io::Error) -> Error {
     Error::failed(format!("cannot look through /proc: {error}"))
 }
 
-fn stranger(generation: &Generation) -> Error {
+fn foreign_process(generation: &Generation) -> Error {
     let path = generation.bound.display();
     Error::config(format!("{path} is listened on by a process that is not yours"))
         .hint("run pools-manager as the user who started it, or as root")
 }
 
-/// Whoever has a mistake in `listen` must not have a database adopted, and stopped.
+/// A mistake in `listen` must not make pools-manager adopt and stop another program, such as a
+/// database.
 fn other_program(generation: &Generation, holders: &Holders) -> Error {
     let path = generation.bound.display();
     let pids: Vec<String> = holders.children.iter().map(|it| it.pid().to_string()).collect();

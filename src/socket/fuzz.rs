@@ -1,4 +1,4 @@
-//! `/proc/net/unix`, as the kernel writes it and as it never should.
+//! `/proc/net/unix`, as the kernel writes it, and damaged.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ const SAMPLES: &[&str] = &["Num       RefCount Protocol Flags    Type St Inode P
 
 const WORDS: &[&str] = &["00010000", "01", "02", "03", "0001", ":", "@", "/", "//", "0x"];
 
-/// A line that the kernel writes, and what it says of a socket with a path.
+/// A line of the kernel, and the socket in it, if that has a path.
 #[derive(Debug, Clone)]
 struct Line {
     text: Vec<u8>,
@@ -26,7 +26,7 @@ struct Line {
 
 /// As `unix_seq_show` of `net/unix/af_unix.c` writes it.
 fn line() -> impl Strategy<Value = Line> {
-    let byte = prop_oneof![1..b'\n', b'\n' + 1..=u8::MAX]; // what does not end the name, or the line
+    let byte = prop_oneof![1..b'\n', b'\n' + 1..=u8::MAX]; // neither a zero nor a line end
     let odd = vec(byte, 0..12);
     let path = prop_oneof![
         Just(b" /srv/sockets/www1.sock".to_vec()),
@@ -63,39 +63,39 @@ proptest! {
             known.accepted += bound.accepted;
             known.queued += bound.queued;
         }
-        prop_assert_eq!(Table::parse(&text), Table(expected));
+        prop_assert_eq!(UnixSockets::parse(&text), UnixSockets(expected));
     }
 
     #[test]
-    fn no_damage_makes_up_a_socket(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
-        let Table(table) = Table::parse(&bytes);
-        for (path, bound) in &table {
+    fn damaged_text_yields_only_sockets_that_are_in_it(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+        let UnixSockets(sockets) = UnixSockets::parse(&bytes);
+        for (path, bound) in &sockets {
             // "//srv" is the same path as "/srv".
             let names_it = |line: &&[u8]| {
                 let from = (0..line.len()).filter(|&at| line[at] == b'/');
                 from.map(|at| Path::new(OsStr::from_bytes(&line[at..]))).any(|end| end == path)
             };
             let lines = bytes.split(|&byte| byte == b'\n').filter(names_it).count();
-            let told = bound.listeners.len() + bound.in_flight() as usize;
-            prop_assert!((1..=lines).contains(&told), "{path:?}");
+            let count = bound.listeners.len() + bound.in_flight() as usize;
+            prop_assert!((1..=lines).contains(&count), "{path:?}");
         }
     }
 
     #[test]
-    fn a_damaged_line_takes_nothing_from_the_others(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+    fn damaged_line_does_not_hide_other_lines(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
         let path = Path::new("/srv/sockets/www1.sock");
-        let before = Table::parse(SAMPLES[0].as_bytes()).bound(path);
+        let before = UnixSockets::parse(SAMPLES[0].as_bytes()).bound(path);
         let text = [SAMPLES[0].as_bytes(), &bytes, b"\n", SAMPLES[0].as_bytes()].concat();
-        let after = Table::parse(&text).bound(path);
+        let after = UnixSockets::parse(&text).bound(path);
         prop_assert!(after.listeners.len() >= 2 * before.listeners.len());
         prop_assert!(after.accepted >= 2 * before.accepted && after.queued >= 2 * before.queued);
     }
 }
 
 #[test]
-fn a_megabyte_of_anything_is_read_at_once() {
+fn a_megabyte_is_read_without_delay() {
     let lines = SAMPLES[0].split_inclusive('\n');
     for word in WORDS.iter().copied().chain(lines).chain([" ", "\n", "0 "]) {
-        Table::parse(a_megabyte_of(word).as_bytes());
+        UnixSockets::parse(a_megabyte_of(word).as_bytes());
     }
 }

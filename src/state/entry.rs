@@ -1,4 +1,4 @@
-//! One rollout, as the history tells it.
+//! An entry of the history: one rollout.
 
 use std::path::PathBuf;
 
@@ -12,26 +12,26 @@ use crate::error::{Error, Exit};
 pub struct Entry {
     /// When it began, as RFC 3339 in UTC.
     pub when: String,
-    /// Who ran the command: the user's name, also behind sudo.
+    /// The name of the user who ran the command; behind sudo, the user who ran sudo.
     pub who: String,
-    /// What he typed behind `pools-manager`.
+    /// The arguments of `pools-manager`.
     pub command: String,
-    /// The release that the replicas came from; None where releases are not pinned, or nothing ran.
+    /// The replicas' release before; None: releases are not pinned, or no replica ran.
     pub from: Option<PathBuf>,
-    /// The release that they were to go to; None where releases are not pinned.
+    /// The target release; None: releases are not pinned.
     pub to: Option<PathBuf>,
-    /// The replicas that were to go there.
+    /// The replicas of the rollout.
     pub replicas: Vec<u32>,
-    /// The order in which it took its steps.
+    /// The order of its steps.
     pub strategy: Strategy,
-    /// How long it took, in milliseconds; 0 where it is unfinished.
+    /// How long it took, in milliseconds; 0 if it is unfinished.
     pub ms: u64,
     /// How it ended.
     pub result: Outcome,
-    /// Whether one replica was to go ahead, and to be watched.
+    /// Whether it had a canary: one replica that is renewed and watched first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub canary: bool,
-    /// Whether it took back the release that it came from.
+    /// Whether it was a rollback.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rollback: bool,
 }
@@ -40,18 +40,18 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum Outcome {
-    /// It is under way, or its manager was killed.
+    /// It runs, or its manager was killed.
     Unfinished,
-    /// All replicas that were meant have been renewed.
+    /// All its replicas have been renewed.
     Done,
-    /// It was told to stop.
+    /// It was cancelled.
     Interrupted,
-    /// The release bounced, or something else went wrong: the first line of the reason.
+    /// It failed: the first line of the reason.
     Failed(String),
 }
 
 impl Outcome {
-    /// What a rollout ended with.
+    /// The outcome of a rollout that ended with this error, or without one.
     pub fn of(error: Option<&Error>) -> Self {
         let Some(error) = error else { return Self::Done };
         match error.exit {

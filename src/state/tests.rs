@@ -42,8 +42,8 @@ async fn pid_dir() -> (TempDir, Lock, PathBuf) {
     (dir, lock, path)
 }
 
-/// Adds a rollout to the history; what the operator is told of it, good or bad.
-fn remember(lock: &Lock, path: &Path, entry: Entry) -> Vec<String> {
+/// Adds a rollout to the history, and returns the warning or error.
+fn add(lock: &Lock, path: &Path, entry: Entry) -> Vec<String> {
     match change(lock, path, |state| state.add(entry)) {
         Ok(warning) => warning.into_iter().collect(),
         Err(why) => vec![why],
@@ -59,11 +59,11 @@ fn names(dir: &TempDir) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_remembered_is_read_back_and_bounded() {
+async fn history_is_read_back_and_limited() {
     let (dir, lock, path) = pid_dir().await;
     assert_eq!(State::read(&path).unwrap(), State::default());
     for ms in 0..=200 {
-        assert!(remember(&lock, &path, entry(ms, Outcome::Failed("why".to_owned()))).is_empty());
+        assert!(add(&lock, &path, entry(ms, Outcome::Failed("why".to_owned()))).is_empty());
     }
     let history = State::read(&path).unwrap().history;
     assert_eq!(
@@ -75,27 +75,27 @@ async fn what_is_remembered_is_read_back_and_bounded() {
 }
 
 #[tokio::test]
-async fn what_is_no_state_file_is_set_aside_whole() {
+async fn damaged_file_is_moved_away_unchanged() {
     for bad in ["", "{\"version\":1,\"history\":[{\"wh", "null", "{\"version\":0,\"history\":[]}"] {
         let (dir, lock, path) = pid_dir().await;
         for seen in 1..=2 {
             fs::write(&path, bad).unwrap();
-            let warnings = remember(&lock, &path, entry(7, Outcome::Done));
+            let warnings = add(&lock, &path, entry(7, Outcome::Done));
             assert!(warnings[0].contains("is no state file"), "{warnings:?}");
             assert_eq!(State::read(&path).unwrap().history, [entry(7, Outcome::Done)]);
-            let aside: Vec<_> = names(&dir).into_iter().filter(|it| it.contains(".bad-")).collect();
-            assert_eq!(aside.len(), seen);
-            assert_eq!(fs::read_to_string(dir.path().join(&aside[seen - 1])).unwrap(), bad);
+            let moved: Vec<_> = names(&dir).into_iter().filter(|it| it.contains(".bad-")).collect();
+            assert_eq!(moved.len(), seen);
+            assert_eq!(fs::read_to_string(dir.path().join(&moved[seen - 1])).unwrap(), bad);
         }
     }
 }
 
 #[tokio::test]
-async fn a_newer_file_is_left_as_it_is() {
+async fn file_of_a_newer_version_is_not_changed() {
     let (dir, lock, path) = pid_dir().await;
     let newer = "{\"version\":2,\"history\":\"somewhere else\"}";
     fs::write(&path, newer).unwrap();
-    let warnings = remember(&lock, &path, entry(7, Outcome::Done));
+    let warnings = add(&lock, &path, entry(7, Outcome::Done));
     assert!(warnings[0].ends_with("newer pools-manager (version 2 of the format)"), "{warnings:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), newer);
     assert_eq!(names(&dir), ["www.lock", "www.state.json"]);
@@ -109,29 +109,29 @@ async fn links_are_not_followed() {
     symlink(&precious, &path).unwrap();
     symlink(&precious, with_suffix(&path, ".new")).unwrap();
     assert!(matches!(State::read(&path), Err(Trouble::Bad(_))));
-    assert_eq!(remember(&lock, &path, entry(7, Outcome::Done)).len(), 1);
+    assert_eq!(add(&lock, &path, entry(7, Outcome::Done)).len(), 1);
     assert_eq!(fs::read_to_string(&precious).unwrap(), "{\"version\":1,\"history\":[]}");
     assert_eq!(State::read(&path).unwrap().history.len(), 1);
     assert!(names(&dir).iter().any(|name| name.contains(".bad-")));
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_leaves_the_old_file() {
+async fn failed_write_keeps_the_old_file() {
     let (dir, lock, path) = pid_dir().await;
-    assert!(remember(&lock, &path, entry(1, Outcome::Done)).is_empty());
+    assert!(add(&lock, &path, entry(1, Outcome::Done)).is_empty());
     fs::create_dir(with_suffix(&path, ".new")).unwrap();
-    let warnings = remember(&lock, &path, entry(2, Outcome::Done));
+    let warnings = add(&lock, &path, entry(2, Outcome::Done));
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert_eq!(State::read(&path).unwrap().history, [entry(1, Outcome::Done)]);
     fs::remove_dir(with_suffix(&path, ".new")).unwrap();
     fs::remove_file(&path).unwrap();
     drop(dir);
     // The directory itself is gone.
-    assert_eq!(remember(&lock, &path, entry(3, Outcome::Done)).len(), 1);
+    assert_eq!(add(&lock, &path, entry(3, Outcome::Done)).len(), 1);
 }
 
 #[test]
-fn what_stands_there_may_be_anything() {
+fn fifo_and_huge_file_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("www.state.json");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -142,7 +142,7 @@ fn what_stands_there_may_be_anything() {
 }
 
 #[tokio::test]
-async fn an_end_replaces_its_beginning_and_nothing_else() {
+async fn result_replaces_only_its_own_entry() {
     let (_dir, lock, path) = pid_dir().await;
     let begun = entry(0, Outcome::Unfinished);
     let end = |state: &mut State| {
@@ -150,20 +150,20 @@ async fn an_end_replaces_its_beginning_and_nothing_else() {
         state.add(entry(7, Outcome::Done));
     };
     for _ in 0..2 {
-        remember(&lock, &path, begun.clone());
+        add(&lock, &path, begun.clone());
     }
-    // The first one's manager was killed.
+    // The manager of the first rollout was killed.
     change(&lock, &path, end).unwrap();
     let killed_then_done = [begun.clone(), entry(7, Outcome::Done)];
     assert_eq!(State::read(&path).unwrap().history, killed_then_done);
-    // A beginning that could not be written.
+    // The unfinished entry could not be written.
     change(&lock, &path, end).unwrap();
     assert_eq!(State::read(&path).unwrap().history[..2], killed_then_done);
     assert_eq!(State::read(&path).unwrap().history.len(), 3);
 }
 
 #[tokio::test]
-async fn what_does_not_change_is_not_written() {
+async fn unchanged_state_is_not_written() {
     let (dir, lock, path) = pid_dir().await;
     let stop = |state: &mut State| state.stopped.extend([2]);
     change(&lock, &path, |_| ()).unwrap();
@@ -177,7 +177,7 @@ async fn what_does_not_change_is_not_written() {
 
 proptest! {
     #[test]
-    fn fuzz_damage_is_refused_or_read_as_it_stands(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+    fn fuzz_damaged_file_is_refused_or_read_as_written(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
         let Ok(state) = State::parse(&bytes) else { return Ok(()) };
         let text = String::from_utf8_lossy(&bytes);
         prop_assert!(state.history.iter().all(|entry| text.contains(&entry.ms.to_string())));
@@ -185,7 +185,7 @@ proptest! {
     }
 
     #[test]
-    fn no_truncation_passes_for_the_whole(cut in 0..300_usize) {
+    fn truncated_file_is_refused(cut in 0..300_usize) {
         let state = State { history: vec![entry(1, Outcome::Interrupted)], ..State::default() };
         let text = serde_json::to_vec(&state).unwrap();
         let cut = cut.min(text.len() - 1);

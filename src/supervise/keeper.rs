@@ -17,7 +17,9 @@ use crate::lock;
 use crate::pool::{Pinning, Pool};
 use crate::process::Process;
 use crate::release::{Pinned, Release};
-use crate::rollout::{self, Ask, Goal, Observation, Observed, Request, Target, Wanted, observe};
+use crate::rollout::{
+    self, Goal, Observation, Observed, Occasion, Request, SpecQuery, Target, Wanted, observe,
+};
 use crate::state::{Outcome, State};
 
 /// Between two looks at a pool of which nothing is heard.
@@ -118,7 +120,7 @@ impl Keeper {
             Some(symlink) => Some(Release::resolve(symlink)?),
             None => None,
         };
-        let seen = observe(&self.pool, async { Ok(Vec::new()) }, Ask::default()).await?;
+        let seen = observe(&self.pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
         let stopped = State::read(&self.pool.state_file()).map(|it| it.stopped).unwrap_or_default();
         let current_dir = self.pool.settings.current_dir();
         let views: Vec<View> = seen
@@ -148,7 +150,7 @@ impl Keeper {
             return Wait::of(BUSY);
         }
         let result = match look.need {
-            Need::Rollout => self.roll_out(true).await,
+            Need::Rollout => self.roll_out(Occasion::Needed).await,
             need => {
                 let left = self.backoff.delay(Instant::now());
                 if !left.is_zero() {
@@ -190,19 +192,19 @@ impl Keeper {
         }
     }
 
-    async fn roll_out(&self, unless_current: bool) -> Result<()> {
-        self.change(Wanted::Renewed, Target::Current, unless_current).await
+    async fn roll_out(&self, occasion: Occasion) -> Result<()> {
+        self.change(Wanted::Renewed, Target::Current, occasion).await
     }
 
     /// Starts the replicas that do not run, and replaces those that are not well.
     async fn respawn(&self, need: Need) -> Result<()> {
         match need {
-            Need::Start => self.change(Wanted::Running, Target::Current, false).await,
-            _ => self.change(Wanted::Repaired, Target::Kept, false).await,
+            Need::Start => self.change(Wanted::Running, Target::Current, Occasion::Needed).await,
+            _ => self.change(Wanted::Repaired, Target::Kept, Occasion::Needed).await,
         }
     }
 
-    async fn change(&self, state: Wanted, target: Target, unless_current: bool) -> Result<()> {
+    async fn change(&self, state: Wanted, target: Target, occasion: Occasion) -> Result<()> {
         let pool = &self.pool;
         let stopped = State::read(&pool.state_file()).map(|it| it.stopped).unwrap_or_default();
         let replicas = pool.replicas().filter(|replica| !stopped.contains(replica)).collect();
@@ -210,7 +212,7 @@ impl Keeper {
         let request = Request {
             goal: Goal { state, replicas, strategy, canary: None },
             target,
-            unless_current,
+            occasion,
             drain_timeout: None,
             dry_run: false,
             wait: true,
@@ -245,7 +247,7 @@ impl Keeper {
             None => return false,
             Some(Order::Settings(pool)) => self.take_over(pool),
             Some(Order::Restart) => {
-                if let Err(error) = self.roll_out(false).await {
+                if let Err(error) = self.roll_out(Occasion::Asked).await {
                     self.note(&error);
                 }
             }

@@ -1,4 +1,4 @@
-//! What a command relies on, as far as it is known without asking php-fpm.
+//! The paths that a command uses, as far as they are known without running php-fpm.
 
 use std::env;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::pool::Pool;
 use crate::root::Root;
 use crate::runtime::{Generation, Spec};
 
-/// What all pools share: the root, `etc/` with its files, `pid/` and `sockets/`.
+/// The paths that all pools share: the root, `etc/` with its files, `pid/` and `sockets/`.
 pub fn of_root(root: &Root) -> Vec<PathBuf> {
     let below = ["pid", "sockets", "etc", "etc/pools-manager.toml"];
     let below = below.into_iter().map(|name| root.path().join(name));
@@ -18,7 +18,7 @@ pub fn of_root(root: &Root) -> Vec<PathBuf> {
 }
 
 /// The directory of a pool and the configuration in it: a replica's `N.conf` includes files beside
-/// it. What it includes from elsewhere is not known here.
+/// it. Files that it includes from elsewhere are not known here.
 pub fn of_pool(pool: &Pool) -> Vec<PathBuf> {
     let settings = pool.settings_file();
     let dir = settings.parent().unwrap_or(Path::new("/")).to_owned();
@@ -45,8 +45,8 @@ pub fn hook_programs(pool: &Pool) -> Vec<PathBuf> {
     Hook::ALL.into_iter().filter_map(of_hook).collect()
 }
 
-/// The directories in which a replica's sockets and pid files are: of what php-fpm makes of its
-/// configuration, and of the generations on record.
+/// The directories of the replicas' sockets and pid files, from the resolved configurations and
+/// from the generations' records.
 pub fn of_generations<'a>(
     specs: impl IntoIterator<Item = &'a Spec>,
     generations: impl IntoIterator<Item = &'a Generation>,
@@ -61,7 +61,7 @@ pub fn of_generations<'a>(
     dirs
 }
 
-/// Where a bare name is found; None: nowhere.
+/// Looks up a bare name in `PATH`; None: it is not there.
 fn in_path(program: PathBuf) -> Option<PathBuf> {
     if program.is_absolute() {
         return Some(program);

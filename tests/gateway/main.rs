@@ -27,4 +27,5 @@ mod signals;
 mod slow;
 mod start;
 mod statics;
+mod supervisor;
 mod variables;

@@ -139,3 +139,31 @@ fn pool_with_a_deleted_release_does_not_stop_a_restart_of_its_other_replica() {
     served.site.run(&["restart"]).succeeds();
     served.site.run(&["status", "-q"]).succeeds();
 }
+
+#[test]
+fn pool_that_was_added_is_served_by_the_next_command() {
+    let served = Served::serve(two_pools());
+    add_pool(&served.site, "news", "hosts = [\"news.test\"]\nqueue_timeout = \"100ms\"");
+    served.site.run(&["start", "single", "news"]).succeeds();
+    assert_eq!(status(&served, "news.test"), 200);
+    served.site.run(&["stop", "single", "news"]).succeeds();
+    assert_eq!(status(&served, "news.test"), 503);
+}
+
+/// Its settings are the manager's and the gateway's, or the command fails.
+#[test]
+fn changed_settings_are_applied_by_the_next_command() {
+    let served = Served::serve(two_pools());
+    let site = &served.site;
+    let elsewhere =
+        site.read(SHOP).replace("current_dir = \"srv/shop\"", "current_dir = \"srv/else\"");
+    fs::create_dir(site.path("srv/else")).unwrap();
+    site.write(SHOP, &elsewhere);
+    site.run(&["restart", "single", "shop"]).succeeds();
+    assert_eq!(served.get_from("shop.test", "/ping.php").text(), "shop");
+    // The command goes by the file that it has read: there is no other one.
+    site.replace(SHOP, "[gateway]", "[gateway]\nindex = [\"other.php\"]");
+    site.write("srv/shop.release1/other.php", "<?php echo 'other';");
+    site.run(&["restart", "single", "shop"]).succeeds();
+    assert_eq!(served.get_from("shop.test", "/").text(), "other");
+}

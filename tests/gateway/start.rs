@@ -174,7 +174,7 @@ fn check_reports_a_replica_that_the_gateway_does_not_serve() {
         ran.succeeds();
         ran.stdout
     };
-    let drained = "the gateway does not serve replica 2, though that runs";
+    let drained = "the gateway does not serve replica 2, though it runs";
     assert!(!told(&served).contains(drained));
     // The name leads to another socket while the gateway starts. Then it is moved back without a command.
     let name = served.site.path("sockets/php-fpm-www2.sock");

@@ -102,7 +102,7 @@ fn ipv4_client_of_an_ipv6_listener_has_its_ipv4_address() {
     let site = Served::site("", "");
     site.write(
         "etc/pools-manager.toml",
-        "[gateway]\nlisten = [\"[::]:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\naccess_log = \"pid/access\"\n",
+        "[gateway]\nlisten = [\"[::]:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\naccess_log = \"pid/access\"\n[supervisor]\nenabled = false\n",
     );
     site.run(&["start"]).succeeds();
     let mut served = Served::serve(site);

@@ -195,7 +195,7 @@ fn left(site: &Site, first: &str) -> String {
     let second = format!("replica 2 runs {} (LB=\"Init Ok\")", release.display());
     format!(
         "error: pool \"www\" is left as follows: {first}; {second}\n  \
-         help: remove the cause, and run the command again: it goes on from what is there\n"
+         help: remove the cause, and run the command again: it continues from the present state\n"
     )
 }
 

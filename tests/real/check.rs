@@ -25,7 +25,7 @@ fn check_finds_nothing_in_the_sample_of_an_ordinary_user() {
 
 fn healthy(site: &Site) {
     let monitor = format!("http://localhost:{}/ping-php-fpm", site.port());
-    let not_asked = format!("{monitor} is not asked: no replica runs");
+    let not_asked = format!("{monitor} is not requested: no replica runs");
     site.run(&["check"]).prints(&all_ok(site, &not_asked, "none runs"));
     site.run(&["start"]).succeeds();
     site.run(&["check", "all"]).prints(&all_ok(site, &monitor, "2 of 2 run"));
@@ -79,7 +79,7 @@ fn findings_have_a_remedy() {
              {root}/www/current.release points at nowhere: No such file or directory (os error 2)\n    \
              help: point it at a release: ln -sfn RELEASE {root}/www/current.release\n  \
              Balancer  [Warning]\n    \
-             member fcgi://pool-1 has retry=7: after one failure Apache leaves it out for 7 seconds, and cannot be told otherwise\n    \
+             member fcgi://pool-1 has retry=7: after one failure Apache leaves it out for 7 seconds, and no command can change that\n    \
              help: add retry=0 to its BalancerMember in Apache's configuration\n"
         ))
         .stderr("error: pool \"www\" is not in order: Release\n")
@@ -118,7 +118,7 @@ fn check_finds_pools_that_share_a_socket() {
         format!(
             "error: replica {replica} has the same socket as replica {replica} of the pool \
              \"www\": ROOT/sockets/php-fpm-www{replica}.sock\n  \
-             help: give its php-fpm section a name of its own, like [api{replica}]"
+             help: give its php-fpm section another name, like [api{replica}]"
         )
     };
     assert_eq!(found(&site, "sockets"), [told(1), told(2)]);
@@ -145,7 +145,7 @@ fn check_changes_nothing_and_does_not_wait() {
     manager.await_event("that it waits", |event| event["accepted"] == 1);
     let before = state(&site);
     let ran = site.run(&["check"]);
-    let holder = format!("a command is at work: pid {}, ", manager.pid().as_raw_nonzero());
+    let holder = format!("a command changes the pool: pid {}, ", manager.pid().as_raw_nonzero());
     assert!(ran.succeeds().stdout.contains(&holder), "{ran}");
     site.run(&["check", "-q"]).prints("");
     assert_eq!(state(&site), before);

@@ -11,7 +11,7 @@ const ROLLOUT: [&str; 8] = [
     "recorded, not launched",
     "launched, not up",
     "a new link made, not in its place",
-    "told to end",
+    "signalled",
     "its socket removed, its pid file still there",
     "ended, its files still there",
     "a record removed",
@@ -94,7 +94,7 @@ fn adoption(strategy: &str) {
         "linked, its public name still a socket",
         "a new link made, not in its place",
         "halted",
-        "told to end",
+        "signalled",
         "halted, its children gone",
     ];
     Sweep { before: &by_hand, within: &adopted, ..Sweep::of(&["restart"]) }.run(&site);

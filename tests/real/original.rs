@@ -200,7 +200,7 @@ fn member_in_error_of_an_idle_site_comes_back() {
             status["pools"][0]["replicas"][broken - 1]["lb"] == "Init Err"
         });
         let ran = site.run(&["restart", "--strategy", strategy]);
-        assert!(!ran.succeeds().stdout.contains("takes it for broken"), "{ran}");
+        assert!(!ran.succeeds().stdout.contains("considers it broken"), "{ran}");
         assert_eq!(site.members(), ["Init Ok", "Init Ok"]);
         site.is_in_order_on("release1");
     }

@@ -36,7 +36,7 @@ fn dead_replica_gets_the_release_of_the_others() {
              Replica 2 needs no repair\n  \
              Starting replica 1  [OK]\n  \
              Warning: ROOT/www/current.release leads to ROOT/www/release2; the pool stays on \
-             ROOT/www/release1, which it serves: `restart` takes it to what the symlink names\n"
+             ROOT/www/release1, which it serves: `restart` rolls out the symlink's release\n"
         )
     );
     site.is_in_order_on("release1");
@@ -295,7 +295,7 @@ fn repair_adopts_no_unrelated_process() {
         site.write(&format!("{pools}/api/{file}"), &text);
     }
     let ran = site.run(&["restart", "single", "api"]);
-    assert!(ran.status(2).stderr.contains("this pool has no record of that"), "{ran}");
+    assert!(ran.status(2).stderr.contains("this pool has no record of that process"), "{ran}");
     drop(stranger);
 }
 

@@ -68,7 +68,7 @@ fn rollback_skips_failed_and_deleted_releases() {
     fs::rename(site.path("www/release1"), site.path("www/moved")).unwrap();
     let ran = site.run(&["rollback"]);
     ran.status(2);
-    assert!(ran.stderr.contains("/release1 is not there any more"), "{ran}");
+    assert!(ran.stderr.contains("/release1 does not exist any more"), "{ran}");
     site.is_in_order_on("release2");
 }
 

@@ -126,7 +126,7 @@ fn link_moved_by_another_process_does_not_go_back() {
     warm_up.open();
     let ran = manager.finish();
     ran.status(130);
-    assert!(ran.stdout.contains("somebody else has moved it meanwhile"), "{ran}");
+    assert!(ran.stdout.contains("another program has moved it meanwhile"), "{ran}");
     assert_eq!(link(&site), PathBuf::from("nowhere"));
     assert_eq!(site.releases(), [site.path("www/release1"), site.path("www/release1")]);
 }

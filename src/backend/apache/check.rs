@@ -12,7 +12,7 @@ use crate::finding::{Checked, Finding, Topic};
 /// How many links are followed from a member's socket to a public name.
 const MAX_LINKS: usize = 8;
 
-/// The balancer as it was read.
+/// The balancer, as it was read.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) snapshot: Snapshot,
@@ -43,7 +43,7 @@ impl Inspection for Read {
             findings.extend(out_of_use(worker, behind));
             notes.extend(taken_out(worker));
         }
-        findings.extend(nobody_serves(&members));
+        findings.extend(none_serves(&members));
         Checked::new(Topic::Balancer, notes, findings)
     }
 }
@@ -72,23 +72,23 @@ fn as_a_whole(snapshot: &Snapshot, strategy: Strategy) -> Vec<Finding> {
 }
 
 fn retries(worker: &Worker) -> Option<Finding> {
-    let seconds = worker.told_retry_seconds().filter(|seconds| *seconds > 0)?;
+    let seconds = worker.shown_retry_seconds().filter(|seconds| *seconds > 0)?;
     let url = &worker.url;
     Some(Finding::warning(
         format!(
-            "member {url} has retry={seconds}: after one failure Apache leaves it out for {seconds} seconds, and cannot be told otherwise"
+            "member {url} has retry={seconds}: after one failure Apache leaves it out for {seconds} seconds, and no command can change that"
         ),
         "add retry=0 to its BalancerMember in Apache's configuration",
     ))
 }
 
-/// Whether the member connects to something else than the replica's public socket name.
+/// Checks that the member connects to the replica's public socket name.
 fn elsewhere(worker: &Worker, replica: u32, public: &Path) -> Option<Finding> {
     let (url, right) = (&worker.url, public.display());
     let Some(socket) = worker.socket() else {
         return Some(Finding::warning(
             format!(
-                "member {url} names no unix socket: whether it leads to replica {replica} cannot be told"
+                "member {url} names no unix socket: it is not known whether it leads to replica {replica}"
             ),
             format!("write it as BalancerMember \"unix:{right}|{url}\""),
         ));
@@ -113,7 +113,8 @@ fn elsewhere(worker: &Worker, replica: u32, public: &Path) -> Option<Finding> {
     }
 }
 
-/// Follows links until one is the public name, which is a link itself.
+/// Whether a socket's path leads to the public name. Follows links until one is the public name,
+/// which is a link itself.
 fn leads_to(socket: &Path, public: &Path) -> bool {
     let public = canonical(public);
     let mut at = canonical(socket);
@@ -156,14 +157,14 @@ fn taken_out(worker: &Worker) -> Option<String> {
     is_taken_out(worker).then(|| format!("member {} is taken out: {}", worker.url, worker.status))
 }
 
-fn nobody_serves(members: &[(&Worker, &Behind<'_>)]) -> Option<Finding> {
+fn none_serves(members: &[(&Worker, &Behind<'_>)]) -> Option<Finding> {
     let mut running = members.iter().filter(|(_, behind)| behind.published.is_some()).peekable();
-    let somebody_runs = running.peek().is_some();
+    let any_runs = running.peek().is_some();
     let serves = running.any(|(worker, _)| worker.is_used());
-    (somebody_runs && !serves).then(|| {
+    (any_runs && !serves).then(|| {
         Finding::error(
             "no member of a replica that runs is in use: visitors get 503",
-            "run pools-manager start; what you have taken out yourself, put back in balancer-manager",
+            "run pools-manager start; enable members that you have taken out yourself in balancer-manager",
         )
     })
 }
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_is_compared_by_where_it_leads() {
+    fn socket_paths_are_compared_by_their_targets() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::create_dir(at("sockets")).unwrap();

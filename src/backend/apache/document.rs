@@ -1,4 +1,4 @@
-//! The two documents of balancer-manager, and what both say.
+//! The two documents of balancer-manager, and their common content.
 
 mod html;
 mod xml;
@@ -6,12 +6,12 @@ mod xml;
 /// Names and values, in the document's order.
 pub type Columns = Vec<(String, String)>;
 
-/// One balancer as a reader finds it.
+/// One balancer in a document.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Section {
     /// Without `balancer://`.
     pub(super) name: String,
-    /// None where the document does not have it; empty where there is none.
+    /// None: the document does not show it; empty: there is none.
     pub(super) nonce: Option<String>,
     pub(super) attributes: Columns,
     pub(super) rows: Vec<Columns>,
@@ -26,7 +26,7 @@ pub(super) enum Problem {
     Broken(String),
 }
 
-/// A balancer's name as a form wants it.
+/// A balancer's name, as a form needs it.
 pub(super) fn without_scheme(name: &str) -> &str {
     name.trim().strip_prefix("balancer://").unwrap_or(name.trim())
 }
@@ -37,7 +37,7 @@ pub(super) fn column<'a>(columns: &'a Columns, name: &str) -> Option<&'a str> {
     found.map(|(_, value)| value.as_str())
 }
 
-/// Reads whichever document this is: an Apache that ignores `xml=1` sends its HTML page.
+/// Reads either document: an Apache that ignores `xml=1` sends its HTML page.
 pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {
     if text.contains("<httpd:manager") { xml::read(text) } else { html::read(text) }
 }

@@ -1,4 +1,4 @@
-//! Documents of balancers that nobody has, and damaged ones of those that somebody has.
+//! Generated documents of balancers, and damaged real ones.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ struct Member {
     busy: u64,
 }
 
-/// A name as a configuration may have it, references and all.
+/// A name in a configuration, which may contain references.
 fn name() -> impl Strategy<Value = String> {
     "[!-;=?-~]{1,12}|&(amp|lt|#60|x)?;?[a-z]{1,3}"
 }
@@ -106,7 +106,7 @@ fn html(balancers: &[Balancer]) -> String {
     )
 }
 
-/// What a page says beside its tags.
+/// The text of a page without its tags.
 fn without_tags(page: &str) -> String {
     let mut in_tag = false;
     let outside = |c: &char| match c {
@@ -125,7 +125,7 @@ fn without_tags(page: &str) -> String {
 
 proptest! {
     #[test]
-    fn what_apache_writes_is_read_as_it_is_meant(balancers in balancers()) {
+    fn generated_documents_are_read(balancers in balancers()) {
         for document in [xml(&balancers), html(&balancers)] {
             let sections = read(&document).unwrap();
             prop_assert_eq!(sections.len(), balancers.len());
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn no_damage_makes_up_a_member(Bytes(bytes) in damaged(SAMPLES, MARKUP)) {
+    fn damaged_document_yields_only_members_that_are_in_it(Bytes(bytes) in damaged(SAMPLES, MARKUP)) {
         let document = String::from_utf8_lossy(&bytes);
         let is_xml = document.contains("<httpd:manager");
         let said = if is_xml { document.to_string() } else { without_tags(&document) };
@@ -164,7 +164,7 @@ proptest! {
 }
 
 #[test]
-fn a_megabyte_of_anything_is_read_at_once() {
+fn a_megabyte_is_read_without_delay() {
     for word in ["<", "&", "<!--", "<a>", "<httpd:worker>", "<tr", "<td>", "<h3>LoadBalancer "] {
         let much = a_megabyte_of(word);
         for (sample, place) in SAMPLES.iter().zip(["<httpd:workers>", "<th>Worker URL"]) {
@@ -174,7 +174,7 @@ fn a_megabyte_of_anything_is_read_at_once() {
 }
 
 #[test]
-fn a_long_heading_is_not_repeated_in_each_row() {
+fn long_heading_is_not_repeated_in_each_row() {
     let heading = "x".repeat(64 << 10);
     let rows = "<tr><td>x</td></tr>".repeat(1_000);
     let page = SAMPLES[1].replacen("<th>Worker URL</th>", &format!("<th>{heading}</th>"), 1);

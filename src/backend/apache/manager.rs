@@ -1,4 +1,4 @@
-//! HTTP to balancer-manager: who is asked, and what its refusals mean.
+//! HTTP requests to balancer-manager, and its errors.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -27,12 +27,12 @@ const MAX_FORM: usize = 1_024;
 pub(super) struct Manager {
     client: Client,
     url: Url,
-    /// The URL without what is secret in it.
+    /// The URL without user and password.
     shown: Url,
     probe: Option<Url>,
 }
 
-/// Without the password.
+/// Without user and password.
 impl fmt::Debug for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Manager({self})")
@@ -67,7 +67,7 @@ impl Manager {
         Ok(())
     }
 
-    /// False only where the connection is refused.
+    /// Whether a process listens. False only if the connection is refused.
     pub(super) async fn is_listened_to(&self) -> bool {
         let address = (self.url.host_str(), self.url.port_or_known_default());
         let (Some(host), Some(port)) = address else { return true };
@@ -79,7 +79,7 @@ impl Manager {
         }
     }
 
-    /// The document of that query.
+    /// Fetches the document of a query.
     pub(super) async fn get(&self, query: Option<&str>) -> Result<String> {
         let mut url = self.url.clone();
         url.set_query(query);
@@ -94,7 +94,7 @@ impl Manager {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// Sends a form. That it is answered does not mean that it was heeded.
+    /// Sends a form. A success does not mean that the change was made.
     pub(super) async fn post(&self, form: &[(&str, &str)]) -> Result<()> {
         let request = self.client.post(self.url.clone()).form(form);
         let size = request.try_clone().and_then(|request| request.build().ok());

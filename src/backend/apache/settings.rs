@@ -48,7 +48,7 @@ impl Settings {
         Err(file.error(&self.member_urls.span(), &message).hint(ONE_EACH))
     }
 
-    /// A member for each replica, and a replica for each member.
+    /// Checks that there are as many members as replicas.
     pub(in crate::backend) fn check_replicas(&self, path: &Path, replicas: u32) -> Result<()> {
         let members = self.member_urls().len();
         if members == replicas as usize {
@@ -74,7 +74,7 @@ impl Settings {
         }
     }
 
-    /// The original's line; a list is written as Python would.
+    /// The line of the original tool, with a list in Python's notation.
     pub(in crate::backend) fn describe(&self) -> Description {
         let shown = Self { manager_url: http::shown(&self.manager_url), ..self.clone() };
         let members: Vec<String> = shown.member_urls().iter().map(|it| format!("'{it}'")).collect();

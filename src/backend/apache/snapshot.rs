@@ -13,7 +13,7 @@ const DEFAULT_RETRY: u64 = 60;
 pub struct Snapshot {
     /// The name without `balancer://`.
     pub name: String,
-    /// What a change needs; none where `ProxySet nonce=None` made the balancer read-only.
+    /// The nonce that a change needs; None: `ProxySet nonce=None` makes the balancer read-only.
     pub nonce: Option<String>,
     /// The balancer's attributes, under the names of the document that they were read from.
     pub attributes: Columns,
@@ -36,7 +36,7 @@ pub struct Worker {
     pub elected: u64,
     /// Its route for sticky sessions, or empty.
     pub route: String,
-    /// All that the document tells, under the document's names.
+    /// All values of the document, under the document's names.
     pub columns: Columns,
 }
 
@@ -55,10 +55,10 @@ impl Snapshot {
         !matches!(by, "" | "-" | "(None)")
     }
 
-    /// A session whose worker is out of use gets 503 rather than another worker.
+    /// A session whose worker is out of use gets 503, and no other worker.
     pub fn forbids_failover(&self) -> bool {
-        let told = ["nofailover", "DisableFailover"];
-        told.iter().any(|name| column(&self.attributes, name) == Some("On"))
+        let names = ["nofailover", "DisableFailover"];
+        names.iter().any(|name| column(&self.attributes, name) == Some("On"))
     }
 }
 
@@ -75,7 +75,7 @@ impl From<Section> for Snapshot {
 
 impl Worker {
     /// Whether it gets new requests. With `retry=0` Apache tries a worker in error at the next
-    /// request, so one that answers again is as good as any.
+    /// request, so such a worker counts as used.
     pub fn is_used(&self) -> bool {
         let tried_at_once = self.status.is_in_error() && self.retry_seconds() == 0;
         self.status.serves() || (tried_at_once && self.status.is_free())
@@ -83,16 +83,16 @@ impl Worker {
 
     /// Seconds until Apache tries a worker in error again.
     pub fn retry_seconds(&self) -> u64 {
-        let told = column(&self.columns, "retry").and_then(|value| value.parse().ok());
-        told.unwrap_or(DEFAULT_RETRY)
+        let retry = column(&self.columns, "retry").and_then(|value| value.parse().ok());
+        retry.unwrap_or(DEFAULT_RETRY)
     }
 
-    /// The same, where the document tells it: the page does not.
-    pub fn told_retry_seconds(&self) -> Option<u64> {
+    /// The same; None: the document does not show it, as the HTML page.
+    pub fn shown_retry_seconds(&self) -> Option<u64> {
         column(&self.columns, "name").map(|_| self.retry_seconds())
     }
 
-    /// The unix socket that it connects to; None where it tells none.
+    /// The unix socket that it connects to; None: its name has none.
     pub fn socket(&self) -> Option<&Path> {
         let (socket, _) = self.name.strip_prefix("unix:")?.split_once('|')?;
         Some(Path::new(socket))
@@ -120,7 +120,7 @@ impl Worker {
 pub struct MemberStatus(String);
 
 impl MemberStatus {
-    /// Takes the words as Apache wrote them. Unknown ones are kept, and mean nothing.
+    /// Parses the words of Apache. Unknown words are kept, and have no effect.
     pub fn new(text: &str) -> Self {
         Self(text.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
     }
@@ -160,13 +160,13 @@ impl MemberStatus {
         self.has("Stby") || self.has("Spar")
     }
 
-    /// Nobody has taken it out of use. It may be in error all the same.
+    /// It has not been taken out of use. It may still be in error.
     pub fn is_free(&self) -> bool {
         let out = ["Drn", "Dis", "Stop", "Shut", "HcFl"];
         self.has("Init") && !out.iter().any(|word| self.has(word))
     }
 
-    /// It gets new requests (a standby: when its turn has come).
+    /// It gets new requests (a standby: once it is needed).
     pub fn serves(&self) -> bool {
         self.is_free() && self.has("Ok") && !self.is_in_error()
     }

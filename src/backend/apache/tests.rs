@@ -14,7 +14,7 @@ fn snapshot(text: &str, balancer: &str) -> Snapshot {
 }
 
 #[test]
-fn both_documents_tell_the_same() {
+fn both_documents_have_the_same_content() {
     for balancer in ["phpfpmlb", "sticky", "readonly", "empty"] {
         let (xml, html) = (snapshot(XML, balancer), snapshot(HTML, balancer));
         assert_eq!(xml.nonce, html.nonce);
@@ -34,7 +34,7 @@ fn both_documents_tell_the_same() {
 }
 
 #[test]
-fn the_xml_is_read_whole() {
+fn whole_xml_is_read() {
     let pool = snapshot(XML, "phpfpmlb");
     assert_eq!(pool.nonce.as_deref(), Some("fe36d66f-b4f1-ebcd-afe8-5cf3a95f5428"));
     let urls: Vec<_> = pool.workers.iter().map(|worker| worker.url.as_str()).collect();
@@ -44,8 +44,8 @@ fn the_xml_is_read_whole() {
     assert_eq!((first.elected, first.busy, first.retry_seconds()), (4, 0, 3));
     assert!(first.status.is_in_error());
     assert_eq!(first.socket().unwrap(), Path::new("/srv/site/sockets/php-fpm-www1.sock"));
-    assert_eq!(first.told_retry_seconds(), Some(3));
-    assert_eq!(snapshot(HTML, "phpfpmlb").workers[0].told_retry_seconds(), None);
+    assert_eq!(first.shown_retry_seconds(), Some(3));
+    assert_eq!(snapshot(HTML, "phpfpmlb").workers[0].shown_retry_seconds(), None);
     assert_eq!(pool.workers[1].retry_seconds(), 60);
     assert_eq!(pool.workers[1].status.to_string(), "Init Ign Dis Err");
     assert!(pool.workers[2].status.is_draining());
@@ -53,7 +53,7 @@ fn the_xml_is_read_whole() {
 }
 
 #[test]
-fn the_page_names_columns_as_its_table_does() {
+fn columns_of_the_page_have_the_names_of_its_table() {
     let pool = snapshot(HTML, "phpfpmlb");
     let names: Vec<_> = pool.workers[0].columns.iter().map(|(name, _)| name.as_str()).collect();
     let expected = "Worker URL,Route,RouteRedir,Factor,Set,Status,Elected,Busy,Load,To,From";
@@ -67,7 +67,7 @@ fn the_page_names_columns_as_its_table_does() {
 }
 
 #[test]
-fn text_that_apache_does_not_escape_stays_as_it_is() {
+fn unescaped_text_is_not_changed() {
     for text in [XML, HTML] {
         let sticky = snapshot(text, "sticky");
         assert_eq!(sticky.workers[2].url, "http://127.0.0.1:9/x?a&amp;b&c");
@@ -76,7 +76,7 @@ fn text_that_apache_does_not_escape_stays_as_it_is() {
 }
 
 #[test]
-fn a_balancer_may_have_no_nonce_or_no_workers() {
+fn balancer_without_nonce_or_workers_is_read() {
     assert_eq!(snapshot(XML, "readonly").nonce, None);
     assert!(snapshot(XML, "empty").workers.is_empty());
     let old: String = XML.lines().filter(|line| !line.contains("nonce")).collect();
@@ -84,7 +84,7 @@ fn a_balancer_may_have_no_nonce_or_no_workers() {
 }
 
 #[test]
-fn older_pages_quote_and_escape_otherwise() {
+fn pages_of_older_versions_are_read() {
     let old = HTML.replace("href=\"", "href='").replace("\">", "'>").replace("&amp;", "&");
     assert_eq!(snapshot(&old, "phpfpmlb"), snapshot(HTML, "phpfpmlb"));
 }
@@ -103,7 +103,7 @@ fn members_are_found_by_url_or_whole_name() {
 }
 
 #[test]
-fn only_words_decide_whether_a_worker_serves() {
+fn status_words_decide_whether_a_worker_serves() {
     let serves = |text| MemberStatus::new(text).serves();
     assert!(serves("Init Ok ") && serves("Init Ign Ok") && serves("Init Stby Ok"));
     for text in ["", "Ok", "Init", "Init Drn Ok", "Init Dis", "Init Stop", "Init Err"] {
@@ -116,7 +116,7 @@ fn only_words_decide_whether_a_worker_serves() {
 }
 
 #[test]
-fn a_document_that_is_cut_off_is_never_taken_for_a_whole_one() {
+fn truncated_document_is_refused() {
     for text in [XML, HTML] {
         let whole = text.trim_end().len();
         for end in (0..whole).step_by(7) {
@@ -126,7 +126,7 @@ fn a_document_that_is_cut_off_is_never_taken_for_a_whole_one() {
 }
 
 #[test]
-fn other_pages_are_told_apart() {
+fn other_pages_are_refused() {
     for text in ["", "pong", "<html><body>Log in</body></html>", "{}", "<?xml version='1.0'?><a/>"]
     {
         assert_eq!(read(text), Err(Problem::NotManager), "{text}");
@@ -135,7 +135,7 @@ fn other_pages_are_told_apart() {
 }
 
 #[test]
-fn a_name_is_not_put_together_from_parts() {
+fn name_with_a_comment_or_tag_is_refused() {
     let comment = XML.replacen("fcgi://pool-1", "fcgi://pool<!-- -->-1", 1);
     assert!(matches!(read(&comment), Err(Problem::Broken(_))));
     let tag = XML.replacen("fcgi://pool-1", "fcgi://pool<httpd:x/>-1", 1);

@@ -8,8 +8,8 @@ use super::Apache;
 use super::snapshot::{MemberStatus, Snapshot, Worker};
 use crate::backend::Enabled;
 use crate::cancel;
-use crate::crash;
 use crate::error::{Error, Exit, Result};
+use crate::failpoint;
 use crate::file;
 
 /// How long a member in error may take to be used again.
@@ -17,7 +17,7 @@ const ERROR_DEADLINE: Duration = Duration::from_secs(1);
 const ERROR_POLL: Duration = Duration::from_millis(5);
 
 /// How often a change is sent before it counts as ignored. Under load Apache (2.4.71) loses about
-/// one in 40,000: it answers as always, and the flag is as it was.
+/// one in 40,000: it answers as usual, but the flag has not changed.
 const ATTEMPTS: u32 = 4;
 
 /// A flag of a worker: the form's letter, and the word of the status that shows it.
@@ -35,8 +35,8 @@ impl Apache {
     /// Stops new requests to a member.
     ///
     /// A draining worker still gets its sticky sessions, so where the balancer has those the member
-    /// is disabled as well, and Apache sends its sessions elsewhere. Where that is forbidden
-    /// (`nofailover=On`) nothing can be done without failing requests, and this refuses.
+    /// is disabled as well, and Apache sends its sessions elsewhere. If that is forbidden
+    /// (`nofailover=On`), a drain would fail requests, and this returns an error.
     pub async fn drain(&self, index: usize) -> Result<()> {
         let before = self.read().await?;
         let flags: &[_] =
@@ -45,8 +45,8 @@ impl Apache {
         self.set(before, index, flags).await.map(drop)
     }
 
-    /// Whether [`Apache::enable`] could do its work, and [`Apache::drain`] if that is needed too;
-    /// changes nothing.
+    /// Checks that [`Apache::enable`] can succeed, and [`Apache::drain`] if `drains`; changes
+    /// nothing.
     pub async fn check_changeable(&self, drains: bool) -> Result<()> {
         let now = self.read().await?;
         if now.nonce.is_none() {
@@ -55,20 +55,21 @@ impl Apache {
         if drains { forbid_failing_sessions(&now) } else { Ok(()) }
     }
 
-    /// Lets a member have new requests again. The member has to answer them by now.
+    /// Lets Apache send a member new requests again. The member must be able to answer them.
     ///
-    /// Undoes what [`Apache::drain`] does, and leaves the operator's other flags alone: a stopped
-    /// member stays stopped. Apache cannot be told to forget an error, but it forgets it at the
-    /// next request while the member's errors are ignored; so they are for that long, at most one
+    /// Undoes [`Apache::drain`], and keeps the operator's other flags: a stopped member stays
+    /// stopped. Apache has no command to forget an error, but it forgets it at the next request
+    /// while the member's errors are ignored. So they are ignored until then, for at most one
     /// second. If the process is killed in that second, [`Apache::clean_up`] of the next command
-    /// takes that back.
+    /// resets the flag.
     pub async fn enable(&self, index: usize) -> Result<Enabled> {
         let before = self.read().await?;
         let mut now = self.set(before, index, &[(DRAIN, false), (DISABLED, false)]).await?;
         let member = self.member(&now, index)?;
         if member.status.is_in_error() && !member.status.is_stopped() {
             if member.is_used() {
-                // Where Apache tries it at once anyhow, this only makes it look well.
+                // Apache tries it at the next request anyway: this request only makes its status
+                // good.
                 self.manager.probe(0, ERROR_DEADLINE).await;
             } else {
                 now = self.forget_error(now, index).await?;
@@ -82,23 +83,23 @@ impl Apache {
             return self.await_no_error(index).await;
         }
         let _hold = cancel::hold();
-        self.note_ignored(index);
-        let forgotten = async {
+        self.write_note(index);
+        let result = async {
             self.set(now, index, &[(IGNORE_ERRORS, true)]).await?;
-            crash::point("a member's errors ignored");
+            failpoint::hit("a member's errors ignored");
             self.await_no_error(index).await
         };
-        // Whatever became of it, the operator's flag is put back.
-        let forgotten = forgotten.await;
+        // After a failure too, the operator's flag is restored.
+        let result = result.await;
         let now = self.reread().await?;
         let restored = self.set(now, index, &[(IGNORE_ERRORS, false)]).await?;
-        self.forget_ignored();
-        forgotten.map(|_| restored)
+        self.remove_note();
+        result.map(|_| restored)
     }
 
-    /// Takes back what a command has left that was killed while it had Apache ignore a member's
-    /// errors: Apache would go on sending requests to a replica that fails. Where nothing was left,
-    /// it asks nothing.
+    /// Resets the flag that a killed command has left, with which Apache ignores a member's errors.
+    /// With that flag, Apache would continue to send requests to a failed replica. Sends no request
+    /// if there is no note.
     pub async fn clean_up(&self) -> Result<()> {
         let Some(note) = &self.note else { return Ok(()) };
         let Ok(text) = file::read(note) else { return Ok(()) };
@@ -108,19 +109,19 @@ impl Apache {
                 self.set(now, index, &[(IGNORE_ERRORS, false)]).await?;
             }
         }
-        self.forget_ignored();
+        self.remove_note();
         Ok(())
     }
 
-    /// A flag that the operator has set looks the same: so it is noted whose this one is. Without a
-    /// note, the flag is taken back all the same, unless the manager is killed.
-    fn note_ignored(&self, index: usize) {
+    /// Notes that this flag is not the operator's, because both look the same. If the note cannot
+    /// be written, the flag is still reset, unless the manager is killed.
+    fn write_note(&self, index: usize) {
         if let Some(note) = &self.note {
             let _ = file::write_new(note, &format!("{}\n", self.member_urls[index]));
         }
     }
 
-    fn forget_ignored(&self) {
+    fn remove_note(&self) {
         if let Some(note) = &self.note {
             let _ = file::remove(note);
         }
@@ -141,9 +142,9 @@ impl Apache {
         }
     }
 
-    /// Sets flags of a member, reads them back, and returns what was read. This is repeated where
-    /// the change got lost: Apache loses one now and then, and a restart of it in between makes
-    /// the nonce void and forgets the flags.
+    /// Sets flags of a member, reads them back, and returns what was read. Repeats a change that
+    /// got lost: Apache sometimes loses one, and a restart of Apache in between invalidates the
+    /// nonce and resets the flags.
     async fn set(
         &self,
         mut before: Snapshot,
@@ -171,7 +172,7 @@ impl Apache {
         self.manager.post(&form).await.map_err(failed)
     }
 
-    /// Reads in the middle of a change: what fails now is no longer the configuration.
+    /// Reads in the middle of a change: an error is now a failure, not a wrong configuration.
     async fn reread(&self) -> Result<Snapshot> {
         self.read().await.map_err(failed)
     }
@@ -189,7 +190,7 @@ impl Apache {
             self.member_urls[index],
             wanted.join(", ")
         ))
-        .hint("Apache heeds only a URL with the host that is its ServerName")
+        .hint("Apache accepts only a URL whose host is its ServerName")
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::backend::{Behind, Inspection};
 use crate::config::Strategy;
-use crate::control::Shown;
+use crate::control::PoolState;
 use crate::error::{Error, Result};
 use crate::finding::{Checked, Finding, Topic};
 
@@ -14,58 +14,58 @@ const START: &str = "run pools-manager start";
 /// The gateway as it was read.
 #[derive(Debug)]
 pub(super) struct Read {
-    /// An error where no address to listen on is configured.
+    /// An error if no address to listen on is configured.
     pub(super) listens: Result<()>,
     /// Ok(None): no gateway runs.
-    pub(super) shown: Result<Option<Shown>>,
+    pub(super) state: Result<Option<PoolState>>,
 }
 
 impl Inspection for Read {
     fn check(&self, _strategy: Strategy, replicas: &[Behind<'_>]) -> Checked {
-        let findings = match (&self.listens, &self.shown) {
+        let findings = match (&self.listens, &self.state) {
             (Err(Error { message, hint, .. }), _) => {
                 vec![Finding::warning(message, hint.clone().unwrap_or_default())]
             }
             (Ok(()), Err(error)) => vec![error.clone().into()],
-            (Ok(()), Ok(shown)) => served(shown.as_ref(), replicas),
+            (Ok(()), Ok(state)) => served(state.as_ref(), replicas),
         };
         Checked::new(Topic::Balancer, ["gateway".to_owned()], findings)
     }
 }
 
-/// What of that which runs is served.
-fn served(shown: Option<&Shown>, replicas: &[Behind<'_>]) -> Vec<Finding> {
+/// Finds replicas that run, and that the gateway does not serve.
+fn served(state: Option<&PoolState>, replicas: &[Behind<'_>]) -> Vec<Finding> {
     let published = replicas.iter().filter_map(|it| Some((it.replica, it.published?)));
     let published: Vec<(u32, &Path)> = published.collect();
-    let Some(shown) = shown else {
+    let Some(state) = state else {
         let is_missed = !published.is_empty();
         return Vec::from_iter(is_missed.then(|| Finding::warning("no gateway runs", SERVE)));
     };
-    let out = published.iter().filter_map(|(number, socket)| out_of_use(*number, socket, shown));
+    let out = published.iter().filter_map(|(number, socket)| out_of_use(*number, socket, state));
     let out: Vec<Finding> = out.collect();
     if !out.is_empty() && out.len() == published.len() {
-        let nobody = "the gateway serves no replica that runs: visitors get 503";
-        return vec![Finding::error(nobody, START)];
+        let message = "the gateway serves no replica that runs: visitors get 503";
+        return vec![Finding::error(message, START)];
     }
     out
 }
 
-fn out_of_use(number: u32, socket: &Path, shown: &Shown) -> Option<Finding> {
-    match shown.serving(socket) {
+fn out_of_use(number: u32, socket: &Path, state: &PoolState) -> Option<Finding> {
+    match state.serving(socket) {
         Some(replica) if replica.silent => Some(Finding::warning(
             format!("replica {number} accepts the gateway's connections, and does not answer"),
             "see whether its processes are halted or hang (`ps -eo pid,stat,wchan,args`); a restart replaces them",
         )),
-        Some(replica) if replica.aside => Some(Finding::warning(
+        Some(replica) if replica.ejected => Some(Finding::warning(
             format!("the gateway cannot connect to replica {number}"),
             format!(
-                "whoever runs it needs the right to write to {}: see listen.owner, listen.group and listen.mode",
+                "the gateway's user needs the right to write to {}: see listen.owner, listen.group and listen.mode",
                 replica.socket.display()
             ),
         )),
         Some(_) => None,
         None => Some(Finding::warning(
-            format!("the gateway does not serve replica {number}, though that runs"),
+            format!("the gateway does not serve replica {number}, though it runs"),
             START,
         )),
     }
@@ -74,54 +74,54 @@ fn out_of_use(number: u32, socket: &Path, shown: &Shown) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::Replica;
+    use crate::control::ReplicaState;
     use crate::finding::Level;
 
-    fn replica(socket: &str) -> Replica {
-        Replica {
+    fn replica(socket: &str) -> ReplicaState {
+        ReplicaState {
             socket: socket.into(),
             release: "/srv/1".into(),
             serves: true,
-            aside: false,
+            ejected: false,
             silent: false,
             in_flight: 0,
-            kept: 0,
+            idle: 0,
         }
     }
 
-    /// Of two replicas that run, on the sockets /1 and /2.
-    fn found(shown: Option<Vec<Replica>>) -> Vec<(Level, String)> {
+    /// The findings for two replicas that run, on the sockets /1 and /2.
+    fn found(state: Option<Vec<ReplicaState>>) -> Vec<(Level, String)> {
         let behind = |(replica, socket)| Behind {
             replica,
             public: None,
             published: Some(Path::new(socket)),
         };
         let behind = [(1, "/1"), (2, "/2")].map(behind);
-        let shown = shown.map(|replicas| Shown { replicas, waiting: 0 });
-        served(shown.as_ref(), &behind).into_iter().map(|it| (it.level, it.message)).collect()
+        let state = state.map(|replicas| PoolState { replicas, waiting: 0 });
+        served(state.as_ref(), &behind).into_iter().map(|it| (it.level, it.message)).collect()
     }
 
     #[test]
-    fn what_runs_and_is_not_served_is_told() {
+    fn replica_that_is_not_served_is_reported() {
         assert_eq!(found(Some(vec![replica("/1"), replica("/2")])), []);
         let warning = |text: &str| (Level::Warning, text.to_owned());
         assert_eq!(found(None), [warning("no gateway runs")]);
-        let drained = Replica { serves: false, ..replica("/2") };
+        let drained = ReplicaState { serves: false, ..replica("/2") };
         assert_eq!(
             found(Some(vec![replica("/1"), drained])),
-            [warning("the gateway does not serve replica 2, though that runs")]
+            [warning("the gateway does not serve replica 2, though it runs")]
         );
-        let aside = Replica { aside: true, ..replica("/1") };
+        let ejected = ReplicaState { ejected: true, ..replica("/1") };
         assert_eq!(
-            found(Some(vec![aside, replica("/2")])),
+            found(Some(vec![ejected, replica("/2")])),
             [warning("the gateway cannot connect to replica 1")]
         );
-        let silent = Replica { aside: true, silent: true, ..replica("/1") };
+        let silent = ReplicaState { ejected: true, silent: true, ..replica("/1") };
         assert_eq!(
             found(Some(vec![silent, replica("/2")])),
             [warning("replica 1 accepts the gateway's connections, and does not answer")]
         );
-        let nobody = "the gateway serves no replica that runs: visitors get 503";
-        assert_eq!(found(Some(Vec::new())), [(Level::Error, nobody.to_owned())]);
+        let message = "the gateway serves no replica that runs: visitors get 503";
+        assert_eq!(found(Some(Vec::new())), [(Level::Error, message.to_owned())]);
     }
 }

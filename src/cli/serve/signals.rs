@@ -7,7 +7,7 @@
 
 use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use crate::error::{Error, Exit, Result};
 
@@ -15,14 +15,14 @@ const HUP: i32 = Signal::HUP.as_raw();
 const INT: i32 = Signal::INT.as_raw();
 const QUIT: i32 = Signal::QUIT.as_raw();
 const TERM: i32 = Signal::TERM.as_raw();
+const USR1: i32 = Signal::USR1.as_raw();
 
 /// The kernel sends XFSZ with each write to a file that has reached `ulimit -f`. The write fails too,
 /// and that error is logged. A log line for the signal could itself be such a write.
 const XFSZ: i32 = Signal::XFSZ.as_raw();
 
 /// Signals that `serve` ignores, with a line in the log.
-const IGNORED: [(i32, &str); 9] = [
-    (Signal::USR1.as_raw(), "SIGUSR1"),
+const IGNORED: [(i32, &str); 8] = [
     (Signal::USR2.as_raw(), "SIGUSR2"),
     (Signal::ALARM.as_raw(), "SIGALRM"),
     (Signal::STKFLT.as_raw(), "SIGSTKFLT"),
@@ -36,6 +36,16 @@ const IGNORED: [(i32, &str); 9] = [
 /// The numbers of the real-time signals, which are ignored too.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 35..=64;
 
+/// What a signal asks for.
+pub(super) enum Received {
+    /// HUP: read the configuration again.
+    Reload,
+    /// USR1: renew all replicas.
+    Restart,
+    /// TERM, QUIT or INT: stop. The error has the exit status and the name.
+    Stop(Error),
+}
+
 /// The stream of received signals.
 pub(super) struct Signals(mpsc::Receiver<i32>);
 
@@ -44,7 +54,8 @@ impl Signals {
     pub(super) fn listen() -> Result<Self> {
         let (received, signals) = mpsc::channel(1);
         let ignored = IGNORED.iter().map(|(number, _)| *number);
-        for number in [HUP, INT, QUIT, TERM, XFSZ].into_iter().chain(ignored).chain(REAL_TIME) {
+        for number in [HUP, INT, QUIT, TERM, USR1, XFSZ].into_iter().chain(ignored).chain(REAL_TIME)
+        {
             match signal(SignalKind::from_raw(number)) {
                 Ok(handler) => drop(tokio::spawn(forward(handler, number, received.clone()))),
                 // A kernel or a C library may lack some of these.
@@ -57,9 +68,8 @@ impl Signals {
         Ok(Self(signals))
     }
 
-    /// Waits for a signal that stops the gateway, and returns it as an error. Meanwhile HUP notifies
-    /// `reload`, and ignored signals are logged.
-    pub(super) async fn stop(&mut self, reload: &Notify) -> Error {
+    /// Waits for a signal that means something. Ignored signals are logged.
+    pub(super) async fn next(&mut self) -> Received {
         loop {
             let (exit, name) = match self.0.recv().await {
                 Some(TERM) => (Exit::Terminated, "SIGTERM"),
@@ -67,8 +77,11 @@ impl Signals {
                 Some(INT) => (Exit::Interrupted, "SIGINT"),
                 Some(HUP) => {
                     tracing::info!("SIGHUP received");
-                    reload.notify_one();
-                    continue;
+                    return Received::Reload;
+                }
+                Some(USR1) => {
+                    tracing::info!("SIGUSR1 received");
+                    return Received::Restart;
                 }
                 Some(XFSZ) => continue,
                 Some(other) => {
@@ -78,7 +91,8 @@ impl Signals {
                 // The senders live as long as the runtime.
                 None => std::future::pending().await,
             };
-            return Error { exit, message: format!("stopped by {name}"), hint: None };
+            let message = format!("stopped by {name}");
+            return Received::Stop(Error { exit, message, hint: None });
         }
     }
 }

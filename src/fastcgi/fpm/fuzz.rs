@@ -1,4 +1,4 @@
-//! The status page, which shows what strangers asked for.
+//! The status page, which contains requests of clients.
 
 use proptest::collection::vec;
 use proptest::option::of;
@@ -50,7 +50,7 @@ fn state() -> impl Strategy<Value = Option<&'static str>> {
 
 proptest! {
     #[test]
-    fn children_are_counted_one_by_one(
+    fn children_are_counted_from_the_list(
         states in vec(state(), 1..9), uri: String, idle: u32, active: u32, total: u32,
     ) {
         let process = |state: &Option<_>| json!({"pid": 1, "state": state, "request uri": &uri});
@@ -68,13 +68,13 @@ proptest! {
     }
 
     #[test]
-    fn a_page_that_is_cut_is_none(cut in 0..SAMPLES[0].len()) {
+    fn truncated_page_is_not_read(cut in 0..SAMPLES[0].len()) {
         prop_assert!(read(&page(SAMPLES[0])).is_some());
         prop_assert_eq!(read(&page(&SAMPLES[0][..cut])), None);
     }
 
     #[test]
-    fn no_damage_makes_up_a_child_that_is_idle(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+    fn damaged_page_yields_only_idle_children_that_are_in_it(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let Some(status) = read(&page(bytes)) else { return Ok(()) };
         let listed = status.processes.len();
@@ -88,7 +88,7 @@ proptest! {
 }
 
 #[test]
-fn a_megabyte_of_anything_is_read_at_once() {
+fn a_megabyte_is_read_without_delay() {
     for word in WORDS {
         let much = a_megabyte_of(word);
         let _ = read(&page(&*much));

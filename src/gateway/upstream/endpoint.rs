@@ -194,15 +194,15 @@ impl Endpoint {
         self.idle.retain(Idle::is_fresh);
     }
 
-    pub(super) fn show(&self) -> control::Replica {
-        control::Replica {
+    pub(super) fn show(&self) -> control::ReplicaState {
+        control::ReplicaState {
             socket: self.spec.socket.to_path_buf(),
             release: self.spec.served.release.path.clone(),
             serves: self.is_current,
-            aside: self.is_ejected(),
+            ejected: self.is_ejected(),
             silent: self.health == Health::Unresponsive,
             in_flight: self.in_flight,
-            kept: self.idle.len(),
+            idle: self.idle.len(),
         }
     }
 }

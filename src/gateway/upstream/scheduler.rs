@@ -216,7 +216,7 @@ impl Scheduler {
         self.endpoints.iter().any(|it| it.id == id && it.is_current && it.is_ejected())
     }
 
-    pub(super) fn show(&self) -> Vec<control::Replica> {
+    pub(super) fn show(&self) -> Vec<control::ReplicaState> {
         self.endpoints.iter().map(Endpoint::show).collect()
     }
 

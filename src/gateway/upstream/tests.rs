@@ -188,13 +188,13 @@ async fn one_child_stays_free_while_no_request_waits() {
         for lease in leases.drain(..) {
             lease.finish(Some(connection().0));
         }
-        fixture.upstream.show().0[0].kept
+        fixture.upstream.show().0[0].idle
     };
     assert_eq!(kept(&mut leases), 2);
     // A request that needs a new connection takes the child of an idle one.
     for left in [2, 1, 0] {
         leases.push(fixture.upstream.acquire(&served, None).await.unwrap());
-        assert_eq!(fixture.upstream.show().0[0].kept, left);
+        assert_eq!(fixture.upstream.show().0[0].idle, left);
     }
     leases.clear();
     leases.push(fixture.upstream.acquire(&served, Some(&mut request())).await.unwrap());

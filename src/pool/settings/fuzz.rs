@@ -86,7 +86,7 @@ fn quoted(value: &impl serde::Serialize) -> String {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(
+    fn written_settings_are_read(
         link in "\\PC{1,20}",
         words in vec(any::<String>(), 0..4),
         members in hash_set(any::<String>(), 1..4),
@@ -111,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn an_error_names_a_line_that_is_there(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+    fn error_names_an_existing_line(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
         let Err(error) = settings(&bytes) else { return Ok(()) };
         let text = String::from_utf8_lossy(&bytes);
         let place = error.message.strip_prefix("/root/pool.toml:").unwrap();
@@ -127,7 +127,7 @@ proptest! {
 }
 
 #[test]
-fn a_line_that_is_wrong_is_named_wherever_it_stands() {
+fn error_names_the_wrong_line() {
     let lines: Vec<&str> = SAMPLES[1].lines().collect();
     for at in 0..=lines.len() {
         let text = [&lines[..at], &["nonsense = 1"], &lines[at..]].concat().join("\n");
@@ -138,7 +138,7 @@ fn a_line_that_is_wrong_is_named_wherever_it_stands() {
 }
 
 #[test]
-fn a_megabyte_of_anything_is_read_at_once() {
+fn a_megabyte_is_read_without_delay() {
     for word in ["[", "{a=", "a.", "\"", "[rollout]\n"] {
         let much = a_megabyte_of(word);
         for text in [format!("{}{much}", SAMPLES[1]), format!("{much}a = 1"), format!("a = {much}")]

@@ -1,11 +1,11 @@
-//! Applies one step to an execution: gives the step what it takes, and keeps what it gives.
+//! Applies one step: passes the execution's state to the step, and stores the step's result.
 
 use std::time::Instant;
 
 use super::{Execution, find};
-use crate::crash;
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
+use crate::failpoint;
 use crate::process::Process;
 use crate::rollout::check::check_start;
 use crate::rollout::steps::front_page::{self, release_of};
@@ -15,7 +15,7 @@ use crate::rollout::steps::names::Names;
 use crate::rollout::steps::watch::Watch;
 use crate::rollout::steps::{millis, start, warm_up};
 use crate::runtime::{self, Generation, Log, Running};
-use crate::socket::{Table, is_listening};
+use crate::socket::{UnixSockets, is_listening};
 use crate::step::{GenerationId, Step};
 
 impl Execution<'_> {
@@ -38,21 +38,21 @@ impl Execution<'_> {
             Step::Watch(id) => self.watch(id).await?,
             Step::Enable { replica } => self.enable(replica).await?,
         }
-        crash::point(format_args!("after: {step}"));
+        failpoint::hit(format_args!("after: {step}"));
         self.report.event(&Event::StepDone { step, ms: millis(started) });
         Ok(())
     }
 
     async fn drain(&mut self, replica: u32) -> Result<()> {
         self.await_another_serving(replica).await?;
-        // Noted first: a call that fails half-way may have had its effect.
-        self.done.drained.push(replica);
+        // Recorded first: a call that fails may still have had its effect.
+        self.progress.drained.push(replica);
         self.backend.drain(members::member(replica)).await
     }
 
     pub(super) async fn enable(&mut self, replica: u32) -> Result<()> {
         members::enable(self.pool, self.backend, replica, self.report).await?;
-        self.done.drained.retain(|drained| *drained != replica);
+        self.progress.drained.retain(|drained| *drained != replica);
         Ok(())
     }
 
@@ -61,7 +61,7 @@ impl Execution<'_> {
             return Ok(());
         }
         let (pool, backend, observation) = (self.pool, self.backend, &self.observation);
-        let floor = Floor { pool, backend, observation, fresh: &self.done.fresh };
+        let floor = Floor { pool, backend, observation, started: &self.progress.started };
         floor.await_another_serving(replica).await
     }
 
@@ -72,7 +72,7 @@ impl Execution<'_> {
             return Err(Error::failed(format!("{to} does not listen any more")));
         }
         self.names().lend(replica, &target)?;
-        self.done.lent_to = Some(to);
+        self.progress.substitute = Some(to);
         Ok(())
     }
 
@@ -83,57 +83,57 @@ impl Execution<'_> {
     pub(super) fn publish(&mut self, id: GenerationId) -> Result<()> {
         let running = self.running(id)?;
         let generation = running.generation.clone();
-        if self.done.fresh.get(&id.replica).is_some_and(|it| it.generation == generation) {
-            start::check_pin(self.pool, running)?; // it was there when the generation was ready
+        if self.progress.started.get(&id.replica).is_some_and(|it| it.generation == generation) {
+            start::check_pin(self.pool, running)?; // it was right when the generation was ready
         }
         self.names().publish(&generation)
     }
 
-    /// The public names, to be moved: the backend has to be told.
+    /// The public names, for a move: the backend has to be notified after it.
     fn names(&mut self) -> Names<'_> {
-        self.done.backend_knows = false;
+        self.progress.backend_is_notified = false;
         Names { pool: self.pool, observation: &mut self.observation }
     }
 
     async fn await_idle(&mut self, id: GenerationId) -> Result<()> {
-        self.tell_backend().await?;
+        self.notify_backend().await?;
         let generation = self.running(id)?.generation.clone();
         let wait =
             Wait { backend: self.backend, generation: &generation, timeout: self.drain_timeout };
-        let lender = self.lender()?;
-        let serves_still = !self.done.fresh.contains_key(&id.replica);
+        let substitute = self.substitute()?;
+        let serves_still = !self.progress.started.contains_key(&id.replica);
         let cancel = self.cancel;
-        let check = |table: &Table| {
+        let check = |unix_sockets: &UnixSockets| {
             if serves_still {
-                cancel.check()?; // the generation can have its name back
-                check_lender(lender.as_ref(), table)?;
+                cancel.check()?; // the generation can still get its name back
+                check_substitute(substitute.as_ref(), unix_sockets)?;
             }
             Ok(())
         };
         if let Some(left) = wait.await_idle(check, self.report).await? {
-            self.done.busy.push(id);
+            self.progress.busy.push(id);
             self.warn(wait.will_cut(&left));
         }
         Ok(())
     }
 
-    /// The generation that serves in place of a replica that is being drained.
-    fn lender(&self) -> Result<Option<Generation>> {
-        let lender = self.done.lent_to.map(|id| self.running(id)).transpose()?;
-        Ok(lender.map(|running| running.generation.clone()))
+    /// The generation that serves in place of the replica that is being renewed.
+    fn substitute(&self) -> Result<Option<Generation>> {
+        let substitute = self.progress.substitute.map(|id| self.running(id)).transpose()?;
+        Ok(substitute.map(|running| running.generation.clone()))
     }
 
     async fn start(&mut self, id: GenerationId) -> Result<()> {
         let ended = self.observation.replica(id.replica).map(|it| it.ended.clone());
-        ended.into_iter().flatten().for_each(|ended| self.clear_away(&ended));
+        ended.into_iter().flatten().for_each(|ended| self.clean_up_after(&ended));
         let observed = self.observation.replica(id.replica);
-        let missing = || Error::failed(format!("replica {} was not looked at", id.replica));
+        let missing = || Error::failed(format!("replica {} was not observed", id.replica));
         let spec = observed.and_then(|it| it.spec.as_ref()).ok_or_else(missing)?;
         let (release, drain) = (self.release.as_ref(), self.drain_timeout);
         let running = start::start(self.pool, id, spec, release, drain, self.report).await?;
         let log = running.master.as_ref().and_then(Log::of);
-        self.done.logs.extend(log.map(|log| (id.replica, log)));
-        self.done.fresh.insert(id.replica, running);
+        self.progress.logs.extend(log.map(|log| (id.replica, log)));
+        self.progress.started.insert(id.replica, running);
         Ok(())
     }
 
@@ -157,29 +157,28 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Another generation to compare a new one with: one that was there before, if one of them still
-    /// runs.
+    /// Another generation to compare a new one with. An old one is preferred, if one still runs.
     fn other_than(&self, id: GenerationId) -> Option<&Running> {
         let old = self.observation.replicas.iter().flat_map(|replica| &replica.running);
-        old.chain(self.done.fresh.values())
+        old.chain(self.progress.started.values())
             .filter(|it| it.generation.id() != id)
             .filter(|it| it.reachable && it.master.as_ref().is_some_and(Process::is_alive))
             .min_by_key(|it| !it.generation.is_published().unwrap_or(false))
     }
 
     async fn watch(&mut self, id: GenerationId) -> Result<()> {
-        let mut log = self.done.logs.remove(&id.replica);
+        let mut log = self.progress.logs.remove(&id.replica);
         let watch = Watch {
             pool: self.pool,
             backend: self.backend,
-            running: find(&self.done.fresh, &self.observation, id)?,
+            running: find(&self.progress.started, &self.observation, id)?,
             spec: self.observation.replica(id.replica).and_then(|it| it.spec.as_ref()),
             log: log.as_mut(),
             time: self.canary,
             cancel: self.cancel,
         };
         let watched = watch.watch(self.report).await;
-        self.done.logs.extend(log.map(|log| (id.replica, log)));
+        self.progress.logs.extend(log.map(|log| (id.replica, log)));
         watched.map_err(|error| match error.exit {
             Exit::Failed => self.with_log(id, error),
             _ => error,
@@ -187,16 +186,16 @@ impl Execution<'_> {
     }
 
     async fn stop(&mut self, id: GenerationId) -> Result<()> {
-        let idle = !self.done.busy.contains(&id);
+        let idle = !self.progress.busy.contains(&id);
         self.check_replaceable(id)?;
         let running = self.running(id)?;
         let generation = running.generation.clone();
         let release = release_of(self.pool, running);
         let stopped = runtime::stop(running, idle, self.drain_timeout).await;
-        // Also when it failed: it may have got half-way.
-        self.done.stopped.insert(id.replica, release);
+        // Also after a failure: the stop may have had its effect.
+        self.progress.stopped.insert(id.replica, release);
         stopped?;
-        self.clear_away(&generation);
+        self.clean_up_after(&generation);
         let replica = self.observation.replicas.iter_mut().find(|it| it.number == id.replica);
         if let Some(replica) = replica {
             let is_it = |running: &mut Running| running.generation.number == id.generation;
@@ -207,32 +206,32 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Removes what a generation that has ended has left. Where that fails, it is in nobody's way
-    /// but the next one's of that number, and there is none.
-    pub(super) fn clear_away(&mut self, ended: &Generation) {
+    /// Removes the files of a generation that has ended. A failure is only a warning: no later
+    /// generation has the same number.
+    pub(super) fn clean_up_after(&mut self, ended: &Generation) {
         if let Err(error) = ended.remove_leftovers() {
             self.warn(format!("cannot remove what {ended} has left: {error}"));
         }
     }
 
-    /// A generation that still serves is stopped only where its name leads to one that serves too,
-    /// and where a new one could be started: much may have happened while requests were waited for.
+    /// Checks that a generation that serves may be stopped: its substitute still serves, and its
+    /// successor can be started. Both may have changed during the drain.
     fn check_replaceable(&self, id: GenerationId) -> Result<()> {
         let Some(replica) = self.observation.replica(id.replica) else { return Ok(()) };
         let is_current = replica.current().is_some_and(|it| it.generation.id() == id);
-        if !self.keep_floor || !is_current || self.done.fresh.contains_key(&id.replica) {
+        if !self.keep_floor || !is_current || self.progress.started.contains_key(&id.replica) {
             return Ok(());
         }
-        check_lender(self.lender()?.as_ref(), &Table::read()?)?;
+        check_substitute(self.substitute()?.as_ref(), &UnixSockets::read()?)?;
         check_start(self.pool, replica)
     }
 }
 
-/// A generation that serves in place of another must not have died meanwhile.
-fn check_lender(lender: Option<&Generation>, table: &Table) -> Result<()> {
-    let Some(lender) = lender else { return Ok(()) };
-    if table.listens(&lender.bound) || is_listening(&lender.socket)? {
+/// Refuses to go on if the substitute has died.
+fn check_substitute(substitute: Option<&Generation>, unix_sockets: &UnixSockets) -> Result<()> {
+    let Some(substitute) = substitute else { return Ok(()) };
+    if unix_sockets.listens(&substitute.bound) || is_listening(&substitute.socket)? {
         return Ok(());
     }
-    Err(Error::failed(format!("{lender}, which was to serve meanwhile, has died")))
+    Err(Error::failed(format!("{substitute}, which was to serve meanwhile, has died")))
 }

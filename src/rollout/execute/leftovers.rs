@@ -1,5 +1,5 @@
-//! The end of every plan: removes what nobody needs any more, and puts right what a manager that
-//! was killed has left, where no step had to.
+//! The end of every plan: removes files that are not needed any more, and finishes what a killed
+//! manager has left half done.
 
 use std::path::Path;
 
@@ -13,17 +13,17 @@ use crate::runtime::{self, Generation};
 use crate::socket::{self, Name};
 
 impl Execution<'_> {
-    pub(super) fn tidy(&self) -> Result<()> {
+    pub(super) fn clean_up(&self) -> Result<()> {
         for replica in &self.observation.replicas {
-            let fresh = self.done.fresh.get(&replica.number);
-            for running in replica.running.iter().chain(fresh) {
-                runtime::write_again(self.pool, running)?;
+            let started = self.progress.started.get(&replica.number);
+            for running in replica.running.iter().chain(started) {
+                runtime::restore_record(self.pool, running)?;
                 finish_publishing(&running.generation)?;
-                forget_adopted(&running.generation)?;
+                remove_adopted_name(&running.generation)?;
             }
         }
-        self.forget_ended()?;
-        // Looked for first: its directory may be read-only for all but the operator.
+        self.remove_ended_records()?;
+        // Checked first: the directory may be read-only for this user.
         if let Some(Pinning { symlink, .. }) = &self.pool.settings.pinning
             && let unfinished = switch::unfinished(symlink)
             && unfinished.is_symlink()
@@ -33,13 +33,15 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// The newest record stays until there is a newer one: numbers go upwards.
-    fn forget_ended(&self) -> Result<()> {
+    /// Removes the records of ended generations. The newest record stays until there is a newer
+    /// one, so that numbers only go up.
+    fn remove_ended_records(&self) -> Result<()> {
         for replica in &self.observation.replicas {
-            let runs = !replica.running.is_empty() || self.done.fresh.contains_key(&replica.number);
+            let runs =
+                !replica.running.is_empty() || self.progress.started.contains_key(&replica.number);
             let spare = if runs { None } else { replica.ended.last() };
             for old in &replica.ended {
-                // Where that cannot be, whoever has ended or replaced it has said so.
+                // A failure was reported already when the generation was stopped or replaced.
                 if old.remove_leftovers().is_ok() && spare != Some(old) {
                     runtime::remove_record(self.pool, old)?;
                 }
@@ -49,7 +51,8 @@ impl Execution<'_> {
     }
 }
 
-/// The socket's name moves first, and then that of the pid file.
+/// Finishes a publication that was cut off: the socket's name moves first, then the pid file's
+/// name.
 fn finish_publishing(generation: &Generation) -> Result<()> {
     for name in [Some(&generation.public), generation.public_pid.as_ref()].into_iter().flatten() {
         remove(&socket::unfinished(name))?;
@@ -63,8 +66,8 @@ fn finish_publishing(generation: &Generation) -> Result<()> {
     publish_pid(generation)
 }
 
-/// An adopted master has no record: what is left of one that has ended is its private name.
-fn forget_adopted(now: &Generation) -> Result<()> {
+/// Removes the private name of an adopted master that has ended: it has no record.
+fn remove_adopted_name(now: &Generation) -> Result<()> {
     let private = now.private_name_of_adopted();
     if socket::is_listening(&private)? { Ok(()) } else { remove(&private) }
 }

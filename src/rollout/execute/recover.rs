@@ -1,30 +1,31 @@
-//! After a step has failed: put back what serves, and say what state is left.
+//! Recovery after a failed step: restores the old generations, and reports what state is left.
 
 use super::Execution;
 use crate::config::{OnFailure, Strategy};
 use crate::error::{Error, Exit, Result};
 use crate::event::Event;
 use crate::release::Release;
-use crate::rollout::observe::{Ask, Observed, observe};
+use crate::rollout::observe::{Observed, SpecQuery, observe};
 use crate::rollout::{Goal, Wanted, plan};
 use crate::runtime::{self, Running};
 use crate::socket;
 use crate::step::{GenerationId, Stage, Step};
 
 const TRY_AGAIN: &str =
-    "remove the cause, and run the command again: it goes on from what is there";
+    "remove the cause, and run the command again: it continues from the present state";
 
 impl Execution<'_> {
-    /// Returns the error that ends the rollout; the stage that failed has told the cause.
+    /// Undoes what can be undone. Returns the error that ends the rollout; the failed stage has
+    /// reported the cause.
     pub(super) async fn recover(&mut self, cause: &Error) -> Error {
         self.discard_unpublished().await;
         self.put_back().await;
-        if let Err(error) = self.tell_backend().await {
+        if let Err(error) = self.notify_backend().await {
             self.warn(error.to_string());
         }
         self.undo_canary().await;
         self.roll_back().await;
-        if let Err(error) = self.tidy() {
+        if let Err(error) = self.clean_up() {
             self.warn(error.to_string());
         }
         self.left(cause).await
@@ -43,28 +44,28 @@ impl Execution<'_> {
         }
     }
 
-    /// A new generation to which no name leads has served nobody.
+    /// Discards the new generations to which no name leads: they have served no request.
     pub(super) async fn discard_unpublished(&mut self) {
-        let fresh = std::mem::take(&mut self.done.fresh);
-        for (replica, running) in fresh {
+        let started = std::mem::take(&mut self.progress.started);
+        for (replica, running) in started {
             if running.generation.is_published().unwrap_or(true) {
-                self.done.fresh.insert(replica, running);
+                self.progress.started.insert(replica, running);
             } else if let Err(error) = runtime::discard(&running).await {
                 self.warn(error.to_string());
             }
         }
     }
 
-    /// An old generation that still runs gets its name back, unless a new one
-    /// has it; what serves gets its place in the balancer back.
+    /// Publishes each old generation that still runs, unless a new one is published. Enables the
+    /// members of replicas that serve.
     async fn put_back(&mut self) {
-        let replicas: Vec<_> = self.observation.seen().replicas;
+        let replicas: Vec<_> = self.observation.view().replicas;
         for replica in replicas {
             let number = replica.number;
-            if !self.done.fresh.contains_key(&number) {
+            if !self.progress.started.contains_key(&number) {
                 let current = self.observation.replica(number).and_then(|it| it.current());
                 let Some(current) = current.filter(|it| may_listen(it)) else {
-                    continue; // nothing of it runs: it stays out
+                    continue; // no process runs: the replica stays out
                 };
                 let id = GenerationId { replica: number, generation: current.generation.number };
                 if !current.generation.is_published().unwrap_or(false)
@@ -74,7 +75,7 @@ impl Execution<'_> {
                     continue;
                 }
             }
-            if self.done.drained.contains(&number)
+            if self.progress.drained.contains(&number)
                 && let Err(error) = self.enable(number).await
             {
                 self.warn(error.to_string());
@@ -82,20 +83,20 @@ impl Execution<'_> {
         }
     }
 
-    /// A replica whose old generation had been stopped already gets its
-    /// release back: the real directory, though the symlink has moved on.
+    /// Starts each replica whose old generation was stopped, on its old release: the real
+    /// directory, wherever the symlink leads now.
     async fn roll_back(&mut self) {
         if self.pool.settings.rollout.on_failure == OnFailure::Stop {
             return;
         }
-        for (replica, release) in std::mem::take(&mut self.done.stopped) {
+        for (replica, release) in std::mem::take(&mut self.progress.stopped) {
             if self.runs(replica) || !self.keep_floor {
                 continue;
             }
-            if !self.is_there(replica, release.as_ref()) {
+            if !self.still_exists(replica, release.as_ref()) {
                 continue;
             }
-            self.tell_rolling_back(replica, release.clone());
+            self.report_rolling_back(replica, release.clone());
             if let Err(error) = self.start_again(replica, release, Wanted::Running).await {
                 self.warn(format!("replica {replica} could not be rolled back: {error}"));
                 self.discard_unpublished().await;
@@ -105,40 +106,40 @@ impl Execution<'_> {
 
     fn runs(&self, replica: u32) -> bool {
         let old = self.observation.replica(replica).into_iter().flat_map(|it| &it.running);
-        let mut all = old.chain(self.done.fresh.get(&replica));
+        let mut all = old.chain(self.progress.started.get(&replica));
         all.any(may_listen)
     }
 
-    /// Whether a release can be gone back to; else says that it is gone.
-    pub(super) fn is_there(&mut self, replica: u32, release: Option<&Release>) -> bool {
-        let Some(gone) = release.filter(|release| !release.is_there()) else { return true };
+    /// Whether a replica's old release still exists. Warns if it does not.
+    pub(super) fn still_exists(&mut self, replica: u32, release: Option<&Release>) -> bool {
+        let Some(gone) = release.filter(|release| !release.still_exists()) else { return true };
         let path = gone.path.display();
         self.warn(format!("replica {replica} stays out: its old release {path} is gone"));
         false
     }
 
-    pub(super) fn tell_rolling_back(&mut self, replica: u32, release: Option<Release>) {
+    pub(super) fn report_rolling_back(&mut self, replica: u32, release: Option<Release>) {
         let release = release.map(|release| release.path);
         self.report.event(&Event::RollingBack { replica, release });
     }
 
-    /// Takes a replica to what is wanted of it on its old release.
+    /// Takes a replica to the wanted state on its old release.
     pub(super) async fn start_again(
         &mut self,
         replica: u32,
         release: Option<Release>,
         state: Wanted,
     ) -> Result<()> {
-        let ask = Ask { replicas: &[replica], release: release.as_ref() };
-        let stages = self.plan_again(replica, state, ask).await?;
+        let query = SpecQuery { replicas: &[replica], release: release.as_ref() };
+        let stages = self.plan_again(replica, state, query).await?;
         self.release = release;
-        self.done.logs.remove(&replica);
+        self.progress.logs.remove(&replica);
         for mut stage in stages {
-            // It served before: a page that fails now does not fail because of this release.
+            // This release served before: if a page fails now, the release is not the cause.
             stage.steps.retain(|step| !matches!(step, Step::WarmUp(_)));
             self.stage(&stage).await?;
         }
-        if self.done.drained.contains(&replica)
+        if self.progress.drained.contains(&replica)
             && let Err(error) = self.enable(replica).await
         {
             self.warn(error.to_string());
@@ -146,26 +147,27 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Plans for one replica, from what is there by now.
+    /// Observes the pool again, and plans for one replica.
     pub(super) async fn plan_again(
         &mut self,
         replica: u32,
         state: Wanted,
-        ask: Ask<'_>,
+        query: SpecQuery<'_>,
     ) -> Result<Vec<Stage>> {
-        // Where the balancer does not answer now, it serves by its name, and is enabled later.
+        // If the balancer does not answer now, the replica is published all the same, and enabled
+        // later.
         let members = self.backend.members().await.unwrap_or_default();
-        self.observation = observe(self.pool, async { Ok(members) }, ask).await?;
+        self.observation = observe(self.pool, async { Ok(members) }, query).await?;
         let replicas = vec![replica];
         let goal = Goal { state, replicas, strategy: Strategy::Rolling, canary: None };
-        Ok(plan(&self.observation.seen(), &goal))
+        Ok(plan(&self.observation.view(), &goal))
     }
 
     async fn state_left(&self) -> String {
         let members = self.backend.members().await;
         let unread = members.as_ref().err().map(|error| error.message.clone());
         let members = members.unwrap_or_default();
-        match observe(self.pool, async { Ok(members) }, Ask::default()).await {
+        match observe(self.pool, async { Ok(members) }, SpecQuery::default()).await {
             Ok(now) => {
                 let pool = &self.pool.name;
                 let replicas = now.replicas.iter().map(describe);
@@ -193,7 +195,7 @@ fn describe(replica: &Observed) -> String {
     format!("replica {} {what}{balancer}", replica.number)
 }
 
-/// Whether it listens, or that cannot be told: it was seen to listen before.
+/// Whether it listens. True if the kernel cannot be read: it listened when it was observed.
 fn may_listen(running: &Running) -> bool {
     socket::is_listening(&running.generation.socket).unwrap_or(true)
 }

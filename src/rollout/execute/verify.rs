@@ -1,41 +1,42 @@
-//! The end of a rollout that has come through: the operator's `monitor_url` judges it.
+//! The end of a successful rollout: the operator's `monitor_url` decides whether it stays.
 
 use super::Execution;
 use crate::config::{OnFailure, Strategy};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::release::Release;
-use crate::rollout::observe::{Ask, observe};
+use crate::rollout::observe::{SpecQuery, observe};
 use crate::rollout::{Goal, Wanted, monitor, plan};
 use crate::step::{Step, Title};
 
 impl Execution<'_> {
-    /// Compares the monitored page with what it was `before` the rollout: None, a success. If it
-    /// has become bad, the pool goes back to where it came from. If it was bad before, it says
-    /// nothing about the rollout, and that is a warning.
+    /// Requests the monitored page, and compares it with the problem that it had `before` the
+    /// rollout; None: it was good. If the page was good and is bad now, the pool goes back to its
+    /// old releases. If it was bad before, a bad page proves nothing about the rollout, and is a
+    /// warning.
     pub(in crate::rollout) async fn monitor(
         &mut self,
         before: Option<&str>,
         strategy: Strategy,
     ) -> Result<()> {
         if before.is_some() {
-            if let Some(now) = monitor::complaint_of(self.pool).await {
+            if let Some(now) = monitor::problem_of(self.pool).await {
                 self.warn(format!("{now}; it was no better before the rollout"));
             }
             return Ok(());
         }
-        let Some(now) = monitor::lasting_complaint_of(self.pool).await else { return Ok(()) };
+        let Some(now) = monitor::lasting_problem_of(self.pool).await else { return Ok(()) };
         let cause = Error::failed(format!("{now}; it answered well before the rollout"));
         let title = Title::Monitoring;
         self.report.event(&Event::StageStarted { title });
         self.report.event(&Event::StageFailed { title, reason: cause.to_string() });
         self.go_back(strategy).await;
         let left = self.left(&cause).await;
-        self.done.cause = Some(cause);
+        self.progress.cause = Some(cause);
         Err(left)
     }
 
-    /// Takes each replica to the release that it had before, where that is another one.
+    /// Takes each replica back to the release that it had before, if that is another one.
     async fn go_back(&mut self, strategy: Strategy) {
         if self.pool.settings.rollout.on_failure == OnFailure::Stop {
             return;
@@ -46,27 +47,27 @@ impl Execution<'_> {
             return;
         }
         for (release, replicas) in before {
-            self.tell_rolling_back_all(&replicas, &release);
+            self.report_rolling_back_all(&replicas, &release);
             if let Err(error) = self.take_to(release, replicas, strategy).await {
                 self.warn(format!("cannot go back: {error}"));
                 self.recover(&error).await;
                 return;
             }
         }
-        if let Some(still) = monitor::lasting_complaint_of(self.pool).await {
+        if let Some(still) = monitor::lasting_problem_of(self.pool).await {
             self.warn(format!("{still}, also on the release from before"));
         }
     }
 
-    /// The releases that the replicas had before, with the replicas of each.
+    /// The old releases, each with its replicas.
     fn releases_before(&mut self) -> Vec<(Release, Vec<u32>)> {
         let mut groups: Vec<(Release, Vec<u32>)> = Vec::new();
-        let stopped = std::mem::take(&mut self.done.stopped);
+        let stopped = std::mem::take(&mut self.progress.stopped);
         for (replica, release) in stopped {
             let Some(release) = release.filter(|it| Some(it) != self.release.as_ref()) else {
                 continue;
             };
-            if !self.is_there(replica, Some(&release)) {
+            if !self.still_exists(replica, Some(&release)) {
                 continue;
             }
             match groups.iter_mut().find(|(known, _)| *known == release) {
@@ -77,31 +78,31 @@ impl Execution<'_> {
         groups
     }
 
-    fn tell_rolling_back_all(&mut self, replicas: &[u32], release: &Release) {
+    fn report_rolling_back_all(&mut self, replicas: &[u32], release: &Release) {
         for &replica in replicas {
-            self.tell_rolling_back(replica, Some(release.clone()));
+            self.report_rolling_back(replica, Some(release.clone()));
         }
     }
 
-    /// Another rollout, from what is there by now.
+    /// Rolls the old release out, from the pool's present state.
     async fn take_to(
         &mut self,
         release: Release,
         replicas: Vec<u32>,
         strategy: Strategy,
     ) -> Result<()> {
-        self.done = super::Done::default();
+        self.progress = super::Progress::default();
         let members = self.backend.members().await?;
-        let ask = Ask { replicas: &replicas, release: Some(&release) };
-        self.observation = observe(self.pool, async { Ok(members) }, ask).await?;
+        let query = SpecQuery { replicas: &replicas, release: Some(&release) };
+        self.observation = observe(self.pool, async { Ok(members) }, query).await?;
         let goal = Goal { state: Wanted::Renewed, replicas, strategy, canary: None };
-        let mut stages = plan(&self.observation.seen(), &goal);
+        let mut stages = plan(&self.observation.view(), &goal);
         for stage in &mut stages {
-            // It served before: a page that fails now does not fail because of this release.
+            // This release served before: if a page fails now, the release is not the cause.
             stage.steps.retain(|step| !matches!(step, Step::WarmUp(_)));
         }
         self.release = Some(release);
         self.play(&stages).await?;
-        self.tidy()
+        self.clean_up()
     }
 }

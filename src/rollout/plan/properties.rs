@@ -1,5 +1,5 @@
-//! Holds the planner to the rules over random observations: each plan is
-//! played on a small model of the world, which is looked at after every step.
+//! Checks the planner's rules on random pools: each plan is executed on a small model, which is
+//! checked after every step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::config::Strategy;
 
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Where a name leads, who lives, and what the balancer thinks.
+/// The model of a pool: its names, generations and members.
 #[derive(Debug, Clone)]
 struct World(BTreeMap<u32, Model>);
 
@@ -29,11 +29,11 @@ struct Model {
     proven: BTreeSet<Number>,
     stopped: bool,
     name: Option<GenerationId>,
-    member: Member,
+    member: MemberState,
 }
 
-/// Who does not live.
-const NOBODY: Number = Number::Adopted;
+/// A generation that does not run.
+const NOT_RUNNING: Number = Number::Adopted;
 
 impl Model {
     fn current(&self, number: u32) -> Option<Number> {
@@ -44,8 +44,8 @@ impl Model {
 }
 
 impl World {
-    fn of(seen: &Seen) -> Self {
-        let model = |replica: &Replica| Model {
+    fn of(seen: &PoolView) -> Self {
+        let model = |replica: &ReplicaView| Model {
             last: replica.last,
             alive: replica.running.iter().copied().collect(),
             unreachable: replica
@@ -59,15 +59,15 @@ impl World {
             stale: replica.running.iter().copied().filter(|_| replica.stale).collect(),
             proven: replica.running.iter().copied().filter(|_| replica.proven).collect(),
             stopped: replica.stopped,
-            name: replica.named.then(|| replica.id(replica.published.unwrap_or(NOBODY))),
+            name: replica.named.then(|| replica.id(replica.published.unwrap_or(NOT_RUNNING))),
             member: replica.member,
         };
         Self(seen.replicas.iter().map(|replica| (replica.number, model(replica))).collect())
     }
 
-    /// What the next command would see.
-    fn seen(&self) -> Seen {
-        let replica = |(&number, model): (&u32, &Model)| Replica {
+    /// The state that the next command would observe.
+    fn view(&self) -> PoolView {
+        let replica = |(&number, model): (&u32, &Model)| ReplicaView {
             number,
             last: model.last,
             running: model.alive.iter().copied().collect(),
@@ -82,24 +82,24 @@ impl World {
             stopped: model.stopped,
             member: model.member,
         };
-        Seen { replicas: self.0.iter().map(replica).collect() }
+        PoolView { replicas: self.0.iter().map(replica).collect() }
     }
 
     fn lives(&self, id: GenerationId) -> bool {
         self.0[&id.replica].alive.contains(&id.generation)
     }
 
-    /// How many replicas get new requests and answer them themselves.
+    /// The number of replicas that get new requests and answer them themselves.
     fn serving(&self) -> usize {
-        self.seen().replicas.iter().filter(|replica| replica.serves()).count()
+        self.view().replicas.iter().filter(|replica| replica.serves()).count()
     }
 
-    /// How many of those are not to be stopped.
+    /// The number of replicas that serve and are not going to be stopped.
     fn staying(&self, goal: &Goal) -> usize {
-        let goes = |it: &&Replica| {
+        let goes = |it: &&ReplicaView| {
             goal.state == Wanted::Repaired && it.stopped && goal.replicas.contains(&it.number)
         };
-        self.seen().replicas.iter().filter(|it| !goes(it) && it.serves()).count()
+        self.view().replicas.iter().filter(|it| !goes(it) && it.serves()).count()
     }
 
     fn model(&mut self, replica: u32) -> &mut Model {
@@ -118,9 +118,9 @@ impl World {
     /// Takes one step, if the rules allow it.
     fn take(&mut self, step: Step) {
         match step {
-            Step::Drain { replica } => self.model(replica).member = Member::Drained,
+            Step::Drain { replica } => self.model(replica).member = MemberState::Drained,
             Step::Lend { replica, to } => {
-                assert!(self.lives(to), "a name is lent to the living only");
+                assert!(self.lives(to), "a name is lent to a running generation only");
                 assert_ne!(replica, to.replica);
                 self.move_names(replica, Some(to));
             }
@@ -131,7 +131,10 @@ impl World {
             }
             Step::Stop(id) => {
                 assert!(self.lives(id));
-                assert!(self.0[&id.replica].idle.contains(&id.generation), "only what is idle");
+                assert!(
+                    self.0[&id.replica].idle.contains(&id.generation),
+                    "{id} is stopped while it is busy"
+                );
                 let led_here = self.0.values().any(|model| model.name == Some(id));
                 assert!(!led_here, "{id} is stopped while a name leads to it");
                 self.model(id.replica).alive.remove(&id.generation);
@@ -159,14 +162,14 @@ impl World {
                 assert!(self.lives(id) && model.name == Some(id), "{id} is watched unpublished");
                 let member = model.member;
                 assert!(
-                    !matches!(member, Member::Drained | Member::InError),
+                    !matches!(member, MemberState::Drained | MemberState::InError),
                     "{id} gets no requests"
                 );
             }
             Step::Enable { replica } => {
                 let name = self.0[&replica].name.expect("enabled without a name");
                 assert!(self.lives(name) && name.replica == replica);
-                self.model(replica).member = Member::Serving;
+                self.model(replica).member = MemberState::Serving;
             }
         }
     }
@@ -176,17 +179,17 @@ fn steps(stages: &[Stage]) -> Vec<Step> {
     stages.iter().flat_map(|stage| stage.steps.iter().copied()).collect()
 }
 
-/// Plays a plan, and looks at the floor after every step.
+/// Executes a plan on the model, and checks the floor after every step.
 fn play(world: &mut World, goal: &Goal) {
     let replicas = world.0.len();
     let at_first = world.staying(goal);
     let floor = match goal.strategy {
         Strategy::Swap => at_first,
-        // N-1 keep serving; and the last one always does.
+        // N-1 replicas serve, and at least one.
         Strategy::Rolling if at_first == replicas => (replicas - 1).max(1),
         Strategy::Rolling => at_first.saturating_sub(1).max(at_first.min(1)),
     };
-    for step in steps(&plan(&world.seen(), goal)) {
+    for step in steps(&plan(&world.view(), goal)) {
         world.take(step);
         if goal.state != Wanted::Stopped {
             let serving = world.serving();
@@ -196,8 +199,8 @@ fn play(world: &mut World, goal: &Goal) {
 }
 
 fn check_end(world: &World, goal: &Goal) {
-    for replica in world.seen().replicas.iter().filter(|it| goal.replicas.contains(&it.number)) {
-        let serves = replica.serves() || replica.member == Member::TakenOut;
+    for replica in world.view().replicas.iter().filter(|it| goal.replicas.contains(&it.number)) {
+        let serves = replica.serves() || replica.member == MemberState::TakenOut;
         match goal.state {
             Wanted::Repaired if replica.stopped => is_stopped(replica),
             Wanted::Stopped => is_stopped(replica),
@@ -210,7 +213,7 @@ fn check_end(world: &World, goal: &Goal) {
     }
 }
 
-fn is_stopped(replica: &Replica) {
+fn is_stopped(replica: &ReplicaView) {
     assert!(replica.running.is_empty() && !replica.named, "{replica:?}");
 }
 
@@ -226,36 +229,36 @@ prop_compose! {
         proven in any::<bool>(),
         stopped in prop::bool::weighted(0.2),
         member in prop::sample::select(vec![
-            Member::Serving, Member::Serving, Member::Drained, Member::InError, Member::TakenOut,
+            MemberState::Serving, MemberState::Serving, MemberState::Drained, MemberState::InError, MemberState::TakenOut,
         ]),
-    ) -> Replica {
+    ) -> ReplicaView {
         let running: Vec<Number> = alive.into_iter().map(Number::Started).collect();
         let published = (is_published && !running.is_empty()).then(|| running[pick.index(running.len())]);
-        let member = if balanced { member } else { Member::None };
+        let member = if balanced { member } else { MemberState::None };
         let current = published.or(reachable.then(|| running.last().copied()).flatten());
         let named = published.is_some() || leads_nowhere;
         let stale = stale || current.is_none();
-        Replica {
+        ReplicaView {
             number: 0, last: Number::Started(last), running, published, current, named, stale, proven, stopped, member,
         }
     }
 }
 
-fn seen() -> impl Generate<Value = Seen> {
+fn any_pool() -> impl Generate<Value = PoolView> {
     any::<bool>().prop_flat_map(|balanced| {
         prop::collection::vec(replica(balanced), 1..5).prop_map(|mut replicas| {
             for (number, replica) in (1..).zip(&mut replicas) {
                 replica.number = number;
             }
-            Seen { replicas }
+            PoolView { replicas }
         })
     })
 }
 
-/// What a goal is made of.
-type Wish = (Wanted, Strategy, BTreeSet<u32>, Option<Duration>);
+/// The parts of a goal.
+type GoalParts = (Wanted, Strategy, BTreeSet<u32>, Option<Duration>);
 
-fn goal() -> impl Generate<Value = Wish> {
+fn goal() -> impl Generate<Value = GoalParts> {
     (
         prop::sample::select(vec![
             Wanted::Running,
@@ -269,7 +272,7 @@ fn goal() -> impl Generate<Value = Wish> {
     )
 }
 
-fn goal_for(seen: &Seen, (state, strategy, replicas, canary): Wish) -> Goal {
+fn goal_for(seen: &PoolView, (state, strategy, replicas, canary): GoalParts) -> Goal {
     let replicas = replicas.into_iter().filter(|n| *n as usize <= seen.replicas.len()).collect();
     Goal { state, replicas, strategy, canary }
 }
@@ -278,7 +281,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn every_plan_keeps_the_rules(seen in seen(), goal in goal()) {
+    fn every_plan_keeps_the_rules(seen in any_pool(), goal in goal()) {
         let goal = goal_for(&seen, goal);
         let mut world = World::of(&seen);
         play(&mut world, &goal);
@@ -286,28 +289,28 @@ proptest! {
     }
 
     #[test]
-    fn a_plan_for_what_is_there_already_is_empty(seen in seen(), goal in goal()) {
+    fn plan_for_a_reached_goal_is_empty(seen in any_pool(), goal in goal()) {
         let mut goal = goal_for(&seen, goal);
         let mut world = World::of(&seen);
         play(&mut world, &goal);
         if goal.state == Wanted::Renewed {
             goal.state = Wanted::Running;
         }
-        prop_assert_eq!(plan(&world.seen(), &goal), vec![]);
+        prop_assert_eq!(plan(&world.view(), &goal), vec![]);
     }
 
-    /// The manager can be killed between any two steps: the next plan starts
-    /// from what it left, and there is no special way to finish or to undo.
+    /// The manager can be killed between any two steps: the next plan starts from the state that is
+    /// left.
     #[test]
-    fn a_plan_from_any_point_of_another_keeps_the_rules(
-        seen in seen(),
+    fn plan_after_a_crash_keeps_the_rules(
+        seen in any_pool(),
         first in goal(),
         cut in any::<prop::sample::Index>(),
         second in goal(),
     ) {
         let first = goal_for(&seen, first);
         let mut world = World::of(&seen);
-        let steps = steps(&plan(&world.seen(), &first));
+        let steps = steps(&plan(&world.view(), &first));
         for step in steps.iter().take(cut.index(steps.len() + 1)) {
             world.take(*step);
         }
@@ -316,10 +319,10 @@ proptest! {
         check_end(&world, &second);
     }
 
-    /// A bad release bounces: wherever a new generation fails to become
-    /// ready, somebody serves who served before, if anybody did.
+    /// A bad release bounces: whenever a new generation fails to become ready, the old ones keep
+    /// the floor.
     #[test]
-    fn a_generation_that_is_not_ready_takes_nobody_down(seen in seen(), goal in goal()) {
+    fn failed_start_keeps_the_floor(seen in any_pool(), goal in goal()) {
         let goal = Goal { state: Wanted::Renewed, ..goal_for(&seen, goal) };
         let mut world = World::of(&seen);
         let before = world.serving();
@@ -332,10 +335,10 @@ proptest! {
         }
     }
 
-    /// Until the canary has been watched, nothing is touched but itself, and what gets no requests
-    /// anyhow.
+    /// Until the canary has been watched, the plan touches only the canary, and replicas that get
+    /// no requests.
     #[test]
-    fn a_canary_goes_first(seen in seen(), goal in goal()) {
+    fn canary_is_renewed_and_watched_first(seen in any_pool(), goal in goal()) {
         let goal = Goal { state: Wanted::Renewed, canary: Some(WATCH), ..goal_for(&seen, goal) };
         let mut stages = plan(&seen, &goal);
         let watched = |stage: &Stage| matches!(stage.title, Title::Watching(_));
@@ -345,7 +348,7 @@ proptest! {
         };
         let canary = stages[at].title.replica();
         let taken_out = |number: u32| {
-            seen.replicas.iter().any(|it| it.number == number && it.member == Member::TakenOut)
+            seen.replicas.iter().any(|it| it.number == number && it.member == MemberState::TakenOut)
         };
         let is_harmless = |stage: &Stage| {
             let replica = stage.title.replica();
@@ -358,7 +361,7 @@ proptest! {
         );
         if goal.strategy == Strategy::Swap {
             let stops = steps(&stages[..at]).iter().any(|step| matches!(step, Step::Stop(_)));
-            prop_assert!(!stops, "its old generation is there to go back to");
+            prop_assert!(!stops, "the canary's old generation runs until the watch has ended");
         } else {
             stages.remove(at);
             prop_assert_eq!(stages, plan(&seen, &Goal { canary: None, ..goal }));

@@ -1,17 +1,17 @@
-//! The probe: where the operator lists no `warm_up`, a new generation has to answer its front page
-//! before it is published.
+//! The probe: if the operator sets no `warm_up`, a new generation must answer its front page before
+//! it is published.
 //!
 //! No setting says that this page works, so a bad answer counts only if another generation gives a
-//! good one. That one runs the release before, as a rule. An application whose front page always
-//! fails, or that has none, is rolled out as if there were no probe.
+//! good one; usually that generation runs the old release. An application without a front page, or
+//! with one that always fails, is rolled out without a probe.
 
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::{Pinned, Release};
 use crate::runtime::{FrontPage, Running};
 
-/// Requests the front page of a new generation. Fails if the answer is bad, and `other` gives a
-/// good one. Returns a warning if the answer is bad, and `other` is no better, or not there.
+/// Requests the front page of a new generation. Fails if its answer is bad and the answer of
+/// `other` is good. Returns a warning if its answer is bad and `other` is no better, or absent.
 pub(in crate::rollout) async fn probe(
     pool: &Pool,
     new: &Running,
@@ -26,7 +26,7 @@ pub(in crate::rollout) async fn probe(
     };
     if let FrontPage::Good = front_page(pool, other).await {
         return Err(Error::failed(format!("{what}\n{} answers it well", other.generation))
-            .hint("`warm_up` in [rollout] names other pages to ask, or none: warm_up = []"));
+            .hint("`warm_up` in [rollout] names other pages to request, or none: warm_up = []"));
     }
     Ok(Some(format!("{what}\n{} does not answer it well either", other.generation)))
 }
@@ -40,7 +40,7 @@ async fn front_page(pool: &Pool, running: &Running) -> FrontPage {
     running.generation.front_page(pool, &release, pool.settings.rollout.ready_timeout).await
 }
 
-/// The real directory that a generation sees, wherever the symlink points by now.
+/// The real directory that a generation sees, wherever the symlink leads now.
 pub(in crate::rollout) fn release_of(pool: &Pool, running: &Running) -> Option<Release> {
     match running.pinned(pool.settings.current_dir()?) {
         Some(Pinned::Release(release)) => Some(release),

@@ -10,14 +10,14 @@ use crate::event::Report;
 use crate::pool::Pool;
 use crate::rollout::observe::Observation;
 use crate::runtime::Running;
-use crate::socket::Table;
+use crate::socket::UnixSockets;
 
 const POLL: Duration = Duration::from_millis(5);
-/// Between two attempts to reach a balancer that does not answer.
+/// The time between two attempts to reach a balancer that does not answer.
 const AWAY_POLL: Duration = Duration::from_millis(50);
 
-/// Sends a replica requests again. Because the replica runs and lacks nothing but its requests, a web
-/// server that is just being restarted has some time to come back.
+/// Enables a replica's member. Retries until the ready timeout, because the web server may just
+/// restart.
 pub(in crate::rollout) async fn enable(
     pool: &Pool,
     backend: &Backend,
@@ -31,15 +31,14 @@ pub(in crate::rollout) async fn enable(
             result => break result?,
         }
     };
-    if let Some(text) = remark(replica, &enabled) {
+    if let Some(text) = warning(replica, &enabled) {
         warn(report, text);
     }
     Ok(())
 }
 
-/// After a stop of the whole pool: enables the members that are drained. No process listens, so
-/// requests fail either way, and whatever starts the replicas next, such as a boot script, need not
-/// know of the balancer.
+/// After a stop of the whole pool: enables the drained members. No process listens, so requests
+/// fail either way; and a boot script that starts the replicas next need not know the balancer.
 pub(in crate::rollout) async fn leave_enabled(
     backend: &Backend,
     observation: &Observation,
@@ -48,7 +47,7 @@ pub(in crate::rollout) async fn leave_enabled(
     if observation.replicas.iter().any(|replica| !replica.running.is_empty()) {
         return;
     }
-    // Apache may be stopped too: it has forgotten its drained members then.
+    // If Apache is stopped too, it has forgotten which members were drained.
     let members = backend.members().await.unwrap_or_default();
     for (index, _) in members.iter().enumerate().filter(|(_, member)| member.draining) {
         if let Err(error) = backend.enable(index).await {
@@ -57,18 +56,18 @@ pub(in crate::rollout) async fn leave_enabled(
     }
 }
 
-/// What decides whether a replica may be taken out.
+/// What decides whether a replica may be drained: the floor is one replica that serves.
 pub(in crate::rollout) struct Floor<'a> {
     pub(in crate::rollout) pool: &'a Pool,
     pub(in crate::rollout) backend: &'a Backend,
     pub(in crate::rollout) observation: &'a Observation,
     /// The new generations, by replica.
-    pub(in crate::rollout) fresh: &'a BTreeMap<u32, Running>,
+    pub(in crate::rollout) started: &'a BTreeMap<u32, Running>,
 }
 
 impl Floor<'_> {
-    /// Waits until a replica other than this one serves: one that has just come back may need a
-    /// moment until the balancer believes it.
+    /// Waits until another replica serves: the balancer may need a moment to use one that has just
+    /// come back.
     pub(in crate::rollout) async fn await_another_serving(&self, replica: u32) -> Result<()> {
         let deadline = Instant::now() + self.pool.settings.rollout.ready_timeout;
         while !self.another_serves(replica).await? {
@@ -85,26 +84,26 @@ impl Floor<'_> {
 
     async fn another_serves(&self, replica: u32) -> Result<bool> {
         let members = self.backend.members().await?;
-        let table = Table::read()?;
+        let unix_sockets = UnixSockets::read()?;
         Ok(self.observation.replicas.iter().filter(|other| other.number != replica).any(|other| {
             let in_balancer = members.get(member(other.number)).is_none_or(|member| member.serves);
-            let running = other.running.iter().chain(self.fresh.get(&other.number));
-            let mut listening = running.filter(|it| table.listens(&it.generation.bound));
+            let running = other.running.iter().chain(self.started.get(&other.number));
+            let mut listening = running.filter(|it| unix_sockets.listens(&it.generation.bound));
             in_balancer && listening.any(|it| it.generation.is_published().unwrap_or(false))
         }))
     }
 }
 
-/// Members are counted from 0, replicas from 1.
+/// The index of a replica's member: members are counted from 0, replicas from 1.
 pub(in crate::rollout) fn member(replica: u32) -> usize {
     replica as usize - 1
 }
 
-fn remark(replica: u32, enabled: &Enabled) -> Option<String> {
+fn warning(replica: u32, enabled: &Enabled) -> Option<String> {
     match enabled {
         Enabled::Serving => None,
         Enabled::StillInError { retry_seconds } => Some(format!(
-            "replica {replica} answers, but the balancer takes it for broken until it tries it again, within {retry_seconds}s (retry=0 on the member avoids that)"
+            "replica {replica} answers, but the balancer considers it broken until it tries it again, within {retry_seconds}s (retry=0 on the member avoids that)"
         )),
         Enabled::Held { status } => Some(format!(
             "replica {replica} answers, but the balancer keeps it out: its status is \"{status}\""

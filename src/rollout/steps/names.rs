@@ -1,4 +1,4 @@
-//! `Lend`, `Unpublish`, `Publish`: where the public names lead.
+//! `Lend`, `Unpublish`, `Publish`: move the public names.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ pub(in crate::rollout) struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// Points the replica's names at `target`, the socket of another replica's generation: clients
-    /// that connect by these names are served by that one.
+    /// Points the replica's names at `target`, the socket of another replica's generation, which
+    /// then serves the clients of these names.
     pub(in crate::rollout) fn lend(&mut self, replica: u32, target: &Path) -> Result<()> {
         self.keep_reachable(replica)?;
         for name in self.names_leading_to(replica) {
@@ -40,26 +40,27 @@ impl Names<'_> {
     /// Points the replica's name, and those that were lent to it, at a generation of the replica.
     pub(in crate::rollout) fn publish(&mut self, generation: &Generation) -> Result<()> {
         self.keep_reachable(generation.replica)?;
-        // An adopted master may just have got another private name.
+        // `keep_reachable` may have changed an adopted master's private name.
         let id = generation.id();
         let socket = match self.observation.running(id) {
             Some(running) => running.generation.socket.clone(),
             None => generation.socket.clone(),
         };
-        let lent = self.lent_to(id.replica);
+        let lent = self.names_lent_to(id.replica);
         for name in lent.into_iter().chain([generation.public.clone()]) {
             socket::publish(&name, &socket).map_err(|error| cannot("publish", &name, &error))?;
         }
         publish_pid(generation)?;
-        for old in self.names(id.replica).into_iter().filter(|name| *name != generation.public) {
+        for old in self.own_names(id.replica).into_iter().filter(|name| *name != generation.public)
+        {
             // The operator has renamed the public socket.
             file::remove(&old).map_err(|error| cannot("remove", &old, &error))?;
         }
         Ok(())
     }
 
-    /// An adopted master listens on the public name: it needs another one
-    /// before that leads elsewhere.
+    /// Gives an adopted master a private name: it listens on the public name, which is about to
+    /// lead elsewhere.
     fn keep_reachable(&mut self, replica: u32) -> Result<()> {
         let observed = self.observation.replicas.iter_mut().filter(|it| it.number == replica);
         for running in observed.flat_map(|it| &mut it.running) {
@@ -73,11 +74,11 @@ impl Names<'_> {
 
     /// The replica's own names, and those that were lent to it.
     fn names_leading_to(&self, replica: u32) -> Vec<PathBuf> {
-        self.names(replica).into_iter().chain(self.lent_to(replica)).collect()
+        self.own_names(replica).into_iter().chain(self.names_lent_to(replica)).collect()
     }
 
     /// The public names that the replica's generations have had.
-    fn names(&self, replica: u32) -> Vec<PathBuf> {
+    fn own_names(&self, replica: u32) -> Vec<PathBuf> {
         let observed = self.observation.replica(replica);
         let configured = observed.and_then(|it| Some(it.spec.as_ref()?.public().to_owned()));
         let running = observed.into_iter().flat_map(|it| &it.running);
@@ -88,9 +89,9 @@ impl Names<'_> {
         names
     }
 
-    /// Names of other replicas that lead to this one's generations: an
-    /// earlier rollout has lent them, and did not get to its end.
-    fn lent_to(&self, replica: u32) -> Vec<PathBuf> {
+    /// Names of other replicas that lead to this replica's generations: an unfinished rollout has
+    /// lent them.
+    fn names_lent_to(&self, replica: u32) -> Vec<PathBuf> {
         let Some(observed) = self.observation.replica(replica) else { return Vec::new() };
         let sockets: Vec<&Path> =
             observed.running.iter().map(|it| it.generation.socket.as_path()).collect();
@@ -105,7 +106,7 @@ impl Names<'_> {
 
     fn names_on_record(&self, replica: u32) -> Vec<PathBuf> {
         let ended = self.observation.replica(replica).into_iter().flat_map(|it| &it.ended);
-        let mut names = self.names(replica);
+        let mut names = self.own_names(replica);
         names.extend(ended.map(|generation| generation.public.clone()));
         names.sort();
         names.dedup();
@@ -113,7 +114,7 @@ impl Names<'_> {
     }
 }
 
-/// Moves the pid file's public name; an adopted master has a file there, not a link.
+/// Moves the public name of the pid file. An adopted master has a file there, not a link.
 pub(in crate::rollout) fn publish_pid(generation: &Generation) -> Result<()> {
     let name = generation.public_pid.as_ref().filter(|_| !generation.number.is_adopted());
     let Some(name) = name else { return Ok(()) };

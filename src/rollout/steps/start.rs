@@ -1,4 +1,4 @@
-//! `Start`, `AwaitReady`: a new generation proves itself.
+//! `Start`, `AwaitReady`: start a new generation, and wait for its first answer.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use crate::event::Report;
 use crate::pool::Pool;
 use crate::release::{Pinned, Release};
 use crate::runtime::{self, Generation, Running, Runtime, Spec};
-use crate::socket::Table;
+use crate::socket::UnixSockets;
 use crate::step::GenerationId;
 
 const POLL: Duration = Duration::from_millis(2);
 
-/// Starts a generation; when this returns, its master listens. After a failure nothing is left of
-/// it, or a warning says what is.
+/// Starts a generation, and returns when its master listens. After a failure its processes and
+/// files are gone, or a warning names what is left.
 pub(in crate::rollout) async fn start(
     pool: &Pool,
     id: GenerationId,
@@ -23,9 +23,9 @@ pub(in crate::rollout) async fn start(
     drain_timeout: Duration,
     report: &mut dyn Report,
 ) -> Result<Running> {
-    if let Some(release) = release.filter(|release| !release.is_there()) {
+    if let Some(release) = release.filter(|release| !release.still_exists()) {
         let path = release.path.display();
-        return Err(Error::failed(format!("the release {path} is not there any more")));
+        return Err(Error::failed(format!("the release {path} does not exist any more")));
     }
     let generation = Generation::new(pool, id, spec, release)?;
     let runtime = Runtime::of(pool)?;
@@ -41,10 +41,10 @@ pub(in crate::rollout) async fn start(
     listening
 }
 
-/// Ends what a start that failed may have left: a master that came up too late.
+/// Stops what a failed start may have left: a master that came up too late.
 async fn discard(generation: &Generation) -> Result<()> {
-    let table = Table::read()?;
-    match runtime::look(generation, &table)? {
+    let unix_sockets = UnixSockets::read()?;
+    match runtime::look(generation, &unix_sockets)? {
         Some(running) => runtime::discard(&running).await,
         None => generation.remove_leftovers().map_err(|error| {
             Error::failed(format!("cannot remove what {generation} left: {error}"))
@@ -52,12 +52,12 @@ async fn discard(generation: &Generation) -> Result<()> {
     }
 }
 
-/// The server has said that it is up: its socket and its master must be there.
+/// Finds the socket and the master of a server that has reported that it is up.
 async fn listening(generation: &Generation, timeout: Duration) -> Result<Running> {
     let deadline = Instant::now() + timeout;
     loop {
-        let table = Table::read()?;
-        match runtime::look(generation, &table)? {
+        let unix_sockets = UnixSockets::read()?;
+        match runtime::look(generation, &unix_sockets)? {
             Some(running) if running.master.is_some() => return Ok(running),
             _ if Instant::now() >= deadline => {
                 let socket = generation.socket.display();
@@ -90,7 +90,7 @@ pub(in crate::rollout) async fn await_ready(pool: &Pool, running: &Running) -> R
     check_pin(pool, running)
 }
 
-/// Whether the kernel says that a new generation sees its release.
+/// Checks that a new generation sees its release, as the kernel shows its mounts.
 pub(in crate::rollout) fn check_pin(pool: &Pool, running: &Running) -> Result<()> {
     let (Some(release), Some(current_dir)) =
         (&running.generation.release, pool.settings.current_dir())

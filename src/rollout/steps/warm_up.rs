@@ -1,4 +1,4 @@
-//! `WarmUp`: a new generation gets its first requests from the rollout.
+//! `WarmUp`: the rollout sends a new generation its first requests.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::runtime::Generation;
 
-/// Requests each path of `warm_up`: once, so that opcache compiles the page once, and then on as
-/// many children at a time as the replica begins with, so that each fills its own caches. A server
-/// error is a bad release. Returns the number of requests.
+/// Requests each path of `warm_up`: first once, so that opcache compiles the page once, then as
+/// often at a time as the replica starts children, so that each child fills its caches. A server
+/// error fails the release. Returns the number of requests.
 pub(in crate::rollout) async fn warm_up(
     pool: &Arc<Pool>,
     generation: &Generation,
@@ -21,14 +21,14 @@ pub(in crate::rollout) async fn warm_up(
     let deadline = Instant::now() + pool.settings.rollout.ready_timeout;
     for path in paths {
         for at_once in [1, children] {
-            visit(pool, generation, path, at_once, deadline).await?;
+            request_page(pool, generation, path, at_once, deadline).await?;
         }
     }
     Ok(paths.len() * (1 + children))
 }
 
-/// Requests a page of a generation, several times at once; a server error is a failure.
-pub(super) async fn visit(
+/// Requests a page of a generation, `at_once` times in parallel. A server error is a failure.
+pub(super) async fn request_page(
     pool: &Arc<Pool>,
     generation: &Generation,
     path: &str,
@@ -36,14 +36,14 @@ pub(super) async fn visit(
     deadline: Instant,
 ) -> Result<()> {
     let left = deadline.saturating_duration_since(Instant::now());
-    let mut visits = JoinSet::new();
+    let mut requests = JoinSet::new();
     for _ in 0..at_once {
         let (pool, generation, path) = (Arc::clone(pool), generation.clone(), path.to_owned());
-        visits.spawn(async move { generation.visit(&pool, &path, left).await });
+        requests.spawn(async move { generation.request_page(&pool, &path, left).await });
     }
-    while let Some(visited) = visits.join_next().await {
-        let visited = visited.unwrap_or_else(|error| Err(error.to_string()));
-        visited.map_err(|why| failed(generation, path, &why))?;
+    while let Some(result) = requests.join_next().await {
+        let result = result.unwrap_or_else(|error| Err(error.to_string()));
+        result.map_err(|why| failed(generation, path, &why))?;
     }
     Ok(())
 }

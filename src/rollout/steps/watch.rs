@@ -1,13 +1,13 @@
-//! `Watch`: a new generation serves, and has to prove itself before others follow.
+//! `Watch`: watches a canary that serves, before the other replicas follow.
 //!
-//! Every second the generation has to answer a ping and the warm-up paths, the balancer must not have
-//! found it broken, and none of its children may have crashed, which the server's log says. The end
-//! of its master ends the watch at once, and so does a cancellation.
+//! Every second the generation must answer a ping and the warm-up paths, the balancer must not
+//! report an error of it, and the server's log must not report a crash of a child. The end of its
+//! master ends the watch at once, and so does a cancellation.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::warm_up::visit;
+use super::warm_up::request_page;
 use super::{millis, warn};
 use crate::backend::Backend;
 use crate::cancel::Cancel;
@@ -17,7 +17,7 @@ use crate::pool::Pool;
 use crate::runtime::{Log, Running, Spec};
 use crate::step::GenerationId;
 
-/// Between two looks.
+/// The time between two checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A watch of one generation.
@@ -26,39 +26,39 @@ pub(in crate::rollout) struct Watch<'a> {
     pub(in crate::rollout) backend: &'a Backend,
     pub(in crate::rollout) running: &'a Running,
     pub(in crate::rollout) spec: Option<&'a Spec>,
-    /// What its server has logged since its start.
+    /// Its server's log, from its start on.
     pub(in crate::rollout) log: Option<&'a mut Log>,
     pub(in crate::rollout) time: Duration,
     pub(in crate::rollout) cancel: &'a Cancel,
 }
 
-/// What was seen of a generation that answers.
-struct Seen {
-    /// Its status in the balancer, if that is one of error.
+/// The result of one check of a generation that answers.
+struct Checked {
+    /// Its status in the balancer, if that is an error.
     broken: Option<String>,
-    /// Whether all its children have been busy, and it may have no more.
+    /// Whether all its children have been busy at once, and it may not start more.
     was_full: bool,
 }
 
 impl Watch<'_> {
-    /// Watches the generation to the end, or until something is wrong with it.
+    /// Watches the generation for the whole time. Fails as soon as a check does.
     pub(in crate::rollout) async fn watch(mut self, report: &mut dyn Report) -> Result<()> {
         let id = self.id();
         let started = Instant::now();
         let deadline = started + self.time;
         let (mut was_well, mut was_full) = (false, false);
         loop {
-            let seen = self.unless_over(self.prove()).await?;
-            // First, since a crash may be what the balancer has noticed.
+            let seen = self.unless_over(self.check()).await?;
+            // Before the balancer's status, because a crash may be its cause.
             self.check_children()?;
-            // Until it is tried, a balancer remembers how the old generation failed.
+            // Until the balancer tries the new generation, it may remember an error of the old one.
             if let Some(status) = seen.broken.as_ref().filter(|_| was_well) {
                 let message = format!("the balancer finds {id} broken: its status is \"{status}\"");
                 return Err(Error::failed(message));
             }
             was_well |= seen.broken.is_none();
             if seen.was_full && !was_full {
-                // It may be too slow, or just have too few.
+                // The release may be too slow, or the replica may have too few children.
                 let text = format!("{id} had no child free for some time: see pm.max_children");
                 warn(report, text);
             }
@@ -78,7 +78,7 @@ impl Watch<'_> {
         self.running.generation.id()
     }
 
-    /// Fails as soon as the master ends, or the work is cancelled.
+    /// Awaits `work`. Fails as soon as the master ends, or the work is cancelled.
     async fn unless_over<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let died = || Error::failed(format!("the master of {} has ended", self.id()));
         let master = self.running.master.as_ref().ok_or_else(died)?;
@@ -91,21 +91,21 @@ impl Watch<'_> {
         Err(died())
     }
 
-    /// Fails unless the generation answers.
-    async fn prove(&self) -> Result<Seen> {
+    /// Checks that the generation answers, and reads its state.
+    async fn check(&self) -> Result<Checked> {
         let (id, generation) = (self.id(), &self.running.generation);
         let timeout = self.pool.settings.rollout.ready_timeout;
         let pinged = generation.ping(timeout).await;
         pinged.map_err(|error| Error::failed(format!("{id} does not answer a ping: {error}")))?;
         let deadline = Instant::now() + timeout;
         for path in self.pool.settings.rollout.warm_up() {
-            visit(self.pool, generation, path, 1, deadline).await?;
+            request_page(self.pool, generation, path, 1, deadline).await?;
         }
         let was_full = generation.was_full(timeout).await;
         let members = self.backend.members().await?;
         let member = members.into_iter().nth(id.replica as usize - 1);
         let broken = member.filter(|member| member.in_error).map(|member| member.status);
-        Ok(Seen { broken, was_full })
+        Ok(Checked { broken, was_full })
     }
 
     fn check_children(&mut self) -> Result<()> {

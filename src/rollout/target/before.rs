@@ -1,38 +1,38 @@
-//! The release before: what a rollback goes to.
+//! The previous release: the target of a rollback.
 
 use std::path::{Path, PathBuf};
 
 use crate::release::Release;
 use crate::state::{Entry, Outcome};
 
-/// The newest release of the history that has served the pool, is still there, and is not what
-/// all replicas run. None of those that bounced, or were rolled back from, when last heard of;
-/// if there is no other, why each was passed over.
+/// The newest release in the history that has served the pool, still exists, and is not the one
+/// that runs now. Releases whose last rollout failed or was rolled back are skipped. The error says
+/// why each release was skipped.
 pub(super) fn before(
     history: &[Entry],
     replica_count: u32,
     runs: &[Release],
 ) -> Result<Release, Vec<String>> {
-    let mut passed_over = Vec::new();
+    let mut skipped = Vec::new();
     for Known { path, bad } in known(history, replica_count) {
         let why = match (bad, Release::at(path)) {
             (Some(why), _) => why,
-            (None, Err(_)) => "is not there any more",
+            (None, Err(_)) => "does not exist any more",
             (None, Ok(release)) if runs.iter().all(|running| *running == release) => "is what runs",
             (None, Ok(release)) => return Ok(release),
         };
-        passed_over.push(format!("{} {why}", path.display()));
+        skipped.push(format!("{} {why}", path.display()));
     }
-    Err(passed_over)
+    Err(skipped)
 }
 
 struct Known<'a> {
     path: &'a Path,
-    /// Why it is none to go back to.
+    /// Why a rollback must skip it.
     bad: Option<&'static str>,
 }
 
-/// All releases that the history knows, the last one that served first.
+/// All releases in the history, newest first.
 fn known<'h>(history: &'h [Entry], replica_count: u32) -> Vec<Known<'h>> {
     let mut all: Vec<Known<'h>> = Vec::new();
     let mut add = |path: &'h Option<PathBuf>, bad| {
@@ -45,7 +45,7 @@ fn known<'h>(history: &'h [Entry], replica_count: u32) -> Vec<Known<'h>> {
     for entry in history.iter().rev() {
         match &entry.result {
             Outcome::Failed(_) => add(&entry.to, Some("bounced")),
-            // What only some replicas were to have was a trial.
+            // A rollout to only some replicas was a trial.
             Outcome::Done if entry.replicas.len() == replica_count as usize => add(&entry.to, None),
             Outcome::Done | Outcome::Interrupted | Outcome::Unfinished => {}
         }
@@ -62,7 +62,7 @@ mod tests {
     use std::fs;
     use tempfile::TempDir;
 
-    /// Releases, and what has been done with them: `from > to`, with a sign of how that ended.
+    /// Releases and a history. Each rollout is `from > to`; the sign says how it ended.
     struct Past {
         dir: TempDir,
         history: Vec<Entry>,
@@ -111,28 +111,28 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_last_one_that_served() {
+    fn previous_release_is_the_last_one_that_served() {
         assert_eq!(Past::new(&["a > b", "b > c"]).before(&["c", "c"]), "b");
         assert_eq!(Past::new(&["a > b", "b > b"]).before(&["b", "b"]), "a");
-        // Two rollbacks lead further back, not forth again; until it is rolled out once more.
+        // A second rollback goes one release further back, until the release is rolled out again.
         assert_eq!(Past::new(&["a > b", "b > c", "c back b"]).before(&["b", "b"]), "a");
         let again = ["a > b", "b > c", "c back b", "b > c", "c > d"];
         assert_eq!(Past::new(&again).before(&["d", "d"]), "c");
     }
 
     #[test]
-    fn what_bounced_is_passed_over() {
+    fn failed_release_is_skipped() {
         assert_eq!(Past::new(&["a > b", "b ! c"]).before(&["b", "b"]), "a");
         assert_eq!(Past::new(&["a > b", "b ! c", "b > d"]).before(&["d", "d"]), "b");
         assert_eq!(Past::new(&["a > b", "b ! c", "b > c", "c > d"]).before(&["d", "d"]), "c");
     }
 
     #[test]
-    fn where_replicas_differ_it_is_where_they_came_from() {
+    fn differing_replicas_go_back_to_their_common_release() {
         assert_eq!(Past::new(&["a > b", "b ! c"]).before(&["c", "b"]), "b");
         assert_eq!(Past::new(&["a > b", "b ? c"]).before(&["c", "b"]), "b");
         assert_eq!(Past::new(&["a one b"]).before(&["b", "a"]), "a");
-        // Its manager was killed; and the same where the history could not be written.
+        // The manager was killed; or the history could not be written.
         assert_eq!(Past::new(&["a > b", "b ~ c"]).before(&["c", "b"]), "b");
         let past = Past::new(&["a > b"]);
         fs::create_dir(past.dir.path().join("c")).unwrap();
@@ -140,10 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_none_it_says_why() {
+    fn missing_previous_release_is_explained() {
         assert_eq!(Past::new(&[]).before(&[]), "");
         let past = Past::new(&["a > b", "b ! c"]);
         fs::remove_dir(past.dir.path().join("a")).unwrap();
-        assert_eq!(past.before(&["b"]), "c bounced, b is what runs, a is not there any more");
+        assert_eq!(past.before(&["b"]), "c bounced, b is what runs, a does not exist any more");
     }
 }

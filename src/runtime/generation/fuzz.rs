@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::backend;
 use crate::config::{Hooks, Rollout, Watch};
+use crate::file::Stamp;
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
 use crate::pool::{Php, Settings};
 use crate::root::Root;
@@ -26,7 +27,7 @@ const SAMPLES: &[&str] = &[
 const WORDS: &[&str] =
     &["{", "}", "[", "]", "{\"a\":", ",", ":", "null", "; record: ", "\\ud800", "\"number\":8,"];
 
-/// What a path or a setting can be: php-fpm tells them line by line.
+/// A path or a setting, without line ends: php-fpm prints one a line.
 fn line() -> impl Strategy<Value = String> {
     prop_oneof!["/[a-z]{1,8}", "\\PC{0,20}"]
 }
@@ -80,10 +81,16 @@ pub(super) fn pool_in(root: &str) -> Pool {
         hooks: Hooks::default(),
         watch: Watch::default(),
     };
-    Pool { name: "www".to_owned(), root: Root::new(root.into()), replica_count: 2, settings }
+    Pool {
+        name: "www".to_owned(),
+        root: Root::new(root.into()),
+        replica_count: 2,
+        settings,
+        stamp: Stamp::default(),
+    }
 }
 
-/// One that is in order.
+/// A resolved configuration without problems.
 pub(in crate::runtime) fn resolved() -> Resolved {
     Resolved {
         section: "www1".to_owned(),
@@ -104,7 +111,7 @@ pub(in crate::runtime) fn resolved() -> Resolved {
 
 proptest! {
     #[test]
-    fn what_is_recorded_is_read_and_is_one_line(generation in generation()) {
+    fn written_record_is_read_and_is_one_line(generation in generation()) {
         let Server::PhpFpm(server) = &generation.server;
         let text = conf::text(&pool(), &generation, server, &resolved(), Some(60));
         let Ok(text) = text else { return Ok(()) };
@@ -114,14 +121,14 @@ proptest! {
     }
 
     #[test]
-    fn a_record_that_is_cut_is_none(cut in 0..RECORDED.len()) {
+    fn truncated_record_is_not_read(cut in 0..RECORDED.len()) {
         let whole = record(&format!("{RECORD}{RECORDED}"));
         prop_assert!(whole.is_some());
         prop_assert_eq!(record(&format!("{RECORD}{}", &RECORDED[..cut])), None);
     }
 
     #[test]
-    fn a_damaged_record_is_none_or_says_what_it_says(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+    fn damaged_record_yields_only_values_that_are_in_it(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
         let Ok(text) = String::from_utf8(bytes) else { return Ok(()) };
         let Some(read) = record(&text) else { return Ok(()) };
         for number in [read.replica, read.number.into()] {
@@ -133,7 +140,7 @@ proptest! {
 }
 
 #[test]
-fn a_megabyte_of_anything_is_read_at_once() {
+fn a_megabyte_is_read_without_delay() {
     for word in WORDS {
         let much = a_megabyte_of(word);
         assert_eq!(record(&format!("{RECORD}{much}")), None);

@@ -1,32 +1,32 @@
-//! Whether a pool's children fit on the machine: `pm.max_children = 4000000` is accepted by php-fpm,
-//! which then forks until nothing is left.
+//! Checks that a pool's children fit on the machine: php-fpm accepts `pm.max_children = 4000000`,
+//! and then forks until no memory is left.
 
 use super::Resolved;
 use crate::error::Error;
 use crate::machine::{Limit, Machine};
 
-/// What a child takes at the very least, in bytes: its stack, page tables and PHP's own data, while
-/// it has done nothing.
+/// The least memory of a child, in bytes: its stack, page tables and PHP's own data before the
+/// first request.
 const LEAST: u64 = 1 << 20;
-/// What a child takes once it has served a page of a small application, in bytes.
+/// The memory of a child after it has served a page of a small application, in bytes.
 const USUAL: u64 = 16 << 20;
 
 const HELP: &str =
     "lower pm.max_children, pm.start_servers or pm.max_spare_servers in the php-fpm configuration";
 
-/// How many children there are going to be.
+/// The children of some replicas, and their memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// As soon as all replicas run.
+    /// Children when all replicas have started.
     at_once: u64,
-    /// When they are busy (`pm.max_children`).
+    /// Children when all replicas are busy (`pm.max_children`).
     at_most: u64,
-    /// The memory of those, in bytes, as it is usual.
+    /// The usual memory of these, in bytes.
     usual: u64,
 }
 
 impl Demand {
-    /// That of some replicas together.
+    /// The demand of some replicas together.
     pub fn of<'a>(replicas: impl IntoIterator<Item = &'a Resolved>) -> Self {
         replicas.into_iter().fold(Self::default(), |sum, resolved| {
             let at_once = u64::from(resolved.start_servers);
@@ -40,9 +40,10 @@ impl Demand {
         })
     }
 
-    /// Why they must not be started: the machine cannot have that many children, whatever they do.
+    /// Why they must not be started: the machine cannot have that many children, even if they stay
+    /// idle.
     ///
-    /// `at_once` is how many are forked before others have gone.
+    /// `at_once` is how many are forked before old ones exit.
     pub fn refusal(&self, at_once: u64, machine: &Machine) -> Option<Error> {
         let refused = |children: u64, what: &str, limit: &Limit, has: &str| {
             let name = &limit.name;
@@ -67,7 +68,7 @@ impl Demand {
         None
     }
 
-    /// What should be known before they are busy: all of them together do not fit.
+    /// A warning with its help, if all children together do not fit when they are busy.
     pub fn warning(&self, machine: &Machine) -> Option<(String, &'static str)> {
         let children = self.at_most;
         if let Some(memory) = machine.memory.as_ref().filter(|memory| self.usual > memory.total) {
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_neither_refused_nor_warned_of() {
+    fn demand_that_fits_has_no_finding() {
         let sample = demand(2, 5, None);
         assert_eq!(refused(sample, &machine(1, 1000)), None);
         assert_eq!(sample.warning(&machine(1, 1000)), None);
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_fit_is_refused() {
+    fn demand_that_never_fits_is_refused() {
         let many = |how: &str, room: &str| {
             Some(format!("8000000 children {how}, and there is room for {room}"))
         };
@@ -134,22 +135,22 @@ mod tests {
         assert_eq!(refused(fixed, &machine(24, 1 << 22)), many("would be started at once", room));
         let dynamic = demand(2, 4_000_000, None);
         assert_eq!(refused(dynamic, &machine(24, 1 << 22)), many("are allowed", room));
-        let told = "200 children would be started at once, and there is room for 150 (pids.max)";
-        assert_eq!(refused(demand(100, 100, None), &machine(24, 150)).as_deref(), Some(told));
+        let message = "200 children would be started at once, and there is room for 150 (pids.max)";
+        assert_eq!(refused(demand(100, 100, None), &machine(24, 150)).as_deref(), Some(message));
     }
 
     #[test]
-    fn what_does_not_fit_when_all_are_busy_is_warned_of() {
-        let told = |demand: Demand, machine: &Machine| demand.warning(machine).map(|it| it.0);
+    fn demand_that_does_not_fit_when_busy_is_a_warning() {
+        let warning = |demand: Demand, machine: &Machine| demand.warning(machine).map(|it| it.0);
         let tight = demand(2, 100, None);
         let text =
             "200 children are allowed, which may take 3200 MiB, and there are 2048 MiB (memory)";
-        assert_eq!(told(tight, &machine(2, 1000)).as_deref(), Some(text));
+        assert_eq!(warning(tight, &machine(2, 1000)).as_deref(), Some(text));
         assert_eq!(refused(tight, &machine(2, 1000)), None);
-        // Where PHP may use less, it takes less; more is no rule.
-        assert_eq!(told(demand(2, 100, Some(3 << 20)), &machine(2, 1000)), None);
-        assert_eq!(told(demand(2, 50, Some(GIB)), &machine(2, 1000)), None);
+        // A lower memory_limit counts; a higher one does not.
+        assert_eq!(warning(demand(2, 100, Some(3 << 20)), &machine(2, 1000)), None);
+        assert_eq!(warning(demand(2, 50, Some(GIB)), &machine(2, 1000)), None);
         let text = "200 children are allowed, and there is room for 150 (pids.max)";
-        assert_eq!(told(tight, &machine(24, 150)).as_deref(), Some(text));
+        assert_eq!(warning(tight, &machine(24, 150)).as_deref(), Some(text));
     }
 }

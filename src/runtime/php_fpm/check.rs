@@ -1,4 +1,4 @@
-//! php-fpm, and what it makes of the replicas' files.
+//! php-fpm's part of `check`: the program, and the replicas' resolved configurations.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::release::Release;
 use crate::runtime::{Inspected, Spec};
 use crate::trust;
 
-/// Asks php-fpm everything at once, as it would be started on `release`.
+/// Runs php-fpm for all replicas in parallel, as for a start on `release`.
 pub(in crate::runtime) async fn inspect(
     pool: &Arc<Pool>,
     release: Option<Release>,
     turns: &Semaphore,
 ) -> Inspected {
-    match ask(pool, release, turns).await {
-        Ok(answers) => answers.judge(pool),
+    match run(pool, release, turns).await {
+        Ok(outputs) => outputs.judge(pool),
         Err(error) => Inspected {
             specs: Vec::new(),
             account: None,
@@ -32,31 +32,31 @@ pub(in crate::runtime) async fn inspect(
     }
 }
 
-/// What php-fpm has printed.
-struct Answers {
+/// What the runs of php-fpm have printed.
+struct Outputs {
     program: String,
     installed: Result<Installed>,
     /// For each replica, ascending.
     resolved: Vec<(u32, Result<Resolved>)>,
 }
 
-async fn ask(pool: &Arc<Pool>, release: Option<Release>, turns: &Semaphore) -> Result<Answers> {
+async fn run(pool: &Arc<Pool>, release: Option<Release>, turns: &Semaphore) -> Result<Outputs> {
     let _turn = turns.acquire().await;
     let command = Arc::new(Command::of(pool)?);
-    let mut asked = JoinSet::new();
+    let mut runs = JoinSet::new();
     for replica in pool.replicas() {
         let (pool, command, release) = (Arc::clone(pool), Arc::clone(&command), release.clone());
-        asked.spawn(async move {
+        runs.spawn(async move {
             (replica, Resolved::read(&pool, &command, replica, release.as_ref()).await)
         });
     }
     let installed = Installed::read(pool, &command, release.as_ref()).await;
-    let mut resolved = asked.join_all().await;
+    let mut resolved = runs.join_all().await;
     resolved.sort_by_key(|(replica, _)| *replica);
-    Ok(Answers { program: command.program.clone(), installed, resolved })
+    Ok(Outputs { program: command.program.clone(), installed, resolved })
 }
 
-impl Answers {
+impl Outputs {
     fn judge(self, pool: &Pool) -> Inspected {
         let accepted =
             |(replica, it): &(u32, Result<Resolved>)| Some((*replica, it.as_ref().ok()?.clone()));
@@ -69,7 +69,7 @@ impl Answers {
     }
 }
 
-/// The account that runs PHP; the first replica's, where they differ.
+/// The account that runs PHP. If the replicas differ, the first replica's.
 fn account(resolved: &[(u32, Resolved)]) -> Option<Account> {
     let (_, resolved) = resolved.first()?;
     match &resolved.user {
@@ -78,21 +78,21 @@ fn account(resolved: &[(u32, Resolved)]) -> Option<Account> {
     }
 }
 
-fn check(pool: &Pool, answers: Answers, resolved: &[(u32, Resolved)]) -> Checked {
+fn check(pool: &Pool, outputs: Outputs, resolved: &[(u32, Resolved)]) -> Checked {
     let current_dir = pool.settings.current_dir();
     let mut notes = Vec::new();
     let mut findings = Vec::new();
     let mut shared = None;
-    match answers.installed {
+    match outputs.installed {
         Ok(installed) => {
             notes.push(installed.version);
             shared = installed.file_cache.as_deref().and_then(|it| shared_cache(it, current_dir));
         }
         Err(error) => findings.push(error.into()),
     }
-    let program = trust::program(&pool.root, &answers.program);
-    notes.push(answers.program);
-    findings.extend(answers.resolved.into_iter().filter_map(|(_, it)| it.err()).map(Finding::from));
+    let program = trust::program(&pool.root, &outputs.program);
+    notes.push(outputs.program);
+    findings.extend(outputs.resolved.into_iter().filter_map(|(_, it)| it.err()).map(Finding::from));
     let of_sections = resolved
         .iter()
         .flat_map(|(replica, it)| section(it, current_dir).map(|finding| (*replica, finding)));
@@ -118,18 +118,18 @@ fn section<'a>(
     stop.into_iter().chain(cache)
 }
 
-/// Whether the children of all replicas fit on the machine: in the words of the commands that start
-/// them.
+/// Whether the children of all replicas fit on the machine, with the same messages as `start`.
 fn capacity(resolved: &[(u32, Resolved)]) -> Option<Finding> {
     let (demand, machine) = (Demand::of(resolved.iter().map(|(_, it)| it)), Machine::read());
-    // What runs already is among what is in use: here only what is allowed in all counts.
+    // `at_once` is 0: the replicas may run already, so only their maximum counts here.
     match demand.refusal(0, &machine) {
         Some(error) => Some(error.into()),
         None => demand.warning(&machine).map(|(text, help)| Finding::warning(text, help)),
     }
 }
 
-/// Two releases under the same path would share it. Below the mount point each one has its own.
+/// Two releases share a cache outside the mount point, because they have the same path. A cache
+/// below the mount point is each release's own.
 fn shared_cache(cache: &Path, current_dir: Option<&Path>) -> Option<Finding> {
     let current_dir = current_dir?;
     (!cache.starts_with(current_dir)).then(|| {
@@ -146,7 +146,7 @@ fn shared_cache(cache: &Path, current_dir: Option<&Path>) -> Option<Finding> {
     })
 }
 
-/// Without a path of the operator's, generations get one of ours.
+/// Notes for paths that the operator has not set, and that pools-manager sets for its generations.
 fn own_paths(resolved: &[(u32, Resolved)]) -> Vec<String> {
     let any = |is_unset: fn(&Resolved) -> bool| resolved.iter().any(|(_, it)| is_unset(it));
     let unset = [
@@ -154,7 +154,7 @@ fn own_paths(resolved: &[(u32, Resolved)]) -> Vec<String> {
         ("pm.status_path", any(|it| it.status_path.is_none())),
     ];
     let unset = unset.into_iter().filter(|(_, is_unset)| *is_unset);
-    unset.map(|(name, _)| format!("{name} is not set: one of our own is used")).collect()
+    unset.map(|(name, _)| format!("{name} is not set: pools-manager sets one")).collect()
 }
 
 #[cfg(test)]
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_inside_of_the_release_is_its_own() {
+    fn cache_below_current_dir_is_not_shared() {
         let current_dir = Some(Path::new("/srv/www/current"));
         let found = |cache: &str, dir| shared_cache(Path::new(cache), dir).is_some();
         assert!(found("/var/cache/php", current_dir));
@@ -190,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn a_section_that_is_in_order_has_no_finding() {
+    fn correct_section_has_no_finding() {
         let dir = Some(Path::new("/srv/www/current"));
         assert_eq!(section(&resolved(), dir).count(), 0);
         assert!(own_paths(&[(1, resolved())]).is_empty());
         let file_cache = Some("/var/cache/php".into());
         let bad = Resolved { stops_gently: false, ping_path: None, file_cache, ..resolved() };
         assert_eq!(section(&bad, dir).count(), 2);
-        assert_eq!(own_paths(&[(1, bad)]), ["ping.path is not set: one of our own is used"]);
+        assert_eq!(own_paths(&[(1, bad)]), ["ping.path is not set: pools-manager sets one"]);
     }
 }

@@ -16,8 +16,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// The pool's own command with its placeholders filled in, or the newest
-    /// php-fpm that is installed.
+    /// The pool's `php_fpm_cmd` with its placeholders filled in, or the newest installed php-fpm.
     pub fn of(pool: &Pool) -> Result<Self> {
         Self::read(pool).map_err(|error| error.within(pool.settings_file().display()))
     }
@@ -35,7 +34,7 @@ impl Command {
         if let Some(word) = args.iter().find(|arg| ["-F", "--nodaemonize"].contains(&arg.as_str()))
         {
             return Err(Error::config(format!("php_fpm_cmd has {word}"))
-                .hint("leave it out: php-fpm says that it is up by going to the background"));
+                .hint("leave it out: php-fpm reports that it is up by going to the background"));
         }
         Ok(Self { program, args })
     }
@@ -46,7 +45,7 @@ fn no_program() -> Error {
         .hint("name php-fpm there, or leave php_fpm_cmd out: the newest php-fpm is taken then")
 }
 
-/// Old files begin with `sudo -u USER`; a user namespace needs no sudo.
+/// Drops a leading `sudo -u USER`, which old files have: a user namespace needs no sudo.
 fn without_sudo(words: Vec<String>, user: &str) -> Result<Vec<String>> {
     if words.first().is_none_or(|first| Path::new(first).file_name() != Some("sudo".as_ref())) {
         return Ok(words);
@@ -64,7 +63,8 @@ fn without_sudo(words: Vec<String>, user: &str) -> Result<Vec<String>> {
     Ok(rest.collect())
 }
 
-/// Debian calls its programs php-fpm8.2, and so on; others php-fpm.
+/// The newest installed php-fpm. Debian names the program php-fpm8.2 and so on, other systems
+/// php-fpm.
 fn newest() -> Result<String> {
     let dirs = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&dirs)

@@ -1,5 +1,5 @@
-//! The file that makes a php-fpm a generation: it includes the replica's `N.conf`, and overrides
-//! only what a generation needs of its own.
+//! The generated file that starts a generation: it includes the replica's `N.conf`, and overrides
+//! only a generation's own settings.
 
 use std::path::Path;
 
@@ -8,10 +8,9 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::runtime::Generation;
 
-/// The text of the file. Fails where a name cannot be written in php-fpm's format.
+/// The text of the file. Fails if php-fpm's format cannot express a name.
 ///
-/// `control_timeout` is for how many seconds QUIT lets requests finish; None leaves it as the
-/// operator set it.
+/// `control_timeout` is the time in seconds that QUIT gives to requests; None keeps the operator's.
 pub(in crate::runtime) fn text(
     pool: &Pool,
     generation: &Generation,
@@ -24,7 +23,7 @@ pub(in crate::runtime) fn text(
         .unwrap_or_default();
     Ok(format!(
         "; Generation {number} of replica {replica} of the pool \"{pool}\", written by pools-manager.\n\
-         ; It overrides only what stands here; all else is in the file that it includes.\n\
+         ; It overrides only these settings; all others are in the included file.\n\
          {record}\n\
          include={conf}\n\
          [global]\n\
@@ -51,7 +50,7 @@ pub(in crate::runtime) fn text(
 /// A path as a value of php-fpm's ini format.
 pub(super) fn quoted(path: &Path) -> Result<String> {
     match path.to_str() {
-        // Quotes end the value, $ expands, the rest is what `include` takes for a pattern.
+        // Quotes end the value, $ expands, and `include` treats the others as a pattern.
         Some(text) if !text.contains(['"', '$', '\\', '\n', '*', '?', '[']) => {
             Ok(format!("\"{text}\""))
         }

@@ -1,15 +1,15 @@
-//! What the installed php-fpm says of itself, whatever pool it is started for.
+//! The properties of the installed php-fpm that are the same for all pools.
 
 use std::path::PathBuf;
 
 use super::Command;
-use super::messages::complaints;
-use super::resolved::ask;
+use super::messages::error_lines;
+use super::resolved::run;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;
 
-/// What `php-fpm -i` tells that we need to know.
+/// The values of `php-fpm -i` that are used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Installed {
     /// PHP's version.
@@ -19,15 +19,15 @@ pub(super) struct Installed {
 }
 
 impl Installed {
-    /// Asks php-fpm, with the arguments and the release that it would be started with.
+    /// Runs `php-fpm -i`, with the arguments and the release of a start.
     pub(super) async fn read(
         pool: &Pool,
         command: &Command,
         release: Option<&Release>,
     ) -> Result<Self> {
-        let output = ask(pool, command, &["-i"], None, release).await?;
+        let output = run(pool, command, &["-i"], None, release).await?;
         if !output.status.success() {
-            let said = complaints(&String::from_utf8_lossy(&output.stderr));
+            let said = error_lines(&String::from_utf8_lossy(&output.stderr));
             return Err(Error::config(format!("{} -i fails:\n{said}", command.program)));
         }
         Ok(parse(&String::from_utf8_lossy(&output.stdout)))
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_read_from_what_it_prints() {
+    fn values_are_read_from_the_output() {
         let text = |cache: &str| {
             format!(
                 "phpinfo()\nPHP Version => 8.2.35\n\nopcache.file_cache => {cache} => {cache}\n\

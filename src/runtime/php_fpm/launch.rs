@@ -1,28 +1,28 @@
-//! Starts a master, and waits for one that a killed command has launched.
+//! Launches a master, and waits for masters that a killed command has launched.
 
 use std::fs::File;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::messages::complaints;
+use super::messages::error_lines;
 use super::resolved::{in_child, in_memory, inherit, read_all};
 use super::{Command, Resolved, conf};
-use crate::crash;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::file;
 use crate::pool::Pool;
 use crate::process::{self, Process, Signal};
 use crate::runtime::pin::pin;
 use crate::runtime::{Generation, Server, discover};
-use crate::socket::{self, Name, Table};
+use crate::socket::{self, Name, UnixSockets};
 
 const POLL: Duration = Duration::from_millis(2);
-/// How long a process that has been killed may take to go.
+/// How long a killed process may take to exit.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Records a generation and starts its master; returns when php-fpm says that it is up: its first
-/// process exits when the master that it leaves behind listens.
+/// Records a generation and starts its master. Returns when php-fpm reports that it is up: its
+/// first process exits as soon as the master that it has forked listens.
 pub(in crate::runtime) async fn start(
     pool: &Pool,
     command: &Command,
@@ -31,19 +31,19 @@ pub(in crate::runtime) async fn start(
     drain_timeout: Duration,
 ) -> Result<()> {
     if let Ok(Name::Link(_)) = socket::read_name(&generation.socket) {
-        // php-fpm would follow it, and find that another process listens there.
+        // php-fpm would follow the link, and find another process that listens there.
         let _ = file::remove(&generation.socket);
     }
     let Server::PhpFpm(server) = &generation.server;
     let gentle = (!resolved.stops_gently).then(|| drain_timeout.as_secs().max(1));
     let text = conf::text(pool, generation, server, resolved, gentle)?;
     let conf = generation.write(pool, &text)?;
-    crash::point("recorded, not launched");
+    failpoint::hit("recorded, not launched");
     launch(pool, command, generation, conf, pool.settings.rollout.ready_timeout).await
 }
 
-/// php-fpm inherits the open file, and keeps it: no other file can take its place before php-fpm
-/// reads it, nor when somebody has php-fpm reload itself (USR2).
+/// php-fpm inherits the open file and keeps it, so that no other file can take its place, now or at
+/// a reload (USR2).
 async fn launch(
     pool: &Pool,
     command: &Command,
@@ -51,8 +51,8 @@ async fn launch(
     conf: File,
     timeout: Duration,
 ) -> Result<()> {
-    let mut said = in_memory("").map_err(|error| Error::failed(format!("memfd: {error}")))?;
-    let stderr = said.try_clone().map_err(|error| Error::failed(format!("memfd: {error}")))?;
+    let mut output = in_memory("").map_err(|error| Error::failed(format!("memfd: {error}")))?;
+    let stderr = output.try_clone().map_err(|error| Error::failed(format!("memfd: {error}")))?;
     let mut launch = tokio::process::Command::new(&command.program);
     launch
         .args(&command.args)
@@ -62,27 +62,33 @@ async fn launch(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)
-        // A Ctrl-C on the terminal is for us: php-fpm must not see it.
+        // A Ctrl-C on the terminal must reach pools-manager only.
         .process_group(0)
         .kill_on_drop(true);
     inherit(&mut launch, conf);
     pin(&mut launch, pool, generation.release.as_ref())?;
     let status = match launch.spawn() {
         Ok(mut child) => {
-            crash::point("launched, not up");
+            failpoint::hit("launched, not up");
             tokio::time::timeout(timeout, child.wait()).await
         }
         Err(error) => Ok(Err(error)),
     };
-    verdict(command, generation, status, timeout, &String::from_utf8_lossy(&read_all(&mut said)))
+    check_launch(
+        command,
+        generation,
+        status,
+        timeout,
+        &String::from_utf8_lossy(&read_all(&mut output)),
+    )
 }
 
-fn verdict(
+fn check_launch(
     command: &Command,
     generation: &Generation,
     status: std::result::Result<io::Result<ExitStatus>, tokio::time::error::Elapsed>,
     timeout: Duration,
-    said: &str,
+    output: &str,
 ) -> Result<()> {
     let program = &command.program;
     let what = match status {
@@ -91,17 +97,16 @@ fn verdict(
         Ok(Err(error)) => format!("{generation} did not start: cannot run {program}: {error}"),
         Err(_) => format!("{generation} did not start: php-fpm was not up after {timeout:?}"),
     };
-    let said = complaints(said);
-    Err(Error::failed(if said.is_empty() { what } else { format!("{what}\n{said}") }))
+    let lines = error_lines(output);
+    Err(Error::failed(if lines.is_empty() { what } else { format!("{what}\n{lines}") }))
 }
 
-/// Waits for masters that are on their way up while no command waits for them: until each one
-/// listens, or has come to nothing. What does neither in time is killed. Only for the holder of the
-/// pool's lock: no other process starts one meanwhile.
+/// Waits for masters that a killed command has launched, until each one listens or has exited.
+/// Kills those that do neither in time. Only for the holder of the pool's lock, because no other
+/// command launches a master meanwhile.
 ///
-/// A command that is killed just when it has launched a master leaves it to itself: it listens a
-/// moment later, or after all that it preloads. Until then it would be taken for ended, and run on
-/// for ever.
+/// A command that is killed just after a launch leaves a master that listens a moment later, or
+/// only after preloading. Without this wait it would look ended, and nothing would ever stop it.
 pub(in crate::runtime) async fn settle(pool: &Pool) -> Result<()> {
     let deadline = Instant::now() + pool.settings.rollout.ready_timeout;
     loop {
@@ -110,24 +115,25 @@ pub(in crate::runtime) async fn settle(pool: &Pool) -> Result<()> {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return end(&launched).await;
+            return kill(&launched).await;
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
-/// Those that have a record, and do not listen.
+/// The processes of recorded generations that do not listen.
 fn launched(pool: &Pool) -> Result<Vec<Process>> {
     let failed = |error| Error::failed(format!("cannot look through /proc: {error}"));
-    let table = Table::read()?;
+    let unix_sockets = UnixSockets::read()?;
     let mut launched = Vec::new();
-    for silent in discover(pool)?.into_iter().filter(|record| !table.listens(&record.bound)) {
+    for silent in discover(pool)?.into_iter().filter(|record| !unix_sockets.listens(&record.bound))
+    {
         launched.extend(process::started_with(&silent.file(pool)).map_err(failed)?);
     }
     Ok(launched)
 }
 
-async fn end(launched: &[Process]) -> Result<()> {
+async fn kill(launched: &[Process]) -> Result<()> {
     for process in launched {
         let failed = |error| Error::failed(format!("pid {}: {error}", process.pid()));
         process.signal(Signal::KILL).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! What php-fpm has written into its log since a generation was started.
+//! The lines that php-fpm has logged since a generation was started.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,33 +6,33 @@ use std::path::PathBuf;
 
 use crate::process::Process;
 
-/// How much of a log's end is looked at, in bytes.
+/// How much of the end of a log is read, in bytes.
 const TAIL: u64 = 16 * 1024;
 /// How many of its lines are shown.
 const LINES: usize = 10;
 
-/// How much of a log is looked through at once, in bytes.
-const LOOK: u64 = 1 << 20;
+/// How much of a log is searched in one call, in bytes.
+const SEARCH: u64 = 1 << 20;
 
 /// A place in a log file.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
     from: u64,
-    /// How far it has been looked through.
+    /// The end of the part that has been searched.
     seen: u64,
 }
 
 impl Log {
-    /// The log of a master, from here on: php-fpm makes it its standard error.
+    /// The log of a master, from its present end on: it is php-fpm's standard error.
     pub fn of(master: &Process) -> Option<Self> {
         let path = fs::read_link(format!("/proc/{}/fd/2", master.pid())).ok()?;
         let metadata = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
         Some(Self { path, from: metadata.len(), seen: metadata.len() })
     }
 
-    /// Its last lines since then, indented; empty when there are none. That
-    /// php-fpm starts and ends is no news.
+    /// Its last new lines, indented; empty if there are none. Notices are left out: they only
+    /// report starts and stops.
     pub fn tail(&self) -> String {
         let text = self.end().unwrap_or_default();
         let lines: Vec<&str> = text.lines().filter(|line| !line.contains("] NOTICE: ")).collect();
@@ -40,17 +40,17 @@ impl Log {
         last.iter().flat_map(|line| ["    ", line, "\n"]).collect::<String>().trim_end().to_owned()
     }
 
-    /// How a child of the php-fpm pool has crashed since this was asked last, in php-fpm's words.
+    /// The first crash of a child of the php-fpm pool since the last call, in php-fpm's words.
     pub fn crash(&mut self, section: &str) -> Option<String> {
         let (mut file, length) = self.open().ok()?;
         let from = since(self.seen, length);
         file.seek(SeekFrom::Start(from)).ok()?;
         let mut bytes = Vec::new();
-        file.take(LOOK).read_to_end(&mut bytes).ok()?;
-        // The last line may not be whole yet.
+        file.take(SEARCH).read_to_end(&mut bytes).ok()?;
+        // The last line may be incomplete.
         let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
             Some(at) => at + 1,
-            None if bytes.len() as u64 == LOOK => bytes.len(),
+            None if bytes.len() as u64 == SEARCH => bytes.len(),
             None => 0,
         };
         self.seen = from + whole as u64;
@@ -73,14 +73,14 @@ impl Log {
     }
 }
 
-/// A log that is shorter than it was has been rotated.
+/// The place to read from: 0 after a rotation, which makes the log shorter.
 fn since(place: u64, length: u64) -> u64 {
     if length < place { 0 } else { place }
 }
 
 /// `[20-Nov-2026 07:28:01] WARNING: [pool www1] child 7 exited on signal 11 (SIGSEGV) after 0.1
-/// seconds from start`. A child may write what it likes, but with other words before it; and TERM is
-/// what `request_terminate_timeout` ends it with.
+/// seconds from start`. A child can write any text to the log, but php-fpm puts other words before
+/// it. TERM is no crash: `request_terminate_timeout` sends it.
 fn crash<'a>(line: &'a str, section: &str) -> Option<&'a str> {
     let (_, said) = line.split_once(&format!("] WARNING: [pool {section}] "))?;
     let (pid, how) = said.strip_prefix("child ")?.split_once(" exited on signal ")?;
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_crash_is_one() {
+    fn only_crash_lines_are_crashes() {
         let line = |said: &str| format!("[20-Nov-2026 07:28:01] WARNING: [pool www1] {said}");
         let segv = "child 7 exited on signal 11 (SIGSEGV) after 0.1 seconds from start";
         assert_eq!(crash(&line(segv), "www1"), Some(segv));

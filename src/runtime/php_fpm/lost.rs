@@ -1,8 +1,8 @@
-//! Masters of ours whose record is gone: somebody has emptied `pid/`.
+//! Masters that have lost their record, because `pid/` was emptied.
 //!
-//! A master still holds the very file that it was started with, and listens on a name that only a
-//! generation of its replica has. The kernel says who listens there. So the record is read from the
-//! master itself, and `repair` writes it again.
+//! A master keeps the file that it was started with open, and listens on a name that only a
+//! generation of its replica has. The kernel names the process that listens there. So the record is
+//! read from the master itself, and `repair` writes it again.
 
 use std::fs;
 use std::io::{self, Read};
@@ -16,27 +16,27 @@ use crate::pool::Pool;
 use crate::process::Process;
 use crate::runtime::Running;
 use crate::runtime::generation::{Generation, number_of, record, record_path};
-use crate::socket::{self, Table};
+use crate::socket::{self, UnixSockets};
 use crate::step::Number;
 
-/// The generations of a replica that run and are not among the `known` ones, ascending. `public` are
-/// the names that the replica has, or has had.
+/// The generations of a replica that run and are not among the `known` ones, ascending. `public`
+/// are the replica's present and former public names.
 pub(in crate::runtime) fn lost(
     pool: &Pool,
     replica: u32,
     public: &[&Path],
     known: &[Generation],
-    table: &Table,
+    unix_sockets: &UnixSockets,
 ) -> Result<Vec<Generation>> {
     let is_known = |number: Number| {
         known.iter().any(|record| (record.replica, record.number) == (replica, number))
     };
-    let names = table.listening().filter_map(|path| {
+    let names = unix_sockets.listening().filter_map(|path| {
         let number = public.iter().find_map(|public| number_of(public, path))?;
         (!number.is_adopted() && !is_known(number)).then_some((number, path))
     });
     let found = names.filter_map(|(number, path)| {
-        found_at(pool, replica, number, path, table)
+        found_at(pool, replica, number, path, unix_sockets)
             .map_err(|error| {
                 let path = path.display();
                 Error::failed(format!("cannot tell which process listens on {path}: {error}"))
@@ -49,20 +49,20 @@ pub(in crate::runtime) fn lost(
     Ok(found)
 }
 
-/// The generation that listens there, if it is that one of this pool: its master has made the
-/// socket, is ours, calls itself php-fpm, and was started with that generation's file.
+/// The generation that listens there, if it is this pool's: its master made the socket, runs as
+/// root or as this user, has php-fpm's process title, and was started with that generation's file.
 fn found_at(
     pool: &Pool,
     replica: u32,
     number: Number,
     path: &Path,
-    table: &Table,
+    unix_sockets: &UnixSockets,
 ) -> io::Result<Option<Generation>> {
     let Some(peer) = unless_gone(socket::listener(path))? else { return Ok(None) };
     let Some(master) = unless_gone(Process::open(peer.pid()))? else { return Ok(None) };
     let is_ours = [0, nix::unistd::geteuid().as_raw()].contains(&peer.uid());
     let is_it = is_ours
-        && master.holds(&table.bound(path).listeners)?
+        && master.holds(&unix_sockets.bound(path).listeners)?
         && master.is_php_fpm_master()?
         && master.configuration()? == Some(record_path(pool, replica, number));
     if !is_it {
@@ -73,8 +73,8 @@ fn found_at(
     Ok(generation.filter(|generation| generation.bound == path))
 }
 
-/// What was asked of a process, unless that has ended meanwhile or is another user's. Without a free
-/// descriptor, for example, nothing is known.
+/// The result of a read; None if the process has exited or is another user's. Other failures, such
+/// as no free descriptor, stay errors.
 fn unless_gone<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
     match asked {
         Ok(answer) => Ok(Some(answer)),
@@ -85,7 +85,7 @@ fn unless_gone<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The file that a master was started with, though nothing has its name any more.
+/// The text of the file that a master was started with, even if its name is gone.
 fn text(master: &Process) -> io::Result<String> {
     let held = master.configuration_file()?.ok_or(io::ErrorKind::NotFound)?;
     let mut text = String::new();
@@ -93,8 +93,8 @@ fn text(master: &Process) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes the record and the pid file of a generation again, where they are gone.
-pub(in crate::runtime) fn write_again(pool: &Pool, running: &Running) -> Result<()> {
+/// Restores the record and the pid file of a generation, if they are gone.
+pub(in crate::runtime) fn restore_record(pool: &Pool, running: &Running) -> Result<()> {
     let Running { generation, master: Some(master), .. } = running else { return Ok(()) };
     let conf = generation.file(pool);
     let is_gone = |path: &Path| path.symlink_metadata().is_err();
@@ -104,7 +104,7 @@ pub(in crate::runtime) fn write_again(pool: &Pool, running: &Running) -> Result<
     let cannot = |path: &Path, error: io::Error| {
         Error::failed(format!("cannot write {} again: {error}", path.display()))
     };
-    // The pid file first: with the record there, nobody would look for it again.
+    // The pid file first: once the record exists, the generation does not count as lost any more.
     if is_gone(&generation.pid_file) {
         file::write_new(&generation.pid_file, &master.pid().to_string())
             .map_err(|error| cannot(&generation.pid_file, error))?;

@@ -1,11 +1,11 @@
-//! What php-fpm says of itself on its stderr.
+//! php-fpm's messages on its stderr.
 
-/// How php-fpm ends its complaints of its configuration.
+/// The last message of php-fpm after an error in its configuration.
 pub(super) const FAILED: &str = "FPM initialization failed";
 
-/// The lines of its output that say what is wrong, or all where none does. Without their time,
-/// which is now, and without those that tell nothing new.
-pub(super) fn complaints(text: &str) -> String {
+/// The lines of its output that report errors; all lines if there are none. Without times, and
+/// without lines that add nothing.
+pub(super) fn error_lines(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().map(without_time).collect();
     if lines.iter().any(says_why) {
         lines.retain(says_why);
@@ -24,7 +24,7 @@ fn says_why(line: &&str) -> bool {
     let empty = [
         FAILED,
         "failed to post process the configuration",
-        "/proc/self/fd/", // the file that we have given it
+        "/proc/self/fd/", // the generated file, which the operator does not know
     ];
     bad.iter().any(|level| line.starts_with(level)) && !empty.iter().any(|it| line.contains(it))
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_is_told_and_nothing_else() {
+    fn only_lines_with_a_reason_are_kept() {
         let said = "\
 [20-Nov-2026 07:28:01] NOTICE: [pool www1] 'user' directive is ignored
 [20-Nov-2026 07:28:01] ERROR: [/srv/pool.conf:24] unknown entry 'pmm'
@@ -42,7 +42,7 @@ mod tests {
 [20-Nov-2026 07:28:01] ERROR: failed to load configuration file '/proc/self/fd/11'
 [20-Nov-2026 07:28:01] ERROR: FPM initialization failed
 ";
-        assert_eq!(complaints(said), "    ERROR: [/srv/pool.conf:24] unknown entry 'pmm'");
-        assert_eq!(complaints("Usage: ...\n"), "    Usage: ...");
+        assert_eq!(error_lines(said), "    ERROR: [/srv/pool.conf:24] unknown entry 'pmm'");
+        assert_eq!(error_lines("Usage: ...\n"), "    Usage: ...");
     }
 }

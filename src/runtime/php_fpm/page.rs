@@ -9,8 +9,8 @@ use crate::http;
 use crate::pool::{Pool, Settings};
 use crate::runtime::{FrontPage, Generation};
 
-/// Where frameworks keep their front controller, below a release. The first one that is there is
-/// the one of that release; a `[gateway]` names its own.
+/// Where frameworks keep their front controller, below a release. The first one that exists is
+/// used; a `[gateway]` names its own.
 const FRONT_CONTROLLERS: [&str; 6] = [
     "index.php",
     "public/index.php",
@@ -33,7 +33,7 @@ const FATAL: [&str; 6] = [
 
 /// Requests a page. Fails with the reason, in one or more lines, if the answer is a server error, or
 /// does not come within `timeout`.
-pub(in crate::runtime) async fn visit(
+pub(in crate::runtime) async fn request_page(
     pool: &Pool,
     generation: &Generation,
     path: &str,
@@ -56,7 +56,8 @@ pub(in crate::runtime) fn has_script(release: &Path, path: &str) -> bool {
     release.join(script(release, path)).is_file()
 }
 
-/// The file of a release that answers a path: itself, or else the front controller.
+/// The file of a release that answers a path: the path itself if it exists, else the front
+/// controller.
 fn script<'a>(release: &Path, path: &'a str) -> &'a Path {
     let file = path.split('?').next().unwrap_or(path).trim_start_matches('/');
     let is_there = release.join(file).is_file();
@@ -76,7 +77,7 @@ pub(in crate::runtime) async fn front_page(
         return FrontPage::None;
     };
     let inside = pool.settings.current_dir().unwrap_or(pool.root.path());
-    ask(&generation.socket, &request(pool, &inside.join(script)), timeout).await
+    fetch(&generation.socket, &request(pool, &inside.join(script)), timeout).await
 }
 
 /// Paths below a release, the likeliest first.
@@ -90,7 +91,7 @@ fn candidates(settings: &Settings) -> Vec<PathBuf> {
     front.into_iter().chain(index).map(|script| root.join(script)).collect()
 }
 
-/// As the gateway decides it: `X.PHP` is no script.
+/// As in the gateway: `X.PHP` is no script.
 fn is_script(name: &str) -> bool {
     name.as_bytes().ends_with(b".php")
 }
@@ -110,7 +111,7 @@ fn request(pool: &Pool, script: &Path) -> Request {
     if url.starts_with("https:") { request.param("HTTPS", "on") } else { request }
 }
 
-/// A host for which the application answers, as far as the settings tell one.
+/// A host for which the application answers, if the settings name one.
 fn host(settings: &Settings) -> Option<String> {
     let hosts = settings.backend.gateway().into_iter().flat_map(|gateway| gateway.hosts.get_ref());
     let named = hosts.into_iter().find(|host: &&String| !host.starts_with('*')).cloned();
@@ -121,22 +122,22 @@ fn host(settings: &Settings) -> Option<String> {
     })
 }
 
-async fn ask(socket: &Path, request: &Request, timeout: Duration) -> FrontPage {
+async fn fetch(socket: &Path, request: &Request, timeout: Duration) -> FrontPage {
     match fastcgi::send(socket, request, timeout).await {
-        Ok(response) => complaint(&response).map_or(FrontPage::Good, FrontPage::Bad),
+        Ok(response) => problem(&response).map_or(FrontPage::Good, FrontPage::Bad),
         Err(error) => FrontPage::Bad(error.to_string()),
     }
 }
 
-/// The status of an answer, and what PHP said on the error stream.
+/// The status of a response, and its error stream.
 fn server_error(response: &Response) -> String {
     let said = String::from_utf8_lossy(&response.stderr);
     format!("status {}\n{}", response.status, said.trim()).trim_end().to_owned()
 }
 
-/// What is wrong with an answer: a server error, or a fatal error of PHP, which comes with a status
-/// of 200 if `display_errors` is on, or if the page had begun before.
-fn complaint(response: &Response) -> Option<String> {
+/// The problem with a response: a server error, or a fatal error of PHP. That has status 200 if
+/// `display_errors` is on, or if output had begun before.
+fn problem(response: &Response) -> Option<String> {
     if response.status >= 500 {
         return Some(server_error(response));
     }
@@ -157,11 +158,11 @@ mod tests {
 
     fn answer(status: u16, body: &str, stderr: &str) -> Option<String> {
         let (body, stderr) = (body.as_bytes().to_vec(), stderr.as_bytes().to_vec());
-        complaint(&Response { status, headers: Vec::new(), body, stderr })
+        problem(&Response { status, headers: Vec::new(), body, stderr })
     }
 
     #[test]
-    fn an_answer_is_bad_by_its_status_or_by_phps_own_words() {
+    fn server_errors_and_fatal_errors_are_problems() {
         let fatal = "PHP message: PHP Fatal error:  Uncaught Error: no such function";
         assert_eq!(answer(200, "fine", "PHP message: PHP Warning:  odd"), None);
         assert_eq!(answer(404, "File not found.", "Primary script unknown"), None);

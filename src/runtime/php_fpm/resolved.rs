@@ -1,4 +1,4 @@
-//! What a replica's configuration comes to, as php-fpm itself resolves it.
+//! A replica's configuration, as php-fpm itself resolves it.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -12,7 +12,7 @@ use rustix::fs::MemfdFlags;
 use rustix::io::FdFlags;
 
 use super::conf::{self, quoted};
-use super::messages::{FAILED, complaints};
+use super::messages::{FAILED, error_lines};
 use super::{Command, Server};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -23,7 +23,7 @@ use crate::runtime::{Children, Generation};
 /// How long `php-fpm -tt` may take. It takes about 30 ms.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The settings of one replica's pool section that we need to know.
+/// The settings of one replica's php-fpm pool that pools-manager uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The name of the section: `www1`.
@@ -38,9 +38,9 @@ pub struct Resolved {
     pub ping_response: String,
     /// `pm.status_path`.
     pub status_path: Option<String>,
-    /// How many children it begins with; at least 1.
+    /// How many children it starts with; at least 1.
     pub start_servers: u32,
-    /// How many it may have.
+    /// Its children at most.
     pub children: Option<Children>,
     /// Whether QUIT lets requests finish (`process_control_timeout` is not 0).
     pub stops_gently: bool,
@@ -55,8 +55,8 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Asks php-fpm. An error shows php-fpm's own message. It is asked as it
-    /// would be started: pinned to the release, if there is one to start on.
+    /// Runs php-fpm to resolve the configuration, pinned to the release as for a start. An error
+    /// shows php-fpm's own message.
     pub async fn read(
         pool: &Pool,
         command: &Command,
@@ -64,7 +64,7 @@ impl Resolved {
         release: Option<&Release>,
     ) -> Result<Self> {
         let conf = pool.replica_conf(replica);
-        let output = run(pool, command, replica, release).await?;
+        let output = dump(pool, command, replica, release).await?;
         let text = String::from_utf8_lossy(&output.stderr);
         if !text.contains("NOTICE: [global]") && !text.contains(FAILED) {
             return Err(not_php_fpm(pool, command, &output));
@@ -73,22 +73,22 @@ impl Resolved {
             return Err(Error::config(format!(
                 "php-fpm does not accept {}:\n{}",
                 conf.display(),
-                complaints(&text)
+                error_lines(&text)
             ))
             .hint("nothing was changed; correct the file and run the command again"));
         }
         parse(&text).map_err(|error| error.within(conf.display()))
     }
 
-    /// Whether the file that starts a generation can be written in php-fpm's format.
+    /// Checks that the file that starts a generation can be written in php-fpm's format.
     pub(in crate::runtime) fn check(&self, pool: &Pool, generation: &Generation) -> Result<()> {
         conf::text(pool, generation, &Server::of(self), self, None).map(drop)
     }
 }
 
-/// Runs `-tt` on a file that keeps php-fpm from writing all its settings into
-/// the operator's log, and makes it tell them whatever his log level is.
-async fn run(
+/// Runs `-tt` on a file that overrides the log: php-fpm prints its settings whatever the operator's
+/// log level is, and does not write them into the operator's log.
+async fn dump(
     pool: &Pool,
     command: &Command,
     replica: u32,
@@ -98,12 +98,12 @@ async fn run(
     let text = format!("include={include}\n[global]\nerror_log=/dev/null\nlog_level=notice\n");
     let file = in_memory(&text).map_err(|error| memfd(&error))?;
     let path = in_child(&file);
-    ask(pool, command, &["--fpm-config", &path, "-tt"], Some(file), release).await
+    run(pool, command, &["--fpm-config", &path, "-tt"], Some(file), release).await
 }
 
-/// Asks php-fpm something that makes it print and end; pinned as it would be started. It keeps
-/// `file` open.
-pub(super) async fn ask(
+/// Runs php-fpm with arguments that make it print and exit, pinned as for a start. It inherits
+/// `file`.
+pub(super) async fn run(
     pool: &Pool,
     command: &Command,
     args: &[&str],
@@ -136,9 +136,9 @@ pub(super) async fn ask(
         }
         Ok(Err(error)) => Err(cannot_run(pool, command, &error, &mut said)),
         Err(_) => {
-            let asked = args.last().unwrap_or(&"");
+            let option = args.last().unwrap_or(&"");
             let program = &command.program;
-            Err(Error::config(format!("{program} {asked} did not end within {TIMEOUT:?}"))
+            Err(Error::config(format!("{program} {option} did not end within {TIMEOUT:?}"))
                 .hint(correct_command(pool)))
         }
     }
@@ -148,8 +148,8 @@ fn memfd(error: &std::io::Error) -> Error {
     Error::failed(format!("memfd: {error}"))
 }
 
-/// Whether it is the program that is missing, or the pin that failed: the
-/// latter has said so.
+/// The error of a program that cannot be run. A failed pin has written a message; a missing program
+/// has not.
 fn cannot_run(pool: &Pool, command: &Command, error: &std::io::Error, said: &mut File) -> Error {
     let program = &command.program;
     let said = String::from_utf8_lossy(&read_all(said)).trim().to_owned();
@@ -165,7 +165,7 @@ fn not_php_fpm(pool: &Pool, command: &Command, output: &Output) -> Error {
     let (program, status) = (&command.program, output.status);
     let message =
         format!("{program} -tt does not show its configuration, as php-fpm does: {status}");
-    let said = complaints(&String::from_utf8_lossy(&output.stderr));
+    let said = error_lines(&String::from_utf8_lossy(&output.stderr));
     Error::config(format!("{message}\n{said}").trim_end()).hint(correct_command(pool))
 }
 
@@ -177,13 +177,13 @@ fn correct_command(pool: &Pool) -> String {
     )
 }
 
-/// The path by which a child opens a file that it inherits. php-fpm closes its stdin before it
-/// reads its configuration; this it does not.
+/// The path by which a child opens an inherited file. stdin would not do: php-fpm closes it before
+/// it reads its configuration.
 pub(super) fn in_child(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Lets a child have a file, and this child only: the flag is changed after the fork.
+/// Makes this child only inherit a file: the descriptor's flag is changed after the fork.
 #[allow(unsafe_code)]
 pub(super) fn inherit(child: &mut tokio::process::Command, file: File) {
     // SAFETY: between fork and exec one system call is made, on a file that the closure owns.
@@ -192,14 +192,14 @@ pub(super) fn inherit(child: &mut tokio::process::Command, file: File) {
     }
 }
 
-/// What a child has written to such a file.
+/// What a child has written to a file of [`in_memory`].
 pub(super) fn read_all(file: &mut File) -> Vec<u8> {
     let mut text = Vec::new();
     let _ = file.rewind().and_then(|()| file.read_to_end(&mut text));
     text
 }
 
-/// A file without a name, so that nothing is left behind and no disk can be full.
+/// A file in memory, without a name: nothing is left behind, and no disk can be full.
 pub(super) fn in_memory(text: &str) -> std::io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create("pools-manager", MemfdFlags::CLOEXEC)?);
     file.write_all(text.as_bytes())?;
@@ -289,7 +289,7 @@ fn php_size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// A static pool begins with all its children, one on demand with none.
+/// A static pool starts with all its children, an on-demand pool with none.
 fn start_servers<'a>(find: &impl Fn(&str, &str) -> Option<&'a str>, section: &str) -> u32 {
     let key = match find(section, "pm") {
         Some("static") => "pm.max_children",
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn one_unix_socket_section_is_needed() {
+    fn exactly_one_section_with_a_unix_socket_is_required() {
         assert!(parse(&SAMPLE.replace("/srv/sockets/www1.sock", "127.0.0.1:9000")).is_err());
         assert!(parse(&SAMPLE.replace("[www1]", "www1")).is_err());
         assert!(parse(&format!("{SAMPLE}[x] NOTICE: [www9]\n")).is_err());

@@ -9,26 +9,25 @@ use super::Resolved;
 use crate::fastcgi::{self, FastCgiError};
 use crate::runtime::Children;
 
-/// How long an idle php-fpm may take to say so, also when the deadline has passed. It takes
-/// about 1 ms.
+/// How long the status page may take, also after the deadline. It takes about 1 ms.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// What is recorded of a php-fpm: the pages that it answers by itself, and its capacity.
+/// php-fpm's part of a record: the pages that the server answers itself, and its capacity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// The path that answers a ping. Empty: none is known.
     pub(in crate::runtime) ping_path: String,
     /// The body of the answer to a ping.
     pub(in crate::runtime) ping_response: String,
-    /// The path that answers with the state of the children; None: the master has none.
+    /// The path of the status page; None: the master has none.
     pub(in crate::runtime) status_path: Option<String>,
-    /// How many children it may have; None: that is not on record.
+    /// Its children; None: they are not on record.
     #[serde(default)]
     pub(in crate::runtime) children: Option<Children>,
 }
 
 impl Server {
-    /// That of a generation: where the operator sets no paths, it gets paths of its own.
+    /// That of a generation. Paths that the operator does not set get defaults.
     pub(in crate::runtime) fn of(resolved: &Resolved) -> Self {
         let or = |path: &Option<String>, default: &str| path.clone().unwrap_or(default.to_owned());
         Self {
@@ -39,7 +38,7 @@ impl Server {
         }
     }
 
-    /// That of a master which was started by other means: it has the operator's paths only.
+    /// That of a master that was started by other means: it has only the operator's paths.
     pub(in crate::runtime) fn adopted(resolved: &Resolved) -> Self {
         Self {
             ping_path: resolved.ping_path.clone().unwrap_or_default(),
@@ -57,8 +56,8 @@ impl Server {
         fastcgi::ping(socket, &self.ping_path, &self.ping_response, timeout).await
     }
 
-    /// A status request counts itself as one active process. A php-fpm that cannot be asked, since
-    /// its master is dead or has no status page, is judged by its connections alone.
+    /// A status request counts itself as one active process. True without a status page, or if the
+    /// master is dead: then the connections alone decide.
     pub(in crate::runtime) async fn is_idle(&self, socket: &Path, deadline: Instant) -> bool {
         let Some(path) = &self.status_path else { return true };
         let left = deadline.saturating_duration_since(Instant::now()).max(ANSWER);
@@ -68,7 +67,7 @@ impl Server {
         }
     }
 
-    /// Whether all children have been at work at once, and there could be no more of them.
+    /// Whether all children have been busy at once, and no more can be started.
     pub(in crate::runtime) async fn was_full(&self, socket: &Path, timeout: Duration) -> bool {
         let Some(path) = &self.status_path else { return false };
         let status = fastcgi::status(socket, path, timeout).await;

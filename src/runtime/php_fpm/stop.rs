@@ -1,19 +1,18 @@
-//! Ends a generation: by QUIT, after the last request has gone.
+//! Stops a generation: by QUIT, after its last request has ended.
 
 use std::time::Duration;
 
-use crate::crash;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::process::{self, Process, Signal};
 use crate::runtime::Running;
-use crate::socket::Table;
+use crate::socket::UnixSockets;
 
-/// How long php-fpm may take to leave once it has nothing to do, or once it
-/// has been killed. It takes about 10 ms.
+/// How long php-fpm may take to exit once it is idle or killed. It takes about 10 ms.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Ends a generation, and leaves its files. Idle, it is asked to QUIT; where the drain deadline has
-/// passed, TERM cuts what still runs. What does not leave then is killed.
+/// Stops a generation, and leaves its files. An idle one gets QUIT; after the drain deadline, TERM
+/// cuts its requests. Processes that do not exit in time are killed.
 pub(in crate::runtime) async fn stop(
     running: &Running,
     idle: bool,
@@ -28,30 +27,30 @@ pub(in crate::runtime) async fn stop(
         Some(master) => end(std::slice::from_ref(master), signal, timeout).await?,
         None => {} // its children are among the holders below
     }
-    // A master that had to be killed leaves its children.
+    // A killed master leaves its children.
     let rest = holders(running)?;
     end(&rest, signal, timeout).await?;
-    crash::point("ended, its files still there");
+    failpoint::hit("ended, its files still there");
     Ok(())
 }
 
-/// A master that listens on the public name would unlink it when it exits,
-/// though it is another generation's by now. Stopped, it can neither do that
-/// nor replace the children, which leave one by one; then it is killed.
+/// Stops an adopted master. On exit it would unlink the public name, which is another generation's
+/// now. So it is halted first: it can then neither unlink the name nor replace its children. When
+/// the children have exited, it is killed.
 async fn end_adopted(master: &Process, signal: Signal, timeout: Duration) -> Result<()> {
     let fail = |error: std::io::Error| Error::failed(format!("pid {}: {error}", master.pid()));
     master.signal(Signal::STOP).map_err(fail)?;
-    crash::point("halted");
+    failpoint::hit("halted");
     let children = process::children(master).map_err(fail)?;
     let ended = end(&children, signal, timeout).await;
-    crash::point("halted, its children gone");
+    failpoint::hit("halted, its children gone");
     master.signal(Signal::KILL).map_err(fail)?;
     master.wait(GRACE).await.map_err(fail)?;
     ended
 }
 
 fn holders(running: &Running) -> Result<Vec<Process>> {
-    let still = Table::read()?.bound(&running.generation.bound).listeners;
+    let still = UnixSockets::read()?.bound(&running.generation.bound).listeners;
     if !still.iter().any(|inode| running.sockets.contains(inode)) {
         return Ok(Vec::new());
     }
@@ -60,15 +59,15 @@ fn holders(running: &Running) -> Result<Vec<Process>> {
     Ok(found.master.into_iter().chain(found.children).collect())
 }
 
-/// Signals them all, waits for all, and kills those that are still there. Whom somebody has halted
-/// gets the signal only when he goes on.
+/// Signals all processes, waits for them, and kills those that do not exit. A halted process
+/// handles a signal only after CONT.
 async fn end(processes: &[Process], signal: Signal, timeout: Duration) -> Result<()> {
     let fail = |process: &Process, error| Error::failed(format!("pid {}: {error}", process.pid()));
     for process in processes {
         for signal in [signal, Signal::CONT] {
             process.signal(signal).map_err(|error| fail(process, error))?;
         }
-        crash::point("told to end");
+        failpoint::hit("signalled");
     }
     let deadline = tokio::time::Instant::now() + timeout;
     for process in processes {

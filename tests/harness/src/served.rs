@@ -15,6 +15,8 @@ use crate::{Program, Ran, Site, wait_for};
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+/// Most tests are about the gateway alone: replicas stay as the test leaves them.
+pub(crate) const UNSUPERVISED: &str = "[supervisor]\nenabled = false\n";
 const GLOBAL: &str = "etc/pools-manager.toml";
 
 /// A site with a gateway.
@@ -54,7 +56,9 @@ impl Served {
         site.write(SETTINGS, &text);
         site.write(
             GLOBAL,
-            &format!("[gateway]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{global}\n"),
+            &format!(
+                "[gateway]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{global}\n{UNSUPERVISED}"
+            ),
         );
         site
     }

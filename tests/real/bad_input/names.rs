@@ -118,10 +118,10 @@ fn of_nobody(pool: &str, master: Pid) -> String {
     let pid = master.as_raw_nonzero();
     error(
         &format!(
-            "ROOT/{pool}/1.conf: `listen` is ROOT/{SOCKET}, which leads to ROOT/sockets/php-fpm-www1.g1.sock of pid {pid}: this pool has no record of that"
+            "ROOT/{pool}/1.conf: `listen` is ROOT/{SOCKET}, which leads to ROOT/sockets/php-fpm-www1.g1.sock of pid {pid}: this pool has no record of that process"
         ),
         &format!(
-            "if that is another pool's, give this one names of its own; if its record in pid/ was removed, end it: kill -QUIT {pid}"
+            "if the process is another pool's, give this pool other names; if its record in pid/ was removed, end it: kill -QUIT {pid}"
         ),
     )
 }

@@ -50,7 +50,7 @@ fn php_fpm_in_the_foreground_or_of_another_user_is_an_error() {
                 &["restart"],
                 &error(
                     &format!("ROOT/{SETTINGS}: php_fpm_cmd has {flag}"),
-                    "leave it out: php-fpm says that it is up by going to the background",
+                    "leave it out: php-fpm reports that it is up by going to the background",
                 ),
             );
         });

@@ -176,7 +176,7 @@ fn invalid_time_is_an_error() {
     let what = format!("invalid type: integer `60`, {EXPECTED}");
     refuses_in_rollout(&site, line, &what, &format!("correct this line: {line}"));
     let line = "ready_timeout = \"0s\"";
-    let what = "it has to be more than 0";
+    let what = "it must be more than 0";
     refuses_in_rollout(&site, line, what, &format!("correct this line: {line}"));
 }
 
@@ -220,7 +220,7 @@ fn invalid_hook_is_an_error() {
             "invalid type: string \"mail root\", expected a list, in brackets",
         ),
         ("on_failure = [\"nice\", 3]", "invalid type: integer `3`, expected a string"),
-        ("timeout = \"0s\"", "it has to be more than 0"),
+        ("timeout = \"0s\"", "it must be more than 0"),
         (
             "timeout = 60",
             "invalid type: integer `60`, expected a time like \"60s\" or \"500ms\", of a year at most",

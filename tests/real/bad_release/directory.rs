@@ -85,7 +85,7 @@ fn release_deleted_during_a_drain_is_rolled_back() {
     let ran = manager.finish();
     let (old, new) = (site.path("www/release1"), site.path("www/release2"));
     let (old, new) = (old.display(), new.display());
-    assert!(ran.stdout.contains(&format!("the release {new} is not there any more")), "{ran}");
+    assert!(ran.stdout.contains(&format!("the release {new} does not exist any more")), "{ran}");
     ran.status(1).stderr(&left(&site, &format!("replica 1 runs {old} (LB=\"Init Ok\")")));
     site.switch("release1");
     site.is_in_order_on("release1");
@@ -104,7 +104,7 @@ fn release_deleted_after_its_start_is_rolled_back() {
         let said = match strategy {
             // The first request had opened its page already, and the others get 404.
             "rolling" => format!("the release {gone} has been deleted\n"),
-            _ => format!("the release {gone} is not there any more\n"),
+            _ => format!("the release {gone} does not exist any more\n"),
         };
         assert!(ran.stdout.contains(&said), "{ran}");
         let first =

@@ -36,7 +36,7 @@ fn check_finds_a_retry_time_in_apache() {
     let site = Site::prepared();
     site.replace(APACHE, "pool-2\" retry=0", "pool-2\"");
     let told = "warning: member fcgi://pool-2 has retry=60: after one failure Apache leaves it out \
-                for 60 seconds, and cannot be told otherwise\n  \
+                for 60 seconds, and no command can change that\n  \
                 help: add retry=0 to its BalancerMember in Apache's configuration";
     assert_eq!(found(&site.serve(), "balancer"), [told]);
 }
@@ -102,7 +102,7 @@ fn check_accepts_a_member_stopped_by_the_operator() {
     site.run(&["stop"]).succeeds();
     site.run(&["start", "single", "www", "2"]).succeeds();
     let told = "error: no member of a replica that runs is in use: visitors get 503\n  \
-                help: run pools-manager start; what you have taken out yourself, put back in \
+                help: run pools-manager start; enable members that you have taken out yourself in \
                 balancer-manager";
     assert_eq!(found(&site, "balancer"), [told]);
 }
@@ -116,7 +116,7 @@ fn check_finds_a_monitor_url_without_a_response() {
     let url = format!("http://localhost:{}/none", site.port());
     let told = format!(
         "warning: {url} answers 404 Not Found\n  \
-         help: a rollout cannot be judged by it: look at the web server, or correct monitor_url"
+         help: a rollout cannot be verified with it: look at the web server, or correct monitor_url"
     );
     assert_eq!(found(&site, "monitor"), [told]);
     site.replace(settings, &url, "localhost/ping");

@@ -28,7 +28,7 @@ fn check_runs_the_configuration_test_of_php_fpm() {
     assert_eq!(found(&site, "php_fpm"), [stop]);
     let document = document(&site);
     let notes = &topic(&document["pools"][0], "php_fpm")["notes"];
-    assert_eq!(notes[2], "ping.path is not set: one of our own is used");
+    assert_eq!(notes[2], "ping.path is not set: pools-manager sets one");
 
     site.replace(pool, "listen = sockets/php-fpm-$pool.sock", "listen = 127.0.0.1:9000");
     let listens = |n| {
@@ -170,7 +170,7 @@ fn check_finds_taken_long_or_duplicate_socket_names() {
     assert_eq!(found(&site, "sockets"), [stranger]);
     listen(&site, "none/$pool.sock");
     let nowhere = "error: cannot write to ROOT/none: No such file or directory (os error 2)\n  \
-                   help: it has to be there (mkdir), and to be writable for you (chown)";
+                   help: it must exist (mkdir), and be writable for you (chown)";
     assert_eq!(found(&site, "sockets"), [nowhere]);
     listen(&site, "sockets/same.sock");
     let same = "error: replicas 1 and 2 both listen on ROOT/sockets/same.sock\n  \
@@ -210,7 +210,7 @@ fn missing_pid_directory_is_an_error_of_the_root() {
         "Root \"{root}\"...\n  \
          Directory pid  [Error]\n    \
          cannot write to {root}/pid: No such file or directory (os error 2)\n    \
-         help: it has to be there (mkdir), and to be writable for you (chown)\n"
+         help: it must exist (mkdir), and be writable for you (chown)\n"
     );
     assert!(ran.stdout.starts_with(&told), "{ran}");
 }
@@ -226,6 +226,6 @@ fn check_finds_files_left_by_root() {
     let lock = format!("cannot lock {root}/pid/www.lock: it is not writable for you");
     assert_eq!(topic(&document, "pid_directory")["findings"][0]["message"], lock);
     let shut = "error: cannot write to ROOT/sockets: Permission denied (os error 13)\n  \
-                help: it has to be there (mkdir), and to be writable for you (chown)";
+                help: it must exist (mkdir), and be writable for you (chown)";
     assert_eq!(found(&site, "sockets"), [shut]);
 }

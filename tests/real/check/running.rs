@@ -41,7 +41,7 @@ fn check_compares_the_releases_of_the_replicas() {
     site.switch("release2");
     let ran = site.run(&["check"]);
     let note = "  Replicas  [OK]  (2 of 2 run, not all on the release that the symlink names: \
-                restart takes them there)\n";
+                a restart rolls it out)\n";
     assert!(ran.succeeds().stdout.ends_with(note), "{ran}");
     site.run(&["restart", "single", "www", "2"]).succeeds();
     let different = "warning: the replicas run different releases: replica 1 ROOT/www/release1, \

@@ -5,7 +5,7 @@ use rustix::process::{Pid, Signal};
 use super::{WAIT, await_file, link, set, site};
 use harness::{Ran, Site};
 
-const HELP: &str = "  help: nothing was changed: the hook has refused it\n";
+const HELP: &str = "  help: nothing was changed: the hook has refused the rollout\n";
 
 /// A switch that is refused in these words: nothing is changed, nothing remembered.
 fn refused(site: &Site, why: &str) -> Ran {

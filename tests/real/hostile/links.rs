@@ -220,12 +220,12 @@ fn symlink_in_place_of_a_record_is_ignored() {
     fs::rename(&record, &copy).unwrap();
     symlink(&copy, &record).unwrap();
     let ran = site.unchanged_by(|| site.run(&["restart"]));
-    assert!(ran.stderr.contains("this pool has no record of that"), "{ran}");
+    assert!(ran.stderr.contains("this pool has no record of that process"), "{ran}");
     ran.status(2);
     fs::remove_file(&record).unwrap();
     mkfifo(&record, Mode::S_IRWXU).unwrap();
     let ran = site.unchanged_by(|| site.run(&["restart"]));
-    assert!(ran.stderr.contains("this pool has no record of that"), "{ran}");
+    assert!(ran.stderr.contains("this pool has no record of that process"), "{ran}");
     fs::remove_file(&record).unwrap();
     fs::rename(&copy, &record).unwrap();
     site.run(&["restart"]).succeeds();

@@ -50,7 +50,7 @@ fn every_changing_command_refuses_a_world_writable_directory() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     while_mode(&site.path("pid"), 0o777, || {
-        let what = "ROOT/pid can be written by anybody (mode 0777)";
+        let what = "ROOT/pid can be written by every user (mode 0777)";
         let stderr = format!("error: {what}{END}\n  help: chmod o-w ROOT/pid\n");
         for command in COMMANDS {
             site.refuses(command, &stderr);
@@ -93,7 +93,7 @@ fn files_writable_by_others_are_refused() {
     let www_data = Group::from_name("www-data").unwrap().unwrap().gid.as_raw();
     for (below, mode) in [("pid", 0o777), ("sockets", 0o1777), ("etc", 0o757), (POOL, 0o1777)] {
         while_mode(&site.path(below), mode, || {
-            let what = format!("ROOT/{below} can be written by anybody (mode {mode:04o})");
+            let what = format!("ROOT/{below} can be written by every user (mode {mode:04o})");
             is_refused(&site, &what, &format!("chmod o-w ROOT/{below}"));
         });
     }
@@ -137,7 +137,7 @@ fn programs_that_root_runs_must_belong_to_root() {
         format!("[php]\nphp_fpm_cmd = [\"{}\", \"-p\", \"%CURRENT_DIR%\"]", php_fpm.display());
     site.replace(settings, "[php]", &command);
     while_mode(&php_fpm, 0o777, || {
-        let what = "ROOT/bin/php-fpm can be written by anybody (mode 0777)";
+        let what = "ROOT/bin/php-fpm can be written by every user (mode 0777)";
         is_refused(&site, what, "chmod o-w ROOT/bin/php-fpm");
     });
     site.run(&["start"]).succeeds();
@@ -152,7 +152,7 @@ fn directories_in_php_fpm_configuration_are_checked() {
     fs::create_dir(&elsewhere).unwrap();
     site.replace(&format!("{POOL}/pool.conf"), "sockets/php-fpm", "elsewhere/php-fpm");
     fs::set_permissions(&elsewhere, Permissions::from_mode(0o777)).unwrap();
-    let what = "ROOT/elsewhere can be written by anybody (mode 0777)";
+    let what = "ROOT/elsewhere can be written by every user (mode 0777)";
     let help = "chmod o-w ROOT/elsewhere";
     let stderr = format!("error: {what}{END}\n  help: {help}\n");
     site.refuses(&["start"], &stderr);

@@ -52,7 +52,7 @@ fn program_on_the_socket_of_the_next_generation_is_not_ended() {
     let load = site.steady_load();
     let name = site.path("sockets/php-fpm-www1.g2.sock");
     let stranger = UnixListener::bind(&name).unwrap();
-    let stderr = "error: ROOT/sockets/php-fpm-www1.g2.sock is a socket on which somebody listens\n  \
+    let stderr = "error: ROOT/sockets/php-fpm-www1.g2.sock is a socket on which another process listens\n  \
                   help: generation 2 of replica 1 needs that name: move it away\n";
     for strategy in STRATEGIES {
         site.refuses(&["restart", "--strategy", strategy], stderr);

@@ -33,7 +33,7 @@ fn stop_of_apache_during_a_drain_stops_no_replica() {
     );
     ran.status(1).stderr(&format!(
         "error: pool \"www\" is left as follows: replica 1 runs {}; replica 2 runs {}; {nobody}\n  \
-         help: remove the cause, and run the command again: it goes on from what is there\n",
+         help: remove the cause, and run the command again: it continues from the present state\n",
         new.display(),
         old.display()
     ));

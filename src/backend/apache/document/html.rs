@@ -1,7 +1,7 @@
 //! The reader of the page balancer-manager.
 //!
 //! The page is HTML 4 of a fixed shape: for each balancer a heading with a link, a table of its
-//! attributes, and a table of its workers. It is read by looking for those, and for nothing else.
+//! attributes, and a table of its workers. The reader searches for those, and for nothing else.
 
 use super::{Columns, Problem, Section, without_scheme};
 
@@ -45,7 +45,7 @@ fn table(text: &str) -> Vec<Columns> {
     let mut rows = text.split("<tr").skip(1).map(cells);
     let header = rows.next().unwrap_or_default().into_iter();
     let header: Vec<String> = header.map(|name| name.chars().take(MAX_HEADING).collect()).collect();
-    rows.map(|row| header.iter().cloned().zip(row).map(tidy).collect()).collect()
+    rows.map(|row| header.iter().cloned().zip(row).map(unescaped).collect()).collect()
 }
 
 /// The cells of a row, without their tags.
@@ -56,8 +56,8 @@ fn cells(row: &str) -> Vec<String> {
     starts.map(|cell| strip_tags(cell).trim().to_owned()).collect()
 }
 
-/// Resolves a value's references; a worker's URL has none, because Apache does not escape it.
-fn tidy((name, value): (String, String)) -> (String, String) {
+/// Resolves the references in a value. A worker's URL has none, because Apache does not escape it.
+fn unescaped((name, value): (String, String)) -> (String, String) {
     if name == "Worker URL" {
         return (name, value);
     }

@@ -1,7 +1,7 @@
 //! The reader of `balancer-manager?xml=1`.
 //!
-//! Apache writes text as it is, without escaping it: `&` in a URL stands alone, and `&amp;` means
-//! just that. So references are put back together rather than resolved.
+//! Apache does not escape text: a `&` in a URL is written as `&`, and `&amp;` means these five
+//! characters. So references are put together again, not resolved.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -30,14 +30,14 @@ pub(super) fn read(text: &str) -> Result<Vec<Section>, Problem> {
             Ok(Event::Eof) if found.complete => return Ok(found.sections),
             Ok(Event::Eof) => return Err(Problem::Broken("its XML is cut off".to_owned())),
             Ok(Event::Decl(_)) => {}
-            // A comment inside a name, say: what stands around it would be put together.
+            // For example a comment inside a name: the text around it would be joined.
             Ok(_) => return Err(Problem::Broken("Apache writes no such XML".to_owned())),
             Err(error) => return Err(Problem::Broken(format!("its XML is wrong: {error}"))),
         }
     }
 }
 
-/// What was found so far, and where the reader is.
+/// The balancers so far, and the position of the reader.
 #[derive(Default)]
 struct Found {
     sections: Vec<Section>,
@@ -73,7 +73,7 @@ impl Found {
             "balancers" | "balancer" | "workers" => {}
             "worker" => self.in_worker = false,
             _ if self.in_worker => {
-                // `loadfactor` stands there twice.
+                // `loadfactor` occurs twice.
                 if let Some(row) = section.rows.last_mut()
                     && row.len() < MAX_COLUMNS
                     && row.iter().all(|(name, _)| name != tag)

@@ -1,4 +1,4 @@
-//! What `php-fpm -tt` prints, and what it never should.
+//! The output of `php-fpm -tt`, correct and damaged.
 
 use proptest::option::of;
 use proptest::prelude::*;
@@ -94,12 +94,12 @@ fn printed(settings: &Resolved) -> String {
 
 proptest! {
     #[test]
-    fn what_php_fpm_prints_is_read(settings in settings()) {
+    fn dumped_settings_are_read(settings in settings()) {
         prop_assert_eq!(parse(&printed(&settings)).unwrap(), settings);
     }
 
     #[test]
-    fn no_damage_makes_up_a_setting(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
+    fn damaged_output_yields_only_settings_that_are_in_it(Bytes(bytes) in damaged(SAMPLES, WORDS)) {
         let text = String::from_utf8_lossy(&bytes);
         let Ok(found) = parse(&text) else { return Ok(()) };
         let said = |key: &str, value: &str| text.contains(&format!("{key} = {value}"));
@@ -117,7 +117,7 @@ proptest! {
 }
 
 #[test]
-fn a_megabyte_of_anything_is_read_at_once() {
+fn a_megabyte_is_read_without_delay() {
     let lines = SAMPLES[0].split_inclusive('\n');
     for word in WORDS.iter().copied().chain(lines) {
         let much = a_megabyte_of(word);

@@ -1,4 +1,4 @@
-//! The manager killed or halted at a place of the test's choice: see `src/crash.rs`.
+//! The manager killed or halted at a place of the test's choice: see `src/failpoint.rs`.
 
 use std::os::unix::process::ExitStatusExt;
 

@@ -1,0 +1,31 @@
+//! Failpoints: named places where a test can kill or halt the manager. There is one after each
+//! step, and one within a step wherever a change is half done. Only debug builds have them; in a
+//! release build [`hit`] is empty.
+
+/// Hits a failpoint. `POOLS_MANAGER_TEST_AT="KILL 7"` kills the process at its seventh failpoint,
+/// `"STOP 7"` halts it there; it prints the name of each failpoint up to that one. Hits of one
+/// failpoint in a row, such as one for each process of a generation, count as one.
+#[cfg(debug_assertions)]
+pub(crate) fn hit(name: impl std::fmt::Display) {
+    use rustix::process::{Signal, getpid, kill_process};
+    use std::sync::Mutex;
+
+    static PASSED: Mutex<(usize, String)> = Mutex::new((0, String::new()));
+    let Ok(order) = std::env::var("POOLS_MANAGER_TEST_AT") else { return };
+    let Ok(mut passed) = PASSED.lock() else { return };
+    let name = name.to_string();
+    if passed.1 == name {
+        return;
+    }
+    eprintln!("passing: {name}");
+    *passed = (passed.0 + 1, name);
+    let signal = match order.split_once(' ') {
+        Some(("KILL", at)) if at == passed.0.to_string() => Signal::KILL,
+        Some(("STOP", at)) if at == passed.0.to_string() => Signal::STOP,
+        _ => return,
+    };
+    let _ = kill_process(getpid(), signal);
+}
+
+#[cfg(not(debug_assertions))]
+pub(crate) fn hit(_: impl std::fmt::Display) {}

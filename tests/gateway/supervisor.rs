@@ -1,0 +1,306 @@
+//! The supervisor: `serve` starts the replicas, starts them again, and follows the symlink.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::real::site::{Process, Site, wait_for};
+use crate::served::{Connection, Served};
+
+const POOLS: &str = "etc/php/fpm/redundant-pools";
+const POOL: &str = "etc/php/fpm/redundant-pools/www";
+
+/// A site that `serve` supervises; nothing runs. `pool` is added to the settings of the pool.
+fn site(pool: &str, supervisor: &str) -> Site {
+    let site = Served::site(&format!("[watch]\ndebounce = \"20ms\"\n{pool}"), "");
+    let unsupervised = crate::served::UNSUPERVISED;
+    let supervised = format!("[supervisor]\n{supervisor}\n");
+    site.replace("etc/pools-manager.toml", unsupervised, &supervised);
+    site
+}
+
+/// The same, served, with both replicas running.
+fn supervised(pool: &str) -> Served {
+    let served = Served::serve(site(pool, ""));
+    await_release(&served, "release1");
+    served
+}
+
+/// Waits until `status` is content with both replicas on one release.
+fn await_release(served: &Served, release: &str) {
+    let wanted = served.site.path(&format!("www/{release}"));
+    wait_for("both replicas on the release", || {
+        let status = served.site.look();
+        let is_there = status.releases() == [wanted.clone(), wanted.clone()];
+        (is_there && status.document["pools"][0]["ok"] == true).then_some(())
+    });
+}
+
+fn deploy(served: &Served, release: &str) {
+    served.site.switch(release);
+}
+
+#[test]
+fn replicas_are_started_with_serve_and_outlive_it() {
+    let mut served = supervised("");
+    assert_eq!(served.get("/ping.php").text(), "pong1\n");
+    let masters = served.site.masters();
+    served.stop_gateway().status(0);
+    assert_eq!(served.site.masters(), masters);
+    // The next one takes over what runs, and so does one after a crash.
+    served.start_gateway();
+    served.kill_gateway();
+    served.start_gateway();
+    deploy(&served, "release2");
+    await_release(&served, "release2");
+    let renewed = served.site.masters();
+    served.kill_gateway();
+    served.start_gateway();
+    assert_eq!(served.get("/ping.php").text(), "pong2\n");
+    assert_eq!(served.site.masters(), renewed);
+}
+
+#[test]
+fn replicas_end_with_serve_where_that_is_wanted() {
+    let mut served = Served::serve(site("", "stop_replicas = true"));
+    await_release(&served, "release1");
+    served.stop_gateway().status(0);
+    assert!(served.site.all_masters().is_empty());
+    // The operator has not stopped them.
+    served.start_gateway();
+    await_release(&served, "release1");
+}
+
+#[test]
+fn killed_masters_are_replaced_and_stopped_replicas_stay_stopped() {
+    let served = supervised("");
+    let masters = served.site.masters();
+    served.site.kill(&[masters[0]]);
+    wait_for("another master", || {
+        let now = served.site.look().running();
+        (now.len() == 2 && now[0].1 != masters[0]).then_some(())
+    });
+    await_release(&served, "release1");
+    served.site.run(&["stop", "single", "www", "1"]).succeeds();
+    let other = served.site.master(2);
+    served.site.kill(&[other]);
+    wait_for("replica 2 again", || {
+        let running = served.site.look().running();
+        matches!(running.as_slice(), [(2, pid)] if *pid != other).then_some(())
+    });
+}
+
+/// Ways in which operators deploy.
+#[test]
+fn a_moved_symlink_is_rolled_out_however_it_was_moved() {
+    let served = supervised("");
+    let www = served.site.path("www");
+    let link = www.join("current.release");
+    for round in 0..6 {
+        let release = if round % 2 == 0 { "release2" } else { "release1" };
+        match round / 2 {
+            0 => deploy(&served, release),
+            1 => {
+                fs::remove_file(&link).unwrap();
+                symlink(release, &link).unwrap();
+            }
+            _ => {
+                let status = served.site.command("ln").args(["-nsf", release]).arg(&link).status();
+                assert!(status.unwrap().success());
+            }
+        }
+        await_release(&served, release);
+    }
+}
+
+#[test]
+fn ten_deploys_lose_nothing() {
+    deploy_again_and_again(10);
+}
+
+#[test]
+#[ignore = "a soak"]
+fn fifty_deploys_lose_nothing() {
+    deploy_again_and_again(50);
+}
+
+fn deploy_again_and_again(deploys: u32) {
+    let served = supervised("");
+    let (port, enough) = (served.port(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let visitor = scope.spawn(|| visit_until(port, &enough).1);
+        for round in 0..deploys {
+            let release = if round % 2 == 0 { "release2" } else { "release1" };
+            deploy(&served, release);
+            let pong = format!("pong{}\n", &release[7..]);
+            wait_for("the release", || (served.get("/ping.php").text() == pong).then_some(()));
+        }
+        enough.store(true, Ordering::Relaxed);
+        assert_eq!(visitor.join().unwrap(), 0);
+    });
+}
+
+/// Visits until it is enough; how many visits there were, and how many of them failed.
+fn visit_until(port: u16, enough: &AtomicBool) -> (u32, u32) {
+    let (mut visits, mut failed) = (0, 0);
+    while !enough.load(Ordering::Relaxed) {
+        let mut connection = Connection::to(port);
+        let is_good = connection.get("/ping.php").is_ok_and(|answer| answer.status == 200);
+        visits += 1;
+        failed += u32::from(!is_good);
+    }
+    (visits, failed)
+}
+
+#[test]
+fn a_release_that_bounces_is_not_tried_again_until_the_symlink_moves() {
+    let served = supervised("[rollout]\nwarm_up = [\"/ping.php\"]\n");
+    fs::write(served.site.path("www/release2/ping.php"), "<?php nothing_of_that_name();").unwrap();
+    deploy(&served, "release2");
+    served.await_log("is not tried again until the symlink changes");
+    let history = || served.site.run(&["history"]).stdout.lines().count();
+    let tried = history();
+    // A dead replica is started again, on the release that serves.
+    let dead = served.site.masters()[0];
+    served.site.kill(&[dead]);
+    await_release(&served, "release1");
+    assert_eq!(history(), tried);
+    fs::write(served.site.path("www/release2/ping.php"), "<?php echo \"pong2\\n\";").unwrap();
+    deploy(&served, "release2");
+    await_release(&served, "release2");
+}
+
+#[test]
+fn commands_and_the_supervisor_take_turns() {
+    let served = supervised("");
+    for release in ["release2", "release1", "release2"] {
+        deploy(&served, release);
+        served.site.run(&["restart"]).succeeds();
+        await_release(&served, release);
+    }
+    served.site.run(&["switch", "www", "release1"]).succeeds();
+    await_release(&served, "release1");
+    served.site.run(&["stop"]).succeeds();
+    assert!(served.site.all_masters().is_empty());
+    served.site.run(&["start"]).succeeds();
+    await_release(&served, "release1");
+}
+
+#[test]
+fn usr1_renews_all_replicas() {
+    let served = supervised("");
+    let before = served.site.generations();
+    served.gateway().signal(Signal::USR1);
+    wait_for("newer generations", || {
+        let now = served.site.look().generations();
+        (now.iter().zip(&before).all(|(now, before)| now > before)).then_some(())
+    });
+    await_release(&served, "release1");
+}
+
+#[test]
+fn hup_starts_new_pools_stops_removed_ones_and_keeps_broken_ones() {
+    let served = supervised("");
+    let site = &served.site;
+    fs::create_dir(site.path(&format!("{POOLS}/api"))).unwrap();
+    let conf = site.read(&format!("{POOL}/1.conf")).replace("www", "api");
+    site.write(&format!("{POOLS}/api/1.conf"), &conf);
+    for file in ["php-fpm.conf", "pool.conf"] {
+        site.write(&format!("{POOLS}/api/{file}"), &site.read(&format!("{POOL}/{file}")));
+    }
+    let settings = site.read(&format!("{POOL}/pools-manager.toml"));
+    let settings = settings.replace("[gateway]", "[gateway]\nhosts = [\"api\"]");
+    site.write(&format!("{POOLS}/api/pools-manager.toml"), &settings);
+    let running = |pool: &str| {
+        let status = site.status();
+        let pools = status["pools"].as_array().unwrap().clone();
+        let found = pools.into_iter().find(|it| it["pool"] == pool);
+        found.is_some_and(|it| it["ok"] == true)
+    };
+    served.reload();
+    wait_for("the new pool", || running("api").then_some(()));
+    fs::rename(site.path(&format!("{POOLS}/api")), site.path("api.away")).unwrap();
+    served.reload();
+    wait_for("the removed pool's end", || (site.all_masters().len() == 2).then_some(()));
+    // Broken: what runs goes on, and is kept.
+    site.replace(&format!("{POOL}/pools-manager.toml"), "[php]", "[phpp]");
+    assert!(served.reload().contains("unknown key `phpp`"));
+    let dead = site.all_masters()[0];
+    site.kill(&[dead]);
+    wait_for("two masters", || {
+        let masters = site.all_masters();
+        (masters.len() == 2 && !masters.contains(&dead)).then_some(())
+    });
+    assert_eq!(served.get("/ping.php").text(), "pong1\n");
+}
+
+#[test]
+fn a_pool_that_cannot_start_is_tried_again_more_and_more_slowly() {
+    let site = site("", "");
+    site.replace(&format!("{POOL}/pool.conf"), "pm.max_children", "pmm.max_children");
+    let served = Served::serve(site);
+    served.await_log("unknown entry 'pmm.max_children'");
+    served.site.replace(&format!("{POOL}/pool.conf"), "pmm.max_children", "pm.max_children");
+    await_release(&served, "release1");
+}
+
+#[test]
+fn pools_without_a_gateway_are_supervised_too() {
+    let site = site("", "");
+    let settings = site.read(&format!("{POOL}/pools-manager.toml")).replace("[gateway]", "");
+    site.write(&format!("{POOL}/pools-manager.toml"), &settings);
+    site.write("etc/pools-manager.toml", "");
+    let mut supervisor = site.spawn(&["serve"]);
+    supervisor.await_line("that it is up", |line| line.starts_with("Supervising all pools"));
+    wait_for("both replicas", || (site.look().running().len() == 2).then_some(()));
+    supervisor.signal(Signal::TERM);
+    supervisor.finish().status(0);
+    assert_eq!(site.look().running().len(), 2);
+}
+
+/// Requests fail only where their process was killed, and all is well soon after the last kill.
+fn kill_for(time: Duration) {
+    let served = supervised("");
+    let (port, enough) = (served.port(), AtomicBool::new(false));
+    let (mut kills, mut masters) = (0, true);
+    thread::scope(|scope| {
+        let visitors: Vec<_> = (0..2).map(|_| scope.spawn(|| visit_until(port, &enough))).collect();
+        let end = Instant::now() + time;
+        let mut next = Instant::now();
+        while Instant::now() < end {
+            wait_for("the next kill", || (Instant::now() >= next).then_some(()));
+            next += Duration::from_millis(200);
+            masters = !masters;
+            let all = served.site.php_fpm();
+            let is_master = |it: &&Process| it.title.contains(": master process");
+            let victims: Vec<_> = all.iter().filter(|it| is_master(it) == masters).collect();
+            if let Some(victim) = victims.get(kills % victims.len().max(1)) {
+                served.site.kill(&[victim.pid]);
+                kills += 1;
+            }
+        }
+        await_release(&served, "release1");
+        enough.store(true, Ordering::Relaxed);
+        let (visits, failed) = visitors
+            .into_iter()
+            .map(|visitor| visitor.join().unwrap())
+            .fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+        let most = u32::try_from(kills).unwrap() * 2;
+        assert!(visits > 50 && failed <= most, "{failed} of {visits} failed after {kills} kills");
+    });
+}
+
+#[test]
+fn kills_cost_only_the_requests_of_the_killed_processes() {
+    kill_for(Duration::from_secs(4));
+}
+
+#[test]
+#[ignore = "a soak"]
+fn kills_for_half_a_minute_cost_only_the_requests_of_the_killed_processes() {
+    kill_for(Duration::from_secs(30));
+}
