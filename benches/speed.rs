@@ -6,12 +6,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark ends where it fails")]
 
-#[allow(dead_code, unused_imports, reason = "the tests' site, of which a benchmark needs little")]
-#[path = "../tests/real"]
-mod real {
-    pub(crate) mod site;
-}
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
@@ -19,10 +13,10 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use harness::{Site, php_fpm, wait_for};
 use pools_manager::config::Strategy;
 use pools_manager::lock::Lock;
 use pools_manager::state::{self, Entry, Outcome, State};
-use real::site::{self, Site, php_fpm};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -85,7 +79,7 @@ fn two_masters(site: &Site) -> Duration {
         let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
         kill_process(pid, Signal::QUIT).unwrap();
         let socket = dir.path().join(format!("{replica}.sock"));
-        site::wait_for("the end of a master", || (!socket.exists()).then_some(()));
+        wait_for("the end of a master", || (!socket.exists()).then_some(()));
     }
     spent
 }

@@ -1,16 +1,14 @@
 //! The program `balancer-manager` and the Apache driver, against a real Apache.
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
-mod wire;
-
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use harness::wire::{Apache, Fpm, Ran, root};
 use pools_manager::backend::apache::{Apache as Driver, Snapshot};
 use pools_manager::backend::{Backend, Enabled};
 use pools_manager::error::Exit;
-use wire::{Apache, Fpm, Ran, root};
 
 const ONE: &str = "fcgi://pool-1";
 const TWO: &str = "fcgi://pool-2";

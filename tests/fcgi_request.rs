@@ -1,17 +1,15 @@
 //! The program `fcgi-request` and the FastCGI client, against a real PHP-FPM.
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
-mod wire;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use harness::wire::{Fpm, Ran, root};
 use pools_manager::fastcgi::{FastCgiError, Request, ping, send, status};
 use tempfile::TempDir;
-use wire::{Fpm, Ran, root};
 
 const LIMIT: Duration = Duration::from_secs(10);
 

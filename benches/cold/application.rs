@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::real::site::Site;
+use harness::Site;
 
 const CLASSES: usize = 500;
 /// So that the first request, which compiles all of it, takes about 80 ms.

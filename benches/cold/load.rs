@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::real::site::Client;
+use harness::Client;
 
 const PER_SECOND: u32 = 500;
 /// Enough to be never all under way, unless the site stands still for a quarter of a second.

@@ -11,30 +11,14 @@
 mod application;
 mod load;
 
-#[allow(dead_code, unused_imports, reason = "the tests' site, of which a benchmark needs little")]
-#[path = "../../tests/real"]
-mod real {
-    pub(crate) mod site;
-}
-
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the tests' gateway, of which a benchmark needs little"
-)]
-#[path = "../../tests/gateway"]
-mod gateway {
-    pub(crate) mod served;
-}
-
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gateway::served::Served;
+use harness::served::Served;
+use harness::{Client, Site, php_fpm};
 use load::Answers;
-use real::site::{Client, Site, php_fpm};
 
 const SECONDS: u64 = 10;
 const ROUNDS: usize = 2;

@@ -1,6 +1,6 @@
 //! Responses of scripts and files to plain requests.
 
-use crate::served::Served;
+use harness::served::Served;
 
 #[test]
 fn paths_lead_to_scripts_files_and_errors() {
@@ -101,7 +101,7 @@ fn request_body_reaches_the_script_complete() {
     assert_eq!(served.get("/md5.php").text(), "d41d8cd98f00b204e9800998ecf8427e none");
 }
 
-fn connection_for_chunks(served: &Served, body: &[u8]) -> crate::served::Connection {
+fn connection_for_chunks(served: &Served, body: &[u8]) -> harness::served::Connection {
     let mut connection = served.connect();
     connection.send("POST /md5.php HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     for chunk in body.chunks(7_777) {

@@ -5,8 +5,8 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::real::site::{Ran, wait_for};
-use crate::served::{Connection, Served, fix_children};
+use harness::served::{Connection, Served, fix_children};
+use harness::{Ran, wait_for};
 
 fn begin(served: &Served, page: &str) -> Connection {
     let mut connection = served.connect();

@@ -9,8 +9,8 @@ mod servers;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-use crate::real::site::Site;
-use crate::served::{Answer, Connection, Served};
+use harness::Site;
+use harness::served::{Answer, Connection, Served};
 use rows::{Row, rows};
 use servers::Server;
 

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::time::UNIX_EPOCH;
 
-use crate::real::site::wait_for;
-use crate::served::{Answer, Served};
+use harness::served::{Answer, Served};
+use harness::wait_for;
 
 const GZIP: &str = "Accept-Encoding: br;q=0, gzip\r\n";
 

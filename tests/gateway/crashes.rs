@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::real::site::wait_for;
-use crate::served::{Connection, Served, fix_children};
+use harness::served::{Connection, Served, fix_children};
+use harness::wait_for;
 
 /// A script that records each run.
 const NOTE: &str = "<?php file_put_contents($_GET['list'], \"x\\n\", FILE_APPEND | LOCK_EX);";

@@ -3,31 +3,29 @@
 use std::fs::File;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::served::Served;
+use harness::served::Served;
 
 const PAGE: &str = "/release.txt";
 
-impl Served {
-    fn since(&self, date: &str) -> (u16, String) {
-        let answer = self.get_with(PAGE, &format!("If-Modified-Since: {date}\r\n"));
-        (answer.status, answer.text())
-    }
+fn get_if_modified(served: &Served, date: &str) -> (u16, String) {
+    let answer = served.get_with(PAGE, &format!("If-Modified-Since: {date}\r\n"));
+    (answer.status, answer.text())
+}
 
-    fn until(&self, date: &str) -> u16 {
-        self.get_with(PAGE, &format!("If-Unmodified-Since: {date}\r\n")).status
-    }
+fn get_unless_modified(served: &Served, date: &str) -> u16 {
+    served.get_with(PAGE, &format!("If-Unmodified-Since: {date}\r\n")).status
+}
 
-    fn restart_on(&self, release: &str) {
-        self.site.switch(release);
-        self.site.run(&["restart"]).succeeds();
-    }
+fn restart_on(served: &Served, release: &str) {
+    served.site.switch(release);
+    served.site.run(&["restart"]).succeeds();
+}
 
-    /// Sets the mtime of the file in both releases.
-    fn normalise(&self) {
-        for release in ["release1", "release2"] {
-            let path = self.site.path(&format!("www/{release}/release.txt"));
-            File::options().write(true).open(path).unwrap().set_modified(UNIX_EPOCH).unwrap();
-        }
+/// Sets the mtime of the file in both releases.
+fn normalise(served: &Served) {
+    for release in ["release1", "release2"] {
+        let path = served.site.path(&format!("www/{release}/release.txt"));
+        File::options().write(true).open(path).unwrap().set_modified(UNIX_EPOCH).unwrap();
     }
 }
 
@@ -35,48 +33,48 @@ impl Served {
 #[test]
 fn date_from_before_a_switch_does_not_match_another_release() {
     let served = Served::new();
-    served.normalise();
+    normalise(&served);
     let is = |status: u16, text: &str| (status, text.to_owned());
     let first = served.await_date(PAGE);
-    assert_eq!(served.since(&first), is(304, ""));
+    assert_eq!(get_if_modified(&served, &first), is(304, ""));
     let until = served.get(PAGE).header("date").unwrap().to_owned();
-    assert_eq!(served.since(&until), is(304, ""));
-    assert_eq!(served.until(&first), 200);
+    assert_eq!(get_if_modified(&served, &until), is(304, ""));
+    assert_eq!(get_unless_modified(&served, &first), 200);
 
-    served.restart_on("release2");
+    restart_on(&served, "release2");
     for date in [&first, &until] {
-        assert_eq!(served.since(date), is(200, "2\n"));
-        assert_eq!(served.until(date), 412);
+        assert_eq!(get_if_modified(&served, date), is(200, "2\n"));
+        assert_eq!(get_unless_modified(&served, date), 412);
     }
     let second = served.await_date(PAGE);
     for date in [&first, &until] {
-        assert_eq!(served.since(date), is(200, "2\n"));
+        assert_eq!(get_if_modified(&served, date), is(200, "2\n"));
     }
-    assert_eq!(served.since(&second), is(304, ""));
+    assert_eq!(get_if_modified(&served, &second), is(304, ""));
     let until_second = served.get(PAGE).header("date").unwrap().to_owned();
 
     // After the switch back, most clients have the file of the second release.
-    served.restart_on("release1");
+    restart_on(&served, "release1");
     for date in [&first, &until, &second, &until_second] {
-        assert_eq!(served.since(date), is(200, "1\n"));
-        assert_eq!(served.until(date), 412);
+        assert_eq!(get_if_modified(&served, date), is(200, "1\n"));
+        assert_eq!(get_unless_modified(&served, date), 412);
     }
     let third = served.await_date(PAGE);
-    assert_eq!(served.since(&second), is(200, "1\n"));
-    assert_eq!(served.since(&third), is(304, ""));
+    assert_eq!(get_if_modified(&served, &second), is(200, "1\n"));
+    assert_eq!(get_if_modified(&served, &third), is(304, ""));
 }
 
 #[test]
 fn date_stays_the_same_after_a_restart_of_the_gateway() {
     let mut served = Served::new();
-    served.normalise();
+    normalise(&served);
     let date = served.await_date(PAGE);
     served.stop_gateway().succeeds();
     served.start_gateway();
     assert_eq!(served.get(PAGE).header("last-modified"), Some(date.as_str()));
     served.kill_gateway();
     served.start_gateway();
-    assert_eq!(served.since(&date).0, 304);
+    assert_eq!(get_if_modified(&served, &date).0, 304);
     // A restart on the same release publishes the names again, which changes the date.
     served.site.run(&["restart"]).succeeds();
     assert_ne!(served.await_date(PAGE), date);
@@ -90,10 +88,10 @@ fn changed_file_has_another_date() {
     let path = served.site.path("www/release1/release.txt");
     std::fs::write(&path, "changed\n").unwrap();
     File::options().write(true).open(&path).unwrap().set_modified(UNIX_EPOCH).unwrap();
-    assert_eq!(served.since(&date), (200, "changed\n".to_owned()));
+    assert_eq!(get_if_modified(&served, &date), (200, "changed\n".to_owned()));
     let changed = served.await_date(PAGE);
     assert_ne!(changed, date);
-    assert_eq!(served.since(&changed).0, 304);
+    assert_eq!(get_if_modified(&served, &changed).0, 304);
     // A file with an mtime in the future has no date.
     let future = std::time::SystemTime::now() + Duration::from_secs(3600);
     File::options().write(true).open(&path).unwrap().set_modified(future).unwrap();

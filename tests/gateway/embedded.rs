@@ -12,8 +12,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::real::site::Site;
-use crate::served::Served;
+use harness::Site;
+use harness::served::Served;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 
-use crate::real::site::wait_for;
-use crate::served::{Connection, Served, fix_children};
+use harness::served::{Connection, Served, fix_children};
+use harness::wait_for;
 
 const WHO: &str = "<?php file_put_contents($_GET['list'], \"x\\n\", FILE_APPEND | LOCK_EX);
     echo preg_replace('/^php-fpm: pool (\\w+).*/s', '$1', file_get_contents('/proc/self/cmdline'));";

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use crate::served::Served;
+use harness::served::Served;
 
 /// Sends a request, and after it another one that a proxy could have taken for a part of it. Returns the
 /// statuses of all responses until the connection is closed.

@@ -1,6 +1,6 @@
 //! Scripts with a wrong `Content-Length` or without headers: the client gets what they print.
 
-use crate::served::{Answer, Served};
+use harness::served::{Answer, Served};
 
 /// Pages with their head and their output.
 fn ask(served: &Served, said: &str, print: &str) -> Answer {
@@ -55,7 +55,7 @@ fn response_with_a_sent_length_is_cut_or_incomplete() {
     let answer = ask(&served, "6", &more);
     assert_eq!((answer.status, answer.text().as_str()), (200, "earlyx"));
     // The script ran to its end.
-    crate::real::site::wait_for("its end", || list.exists().then_some(()));
+    harness::wait_for("its end", || list.exists().then_some(()));
     served.page("less.php", &format!("<?php header('Content-Length: 500'); {early} echo 'x';"));
     let mut connection = served.connect();
     connection.send("GET /less.php HTTP/1.1\r\nHost: a\r\n\r\n");

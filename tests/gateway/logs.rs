@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::real::site::{Program, Site, wait_for};
-use crate::served::Served;
+use harness::served::Served;
+use harness::{Program, Site, wait_for};
 
 const GLOBAL: &str = "etc/pools-manager.toml";
 
@@ -56,7 +56,7 @@ fn log_that_is_closed_costs_no_request() {
     let site = site("");
     let mut manager = site.command("/bin/sh");
     manager.args(["-c", "exec \"$@\" 2>&-", "sh"]);
-    manager.arg(env!("CARGO_BIN_EXE_pools-manager")).arg("serve");
+    manager.arg(harness::program_path("pools-manager")).arg("serve");
     let mut served = Served::serve_by(site, Program::start(&mut manager));
     visit(&served);
     served.stop_gateway().succeeds();

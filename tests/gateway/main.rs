@@ -1,15 +1,8 @@
 //! The gateway with real php-fpm: `pools-manager serve` as users run it, over real sockets.
 //!
-//! Each test has its own [`served::Served`]: a site (the one of the tests in `tests/real`), and a gateway
-//! on its own port. Tests run in parallel. They wait for events, never for a fixed time.
+//! Each test has its own [`harness::served::Served`]: a site, and a gateway on its own port. Tests run in parallel. They wait for events, never for a fixed time.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
-
-#[allow(dead_code, unused_imports, reason = "the site of tests/real, of which these need a part")]
-#[path = "../real"]
-mod real {
-    pub(crate) mod site;
-}
 
 mod answers;
 mod breaks;
@@ -29,7 +22,7 @@ mod releases;
 mod reload;
 mod room;
 mod rules;
-mod served;
+
 mod signals;
 mod slow;
 mod start;

@@ -4,8 +4,8 @@ use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::real::site::wait_for;
-use crate::served::{Connection, Served};
+use harness::served::{Connection, Served};
+use harness::wait_for;
 
 const READERS: usize = 1500;
 /// In bytes: for each client, and for the gateway itself.

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::served::{Connection, Served};
+use harness::served::{Connection, Served};
 
 /// The pause of a slow client between two steps.
 const STEP: Duration = Duration::from_millis(20);

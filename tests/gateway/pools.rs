@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::real::site::{Site, wait_for};
-use crate::served::Served;
+use harness::served::Served;
+use harness::{Site, wait_for};
 
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 const SHOP: &str = "etc/php/fpm/redundant-pools/shop/pools-manager.toml";

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use crate::real::site::Site;
-use crate::served::{Connection, Served};
+use harness::Site;
+use harness::served::{Connection, Served};
 
 /// A response: its begin, its end, and its release.
 struct Seen {
@@ -39,7 +39,7 @@ impl Followers {
     /// Waits for this many further responses.
     fn await_answers(&self, more: u32) {
         let until = self.count.load(Ordering::Relaxed) + more;
-        crate::real::site::wait_for("answers", || {
+        harness::wait_for("answers", || {
             (self.count.load(Ordering::Relaxed) >= until).then_some(())
         });
     }
@@ -92,10 +92,20 @@ fn site_on_release_0(strategy: &str) -> Served {
 /// After a client has got a response of a release, no request that begins later gets an older one, neither
 /// from a script nor from a file.
 #[test]
+fn time_never_goes_back_through_five_swaps() {
+    swaps(5);
+}
+
+#[test]
+#[ignore = "a soak: bin/test --all"]
 fn time_never_goes_back_through_fifty_swaps() {
+    swaps(50);
+}
+
+fn swaps(count: u32) {
     let served = site_on_release_0("swap");
     let followers = Followers::start(&served, 16);
-    for number in 1..=50 {
+    for number in 1..=count {
         add_release(&served.site, number);
         served.site.switch(format!("r{number}"));
         served.site.run(&["restart"]).succeeds();
@@ -114,22 +124,32 @@ fn time_never_goes_back_through_fifty_swaps() {
         assert!(it.release >= newest, "release {} after {newest}", it.release);
     }
     let releases: std::collections::BTreeSet<u32> = seen.iter().map(|it| it.release).collect();
-    assert_eq!(releases.len(), 51, "{releases:?}");
+    assert_eq!(releases.len(), 1 + count as usize, "{releases:?}");
 }
 
 /// During a rolling restart both releases are served, and each request gets one of them.
 #[test]
 fn rolling_restart_loses_and_mixes_no_response() {
+    rolling_restarts(5);
+}
+
+#[test]
+#[ignore = "a soak: bin/test --all"]
+fn many_rolling_restarts_lose_and_mix_no_response() {
+    rolling_restarts(25);
+}
+
+fn rolling_restarts(count: u32) {
     let served = site_on_release_0("rolling");
     let followers = Followers::start(&served, 8);
-    for number in 1..=25 {
+    for number in 1..=count {
         add_release(&served.site, number);
         served.site.switch(format!("r{number}"));
         served.site.run(&["restart"]).succeeds();
         followers.await_answers(16);
     }
     let seen = followers.finish();
-    assert_eq!(seen.iter().map(|it| it.release).max(), Some(25));
+    assert_eq!(seen.iter().map(|it| it.release).max(), Some(count));
 }
 
 /// Requests that begin after the switch get the new release.
@@ -141,7 +161,7 @@ fn running_request_ends_on_its_release() {
     let mark = served.site.scratch().join("mark");
     let mut held = served.connect();
     held.send(&format!("GET /hold.php?mark={} HTTP/1.1\r\nHost: a\r\n\r\n", mark.display()));
-    crate::real::site::wait_for("the script", || fs::read(mark.with_extension("begun")).ok());
+    harness::wait_for("the script", || fs::read(mark.with_extension("begun")).ok());
     served.site.switch("release2");
     let mut manager = served.site.spawn(&["restart", "--json"]);
     manager.await_event("that it waits", |event| event["event"] == "progress");
@@ -168,7 +188,7 @@ fn waiting_request_goes_to_the_new_release() {
     served.await_in_flight(2);
     let mut waits = served.connect();
     waits.send("GET /ping.php HTTP/1.1\r\nHost: a\r\n\r\n");
-    crate::real::site::wait_for("one that waits", || (waiting(&served) == 1).then_some(()));
+    harness::wait_for("one that waits", || (waiting(&served) == 1).then_some(()));
     served.site.switch("release2");
     let manager = served.site.spawn(&["restart"]);
     assert_eq!(waits.answer().unwrap().text(), "pong2\n");

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::real::site::wait_for;
-use crate::served::Served;
+use harness::served::Served;
+use harness::wait_for;
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 const GLOBAL: &str = "etc/pools-manager.toml";

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
-use crate::real::site::{Disk, Site, wait_for};
-use crate::served::{Connection, Served};
+use harness::served::{Connection, Served};
+use harness::{Disk, Site, needs_root, wait_for};
 
 /// 20 MB of numbered lines.
 const LINES: &str =
@@ -72,8 +72,9 @@ fn refuses_a_body(served: &Served, status: u16) {
 
 #[test]
 fn script_waits_for_its_client_on_a_full_disk() {
+    needs_root!();
     let site = site("");
-    let Some(_disk) = Disk::on(&site, "temp", &format!("size={ROOM}")) else { return };
+    let _disk = Disk::on(&site, "temp", &format!("size={ROOM}"));
     let served = serve(site);
     reads_all_of_it(&served);
     refuses_a_body(&served, 507);
@@ -81,8 +82,9 @@ fn script_waits_for_its_client_on_a_full_disk() {
 
 #[test]
 fn script_waits_for_its_client_with_a_full_disk_quota() {
+    needs_root!();
     let site = site("");
-    let Some(disk) = Disk::with_quota(&site, "temp", ROOM) else { return };
+    let disk = Disk::with_quota(&site, "temp", ROOM);
     let served = serve(site);
     reads_all_of_it(&served);
     refuses_a_body(&served, 507);

@@ -1,6 +1,6 @@
 //! Configured headers, redirects, denied paths, and `SERVER_SOFTWARE`.
 
-use crate::served::Served;
+use harness::served::Served;
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 

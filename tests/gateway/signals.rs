@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
-use crate::real::site::wait_for;
-use crate::served::{Connection, Served};
+use harness::served::{Connection, Served};
+use harness::wait_for;
 
 /// Starts a script that runs until a file with the extension "end" exists.
 fn hold(served: &Served) -> (Connection, PathBuf) {

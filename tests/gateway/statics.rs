@@ -1,6 +1,6 @@
 //! Static files: conditions, ranges, compressed copies, and `Cache-Control`.
 
-use crate::served::Served;
+use harness::served::Served;
 
 #[test]
 fn unchanged_file_gets_304() {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::served::Served;
+use harness::served::Served;
 
 const PAGE: &str = "<?php header('Content-Type: application/json'); echo json_encode($_SERVER);";
 

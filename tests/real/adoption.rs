@@ -1,15 +1,15 @@
-//! Taking over what somebody else has started, or what was left without its master, while it
-//! serves: nobody who asks for a page notices.
+//! Rollouts replace masters that were started by hand, and children without a master. No request
+//! fails.
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
-fn a_rolling_restart_adopts_masters_that_were_started_by_hand() {
+fn rolling_restart_adopts_masters_started_by_hand() {
     adopts(&["restart", "--strategy", "rolling"]);
 }
 
 #[test]
-fn a_swap_adopts_masters_that_were_started_by_hand() {
+fn swap_adopts_masters_started_by_hand() {
     adopts(&["restart", "--strategy", "swap"]);
 }
 
@@ -20,7 +20,7 @@ fn adopts(restart: &[&str]) {
     site.start_by_hand(2);
     site.run(&["status", "-q"]).succeeds();
     assert_eq!(site.generations(), [0, 0]);
-    let loads = [site.pings(4), site.sleepers(2, "0.3")];
+    let loads = [site.steady_load(), site.sleepers(2, "0.3")];
     site.switch("release2");
     site.run(restart).succeeds();
     site.is_in_order_on("release2");
@@ -52,12 +52,12 @@ fn start_leaves_an_adopted_master_alone_and_stop_ends_it() {
 }
 
 #[test]
-fn a_rolling_restart_takes_over_from_children_without_a_master() {
+fn rolling_restart_replaces_children_without_a_master() {
     takes_over_from_orphans(&["restart", "--strategy", "rolling"]);
 }
 
 #[test]
-fn a_swap_takes_over_from_children_without_a_master() {
+fn swap_replaces_children_without_a_master() {
     takes_over_from_orphans(&["restart", "--strategy", "swap"]);
 }
 
@@ -66,7 +66,7 @@ fn takes_over_from_orphans(restart: &[&str]) {
     let site = Site::new();
     site.start_by_hand(1);
     site.run(&["start"]).succeeds();
-    let loads = [site.pings(4), site.sleepers(2, "0.3")];
+    let loads = [site.steady_load(), site.sleepers(2, "0.3")];
     site.kill(&site.masters());
     site.run(&["status", "-q"]).status(1);
     site.switch("release2");

@@ -1,5 +1,5 @@
-//! Everything that an operator can get wrong. Each mistake is told in words that help, with exit
-//! status 2; nothing is changed, and the site that runs serves on.
+//! Mistakes of an operator: each is an error with a remedy and exit status 2. The command changes
+//! nothing, and the running site continues to serve.
 
 mod arguments;
 mod balancer;
@@ -13,7 +13,7 @@ mod release;
 mod roots;
 mod settings;
 
-use super::site::Site;
+use harness::Site;
 
 /// The directory of the pool "www".
 const POOL: &str = "etc/php/fpm/redundant-pools/www";

@@ -1,5 +1,5 @@
-//! Releases and configurations that do not work: what served before serves on, and the command
-//! says what is wrong and what state is left.
+//! Releases and configurations that do not work: the old generations continue to serve, and the
+//! command reports the error and the resulting state.
 
 mod directory;
 mod page;
@@ -8,12 +8,12 @@ mod server;
 use std::fs;
 use std::path::Path;
 
-use super::site::{Load, Ran, Site};
+use harness::{Load, Ran, Site};
 
 const POOL_CONF: &str = "etc/php/fpm/redundant-pools/www/pool.conf";
 
-/// A site under load whose next release has a page with a mistake, which is to be asked for before
-/// anybody else may ask for anything.
+/// A site under load whose next release has a broken page, which the manager requests before
+/// any client can.
 fn site_with_a_bad_release(rollout: &str) -> (Site, Load) {
     let site = Site::new();
     site.add_rollout(rollout);
@@ -21,14 +21,14 @@ fn site_with_a_bad_release(rollout: &str) -> (Site, Load) {
     site.run(&["start"]).succeeds();
     site.write("www/release2/warm.php", "<?php this is no PHP;");
     site.switch("release2");
-    let load = site.pings(2);
+    let load = site.steady_load();
     (site, load)
 }
 
 const WARM_UP: &str = r#"warm_up = ["/warm.php"]"#;
 
 #[test]
-fn a_replica_that_does_not_get_warm_gets_its_old_release_back() {
+fn failed_warm_up_restores_the_old_release() {
     let (site, load) = site_with_a_bad_release(WARM_UP);
     let old = site.path("www/release1");
     for generation in [2, 4] {
@@ -50,7 +50,7 @@ fn a_replica_that_does_not_get_warm_gets_its_old_release_back() {
 }
 
 #[test]
-fn a_replica_stays_out_where_the_operator_wants_to_look_at_it() {
+fn on_failure_stop_keeps_the_replica_out_of_the_balancer() {
     let (site, load) = site_with_a_bad_release(&format!("{WARM_UP}\non_failure = \"stop\""));
     let ran = site.run(&["restart", "--strategy", "rolling"]);
     ran.status(1).stderr(&left(&site, "replica 1 does not run (LB=\"Init Drn Ok\")"));
@@ -67,7 +67,7 @@ fn a_replica_stays_out_where_the_operator_wants_to_look_at_it() {
 }
 
 #[test]
-fn the_old_release_is_the_directory_and_not_its_name() {
+fn rollback_goes_to_the_old_directory_not_to_its_name() {
     let (site, load) = site_with_a_bad_release(WARM_UP);
     fs::rename(site.path("www/release1"), site.path("www/moved")).unwrap();
     fs::create_dir(site.path("www/release1")).unwrap();
@@ -77,7 +77,7 @@ fn the_old_release_is_the_directory_and_not_its_name() {
 }
 
 #[test]
-fn a_replica_whose_old_release_is_gone_stays_out() {
+fn replica_whose_old_release_is_deleted_stays_out() {
     let (site, load) = site_with_a_bad_release(WARM_UP);
     load.finish();
     fs::remove_dir_all(site.path("www/release1")).unwrap();
@@ -102,7 +102,7 @@ fn failed_warm_up(site: &Site, generation: u32) -> String {
 }
 
 #[test]
-fn a_swap_to_a_release_that_does_not_get_warm_changes_nothing() {
+fn swap_with_failed_warm_up_changes_nothing() {
     let (site, load) = site_with_a_bad_release(WARM_UP);
     let before = (site.masters(), site.sockets(), site.members());
     let ran = site.run(&["restart", "--strategy", "swap"]);
@@ -125,10 +125,10 @@ fn a_swap_to_a_release_that_does_not_get_warm_changes_nothing() {
 }
 
 #[test]
-fn a_warm_up_that_does_not_end_is_given_up() {
+fn warm_up_ends_at_its_timeout() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let gate = site.hold_warm_up();
     site.add_rollout("ready_timeout = \"3s\"");
     let before = (site.masters(), site.sockets(), site.members());
@@ -144,10 +144,10 @@ fn a_warm_up_that_does_not_end_is_given_up() {
 }
 
 #[test]
-fn a_configuration_that_php_fpm_refuses_changes_nothing() {
+fn configuration_that_php_fpm_rejects_changes_nothing() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let before = (site.files(), site.members());
     site.replace(POOL_CONF, "pm = dynamic", "pm = elastic");
     for strategy in ["rolling", "swap"] {
@@ -169,10 +169,10 @@ fn a_configuration_that_php_fpm_refuses_changes_nothing() {
 }
 
 #[test]
-fn a_php_fpm_that_does_not_start_takes_no_other_replica_with_it() {
+fn failed_start_of_one_replica_does_not_stop_another() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     // The test of the configuration does not find this: the address is Apache's.
     let listen = format!("pm.status_listen = 127.0.0.1:{}\n", site.port());
     site.replace(POOL_CONF, "pm.status_path", &format!("{listen}pm.status_path"));

@@ -1,21 +1,21 @@
-//! What Apache makes of its members, and what we make of that.
+//! Members of Apache's balancer that are in error, sticky, or reloaded during a rollout.
 
-use super::site::{Site, wait_for};
+use harness::{Site, wait_for};
 
 const APACHE: &str = "etc/apache2/sites-enabled/82-php-fpm.conf";
 
 #[test]
-fn a_rolling_restart_brings_a_member_in_error_back() {
+fn rolling_restart_clears_the_error_of_a_member() {
     brings_back(&["restart", "--strategy", "rolling"]);
 }
 
 #[test]
-fn a_swap_brings_a_member_in_error_back() {
+fn swap_clears_the_error_of_a_member() {
     brings_back(&["restart", "--strategy", "swap"]);
 }
 
 #[test]
-fn a_start_brings_a_member_in_error_back() {
+fn start_clears_the_error_of_a_member() {
     brings_back(&["start"]);
 }
 
@@ -26,8 +26,8 @@ fn brings_back(command: &[&str]) {
     let site = site.serve();
     site.run(&["start"]).succeeds();
     site.kill_replica(2);
-    // One of them asks replica 2, and is answered by replica 1 after all.
-    let pings = site.pings(2);
+    // Apache sends one of the requests to replica 2, and then to replica 1.
+    let pings = site.steady_load();
     let found = site.status_when(|status| status["pools"][0]["replicas"][1]["lb"] == "Init Err");
     assert_eq!(found["pools"][0]["replicas"][0]["ok"], true);
     assert_eq!(found["pools"][0]["replicas"][1]["ok"], false);
@@ -46,7 +46,7 @@ fn brings_back(command: &[&str]) {
 }
 
 #[test]
-fn sessions_that_stick_to_a_replica_survive_its_restarts() {
+fn sticky_sessions_survive_restarts() {
     let site = Site::prepared();
     for replica in [1, 2] {
         let member = format!("fcgi://pool-{replica}\"");
@@ -74,10 +74,10 @@ fn sessions_that_stick_to_a_replica_survive_its_restarts() {
 }
 
 #[test]
-fn a_reload_of_apache_during_a_rolling_restart_costs_nothing() {
+fn reload_of_apache_during_a_rolling_restart_loses_no_request() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let pings = site.pings(2);
+    let pings = site.steady_load();
     for (release, next) in [(1, 2), (2, 1)] {
         let request = site.hold();
         site.switch(format!("release{next}"));
@@ -86,7 +86,7 @@ fn a_reload_of_apache_during_a_rolling_restart_costs_nothing() {
             let replica = format!("www{}", event["replica"]);
             event["event"] == "progress" && replica == request.by && event["accepted"] == 1
         });
-        // It has drained that replica, which Apache does not know any more.
+        // The manager has drained that replica, but the reloaded Apache does not know it.
         site.reload_apache();
         // An old process of it may still answer for a moment.
         wait_for("a new Apache", || (site.members() == ["Init Ok", "Init Ok"]).then_some(()));
@@ -103,7 +103,7 @@ fn cookie(replica: u64) -> String {
 }
 
 #[test]
-fn the_password_of_balancer_manager_is_never_printed() {
+fn password_of_balancer_manager_is_not_printed() {
     let site = Site::new();
     let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
     let text = site.read(settings).replace("http://localhost", "http://ann:secret@localhost");
@@ -118,7 +118,7 @@ fn the_password_of_balancer_manager_is_never_printed() {
     let url = format!("http://***@localhost:{}/balancer-manager", site.port());
     assert!(shown(&["list"]).contains(&format!("manager_url=\"{url}\"")));
     assert!(shown(&["list", "--json"]).contains(&format!("\"manager_url\":\"{url}\"")));
-    // Requests have it: Apache refuses nobody here.
+    // The password is sent with each request; Apache does not require it here.
     site.run(&["start"]).succeeds();
     assert!(shown(&["check"]).contains("http://***@localhost:"));
     for args in [&["restart", "--json"][..], &["status"], &["check", "--json"], &["history"]] {

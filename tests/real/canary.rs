@@ -1,16 +1,16 @@
-//! `--canary`: one replica goes ahead, and is watched before the others follow.
+//! `--canary`: one replica gets the new release first, and is watched before the others follow.
 
 mod bad;
 mod told;
 
 use std::fs;
 
-use super::site::{Load, Program, Site};
+use harness::{Load, Program, Site};
 
 /// Long enough that a test has to end it.
 const LONG: &str = "10m";
 
-/// A site under load that serves release 1, and asks for a page of which release 2 may have another.
+/// A site under load that serves release 1. Its warm-up page can differ in release 2.
 fn site(release2: &str) -> (Site, Load) {
     let site = Site::new();
     site.scratch();
@@ -18,7 +18,7 @@ fn site(release2: &str) -> (Site, Load) {
     site.add_page("warm.php", "<?php echo 'warm';");
     site.write("www/release2/warm.php", release2);
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     (site, load)
 }
 
@@ -35,7 +35,7 @@ fn watching(site: &Site, strategy: &str) -> Program {
 const SAME: &str = "<?php echo 'warm';";
 
 #[test]
-fn a_good_release_goes_on_to_the_others() {
+fn good_canary_goes_on_to_the_other_replicas() {
     let (site, load) = site(SAME);
     let stages = |strategy: &str| {
         let lines = match strategy {
@@ -68,7 +68,7 @@ fn a_good_release_goes_on_to_the_others() {
 }
 
 #[test]
-fn a_replica_that_is_meant_alone_is_watched_too() {
+fn single_replica_is_watched() {
     let (site, load) = site(SAME);
     site.switch("release2");
     let ran = site.run(&["restart", "single", "www", "2", "--canary", "100ms"]);
@@ -78,7 +78,7 @@ fn a_replica_that_is_meant_alone_is_watched_too() {
 }
 
 #[test]
-fn a_dry_run_shows_what_is_watched() {
+fn dry_run_shows_the_watch() {
     let (site, load) = site(SAME);
     load.finish();
     let ran = site.run(&["restart", "--canary", "30s", "--dry-run"]);
@@ -88,7 +88,7 @@ fn a_dry_run_shows_what_is_watched() {
 }
 
 #[test]
-fn the_last_replica_is_watched_beside_its_old_generation() {
+fn last_replica_is_watched_beside_its_old_generation() {
     let (site, load) = site(BREAKS);
     site.run(&["stop", "single", "www", "2"]).succeeds();
     let master = site.all_masters();
@@ -110,7 +110,7 @@ if (str_contains(file_get_contents('/proc/self/cmdline'), 'pool www2')) { http_r
 ";
 
 #[test]
-fn a_replica_that_fails_after_the_canary_leaves_the_canary_ahead() {
+fn failure_after_the_canary_leaves_the_canary_on_the_new_release() {
     let (site, load) = site(FAILS_ON_2);
     site.switch("release2");
     for strategy in ["rolling", "swap"] {

@@ -1,4 +1,4 @@
-//! `check`: each fault that can be made is found, told with its remedy, and changed by nobody.
+//! `check` finds each fault, prints a remedy, and changes nothing.
 
 mod balancer;
 mod configured;
@@ -8,18 +8,18 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::site::{Files, Process, Site};
+use harness::{Files, Process, Site};
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 const APACHE: &str = "etc/apache2/sites-enabled/82-php-fpm.conf";
 
 #[test]
-fn a_healthy_sample_has_no_finding() {
+fn check_finds_nothing_in_the_sample() {
     healthy(&Site::new());
 }
 
 #[test]
-fn a_healthy_sample_of_an_ordinary_user_has_none_either() {
+fn check_finds_nothing_in_the_sample_of_an_ordinary_user() {
     healthy(&Site::prepared().owned_by_ordinary_user().serve());
 }
 
@@ -66,7 +66,7 @@ fn newest_php_fpm(site: &Site) -> String {
 }
 
 #[test]
-fn findings_are_lines_with_what_to_do() {
+fn findings_have_a_remedy() {
     let site = Site::prepared();
     site.replace(APACHE, "fcgi://pool-1\" retry=0", "fcgi://pool-1\" retry=7");
     let site = site.serve();
@@ -90,7 +90,7 @@ fn findings_are_lines_with_what_to_do() {
 }
 
 #[test]
-fn a_broken_pool_does_not_keep_the_others_from_being_checked() {
+fn check_continues_after_a_broken_pool() {
     let site = Site::new();
     site.write("etc/php/fpm/redundant-pools/api/pools-manager.toml", "[php]\nmonitor = \"\"\n");
     let root = site.root().display();
@@ -108,7 +108,7 @@ fn a_broken_pool_does_not_keep_the_others_from_being_checked() {
 
 /// A pool that began as a copy of another one, with its sections as they were.
 #[test]
-fn pools_that_share_a_socket_are_found() {
+fn check_finds_pools_that_share_a_socket() {
     let site = Site::new();
     for file in ["1.conf", "2.conf", "php-fpm.conf", "pool.conf", "pools-manager.toml"] {
         let text = site.read(&format!("{POOL}/{file}"));
@@ -132,7 +132,7 @@ fn pools_that_share_a_socket_are_found() {
 }
 
 #[test]
-fn it_changes_nothing_and_waits_for_nobody() {
+fn check_changes_nothing_and_does_not_wait() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let before = state(&site);

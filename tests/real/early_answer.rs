@@ -1,22 +1,22 @@
-//! A script that has answered works on (`fastcgi_finish_request`): its connection is closed, and
-//! yet nobody may end it.
+//! A script that works on after its response (`fastcgi_finish_request`). Its connection is closed,
+//! but no command may end it.
 
 use std::fs;
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
-fn a_rolling_restart_waits_for_a_script_that_has_answered() {
+fn rolling_restart_waits_for_a_script_after_its_response() {
     works_on_during(&["restart", "--strategy", "rolling"]);
 }
 
 #[test]
-fn a_swap_waits_for_a_script_that_has_answered() {
+fn swap_waits_for_a_script_after_its_response() {
     works_on_during(&["restart", "--strategy", "swap"]);
 }
 
 #[test]
-fn a_stop_waits_for_a_script_that_has_answered() {
+fn stop_waits_for_a_script_after_its_response() {
     works_on_during(&["stop"]);
 }
 

@@ -1,4 +1,4 @@
-//! What has been: the history of rollouts, and the file that keeps it.
+//! The history of rollouts, and its file.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::site::{Ran, Site};
+use harness::{Ran, Site};
 
 const STATE: &str = "pid/www.state.json";
 
@@ -34,7 +34,7 @@ fn has_warned(ran: &Ran, what: &str) {
 }
 
 #[test]
-fn each_rollout_is_on_record() {
+fn history_has_each_rollout() {
     let site = Site::new();
     site.run(&["history"]).prints("Redundant pool \"www\"...\n  No rollout is on record\n");
     site.run(&["start"]).succeeds();
@@ -75,7 +75,7 @@ fn each_rollout_is_on_record() {
 }
 
 #[test]
-fn who_ran_it_is_told_also_behind_sudo() {
+fn history_names_the_user_behind_sudo() {
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     site.run(&["restart"]).succeeds();
@@ -87,7 +87,7 @@ fn who_ran_it_is_told_also_behind_sudo() {
 }
 
 #[test]
-fn a_rollout_that_was_told_to_stop_is_on_record_as_interrupted() {
+fn history_marks_an_interrupted_rollout() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.restart_is_interrupted();
@@ -95,7 +95,7 @@ fn a_rollout_that_was_told_to_stop_is_on_record_as_interrupted() {
 }
 
 #[test]
-fn a_state_file_that_makes_no_sense_is_set_aside() {
+fn invalid_state_file_is_moved_aside() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.run(&["restart"]).succeeds();
@@ -113,7 +113,7 @@ fn a_state_file_that_makes_no_sense_is_set_aside() {
 }
 
 #[test]
-fn a_link_in_the_place_of_the_state_file_is_not_followed() {
+fn symlink_in_place_of_the_state_file_is_not_followed() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.run(&["restart"]).succeeds();
@@ -129,7 +129,7 @@ fn a_link_in_the_place_of_the_state_file_is_not_followed() {
 }
 
 #[test]
-fn a_state_file_of_a_newer_version_is_left_alone() {
+fn state_file_of_a_newer_version_is_not_changed() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let newer = "{\"version\": 99, \"history\": {}}\n";
@@ -142,7 +142,7 @@ fn a_state_file_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
-fn a_history_that_cannot_be_written_fails_no_rollout() {
+fn unwritable_history_does_not_fail_a_rollout() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.run(&["restart"]).succeeds();
@@ -158,7 +158,7 @@ fn a_history_that_cannot_be_written_fails_no_rollout() {
 }
 
 #[test]
-fn two_at_once_are_both_on_record() {
+fn history_has_both_of_two_simultaneous_rollouts() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let both = [site.spawn(&["restart"]), site.spawn(&["restart"])];

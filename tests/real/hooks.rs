@@ -1,4 +1,4 @@
-//! The operator's own programs, which a rollout calls.
+//! The operator's programs that a rollout calls.
 
 mod after;
 mod before;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::site::{Ran, Site, wait_for};
+use harness::{Ran, Site, wait_for};
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 
@@ -36,7 +36,7 @@ fn set(site: &Site, hooks: &[(&str, &str)], more: &str) {
     site.write(SETTINGS, &lines.join("\n"));
 }
 
-/// Writes down what it is told, where it is, and where the link leads.
+/// Writes its environment, its working directory, and the target of the link.
 const NOTE: &str = "
 env | grep ^POOLS_MANAGER_ | sort > note.$POOLS_MANAGER_HOOK
 echo \"$1 $(pwd) $(readlink www/current.release)\" >> note.$POOLS_MANAGER_HOOK
@@ -83,7 +83,7 @@ fn events(ran: &Ran) -> Vec<Value> {
 }
 
 #[test]
-fn hooks_are_called_before_and_after_and_told_what_happens() {
+fn hooks_run_before_and_after_with_the_rollout_in_their_environment() {
     let site = site(&ALL_NOTE);
     let ran = site.spawn_as("alice", &["switch", "www", "release2"]).finish();
     let lines: Vec<&str> = ran.succeeds().stdout.lines().collect();
@@ -118,7 +118,7 @@ fn hooks_are_called_before_and_after_and_told_what_happens() {
 }
 
 #[test]
-fn what_is_no_rollout_calls_none() {
+fn commands_that_are_no_rollout_call_no_hook() {
     let site = site(&ALL_NOTE);
     site.run(&["stop", "single", "www", "2"]).succeeds();
     site.run(&["start"]).succeeds();
@@ -136,7 +136,7 @@ fn what_is_no_rollout_calls_none() {
 }
 
 #[test]
-fn what_is_refused_is_refused_before_the_hook_is_called() {
+fn refused_rollout_calls_no_hook() {
     let site = site(&ALL_NOTE);
     site.run(&["switch", "www", "nowhere"]).status(2);
     site.replace("etc/php/fpm/redundant-pools/www/pool.conf", "pm = dynamic", "pm = elastic");
@@ -145,7 +145,7 @@ fn what_is_refused_is_refused_before_the_hook_is_called() {
 }
 
 #[test]
-fn programs_read_of_hooks_as_events() {
+fn json_output_has_events_for_hooks() {
     let site = site(&[("before_rollout", "exit 0"), ("after_rollout", "echo no; exit 7")]);
     let ran = site.run(&["restart", "--json", "--dry-run"]);
     let planned: Vec<Value> = events(&ran)

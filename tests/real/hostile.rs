@@ -1,5 +1,6 @@
-//! Somebody else can write to `pid/` or `sockets/`, or runs programs beside ours: what is ours is
-//! made good or refused, what is his is not followed, not written to, and not signalled.
+//! Other users who can write to `pid/` or `sockets/`, and other programs on the machine. The manager
+//! repairs or refuses its own files. It does not follow or write to the files of others, and sends no
+//! signal to their processes.
 
 mod links;
 mod lock;

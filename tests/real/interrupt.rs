@@ -1,13 +1,13 @@
-//! Ctrl-C and its like: the first one stops at the next good place, the second one at once.
+//! Signals: the first one stops a rollout at the next safe step, the second one at once.
 
 use rustix::process::Signal;
 
-use super::site::Site;
+use harness::Site;
 
 const NOTED: &str = "stopping at the next good place; once more stops at once\n";
 
 #[test]
-fn a_replica_that_is_being_drained_is_put_back() {
+fn interrupt_during_a_drain_enables_the_replica_again() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let signals = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
@@ -27,7 +27,7 @@ fn a_replica_that_is_being_drained_is_put_back() {
 }
 
 #[test]
-fn a_replica_that_is_being_renewed_is_finished_and_the_next_one_left_alone() {
+fn interrupt_finishes_the_current_replica_and_leaves_the_next() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let warm_up = site.hold_warm_up();
@@ -48,7 +48,7 @@ fn a_replica_that_is_being_renewed_is_finished_and_the_next_one_left_alone() {
 }
 
 #[test]
-fn a_swap_that_has_not_switched_is_undone() {
+fn interrupt_before_the_switch_undoes_a_swap() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let warm_up = site.hold_warm_up();
@@ -66,10 +66,10 @@ fn a_swap_that_has_not_switched_is_undone() {
 }
 
 #[test]
-fn a_second_signal_stops_at_once_and_the_next_command_puts_it_right() {
+fn second_signal_stops_at_once_and_the_next_command_recovers() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let warm_up = site.hold_warm_up();
     site.switch("release2");
     let manager = site.spawn(&["restart", "--strategy", "rolling"]);
@@ -87,12 +87,12 @@ fn a_second_signal_stops_at_once_and_the_next_command_puts_it_right() {
 /// Apache forgets an error only while it ignores the member's errors. To leave it so would make it
 /// send requests to a replica that fails.
 #[test]
-fn a_members_errors_are_not_ignored_for_good() {
+fn interrupt_restores_the_error_handling_of_a_member() {
     let site = Site::prepared();
     site.replace("etc/apache2/sites-enabled/82-php-fpm.conf", " retry=0\n", "\n");
     let site = site.serve();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let fails = || {
         site.kill_replica(2);
         site.status_when(|status| status["pools"][0]["replicas"][1]["lb"] == "Init Err");
@@ -109,7 +109,7 @@ fn a_members_errors_are_not_ignored_for_good() {
     manager.signal(Signal::TERM);
     manager.signal(Signal::CONT);
     let ran = manager.finish();
-    // Which of the two came first cannot be told.
+    // The order of the two is unknown.
     let said = ran.to_string();
     assert!(["130", "143"].iter().any(|it| said.ends_with(&format!("exit status: {it}"))), "{ran}");
     assert!(!is_ignored(), "{ran}");

@@ -1,11 +1,11 @@
-//! What programs read: one document, or one event a line.
+//! Output for programs: one JSON document, or one JSON event per line.
 
 use serde_json::{Value, json};
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
-fn list_is_one_document() {
+fn list_prints_one_json_document() {
     let site = Site::new();
     let expected = json!({"pools": [{
         "pool": "www",
@@ -25,7 +25,7 @@ fn list_is_one_document() {
 }
 
 #[test]
-fn status_is_one_document() {
+fn status_prints_one_json_document() {
     let site = Site::new();
     site.run(&["start", "single", "www", "1"]).succeeds();
     let ran = site.run(&["status", "--json"]);
@@ -70,7 +70,7 @@ fn status_is_one_document() {
 }
 
 #[test]
-fn a_restart_is_one_event_a_line() {
+fn restart_prints_one_json_event_per_line() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let ran = site.run(&["restart", "--json"]);
@@ -102,7 +102,7 @@ fn a_restart_is_one_event_a_line() {
 }
 
 #[test]
-fn what_fails_is_an_event_too() {
+fn failure_is_a_json_event() {
     let site = Site::new();
     site.add_rollout("warm_up = [\"/no-such-page.php\", \"/bad.php\"]");
     site.add_page("bad.php", "<?php http_response_code(503);");
@@ -120,7 +120,7 @@ fn what_fails_is_an_event_too() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+fn dry_run_prints_the_plan_and_changes_nothing() {
     let site = Site::new();
     let stopped = (site.files(), site.members());
     let ran = site.run(&["start", "single", "www", "2", "--dry-run"]);

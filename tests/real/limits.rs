@@ -1,6 +1,6 @@
-//! A manager, and whatever it starts, that may open only so many files.
+//! A low limit of open files for the manager and its child processes.
 
-use super::site::{Program, Ran, Site};
+use harness::{Program, Ran, Site};
 
 fn run_with_fds(site: &Site, fds: u32, args: &[&str]) -> Ran {
     let manager = site.manager(args);
@@ -10,7 +10,7 @@ fn run_with_fds(site: &Site, fds: u32, args: &[&str]) -> Ran {
 }
 
 #[test]
-fn sixty_four_files_are_enough() {
+fn limit_of_sixty_four_files_is_enough() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let load = site.sleepers(2, "0.005");
@@ -24,7 +24,7 @@ fn sixty_four_files_are_enough() {
 }
 
 #[test]
-fn too_few_files_are_an_error_that_changes_nothing() {
+fn too_low_limit_of_files_is_an_error_and_changes_nothing() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     for fds in [63, 16, 8, 6, 4] {

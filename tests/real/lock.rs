@@ -1,9 +1,9 @@
-//! One hand at a time: a second command waits for the first, or refuses.
+//! One command at a time: a second command waits for the first, or refuses.
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use super::site::{Held, Program, Site, wait_for};
+use harness::{Held, Program, Site, wait_for};
 
 /// A restart that is under way: it waits for a request, and has drained a replica.
 fn restart_at_work(site: &Site) -> (Program, Held) {
@@ -21,7 +21,7 @@ fn is_held_by(holder: Pid, line: &str) -> bool {
 }
 
 #[test]
-fn a_second_restart_waits_for_the_first() {
+fn second_restart_waits_for_the_first() {
     let site = Site::new();
     let (first, request) = restart_at_work(&site);
     let mut second = site.spawn(&["restart"]);
@@ -42,7 +42,7 @@ fn a_second_restart_waits_for_the_first() {
 }
 
 #[test]
-fn a_command_that_may_not_wait_refuses_and_changes_nothing() {
+fn no_wait_refuses_and_changes_nothing() {
     let site = Site::new();
     let (first, request) = restart_at_work(&site);
     let before = (site.files(), site.members());
@@ -54,7 +54,7 @@ fn a_command_that_may_not_wait_refuses_and_changes_nothing() {
         assert_eq!(message.lines().count(), 1, "{ran}");
         assert_eq!((site.files(), site.members()), before);
     }
-    // What changes nothing needs no lock.
+    // Commands that change nothing need no lock.
     site.run(&["restart", "--dry-run"]).succeeds();
     site.run(&["list", "-q"]).prints("www\n");
     request.end(1);
@@ -63,7 +63,7 @@ fn a_command_that_may_not_wait_refuses_and_changes_nothing() {
 }
 
 #[test]
-fn a_lock_does_not_outlive_its_holder() {
+fn lock_ends_with_its_holder() {
     let site = Site::new();
     let (first, request) = restart_at_work(&site);
     first.signal(Signal::KILL);
@@ -88,7 +88,7 @@ fn named(line: &str) -> Pid {
 }
 
 #[test]
-fn ten_restarts_at_once_take_turns() {
+fn ten_simultaneous_restarts_run_in_turn() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let load = site.sleepers(2, "0.005");
@@ -116,7 +116,7 @@ fn ten_restarts_at_once_take_turns() {
 }
 
 #[test]
-fn of_ten_restarts_that_may_not_wait_one_works() {
+fn one_of_ten_simultaneous_restarts_with_no_wait_runs() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let load = site.sleepers(2, "0.005");

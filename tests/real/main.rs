@@ -1,9 +1,7 @@
-//! The whole thing, on real servers: php-fpm, Apache, the sample configuration as it stands in the
-//! repository, and `pools-manager` as its users run it.
+//! pools-manager on real servers: php-fpm, Apache, and the sample configuration of the repository.
 //!
-//! Each test owns a [`site::Site`]: a temporary root with its own servers, on its own port. They
-//! run in parallel. Nothing waits for a fixed time: what is waited for is polled every few
-//! milliseconds, with a deadline that only a hang reaches.
+//! Each test has its own [`harness::Site`]: a temporary root with its own servers and port. Tests run
+//! in parallel. They poll for events with a deadline, and never wait for a fixed time.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
@@ -32,7 +30,6 @@ mod repair;
 mod restarts;
 mod rollback;
 mod session;
-mod site;
 mod soak;
 mod stop;
 mod switch;

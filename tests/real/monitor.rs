@@ -1,9 +1,9 @@
-//! `monitor_url`: what it answers after a rollout is compared with what it answered before.
+//! `monitor_url`: its response after a rollout is compared with the one before.
 
 use std::fs;
 use std::path::Path;
 
-use super::site::{Ran, Site};
+use harness::{Ran, Site};
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 const BAD: &str = "<?php http_response_code(500);";
@@ -29,9 +29,9 @@ fn says(site: &Site, ran: &Ran, what: &str) {
 }
 
 #[test]
-fn page_that_was_bad_before_is_a_warning_after() {
+fn page_that_failed_before_the_rollout_is_a_warning() {
     let site = monitoring("/absent");
-    let load = site.pings(2);
+    let load = site.steady_load();
     let warning = "  Warning: http://localhost:PORT/absent answers 404 Not Found; \
                    it was no better before the rollout\n";
     let commands: [&[&str]; 4] = [
@@ -50,12 +50,12 @@ fn page_that_was_bad_before_is_a_warning_after() {
 }
 
 #[test]
-fn page_that_has_become_bad_takes_a_rolling_switch_back() {
+fn page_that_starts_to_fail_rolls_a_rolling_switch_back() {
     goes_back("rolling");
 }
 
 #[test]
-fn page_that_has_become_bad_takes_a_swap_back() {
+fn page_that_starts_to_fail_rolls_a_swap_back() {
     goes_back("swap");
 }
 
@@ -64,7 +64,7 @@ fn goes_back(strategy: &str) {
     site.write("www/release2/health.php", BAD);
     let note = "\n[hooks]\non_failure = [\"sh\", \"-c\", \"echo $POOLS_MANAGER_REASON > told\"]\n";
     site.write(SETTINGS, &format!("{}{note}", site.read(SETTINGS)));
-    let load = site.pings(2);
+    let load = site.steady_load();
     let ran = site.run(&["switch", "www", "release2", "--strategy", strategy]);
     let reason = "http://localhost:PORT/health.php answers 500 Internal Server Error; \
                   it answered well before the rollout\n";
@@ -79,7 +79,7 @@ fn goes_back(strategy: &str) {
     assert!(results(&site)[0].starts_with("failed: http://localhost:"));
     assert_eq!(site.shown(&site.read("told")), reason);
     site.is_in_order_on("release1");
-    // It is none to roll back to either, until it is mended.
+    // It is no target of a rollback either, until the page is repaired.
     site.write("www/release2/health.php", "<?php echo 'fine';");
     site.run(&["switch", "www", "release2", "--strategy", strategy]).succeeds();
     site.is_in_order_on("release2");
@@ -87,7 +87,7 @@ fn goes_back(strategy: &str) {
 }
 
 #[test]
-fn with_on_failure_stop_the_bad_release_stays() {
+fn on_failure_stop_keeps_the_bad_release() {
     let site = monitoring("/health.php");
     site.write("www/release2/health.php", BAD);
     site.add_rollout("on_failure = \"stop\"");
@@ -102,7 +102,7 @@ fn with_on_failure_stop_the_bad_release_stays() {
 
 /// The first requests of the new generations break what is monitored.
 #[test]
-fn restart_on_the_same_release_has_nothing_to_go_back_to() {
+fn restart_on_the_same_release_has_no_rollback() {
     let site = monitoring("/health.php");
     let mark = site.scratch().join("broken");
     let mark = mark.display();
@@ -126,7 +126,7 @@ fn restart_on_the_same_release_has_nothing_to_go_back_to() {
 
 /// As when the web server is reloaded just then.
 #[test]
-fn bad_answer_that_passes_is_no_failure() {
+fn temporary_bad_response_is_no_failure() {
     let site = monitoring("/health.php");
     let count = site.scratch().join("count");
     site.write(

@@ -1,10 +1,10 @@
-//! The session of the tool that came before, on its own kind of configuration: PHP by a handler on
-//! `*.php`, everything else rewritten to the current release, no `retry=` on the members, a
+//! A session of the tool that pools-manager replaces, with its kind of configuration: PHP by a handler
+//! on `*.php`, all other paths rewritten to the current release, no `retry=` on the members, a
 //! `monitor_url` that Apache does not route, php-fpm by sudo, its log in syslog, no status page.
 
 use std::fs;
 
-use super::site::{Site, php_fpm};
+use harness::{Site, php_fpm};
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 
@@ -149,7 +149,7 @@ fn session_of_the_original_on_its_own_configuration() {
     assert_eq!(site.get("/ping.php").body, "pong2\n");
     site.run(&["status"]).prints(&well(&site, "release2"));
 
-    // What the original has not: each ends well too.
+    // Commands that the original does not have also succeed.
     for command in [&["rollback"][..], &["switch", "www", "release2"]] {
         let ran = site.run(command);
         assert!(ran.succeeds().stdout.ends_with(&unmonitored(&site)), "{ran}");
@@ -168,9 +168,9 @@ fn session_of_the_original_on_its_own_configuration() {
     site.run(&["start", "single", "web"]).status(2).stdout("").stderr(unknown);
 }
 
-/// Its `start` tells the balancer nothing.
+/// The `start` of the original does not change the balancer.
 #[test]
-fn replicas_that_the_original_starts_after_a_stop_get_requests() {
+fn replicas_started_by_the_original_get_requests() {
     let site = original();
     site.run(&["start"]).succeeds();
     // One by one, and all at once.
@@ -187,10 +187,9 @@ fn replicas_that_the_original_starts_after_a_stop_get_requests() {
     site.run(&["restart"]).prints(&restarted(&site));
 }
 
-/// Nobody requests anything but the manager, and nothing that it is told of goes through the
-/// balancer.
+/// The site has no clients, and no request of the manager goes through the balancer.
 #[test]
-fn member_in_error_of_a_quiet_site_comes_back() {
+fn member_in_error_of_an_idle_site_comes_back() {
     let site = original();
     site.run(&["start"]).succeeds();
     for (broken, strategy) in [(2, "rolling"), (1, "rolling"), (2, "swap")] {

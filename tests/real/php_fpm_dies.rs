@@ -1,12 +1,11 @@
-//! php-fpm's processes are killed or halted from outside: before a rollout, and after each of its
-//! steps. Only the requests that were in a process which was struck may fail, and the next command
-//! puts all right.
+//! php-fpm processes are killed or halted before a rollout, and after each of its steps. Only requests
+//! of these processes may fail, and the next command recovers.
 
 use rustix::process::{Signal, kill_process};
 
-use super::site::{Load, Process, Site};
+use harness::{Load, Process, Site};
 
-/// Who is struck: a process of the generations that go, or of those that come.
+/// The process to kill or halt: of the old generations, or of the new ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Victim {
     OldMaster,
@@ -19,37 +18,37 @@ use Victim::{NewChild, NewMaster, OldChild, OldMaster};
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_process_is_killed_after_each_step_of_a_rolling_restart() {
+fn process_killed_after_each_step_of_a_rolling_restart_is_replaced() {
     strike("rolling", Signal::KILL, &[OldMaster, NewMaster, OldChild, NewChild]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_process_is_killed_after_each_step_of_a_swap() {
+fn process_killed_after_each_step_of_a_swap_is_replaced() {
     strike("swap", Signal::KILL, &[OldMaster, NewMaster, OldChild, NewChild]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_master_is_halted_after_each_step_of_a_rolling_restart() {
+fn halted_master_does_not_block_any_step_of_a_rolling_restart() {
     strike("rolling", Signal::STOP, &[OldMaster, NewMaster]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_master_is_halted_after_each_step_of_a_swap() {
+fn halted_master_does_not_block_any_step_of_a_swap() {
     strike("swap", Signal::STOP, &[OldMaster, NewMaster]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_child_is_halted_after_each_step_of_a_rolling_restart() {
+fn halted_child_does_not_block_any_step_of_a_rolling_restart() {
     strike("rolling", Signal::STOP, &[OldChild, NewChild]);
 }
 
 #[test]
 #[ignore = "a sweep: bin/test --all"]
-fn a_child_is_halted_after_each_step_of_a_swap() {
+fn halted_child_does_not_block_any_step_of_a_swap() {
     strike("swap", Signal::STOP, &[OldChild, NewChild]);
 }
 
@@ -75,7 +74,7 @@ fn strike(strategy: &str, signal: Signal, victims: &[Victim]) {
             let ran = manager.finish();
             println!("{ran}");
             if let Some(process) = &struck {
-                // Whoever is still halted holds a request, perhaps.
+                // A process that is still halted can hold a request.
                 let _ = kill_process(process.pid, Signal::CONT);
             }
             if struck.is_none() {
@@ -135,7 +134,7 @@ fn replica_and_generation(title: &str) -> (usize, u64) {
 }
 
 #[test]
-fn what_a_halted_child_has_accepted_is_cut_when_its_time_has_passed() {
+fn request_of_a_halted_child_is_cut_at_the_timeout() {
     for strategy in ["rolling", "swap"] {
         let site = site(strategy);
         let load = site.sleepers(1, "0.005");
@@ -152,7 +151,7 @@ fn what_a_halted_child_has_accepted_is_cut_when_its_time_has_passed() {
 }
 
 #[test]
-fn a_halted_master_is_woken_and_ends_as_it_was_told() {
+fn halted_process_does_not_block_stop() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let load = site.sleepers(2, "0.005");
@@ -162,7 +161,7 @@ fn a_halted_master_is_woken_and_ends_as_it_was_told() {
     site.run(&["restart"]).succeeds();
     site.is_in_order_on("release1");
     for replica in 1..=2 {
-        // It would say nothing if it had been killed.
+        // A killed process would write nothing.
         let log = site.read(&format!("pid/php-fpm-www{replica}.log"));
         assert_eq!(log.matches("exiting, bye-bye!").count(), 1, "{log}");
     }
@@ -171,7 +170,7 @@ fn a_halted_master_is_woken_and_ends_as_it_was_told() {
 }
 
 #[test]
-fn status_tells_which_replicas_were_killed_and_start_brings_them_back() {
+fn status_shows_killed_replicas_and_start_starts_them() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     for replicas in [&[1][..], &[2], &[1, 2]] {

@@ -1,16 +1,16 @@
-//! Two pools under one root, which have nothing in common: not the release, not the balancer, not
-//! the command that starts php-fpm.
+//! Two pools in one root that share nothing: neither the release, nor the balancer, nor the command of
+//! php-fpm.
 
 use std::fs;
 
 use serde_json::Value;
 
-use super::site::{Site, php_fpm};
+use harness::{Site, php_fpm};
 
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 
 #[test]
-fn list_and_status_show_both() {
+fn list_and_status_show_both_pools() {
     let site = two_pools();
     let port = site.port();
     site.run(&["list", "-q"]).prints("api\nwww\n");
@@ -48,7 +48,7 @@ fn each_pool_has_its_own_command_and_release() {
     assert_eq!(site.get("/limit.php").body, "www, release 1, 128M\n");
     assert_eq!(site.get("/api/limit.php").body, "api, release 7, 99M\n");
 
-    let www = [site.pings(2), site.sleepers(1, "0.2")];
+    let www = [site.steady_load(), site.sleepers(1, "0.2")];
     let before = both(&site);
     site.switch("release2");
     switch_api(&site, "release8");
@@ -73,7 +73,7 @@ fn each_pool_has_its_own_command_and_release() {
 }
 
 #[test]
-fn one_pool_is_restarted_while_the_other_is_locked() {
+fn locked_pool_does_not_block_another_pool() {
     let site = two_pools();
     site.run(&["start"]).succeeds();
     let request = site.hold();

@@ -1,12 +1,12 @@
-//! Without `warm_up`, a new generation has to answer its front page before it is published.
+//! Without `warm_up`, a new generation must serve its front page before it is published.
 
 use std::fs;
 
-use super::site::{Ran, Site};
+use harness::{Ran, Site};
 
 const BROKEN: &str = "<?php this is no PHP;";
 
-/// What stands in the front page of release 2, and what is said of it.
+/// The content of the front page of release 2, and the error.
 const MISTAKES: [(&str, &str); 5] = [
     (BROKEN, "status 500\n    PHP message: PHP Parse error: "),
     ("<?php http_response_code(503);", "status 503\n"),
@@ -30,19 +30,19 @@ fn says(ran: &Ran, what: &str) {
 }
 
 #[test]
-fn front_page_that_has_become_bad_bounces_a_rolling_restart() {
+fn failing_front_page_rolls_a_rolling_restart_back() {
     bounces("rolling");
 }
 
 #[test]
-fn front_page_that_has_become_bad_bounces_a_swap() {
+fn failing_front_page_rolls_a_swap_back() {
     bounces("swap");
 }
 
 fn bounces(strategy: &str) {
     let site = running();
     site.add_rollout("ready_timeout = \"3s\"");
-    let load = site.pings(2);
+    let load = site.steady_load();
     for (page, said) in MISTAKES {
         site.write("www/release2/index.php", page);
         let ran = site.run(&["switch", "www", "release2", "--strategy", strategy]);
@@ -60,7 +60,7 @@ fn bounces(strategy: &str) {
 }
 
 #[test]
-fn front_page_is_found_where_frameworks_keep_it() {
+fn front_page_is_found_in_the_directories_of_frameworks() {
     let site = Site::new();
     for release in ["release1", "release2"] {
         fs::remove_file(site.path(&format!("www/{release}/index.php"))).unwrap();
@@ -76,7 +76,7 @@ fn front_page_is_found_where_frameworks_keep_it() {
 
 /// Such as one that is down for maintenance.
 #[test]
-fn application_whose_front_page_always_fails_is_not_locked_out() {
+fn front_page_that_also_failed_before_does_not_prevent_a_rollout() {
     let site = Site::new();
     site.add_page("index.php", "<?php http_response_code(503);");
     // There is nothing to compare with, and nothing else that would serve.
@@ -93,7 +93,7 @@ fn application_whose_front_page_always_fails_is_not_locked_out() {
 }
 
 #[test]
-fn release_without_a_front_page_is_not_asked_for_one() {
+fn release_without_a_front_page_gets_no_probe() {
     let site = running();
     fs::remove_file(site.path("www/release2/index.php")).unwrap();
     for release in ["release2", "release1"] {
@@ -104,7 +104,7 @@ fn release_without_a_front_page_is_not_asked_for_one() {
 }
 
 #[test]
-fn empty_warm_up_switches_the_probe_off() {
+fn empty_warm_up_disables_the_probe() {
     let site = running();
     site.add_rollout("warm_up = []");
     site.write("www/release2/index.php", BROKEN);
@@ -114,7 +114,7 @@ fn empty_warm_up_switches_the_probe_off() {
 }
 
 #[test]
-fn each_new_generation_is_asked_once() {
+fn each_new_generation_gets_one_probe() {
     let site = Site::new();
     let asked = site.scratch().join("asked");
     site.add_page(

@@ -1,11 +1,11 @@
-//! Which release directories are in use: what a deploy tool's cleanup has to spare.
+//! `releases` shows which release directories are in use, for the cleanup of a deploy tool.
 
 use std::fs;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::site::Site;
+use harness::Site;
 
 /// What a cleanup has to spare, sorted.
 fn in_use(site: &Site) -> Vec<String> {
@@ -23,7 +23,7 @@ fn document(site: &Site) -> Value {
 }
 
 #[test]
-fn what_runs_and_what_the_symlink_names_is_in_use() {
+fn releases_of_replicas_and_of_the_link_are_in_use() {
     let site = Site::new();
     fs::create_dir(site.path("www/release3")).unwrap();
     let www = site.path("www");
@@ -61,7 +61,7 @@ fn what_runs_and_what_the_symlink_names_is_in_use() {
 }
 
 #[test]
-fn while_a_rollout_is_at_work_both_releases_are_in_use() {
+fn both_releases_are_in_use_during_a_rollout() {
     for strategy in ["rolling", "swap"] {
         let site = Site::new();
         site.run(&["start"]).succeeds();
@@ -77,7 +77,7 @@ fn while_a_rollout_is_at_work_both_releases_are_in_use() {
 }
 
 #[test]
-fn a_deleted_release_is_still_in_use_by_whoever_has_it() {
+fn deleted_release_is_in_use_by_its_replicas() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     fs::remove_dir_all(site.path("www/release1")).unwrap();
@@ -89,7 +89,7 @@ fn a_deleted_release_is_still_in_use_by_whoever_has_it() {
 }
 
 #[test]
-fn children_without_a_master_still_have_their_release() {
+fn release_of_children_without_a_master_is_in_use() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.switch("release2");
@@ -102,7 +102,7 @@ fn children_without_a_master_still_have_their_release() {
 }
 
 #[test]
-fn a_pool_without_releases_has_none_to_show() {
+fn pool_without_releases_shows_none() {
     let site = Site::prepared();
     site.write("etc/php/fpm/redundant-pools/www/pools-manager.toml", "[php]\n");
     let ran = site.run(&["releases", "www"]);

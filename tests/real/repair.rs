@@ -1,5 +1,4 @@
-//! `repair`: what a crash has left is put right, on the release that the pool serves; and what the
-//! operator has stopped stays stopped.
+//! `repair` recovers from a crash on the release that the pool serves. Stopped replicas stay stopped.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -7,12 +6,12 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use super::site::{Program, Site, php_fpm, wait_for};
+use harness::{Program, Site, php_fpm, wait_for};
 
 const POOL: &str = "Redundant pool \"www\"...\n";
 
 #[test]
-fn what_is_well_is_left_alone() {
+fn repair_leaves_healthy_replicas_alone() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let ran = site.unchanged_by(|| site.run(&["repair"]));
@@ -22,7 +21,7 @@ fn what_is_well_is_left_alone() {
 }
 
 #[test]
-fn a_replica_that_died_gets_the_release_that_the_others_serve() {
+fn dead_replica_gets_the_release_of_the_others() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.kill_replica(1);
@@ -44,10 +43,10 @@ fn a_replica_that_died_gets_the_release_that_the_others_serve() {
 }
 
 #[test]
-fn children_without_a_master_are_relieved() {
+fn children_without_a_master_are_replaced() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let loads = [site.pings(2), site.sleepers(2, "0.3")];
+    let loads = [site.steady_load(), site.sleepers(2, "0.3")];
     site.kill(&site.masters());
     site.run(&["repair"]).succeeds();
     site.is_in_order_on("release1");
@@ -58,10 +57,10 @@ fn children_without_a_master_are_relieved() {
 }
 
 #[test]
-fn a_master_that_does_not_move_is_replaced() {
+fn halted_master_is_replaced() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     rustix::process::kill_process(site.masters()[0], Signal::STOP).unwrap();
     site.run(&["repair", "single", "www", "1", "--timeout", "1"]).succeeds();
     assert_eq!(site.generations(), [2, 1]);
@@ -70,7 +69,7 @@ fn a_master_that_does_not_move_is_replaced() {
 }
 
 #[test]
-fn what_the_operator_has_stopped_stays_stopped() {
+fn stopped_replica_stays_stopped() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.run(&["stop", "single", "www", "2"]).succeeds();
@@ -91,7 +90,7 @@ fn what_the_operator_has_stopped_stays_stopped() {
 }
 
 #[test]
-fn a_stop_that_was_killed_is_finished() {
+fn killed_stop_is_finished() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let requests = site.hold_both();
@@ -111,11 +110,11 @@ fn a_stop_that_was_killed_is_finished() {
 }
 
 #[test]
-fn a_rollout_that_was_killed_is_finished_if_a_replica_has_proved_the_release() {
+fn killed_rollout_is_finished_after_its_first_warm_up() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let [first, second] = site.hold_both();
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.switch("release2");
     let mut manager = site.spawn(&["restart", "--json", "--strategy", "rolling"]);
     manager.await_event("that it waits for replica 1", |event| event["event"] == "progress");
@@ -133,11 +132,11 @@ fn a_rollout_that_was_killed_is_finished_if_a_replica_has_proved_the_release() {
 }
 
 #[test]
-fn a_rollout_that_was_killed_is_undone_if_nobody_has_proved_the_release() {
+fn killed_rollout_is_undone_before_its_first_warm_up() {
     for strategy in ["rolling", "swap"] {
         let site = Site::new();
         site.run(&["start"]).succeeds();
-        let load = site.pings(2);
+        let load = site.steady_load();
         let (manager, warm_up) = site.restart_until_warm_up(strategy);
         manager.signal(Signal::KILL);
         manager.finish().killed_by(Signal::KILL);
@@ -150,7 +149,7 @@ fn a_rollout_that_was_killed_is_undone_if_nobody_has_proved_the_release() {
 }
 
 #[test]
-fn leftovers_are_removed() {
+fn repair_removes_leftover_files_and_masters() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.run(&["restart"]).succeeds();
@@ -173,12 +172,12 @@ fn leftovers_are_removed() {
 }
 
 #[test]
-fn names_and_members_are_put_back() {
+fn repair_restores_public_names_and_balancer_members() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let masters = site.masters();
     fs::remove_file(site.path("sockets/php-fpm-www1.sock")).unwrap();
-    let mut manager = site.command(env!("CARGO_BIN_EXE_balancer-manager"));
+    let mut manager = site.command(harness::program_path("balancer-manager"));
     let url = format!("http://localhost:{}/balancer-manager", site.port());
     manager.args([&url, "phpfpmlb", "set-drain", "on", "fcgi://pool-2"]);
     Program::start(&mut manager).finish().succeeds();
@@ -193,7 +192,7 @@ fn names_and_members_are_put_back() {
 /// php-fpm is slow to start, the manager is killed meanwhile, and the next one must not overlook
 /// what is still coming.
 #[test]
-fn a_master_that_was_on_its_way_is_waited_for() {
+fn repair_waits_for_a_master_that_starts() {
     let site = Site::new();
     let slow = SlowStart::of(&site);
     site.run(&["start"]).succeeds();
@@ -210,7 +209,7 @@ fn a_master_that_was_on_its_way_is_waited_for() {
 }
 
 #[test]
-fn a_master_that_does_not_get_there_is_ended() {
+fn repair_ends_a_master_that_does_not_become_ready() {
     let site = Site::new();
     site.add_rollout("ready_timeout = \"1s\"");
     let slow = SlowStart::of(&site);
@@ -233,19 +232,19 @@ fn empty_pid_dir(site: &Site) {
 }
 
 #[test]
-fn masters_whose_records_were_removed_are_adopted() {
+fn repair_adopts_masters_whose_records_are_missing() {
     adopts_lost_masters(&Site::new());
 }
 
 #[test]
-fn so_they_are_by_an_ordinary_user() {
+fn ordinary_user_adopts_masters_whose_records_are_missing() {
     adopts_lost_masters(&Site::prepared().owned_by_ordinary_user().serve());
 }
 
 fn adopts_lost_masters(site: &Site) {
     site.run(&["start"]).succeeds();
     site.run(&["restart", "single", "www", "2"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let masters = site.masters();
     let record = site.read("pid/www.2.g2.conf");
     empty_pid_dir(site);
@@ -280,9 +279,9 @@ fn adopts_lost_masters(site: &Site) {
     assert!(site.php_fpm().is_empty());
 }
 
-/// Nobody's master, on a name that a generation could have; and another pool's, on its own.
+/// An unrelated master on the socket of a possible generation; and a master of another pool.
 #[test]
-fn who_is_not_ours_is_not_adopted() {
+fn repair_adopts_no_unrelated_process() {
     let site = Site::new();
     let name = site.path("sockets/php-fpm-www1.g7.sock");
     let stranger = std::os::unix::net::UnixListener::bind(&name).unwrap();
@@ -301,10 +300,10 @@ fn who_is_not_ours_is_not_adopted() {
 }
 
 #[test]
-fn a_start_says_that_a_master_is_dead() {
+fn start_reports_a_dead_master() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.kill(&site.masters()[1..]);
     let dead = "the master of replica 2 is dead, its children serve on";
     let error = format!("error: {dead}\n  help: run pools-manager repair, which replaces them\n");

@@ -1,10 +1,10 @@
-//! Restart after restart, release after release, on a site that is never idle.
+//! Many restarts with alternating releases, on a site that is never idle.
 
-use super::site::Site;
+use harness::Site;
 
 const RESTARTS: usize = 25;
 
-/// How much a site has to bear meanwhile.
+/// The load during the restarts.
 struct Bears {
     pings: u32,
     sleepers: u32,
@@ -16,30 +16,30 @@ struct Bears {
 /// are under way during every step.
 const BUSY: Bears = Bears { pings: 8, sleepers: 2, seconds: "2" };
 
-/// More clients than the pool has children: there is always somebody in the queue.
+/// More clients than the pool has children: there is always a request in the queue.
 const SATURATED: Bears = Bears { pings: 32, sleepers: 1, seconds: "0.5" };
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn rolling_restarts_lose_nothing_on_a_busy_site() {
+fn rolling_restarts_lose_no_request_on_a_busy_site() {
     restarts_lose_nothing("rolling", &BUSY);
 }
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn swapping_restarts_lose_nothing_on_a_busy_site() {
+fn swaps_lose_no_request_on_a_busy_site() {
     restarts_lose_nothing("swap", &BUSY);
 }
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn rolling_restarts_lose_nothing_on_a_saturated_site() {
+fn rolling_restarts_lose_no_request_on_a_saturated_site() {
     restarts_lose_nothing("rolling", &SATURATED);
 }
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn swapping_restarts_lose_nothing_on_a_saturated_site() {
+fn swaps_lose_no_request_on_a_saturated_site() {
     restarts_lose_nothing("swap", &SATURATED);
 }
 

@@ -1,9 +1,9 @@
-//! `rollback`: to the release before, as the history tells it.
+//! `rollback` goes to the previous release of the history.
 
 use std::fs;
 use std::path::PathBuf;
 
-use super::site::Site;
+use harness::Site;
 
 /// A site that runs release 3, after 2, after 1.
 fn site() -> Site {
@@ -24,7 +24,7 @@ fn link(site: &Site) -> PathBuf {
 }
 
 #[test]
-fn each_rollback_goes_one_release_further_back() {
+fn each_rollback_goes_one_release_back() {
     let site = site();
     let load = site.pings(2);
     for release in ["release2", "release1"] {
@@ -49,7 +49,7 @@ fn each_rollback_goes_one_release_further_back() {
 }
 
 #[test]
-fn what_bounced_or_is_gone_is_passed_over() {
+fn rollback_skips_failed_and_deleted_releases() {
     let site = site();
     site.add_rollout(r#"warm_up = ["/ping.php"]"#);
     let bad = site.read("www/release2/ping.php");
@@ -73,7 +73,7 @@ fn what_bounced_or_is_gone_is_passed_over() {
 }
 
 #[test]
-fn without_a_history_there_is_nothing_to_go_back_to() {
+fn rollback_without_history_is_an_error() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let ran = site.run(&["rollback", "www"]);

@@ -1,16 +1,16 @@
-//! A day at the prompt, command by command: the words are those that scripts have read since the
-//! original, and no line needs a dot while nothing has to be waited for.
+//! The exact output of a session, which scripts of the previous tool parse. Without a wait, no line has
+//! progress dots.
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
-fn a_session_reads_as_it_always_did() {
+fn output_of_a_session_is_as_documented() {
     session(&Site::new());
 }
 
 /// No root, no sudo: a user namespace is all that it takes.
 #[test]
-fn the_session_of_an_ordinary_user_is_the_same() {
+fn output_for_an_ordinary_user_is_the_same() {
     let site = Site::prepared().owned_by_ordinary_user().serve();
     session(&site);
     change_of_release(&site);
@@ -46,7 +46,7 @@ fn session(site: &Site) {
 }
 
 #[test]
-fn the_release_changes_with_the_restart_and_not_with_the_link() {
+fn release_changes_with_the_restart_not_with_the_link() {
     change_of_release(&Site::new());
 }
 
@@ -68,7 +68,7 @@ fn change_of_release(site: &Site) {
 }
 
 #[test]
-fn what_does_not_run_is_an_error_in_status_and_nothing_to_stop() {
+fn stopped_pool_is_an_error_in_status_and_stop_succeeds() {
     let site = Site::new();
     site.run(&["stop"]).prints(
         "Redundant pool \"www\"...\n  \
@@ -98,7 +98,7 @@ fn what_does_not_run_is_an_error_in_status_and_nothing_to_stop() {
 }
 
 #[test]
-fn a_pool_without_a_balancer_has_no_lines_for_one() {
+fn pool_without_a_balancer_has_no_balancer_output() {
     let site = Site::prepared();
     site.write(
         "etc/php/fpm/redundant-pools/www/pools-manager.toml",
@@ -106,7 +106,7 @@ fn a_pool_without_a_balancer_has_no_lines_for_one() {
     );
     site.run(&["list"]).prints("www -> (replica_count=\"2\" backend=\"none\")\n");
     site.run(&["start"]).prints(STARTED);
-    // Where nothing can drain, the new ones start beside the old ones.
+    // Without a balancer there is no drain: the new generations start beside the old ones.
     site.run(&["restart"]).prints(
         "Redundant pool \"www\"...\n  \
          Starting replica 1  [OK]\n  \
@@ -120,7 +120,7 @@ fn a_pool_without_a_balancer_has_no_lines_for_one() {
 }
 
 #[test]
-fn a_changed_php_fpm_file_takes_effect_with_the_restart() {
+fn changed_php_fpm_configuration_takes_effect_with_the_restart() {
     let site = Site::new();
     let pings = |answer: &str| well(&site, "release1").replace("pong", answer);
     site.run(&["start"]).prints(STARTED);

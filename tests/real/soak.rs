@@ -1,4 +1,5 @@
-//! Rollout after rollout: what the first ten of them leave is all that two hundred leave.
+//! Many rollouts: after two hundred of them, there are no more files, processes and descriptors than
+//! after ten.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +7,7 @@ use std::path::Path;
 
 use rustix::process::Pid;
 
-use super::site::Site;
+use harness::Site;
 
 const FIRST: usize = 10;
 const ALL: usize = 200;
@@ -16,7 +17,7 @@ const MARGIN: u64 = 1 << 20;
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn two_hundred_rollouts_leave_nothing_behind() {
+fn two_hundred_rollouts_leave_no_files_and_processes() {
     let site = Site::new();
     // A number of children that does not depend on the load.
     site.replace("etc/php/fpm/redundant-pools/www/pool.conf", "pm = dynamic", "pm = static");

@@ -1,26 +1,26 @@
-//! Whoever is being served when a command comes is served to the end.
+//! Requests in flight when a command begins are served to the end.
 
 use std::time::{Duration, Instant};
 
-use super::site::{Site, wait_for};
+use harness::{Site, wait_for};
 
 #[test]
-fn a_stop_cuts_no_request() {
+fn stop_cuts_no_request() {
     nothing_is_cut_by(&["stop"], &[1, 2]);
 }
 
 #[test]
-fn a_rolling_restart_cuts_no_request() {
+fn rolling_restart_cuts_no_request() {
     nothing_is_cut_by(&["restart", "--strategy", "rolling"], &[1, 2]);
 }
 
 #[test]
-fn a_swap_cuts_no_request() {
+fn swap_cuts_no_request() {
     nothing_is_cut_by(&["restart", "--strategy", "swap"], &[1, 2]);
 }
 
 #[test]
-fn the_stop_of_one_replica_cuts_no_request() {
+fn stop_of_one_replica_cuts_no_request() {
     nothing_is_cut_by(&["stop", "single", "www", "1"], &[1]);
 }
 
@@ -50,7 +50,7 @@ fn nothing_is_cut_by(command: &[&str], waited_for: &[u32]) {
 }
 
 #[test]
-fn a_request_that_outlasts_the_timeout_is_cut_and_counted() {
+fn request_longer_than_the_timeout_is_cut_and_counted() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let request = site.hold();

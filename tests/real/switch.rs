@@ -1,4 +1,4 @@
-//! `switch`: the symlink moves with the rollout, and back if the release bounces.
+//! `switch`: the symlink moves with the rollout, and back with a rollback.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use super::site::Site;
+use harness::Site;
 
 const WARM_UP: &str = r#"warm_up = ["/warm.php"]"#;
 
@@ -24,9 +24,9 @@ fn link(site: &Site) -> PathBuf {
 }
 
 #[test]
-fn the_symlink_and_the_replicas_move_and_the_link_keeps_its_style() {
+fn switch_moves_link_and_replicas_and_keeps_relative_links_relative() {
     let site = site();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let www = site.path("www");
     let shown = www.join("current.release").display().to_string();
     let ran = site.run(&["switch", "www", "release2"]);
@@ -53,7 +53,7 @@ fn the_symlink_and_the_replicas_move_and_the_link_keeps_its_style() {
 }
 
 #[test]
-fn a_dry_run_says_what_it_would_do_and_does_nothing() {
+fn dry_run_of_switch_prints_the_plan_and_changes_nothing() {
     let site = site();
     let before = site.files();
     let ran = site.run(&["switch", "www", "release2", "--dry-run"]);
@@ -64,7 +64,7 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
 }
 
 #[test]
-fn what_is_no_release_is_refused_and_nothing_is_changed() {
+fn invalid_release_is_refused_and_changes_nothing() {
     let site = site();
     site.write("www/file", "");
     let before = site.files();
@@ -90,9 +90,9 @@ fn what_is_no_release_is_refused_and_nothing_is_changed() {
 }
 
 #[test]
-fn the_link_goes_back_when_the_release_bounces() {
+fn link_goes_back_with_the_rollback() {
     let site = site();
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.write("www/release2/warm.php", "<?php this is no PHP;");
     site.point("www/stable", "release1");
     site.switch("stable");
@@ -112,9 +112,9 @@ fn the_link_goes_back_when_the_release_bounces() {
     load.finish();
 }
 
-/// The link that somebody else has moved meanwhile is his.
+/// A link that another process has moved meanwhile stays as it is.
 #[test]
-fn a_link_that_somebody_else_has_moved_does_not_go_back() {
+fn link_moved_by_another_process_does_not_go_back() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let warm_up = site.hold_warm_up();
@@ -132,7 +132,7 @@ fn a_link_that_somebody_else_has_moved_does_not_go_back() {
 }
 
 #[test]
-fn ctrl_c_before_any_replica_is_renewed_takes_the_link_back() {
+fn interrupt_before_the_first_replica_moves_the_link_back() {
     let site = site();
     let request = site.hold();
     let mut manager = site.spawn(&["switch", "www", "release2", "--json"]);
@@ -150,7 +150,7 @@ fn ctrl_c_before_any_replica_is_renewed_takes_the_link_back() {
 }
 
 #[test]
-fn where_replicas_differ_the_link_stays_and_the_error_says_so() {
+fn link_stays_if_replicas_differ_and_the_error_says_so() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let warm_up = site.hold_warm_up();
@@ -175,16 +175,16 @@ fn where_replicas_differ_the_link_stays_and_the_error_says_so() {
 
 /// The second replica does not come up: it has its old release back, and the first has the new one.
 #[test]
-fn a_release_that_bounces_on_the_second_replica_only_leaves_the_link() {
+fn rollback_of_the_second_replica_leaves_the_link() {
     let site = site();
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.write("www/release2/warm.php", ONLY_ON_THE_FIRST);
     let ran = site.run(&["switch", "www", "release2", "--strategy", "rolling"]);
     ran.status(1);
     assert!(ran.stderr.contains("/release2, which only replica 1 serves\n  help: "), "{ran}");
     assert_eq!(link(&site), PathBuf::from("release2"));
     assert_eq!(site.releases(), [site.path("www/release2"), site.path("www/release1")]);
-    // It bounced, so nobody is taken there; and where replicas differ, there is something to do.
+    // The failed release is not a target; and replicas that differ need a rollout.
     site.run(&["rollback"]).succeeds();
     assert_eq!(link(&site), PathBuf::from("release1"));
     site.is_in_order_on("release1");
@@ -197,7 +197,7 @@ http_response_code(str_contains($title, 'pool www1') ? 200 : 500);
 ";
 
 #[test]
-fn a_link_that_may_not_be_moved_stops_it_before_anything_is_changed() {
+fn unwritable_link_is_reported_before_any_change() {
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     let before = site.files();
@@ -217,7 +217,7 @@ fn a_link_that_may_not_be_moved_stops_it_before_anything_is_changed() {
 }
 
 #[test]
-fn two_at_once_come_one_after_the_other() {
+fn two_simultaneous_switches_run_in_turn() {
     let site = site();
     let targets = ["release2", "release1", "release2"];
     let all = targets.map(|release| site.spawn(&["switch", "www", release]));
@@ -229,7 +229,7 @@ fn two_at_once_come_one_after_the_other() {
 }
 
 #[test]
-fn what_a_killed_manager_left_beside_the_link_is_in_nobodys_way() {
+fn leftover_link_of_a_killed_manager_does_not_block() {
     let site = site();
     symlink("nowhere", site.path("www/.current.release.pools-manager")).unwrap();
     site.run(&["switch", "www", "release2"]).succeeds();

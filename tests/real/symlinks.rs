@@ -1,12 +1,12 @@
-//! The symlink that the operator moves: whatever its target looks like, and whenever it moves, all
-//! replicas get the one release that it named when the command began.
+//! The release link: for any kind of target, and whenever it moves, all replicas get the release that
+//! it named when the command began.
 
 use std::fs;
 
-use super::site::Site;
+use harness::Site;
 
 #[test]
-fn the_target_may_be_relative_absolute_or_a_link() {
+fn release_link_can_be_relative_absolute_or_a_link_to_a_link() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.point("www/stable", "release1");
@@ -27,7 +27,7 @@ fn the_target_may_be_relative_absolute_or_a_link() {
 }
 
 #[test]
-fn a_link_that_moves_during_a_rolling_restart_is_not_looked_at_again() {
+fn rolling_restart_reads_the_release_link_once() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let requests = site.hold_both();
@@ -45,7 +45,7 @@ fn a_link_that_moves_during_a_rolling_restart_is_not_looked_at_again() {
 }
 
 #[test]
-fn a_link_that_moves_during_a_swap_is_not_looked_at_again() {
+fn swap_reads_the_release_link_once() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let warm_up = site.hold_warm_up();
@@ -60,7 +60,7 @@ fn a_link_that_moves_during_a_swap_is_not_looked_at_again() {
 }
 
 #[test]
-fn a_link_that_never_rests_is_looked_at_once() {
+fn constantly_moving_link_is_read_once() {
     for strategy in ["rolling", "swap"] {
         let site = Site::new();
         site.run(&["start"]).succeeds();
@@ -81,7 +81,7 @@ fn a_link_that_never_rests_is_looked_at_once() {
 }
 
 #[test]
-fn the_release_is_the_directory_and_not_its_name() {
+fn release_is_the_directory_not_its_name() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     // The old release is renamed, and another one takes its name: the link has not moved at all.

@@ -1,8 +1,8 @@
-//! The first requests of a new generation come from the manager.
+//! `warm_up`: the manager sends the first requests of a new generation.
 
-use super::site::Site;
+use harness::Site;
 
-/// Each request leaves a line behind: who answered it.
+/// Each request writes a line with the pid of its child.
 const PAGE: &str = r#"<?php
 $out = fopen(dirname(__DIR__, 2) . '/scratch/asked', 'a');
 fwrite($out, getmypid() . " $_SERVER[REQUEST_URI] $_SERVER[SCRIPT_FILENAME]\n");
@@ -10,7 +10,7 @@ usleep(100_000);
 "#;
 
 #[test]
-fn each_path_is_asked_once_and_then_on_all_children_at_once() {
+fn warm_up_requests_each_path_once_and_then_from_all_children() {
     let site = Site::new();
     site.scratch();
     site.add_page("index.php", PAGE);
@@ -27,7 +27,7 @@ fn each_path_is_asked_once_and_then_on_all_children_at_once() {
         let wanted = format!("{uri} {}", script.display());
         let lines = asked.lines().filter_map(|line| line.split_once(' '));
         let by: Vec<&str> = lines.filter(|line| line.1 == wanted).map(|line| line.0).collect();
-        // The sample begins with two children: whoever was asked first, both were asked then.
+        // The sample starts two children: each of them gets a request.
         assert_eq!(by.len(), 3, "{asked}");
         assert_ne!(by[1], by[2], "{asked}");
     }

@@ -1,5 +1,5 @@
-//! The world around fails: Apache, the disk, the clock. What serves is kept or comes back, the
-//! command says what is wrong, and the next one goes on when the world is well again.
+//! Failures outside of pools-manager: Apache, the disk, the clock. Running replicas keep serving, the
+//! command reports the failure, and the next command continues after the failure is gone.
 
 mod apache;
 mod clock;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::database::Database;
-use crate::gateway::served::Served;
+use harness::served::Served;
 
 const PACKAGED: &str = "/usr/share/wordpress";
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::gateway::served::{Answer, Connection};
+use harness::served::{Answer, Connection};
 
 /// It follows no redirect, so that tests can check them.
 pub(crate) struct Browser {

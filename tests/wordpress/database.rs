@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use crate::real::site::wait_for;
+use harness::wait_for;
 
 /// Drop kills it; the test removes its directory.
 pub(crate) struct Database {

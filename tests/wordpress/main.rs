@@ -6,17 +6,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
-#[allow(dead_code, unused_imports, reason = "this test uses a part of it")]
-#[path = "../real"]
-mod real {
-    pub(crate) mod site;
-}
-#[allow(dead_code, unused_imports, reason = "this test uses a part of it")]
-#[path = "../gateway"]
-mod gateway {
-    pub(crate) mod served;
-}
-
 mod blog;
 mod browser;
 mod database;

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::DEADLINE;
-use crate::gateway::served::{Answer, Connection};
+use harness::served::{Answer, Connection};
 
 const VISITORS: usize = 4;
 

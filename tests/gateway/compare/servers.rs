@@ -7,9 +7,9 @@ use std::process::Command;
 
 use rustix::process::{Signal, geteuid, kill_process};
 
-use crate::real::site::installed::server;
-use crate::real::site::{Program, Site, wait_for};
-use crate::served::Connection;
+use harness::served::Connection;
+use harness::server;
+use harness::{Program, Site, wait_for};
 
 /// The modules that Apache needs.
 const MODULES: &str = "mpm_event authz_core alias dir mime rewrite proxy proxy_fcgi";

@@ -1,9 +1,9 @@
-//! What can be wrong on the command line, and in the environment.
+//! Mistakes on the command line and in the environment.
 
 use super::{error, running};
 
 #[test]
-fn a_pool_or_a_replica_that_is_not_there() {
+fn unknown_pool_or_replica_is_an_error() {
     let site = running();
     let no_pool = |name: &str| error(&format!("there is no pool \"{name}\""), "the pools are: www");
     let no_replica = |replica: &str| {
@@ -22,7 +22,7 @@ fn a_pool_or_a_replica_that_is_not_there() {
 
 /// The words are clap's; what they say first is what is wrong.
 #[test]
-fn a_command_line_that_makes_no_sense() {
+fn invalid_command_line_is_an_error() {
     let site = running();
     let mistakes = [
         ("restrat", "unrecognized subcommand 'restrat'"),
@@ -76,7 +76,7 @@ fn a_command_line_that_makes_no_sense() {
 }
 
 #[test]
-fn a_root_that_is_none() {
+fn invalid_root_is_an_error() {
     let site = running();
     let the_root = "the root holds etc/, pid/ and sockets/: correct --root or POOLS_MANAGER_ROOT";
     let absent = error("the root ROOT/absent: No such file or directory (os error 2)", the_root);
@@ -110,7 +110,7 @@ fn a_root_that_is_none() {
 }
 
 #[test]
-fn a_root_without_a_pool() {
+fn root_without_pools_is_an_error() {
     let site = running();
     site.while_moved_away("etc", || {
         site.refuses(
@@ -133,7 +133,7 @@ fn a_root_without_a_pool() {
 }
 
 #[test]
-fn an_environment_with_nothing_in_it() {
+fn empty_environment_works() {
     let site = running();
     let bare = |args: &[&str]| {
         site.run_with(args, |command| {
@@ -146,9 +146,9 @@ fn an_environment_with_nothing_in_it() {
 }
 
 #[test]
-fn no_time_at_all_for_requests_in_flight() {
+fn timeout_of_zero_cuts_requests_in_flight_at_once() {
     let site = running();
-    // Where nothing is in flight, nothing is cut, and nothing said of it.
+    // Without requests in flight, nothing is cut, and there is no warning.
     site.run(&["restart", "--timeout", "0"]).succeeds();
     for replica in ["1", "2"] {
         site.run(&["stop", "single", "www", replica, "--timeout", "0"])

@@ -1,7 +1,7 @@
-//! What can be wrong with the balancer. All answers are a real Apache's.
+//! Mistakes in the configuration of the balancer. All responses are those of a real Apache.
 
-use super::super::site::Site;
 use super::{SETTINGS, error, running};
+use harness::Site;
 
 const APACHE: &str = "etc/apache2/sites-enabled/82-php-fpm.conf";
 const MANAGER: &str = "/balancer-manager\"";
@@ -30,7 +30,7 @@ const ODD_LOCATIONS: &str = r#"
 "#;
 
 #[test]
-fn a_page_that_is_not_balancer_manager() {
+fn page_that_is_no_balancer_manager_is_an_error() {
     let site = Site::prepared();
     site.write("www/login.html", "<html><body><form>Who are you?</form></body></html>");
     site.replace(APACHE, "<VirtualHost", &format!("{ODD_PAGES}<VirtualHost"));
@@ -69,7 +69,7 @@ fn a_page_that_is_not_balancer_manager() {
 }
 
 #[test]
-fn an_apache_that_does_not_run() {
+fn stopped_apache_is_an_error() {
     let site = running();
     let nobody = "localhost:1/";
     site.while_changed(SETTINGS, &format!("localhost:{}/bal", site.port()), "localhost:1/bal", || {
@@ -95,7 +95,7 @@ fn an_apache_that_does_not_run() {
 }
 
 #[test]
-fn a_balancer_or_a_member_that_apache_does_not_have() {
+fn unknown_balancer_or_member_is_an_error() {
     let site = running();
     let members = (1..=2)
         .map(|n| format!("unix:ROOT/sockets/php-fpm-www{n}.sock|fcgi://pool-{n}"))
@@ -132,7 +132,7 @@ fn a_balancer_or_a_member_that_apache_does_not_have() {
 }
 
 #[test]
-fn a_balancer_that_cannot_be_changed() {
+fn read_only_balancer_is_an_error() {
     let site = Site::prepared();
     site.replace(APACHE, "lbmethod=bybusyness", "lbmethod=bybusyness nonce=None");
     let site = site.serve();
@@ -144,13 +144,13 @@ fn a_balancer_that_cannot_be_changed() {
     for command in [&["restart"][..], &["restart", "--dry-run"], &["stop"]] {
         site.refuses(command, &stderr);
     }
-    // What needs no change of it goes on.
+    // Commands that do not change the balancer work.
     site.run(&["restart", "--strategy", "swap"]).succeeds();
     site.is_in_order_on("release1");
 }
 
 #[test]
-fn a_balancer_that_would_fail_the_sessions_of_a_drained_member() {
+fn balancer_that_fails_sticky_sessions_is_refused() {
     let site = Site::prepared();
     let sticky = "lbmethod=bybusyness stickysession=ROUTEID nofailover=On";
     site.replace(APACHE, "lbmethod=bybusyness", sticky);

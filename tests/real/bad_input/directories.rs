@@ -1,20 +1,20 @@
-//! The directories that hold sockets and pid files: missing, not directories, or not ours.
+//! Directories of sockets and pid files that are missing, no directories, or of another user.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 
-use super::super::site::{Program, Site};
 use super::{POOL, POOL_CONF, error, running};
+use harness::{Program, Site, needs_root};
 
 const LOCK_HELP: &str =
     "the directory pid/ in the root has to be there, and it and the file writable for you";
 
 #[test]
-fn a_pid_directory_that_is_missing_or_none() {
+fn missing_pid_directory_is_an_error() {
     let site = running();
     site.while_moved_away("pid", || {
         let cannot = |why: &str| error(&format!("cannot lock ROOT/pid/www.lock: {why}"), LOCK_HELP);
@@ -35,7 +35,7 @@ fn a_pid_directory_that_is_missing_or_none() {
 }
 
 #[test]
-fn a_directory_that_the_configuration_names_is_missing_or_none() {
+fn missing_directory_of_sockets_or_pid_files_is_an_error() {
     let site = running();
     let conf = format!("{POOL}/1.conf");
     let cannot = |dir: &str, why: &str, what_for: &str| {
@@ -67,7 +67,7 @@ fn a_directory_that_the_configuration_names_is_missing_or_none() {
 
 /// To root all directories are writable.
 #[test]
-fn a_directory_that_is_not_writable() {
+fn unwritable_directory_is_an_error() {
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     let denied = "Permission denied (os error 13)";
@@ -82,7 +82,7 @@ fn a_directory_that_is_not_writable() {
         let help = format!("what runs is recorded there: {writable}");
         site.refuses(&["restart"], &error(&what, &help));
     });
-    // Nobody has held the lock of a pool that has never been started.
+    // The lock of a pool that was never started does not exist.
     fs::rename(site.path("pid/www.lock"), site.path("lock")).unwrap();
     while_read_only(&site.path("pid"), || {
         let what = format!("cannot lock ROOT/pid/www.lock: {denied}");
@@ -92,12 +92,10 @@ fn a_directory_that_is_not_writable() {
     site.is_in_order_on("release1");
 }
 
-/// Whoever runs the command as somebody else can see nothing of what runs, and change nothing.
+/// Another user can neither see nor change the processes of the site.
 #[test]
-fn a_site_that_is_somebody_elses() {
-    if !geteuid().is_root() {
-        return; // nobody else can become somebody else
-    }
+fn other_user_cannot_change_a_site() {
+    needs_root!();
     let site = running();
     let program = site.copy_of_program();
     let nobody = User::from_name("nobody").unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Names that are ours, and lead to something that is not.
+//! Public names of a pool that lead to something else.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,15 +6,15 @@ use std::os::unix::net::UnixListener;
 
 use rustix::process::Pid;
 
-use super::super::site::Site;
 use super::{POOL, POOL_CONF, SETTINGS, error, running};
+use harness::Site;
 
 const SOCKET: &str = "sockets/php-fpm-www1.sock";
 const LOCK: &str = "pid/www.lock";
 
 /// Replica 2 serves alone meanwhile.
 #[test]
-fn something_else_on_the_public_name_of_a_socket() {
+fn file_in_place_of_a_public_socket_is_an_error() {
     let site = running();
     let stderr = error(
         &format!("ROOT/{SOCKET} is neither a socket nor a symlink"),
@@ -42,7 +42,7 @@ fn something_else_on_the_public_name_of_a_socket() {
     }
     fs::remove_dir(&name).unwrap();
 
-    // That what runs has lost its name is made good.
+    // A running generation gets its public name back.
     site.run(&["start"]).prints(
         "Redundant pool \"www\"...\n  \
          Replica 2 is already running\n  \
@@ -52,10 +52,10 @@ fn something_else_on_the_public_name_of_a_socket() {
     site.is_in_order_on("release1");
 }
 
-/// This test plays the database that somebody has named in `listen`: had the manager taken it for a
+/// This test listens like a database that `listen` names by mistake: had the manager taken it for a
 /// php-fpm that was left without its master, it would end it.
 #[test]
-fn another_program_that_listens_on_a_public_name() {
+fn public_socket_of_another_program_is_an_error() {
     let site = Site::new();
     let database = UnixListener::bind(site.path("sockets/database.sock")).unwrap();
     site.replace(POOL_CONF, "php-fpm-$pool.sock", "database.sock");
@@ -74,7 +74,7 @@ fn another_program_that_listens_on_a_public_name() {
 
 /// A pool that was made by copying another one.
 #[test]
-fn a_public_name_that_is_another_pools() {
+fn public_socket_of_another_pool_is_an_error() {
     let site = running();
     let copy = "etc/php/fpm/redundant-pools/copy";
     let stderr = of_nobody(copy, site.masters()[0]);
@@ -92,9 +92,9 @@ fn a_public_name_that_is_another_pools() {
     site.is_in_order_on("release1");
 }
 
-/// Somebody has cleaned up: what runs is adopted, and goes on.
+/// After a cleanup of `pid/`, running masters are adopted.
 #[test]
-fn records_that_were_removed_are_written_again() {
+fn removed_records_are_written_again() {
     let site = running();
     let masters = site.masters();
     let remove = || {
@@ -127,7 +127,7 @@ fn of_nobody(pool: &str, master: Pid) -> String {
 }
 
 #[test]
-fn something_else_on_the_public_name_of_a_pid_file() {
+fn file_in_place_of_a_public_pid_file_is_an_error() {
     let site = running();
     let name = site.path("pid/php-fpm-www1.pid");
     fs::remove_file(&name).unwrap();
@@ -157,7 +157,7 @@ fn something_else_on_the_public_name_of_a_pid_file() {
 }
 
 #[test]
-fn something_else_in_the_place_of_the_lock() {
+fn symlink_in_place_of_the_lock_is_an_error() {
     let site = running();
     let stderr = error(
         &format!("ROOT/{LOCK} is not a regular file of its own, so it cannot be the lock"),

@@ -1,11 +1,10 @@
-//! Standard output and error that nobody reads, or that cannot be written: a rollout does not
-//! depend on either.
+//! Standard output and error that are closed or full do not affect a rollout.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use super::super::site::Site;
 use super::{SETTINGS, running};
+use harness::Site;
 
 /// Makes a program write to something odd.
 type Output = fn(&mut Command);
@@ -26,7 +25,7 @@ const ODD: [(&str, Output); 4] = [
 ];
 
 #[test]
-fn a_rollout_does_not_depend_on_who_reads_of_it() {
+fn rollout_does_not_depend_on_its_output() {
     let site = running();
     let mut generation = 1;
     for (what, output) in ODD {
@@ -40,7 +39,7 @@ fn a_rollout_does_not_depend_on_who_reads_of_it() {
 }
 
 #[test]
-fn an_exit_status_does_not_depend_on_who_reads_the_error() {
+fn exit_status_does_not_depend_on_standard_error() {
     let site = running();
     for (what, output) in ODD {
         assert_eq!(status_of(&site, &["status"], output), 0, "{what}");
@@ -59,7 +58,7 @@ fn an_exit_status_does_not_depend_on_who_reads_the_error() {
 
 /// As `pools-manager restart | head -1` does: the reader goes when it has its line.
 #[test]
-fn a_reader_that_goes_after_the_first_line_ends_nothing() {
+fn closed_standard_output_does_not_end_a_rollout() {
     let site = running();
     let (reader, writer) = std::io::pipe().unwrap();
     let mut head =

@@ -1,13 +1,12 @@
-//! What can be wrong with php-fpm: its program, and its configuration. It is asked for that
-//! before anything is drained.
+//! Mistakes in the command and the configuration of php-fpm. They are found before any drain.
 
 use nix::unistd::{Uid, User};
 
-use super::super::site::{Site, php_fpm};
 use super::{POOL, POOL_CONF, SETTINGS, error, running};
+use harness::{Site, php_fpm};
 
 #[test]
-fn a_command_that_does_not_start_php_fpm() {
+fn command_that_does_not_start_php_fpm_is_an_error() {
     let site = running();
     let correct = format!(
         "correct php_fpm_cmd in ROOT/{SETTINGS}: php-fpm, and each argument as a string of its own"
@@ -41,7 +40,7 @@ fn a_command_that_does_not_start_php_fpm() {
 }
 
 #[test]
-fn a_command_that_stays_in_the_foreground_or_runs_as_somebody_else() {
+fn php_fpm_in_the_foreground_or_of_another_user_is_an_error() {
     let site = running();
     let us = User::from_uid(Uid::from_raw(site.uid())).unwrap().unwrap().name;
     let php_fpm = php_fpm().display().to_string();
@@ -65,21 +64,21 @@ fn a_command_that_stays_in_the_foreground_or_runs_as_somebody_else() {
             ),
         );
     });
-    // The original's way to say: as whoever runs it.
+    // This placeholder of the original means the user who runs it.
     with_command(&site, &["sudo", "-u", "%CURRENT_USER%", &php_fpm, "-p", "%CURRENT_DIR%"], || {
         site.run(&["restart"]).succeeds();
     });
 }
 
-/// Writes `php_fpm_cmd` into the settings for as long as something takes.
+/// Writes `php_fpm_cmd` into the settings while `then` runs.
 fn with_command(site: &Site, words: &[&str], then: impl FnOnce()) {
     let key = "current_dir =";
     site.while_changed(SETTINGS, key, &format!("php_fpm_cmd = {words:?}\n{key}"), then);
 }
 
-/// php-fpm's own message is shown. What is wrong for both replicas is told of the first.
+/// php-fpm's own message is shown. An error of both replicas is reported for the first.
 #[test]
-fn a_configuration_that_php_fpm_refuses() {
+fn configuration_that_php_fpm_rejects_is_an_error() {
     let site = running();
     let pool_conf = site.read(POOL_CONF);
     let pm = pool_conf.lines().position(|line| line == "pm = dynamic").unwrap() + 1;
@@ -124,7 +123,7 @@ fn a_configuration_that_php_fpm_refuses() {
 
 /// The other one is not restarted either.
 #[test]
-fn a_configuration_that_is_wrong_for_one_replica_only() {
+fn configuration_error_of_one_replica_is_found() {
     let site = running();
     let conf = format!("{POOL}/2.conf");
     let sample = site.read(&conf);
@@ -141,7 +140,7 @@ fn a_configuration_that_is_wrong_for_one_replica_only() {
     let said =
         "    PHP:  syntax error, unexpected end of file, expecting ']' in Unknown on line 1\n";
     site.refuses(&["restart"], &not_accepted(2, said));
-    // It is nobody else's business.
+    // The other replica is not affected.
     site.run(&["restart", "single", "www", "1"]).succeeds();
     assert_eq!(site.generations(), [2, 1]);
 }
@@ -154,7 +153,7 @@ fn not_accepted(replica: u32, said: &str) -> String {
 }
 
 #[test]
-fn a_configuration_that_is_no_replica() {
+fn configuration_without_a_replica_is_an_error() {
     let site = running();
     let conf = format!("{POOL}/2.conf");
     let sample = site.read(&conf);
@@ -189,7 +188,7 @@ fn a_configuration_that_is_no_replica() {
 
 /// php-fpm accepts any number, and forks until nothing is left.
 #[test]
-fn children_that_can_never_fit_are_refused() {
+fn more_children_than_memory_for_idle_ones_are_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let conf = "etc/php/fpm/redundant-pools/www/pool.conf";
@@ -217,7 +216,7 @@ fn children_that_can_never_fit_are_refused() {
 }
 
 #[test]
-fn children_that_fit_only_while_they_are_idle_are_warned_of() {
+fn more_children_than_memory_for_busy_ones_are_a_warning() {
     let site = Site::new();
     let conf = "etc/php/fpm/redundant-pools/www/pool.conf";
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();

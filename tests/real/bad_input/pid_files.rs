@@ -1,12 +1,12 @@
-//! Pid files that lie: nobody is signalled but who holds the socket.
+//! Wrong pid files: only the process that holds the socket gets a signal.
 
 use std::process::{Child, Command};
 
-use super::super::site::Site;
 use super::running;
+use harness::Site;
 
 #[test]
-fn what_a_pid_file_of_ours_says_is_checked() {
+fn pid_file_of_a_generation_is_verified() {
     let site = running();
     let bystander = Bystander::new();
     let lies = bystander.lies();
@@ -26,7 +26,7 @@ fn what_a_pid_file_of_ours_says_is_checked() {
 }
 
 #[test]
-fn what_a_pid_file_of_an_adopted_master_says_is_checked() {
+fn pid_file_of_an_adopted_master_is_verified() {
     let site = Site::new();
     let bystander = Bystander::new();
     let commands = [&["restart"][..], &["restart", "--strategy", "swap"], &["stop"]];
@@ -45,7 +45,7 @@ fn what_a_pid_file_of_an_adopted_master_says_is_checked() {
     bystander.lives();
 }
 
-/// A program that has nothing to do with it.
+/// An unrelated program.
 struct Bystander(Child);
 
 impl Bystander {
@@ -57,7 +57,7 @@ impl Bystander {
         format!("{}\n", self.0.id())
     }
 
-    /// What may stand in a pid file that is not true.
+    /// Wrong contents of a pid file.
     fn lies(&self) -> Vec<String> {
         let far = "99999999999999999999\n".to_owned();
         vec![

@@ -1,14 +1,14 @@
-//! One pool is broken, and the other one is not: that one is changed, and the broken one reported.
+//! One of two pools is broken. Commands change the other one, and report the broken one.
 
-use super::super::site::Site;
 use super::{POOL, SETTINGS, error};
+use harness::Site;
 
 const API: &str = "etc/php/fpm/redundant-pools/api";
 
 /// A mistake in a file of one of them, and what is said of it.
 type Mistake = (&'static str, &'static str, &'static str, fn(&str) -> String);
 
-/// Found when the settings are read, and found when php-fpm is asked.
+/// One error in the settings, and one that php-fpm finds.
 const MISTAKES: [Mistake; 2] = [
     ("pools-manager.toml", "[php]", "[phpp]", |pool| {
         let file = format!("ROOT/etc/php/fpm/redundant-pools/{pool}/pools-manager.toml");
@@ -26,7 +26,7 @@ const MISTAKES: [Mistake; 2] = [
 ];
 
 #[test]
-fn a_broken_pool_is_no_reason_to_leave_the_other_one_alone() {
+fn broken_pool_does_not_prevent_commands_on_another_pool() {
     let site = two_pools();
     for (file, from, to, stderr) in MISTAKES {
         site.while_changed(&format!("{API}/{file}"), from, to, || {
@@ -38,7 +38,7 @@ fn a_broken_pool_is_no_reason_to_leave_the_other_one_alone() {
 }
 
 #[test]
-fn broken_pool_does_not_keep_the_others_from_being_changed() {
+fn broken_pool_does_not_prevent_changes_of_other_pools() {
     let site = two_pools();
     for (broken, sound, dir) in [("api", "www", API), ("www", "api", POOL)] {
         for (file, from, to, stderr) in MISTAKES {
@@ -61,7 +61,7 @@ fn broken_pool_does_not_keep_the_others_from_being_changed() {
 
 /// A pool that fails in the middle, and one whose release is gone, in one command.
 #[test]
-fn pools_that_fail_in_different_ways_are_all_reported() {
+fn errors_of_all_pools_are_reported() {
     let site = two_pools();
     site.replace(SETTINGS, "www/current.release", "www/no.release");
     let ran = site.run(&["restart"]);
@@ -82,7 +82,7 @@ fn pools_that_fail_in_different_ways_are_all_reported() {
 }
 
 #[test]
-fn list_start_and_stop_pass_over_a_broken_pool() {
+fn list_start_and_stop_skip_a_broken_pool() {
     let site = two_pools();
     let (file, from, to, stderr) = MISTAKES[0];
     site.while_changed(&format!("{API}/{file}"), from, to, || {
@@ -108,7 +108,7 @@ fn records(site: &Site, pool: &str) -> Vec<String> {
 }
 
 #[test]
-fn status_shows_the_good_one_and_says_what_is_wrong_with_the_other() {
+fn status_shows_the_good_pool_and_the_error_of_the_other() {
     let site = two_pools();
     let (file, from, to, stderr) = MISTAKES[0];
     let shown = |pool: &str| {

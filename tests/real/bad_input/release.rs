@@ -1,5 +1,4 @@
-//! What can be wrong with the release: the link that names it, and the directory that it is
-//! mounted on.
+//! Mistakes in the release link and in the mount point of the release.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +8,7 @@ use super::{SETTINGS, error, running};
 const LINK: &str = "www/current.release";
 
 #[test]
-fn a_link_that_names_no_release() {
+fn link_to_no_release_is_an_error() {
     let site = running();
     let link_to_one = format!("point it at a release: ln -sfn RELEASE ROOT/{LINK}");
     let points = |target: &str, why: &str| {
@@ -39,7 +38,7 @@ fn a_link_that_names_no_release() {
             site.refuses(command, &stderr);
         }
     }
-    // What runs has its release, whatever the link says.
+    // Running replicas keep their release.
     site.run(&["status", "-q"]).succeeds();
     site.switch("release2");
     site.run(&["restart"]).succeeds();
@@ -47,7 +46,7 @@ fn a_link_that_names_no_release() {
 }
 
 #[test]
-fn something_else_where_the_link_should_be() {
+fn file_in_place_of_the_release_link_is_an_error() {
     let site = running();
     let link = site.path(LINK);
     fs::remove_file(&link).unwrap();
@@ -68,14 +67,14 @@ fn something_else_where_the_link_should_be() {
     fs::write(&link, "release1").unwrap();
     site.refuses(&["restart"], &no_link);
     fs::remove_file(&link).unwrap();
-    // Nobody needs a release in order to stop.
+    // `stop` needs no release.
     site.run(&["stop"]).succeeds();
     symlink("release1", &link).unwrap();
     site.run(&["start"]).succeeds();
 }
 
 #[test]
-fn a_directory_that_nothing_can_be_mounted_on() {
+fn unsuitable_mount_point_is_an_error() {
     let site = running();
     let names = "it names the empty directory on which the release is mounted";
     let not_empty = |holds: &str| {
@@ -103,7 +102,7 @@ fn a_directory_that_nothing_can_be_mounted_on() {
             site.refuses(&["restart"], &error(&format!("current_dir ROOT/{what}"), &help));
         });
     }
-    // Somebody has copied a release to where the running ones have theirs mounted.
+    // A release was copied to the mount point of the running ones.
     site.write("www/current/ping.php", "<?php echo 'stray';");
     let stray = error("current_dir ROOT/www/current is not empty", &not_empty("ping.php"));
     site.refuses(&["restart"], &stray);

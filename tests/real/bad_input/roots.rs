@@ -1,14 +1,14 @@
-//! Where a site may be: paths with odd characters in them, and paths that are too long.
+//! Roots with special characters, and with long paths.
 
-use super::super::site::Site;
 use super::{POOL, SETTINGS, error};
+use harness::Site;
 
 /// Without a balancer: no server is needed in order to be refused.
 const NO_BALANCER: &str =
     "[php]\ncurrent_release_symlink = \"www/current.release\"\ncurrent_dir = \"www/current\"\n";
 
 #[test]
-fn a_root_with_a_space_in_it_works() {
+fn root_with_a_space_works() {
     let site = Site::prepared_in("pm my site-").serve();
     site.add_page("my page.php", "<?php echo 'mine';");
     site.run(&["start"]).succeeds();
@@ -27,7 +27,7 @@ fn a_root_with_a_space_in_it_works() {
 
 /// All that neither ends a value of php-fpm's format nor means something in it.
 #[test]
-fn a_root_with_odd_characters_in_it_works() {
+fn root_with_special_characters_works() {
     let site = Site::prepared_in("pm a'b;c#d=e%f!g~h(i)j&k|l^m{n},o@p+é-");
     site.write(SETTINGS, NO_BALANCER);
     site.run(&["start"]).succeeds();
@@ -37,7 +37,7 @@ fn a_root_with_odd_characters_in_it_works() {
 }
 
 #[test]
-fn a_root_with_characters_that_php_fpm_cannot_read_is_refused() {
+fn root_with_characters_that_php_fpm_cannot_read_is_refused() {
     for character in ["$", "\"", "\\", "*", "?", "[", "\n"] {
         let site = Site::prepared_in(&format!("pm-{character}-"));
         site.write(SETTINGS, NO_BALANCER);
@@ -56,7 +56,7 @@ fn a_root_with_characters_that_php_fpm_cannot_read_is_refused() {
 
 /// php-fpm takes all that has a colon in it for the address of an internet socket.
 #[test]
-fn a_root_with_a_colon_in_it_is_refused() {
+fn root_with_a_colon_is_refused() {
     let site = Site::prepared_in("pm:-");
     site.write(SETTINGS, NO_BALANCER);
     site.refuses(
@@ -72,7 +72,7 @@ fn a_root_with_a_colon_in_it_is_refused() {
 const LONGEST: usize = 107 - 33;
 
 #[test]
-fn a_root_that_is_long_but_leaves_room_for_many_generations_works() {
+fn longest_allowed_root_works() {
     let site = in_a_root_of(LONGEST);
     site.write(SETTINGS, NO_BALANCER); // Apache takes 95 bytes only for the public name
     site.run(&["start"]).succeeds();
@@ -81,7 +81,7 @@ fn a_root_that_is_long_but_leaves_room_for_many_generations_works() {
 }
 
 #[test]
-fn a_root_that_is_too_long_is_refused_at_once() {
+fn too_long_root_is_refused() {
     let too_long = [
         LONGEST + 1,
         // The name of the first generation would still fit, and then only the public one.

@@ -1,23 +1,23 @@
-//! What can be wrong in `pools-manager.toml`: the error names the file and the line.
+//! Mistakes in `pools-manager.toml`: the error names the file and the line.
 
 use std::fs;
 
-use super::super::site::Site;
 use super::{POOL, SETTINGS, error, running};
+use harness::Site;
 
 /// A change of the sample, and what comes of it.
 struct Mistake {
     /// What is replaced.
     from: &'static str,
     by: &'static str,
-    /// What stands in the line that is named.
+    /// A part of the line that the error names.
     at: &'static str,
     what: &'static str,
     help: &'static str,
 }
 
 #[test]
-fn a_key_that_is_unknown_missing_or_there_twice() {
+fn unknown_missing_or_duplicate_key_is_an_error() {
     refuses_all(&[
         Mistake {
             from: "member_urls =",
@@ -72,7 +72,7 @@ fn a_key_that_is_unknown_missing_or_there_twice() {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_or_no_toml_at_all() {
+fn wrong_type_or_invalid_toml_is_an_error() {
     let name =
         |by, what, help| Mistake { from: "balancer_name = \"phpfpmlb\"", by, at: by, what, help };
     refuses_all(&[
@@ -108,7 +108,7 @@ fn a_value_of_the_wrong_type_or_no_toml_at_all() {
 }
 
 #[test]
-fn member_urls_that_do_not_name_one_member_for_each_replica() {
+fn wrong_number_of_member_urls_is_an_error() {
     let each = "name one balancer member for each replica, the first for 1.conf";
     let urls = |by, what, help| Mistake {
         from: "[\"fcgi://pool-1\", \"fcgi://pool-2\"]",
@@ -134,7 +134,7 @@ fn member_urls_that_do_not_name_one_member_for_each_replica() {
 }
 
 #[test]
-fn urls_that_are_none() {
+fn invalid_url_is_an_error() {
     let manager = |by, what, help| Mistake {
         from: "http://localhost:82/balancer-manager",
         by,
@@ -164,7 +164,7 @@ fn urls_that_are_none() {
 }
 
 #[test]
-fn times_that_are_none() {
+fn invalid_time_is_an_error() {
     const EXPECTED: &str = "expected a time like \"60s\" or \"500ms\", of a year at most";
     let site = running();
     for given in ["60", "soon", "", "-1s", "2 years"] {
@@ -181,7 +181,7 @@ fn times_that_are_none() {
 }
 
 #[test]
-fn a_rollout_that_cannot_be() {
+fn invalid_rollout_setting_is_an_error() {
     let site = running();
     let mistakes = [
         ("strategy = \"roling\"", "unknown value `roling`", "did you mean `rolling`?"),
@@ -208,7 +208,7 @@ fn a_rollout_that_cannot_be() {
 }
 
 #[test]
-fn hooks_that_cannot_be() {
+fn invalid_hook_is_an_error() {
     let site = running();
     let correct = |line: &str| format!("correct this line: {line}");
     let mistakes = [
@@ -248,7 +248,7 @@ fn refuses_in(site: &Site, section: &str, line: &str, what: &str, help: &str) {
 }
 
 #[test]
-fn a_file_that_is_no_settings_file() {
+fn settings_file_without_the_php_table_is_an_error() {
     let site = running();
     let sample = site.read(SETTINGS);
     let refuses = |what: &str, help: &str| {
@@ -276,7 +276,7 @@ fn a_file_that_is_no_settings_file() {
 }
 
 #[test]
-fn replicas_that_are_not_counted_as_their_operator_counts() {
+fn replica_files_must_match_member_urls_and_start_at_one() {
     let site = running();
     let copy = site.read(&format!("{POOL}/2.conf")).replace("www2", "www3");
     site.write(&format!("{POOL}/3.conf"), &copy);
@@ -300,7 +300,7 @@ fn replicas_that_are_not_counted_as_their_operator_counts() {
 }
 
 #[test]
-fn every_command_says_what_is_wrong() {
+fn every_command_reports_a_settings_error() {
     let site = running();
     let line = line_of(&site, "member_urls =");
     let what = format!("ROOT/{SETTINGS}:{line}: unknown key `menber_urls`");

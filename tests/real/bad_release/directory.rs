@@ -1,9 +1,9 @@
-//! Releases whose directory is no release, or goes away in the middle of a rollout.
+//! Releases whose directory is invalid, or is deleted during a rollout.
 
 use std::fs;
 
-use super::super::site::{Load, Site};
 use super::left;
+use harness::{Load, Site};
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 const STRATEGIES: [&str; 2] = ["rolling", "swap"];
@@ -11,7 +11,7 @@ const STRATEGIES: [&str; 2] = ["rolling", "swap"];
 fn running_under_load() -> (Site, Load) {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     (site, load)
 }
 
@@ -23,7 +23,7 @@ fn refuses_all(site: &Site, commands: &[&[&str]], stderr: &str) {
 
 /// A deploy that makes the directory, and moves the link before it has copied anything.
 #[test]
-fn an_empty_release_is_refused() {
+fn empty_release_is_refused() {
     let (site, load) = running_under_load();
     fs::create_dir(site.path("www/release3")).unwrap();
     let stderr =
@@ -39,7 +39,7 @@ fn an_empty_release_is_refused() {
 
 /// `switch www ..` names a directory too.
 #[test]
-fn a_directory_that_holds_the_releases_is_refused() {
+fn parent_directory_of_the_releases_is_refused() {
     let (site, load) = running_under_load();
     let holds = |dir: &str| {
         format!(
@@ -55,7 +55,7 @@ fn a_directory_that_holds_the_releases_is_refused() {
 
 /// Both would answer 404, as a page may, and pass for warm.
 #[test]
-fn a_release_without_the_page_that_warms_it_up_is_refused() {
+fn release_without_its_warm_up_page_is_refused() {
     let (site, load) = running_under_load();
     site.add_rollout(r#"warm_up = ["/login?warm=1"]"#);
     site.switch("release2");
@@ -72,7 +72,7 @@ fn a_release_without_the_page_that_warms_it_up_is_refused() {
 }
 
 #[test]
-fn a_release_that_is_deleted_while_requests_are_waited_for_bounces() {
+fn release_deleted_during_a_drain_is_rolled_back() {
     let (site, load) = running_under_load();
     let requests = site.hold_both();
     site.switch("release2");
@@ -93,7 +93,7 @@ fn a_release_that_is_deleted_while_requests_are_waited_for_bounces() {
 }
 
 #[test]
-fn a_release_that_is_deleted_when_it_is_ready_bounces() {
+fn release_deleted_after_its_start_is_rolled_back() {
     for strategy in STRATEGIES {
         let (site, load) = running_under_load();
         let (manager, warm_up) = site.restart_until_warm_up(strategy);
@@ -102,7 +102,7 @@ fn a_release_that_is_deleted_when_it_is_ready_bounces() {
         let ran = manager.finish();
         let gone = site.path("www/release2").display().to_string();
         let said = match strategy {
-            // The first request had opened its page already, and the others are told 404.
+            // The first request had opened its page already, and the others get 404.
             "rolling" => format!("the release {gone} has been deleted\n"),
             _ => format!("the release {gone} does not exist any more\n"),
         };
@@ -118,7 +118,7 @@ fn a_release_that_is_deleted_when_it_is_ready_bounces() {
 
 /// There is nothing to go back to: what serves is kept.
 #[test]
-fn an_old_release_that_is_deleted_meanwhile_cannot_be_gone_back_to() {
+fn deleted_old_release_prevents_the_rollback() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let second = site.masters()[1];

@@ -1,9 +1,9 @@
-//! Releases whose pages fail: each in its own way, and each is told in its own words.
+//! Releases whose warm-up page fails, each with its own error.
 
-use super::super::site::Site;
 use super::{WARM_UP, left};
+use harness::Site;
 
-/// What stands in the page, and what is said of it.
+/// The content of the page, and the error.
 const MISTAKES: [(&str, &str); 6] = [
     ("<?php http_response_code(500);", "status 500\n"),
     (
@@ -21,12 +21,12 @@ const MISTAKES: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn a_page_that_fails_bounces_a_rolling_restart() {
+fn failing_page_rolls_a_rolling_restart_back() {
     bounces("rolling");
 }
 
 #[test]
-fn a_page_that_fails_bounces_a_swap() {
+fn failing_page_rolls_a_swap_back() {
     bounces("swap");
 }
 
@@ -36,7 +36,7 @@ fn bounces(strategy: &str) {
     site.add_page("warm.php", "<?php echo 'warm';");
     site.run(&["start"]).succeeds();
     site.switch("release2");
-    let load = site.pings(2);
+    let load = site.steady_load();
     let (old, new) = (site.path("www/release1"), site.path("www/release2"));
     for (page, said) in MISTAKES {
         site.write("www/release2/warm.php", page);

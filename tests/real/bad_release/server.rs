@@ -1,9 +1,9 @@
-//! Releases on which php-fpm itself does not work: it ends, hangs, dies, or does not leave.
+//! Releases on which php-fpm itself fails: it ends, hangs, dies, or ignores signals.
 
 use rustix::process::{Signal, kill_process};
 
-use super::super::site::{Site, php_fpm};
 use super::left;
+use harness::{Site, php_fpm};
 
 const STRATEGIES: [&str; 2] = ["rolling", "swap"];
 
@@ -40,12 +40,12 @@ const FAKES: [(&str, &[&str]); 6] = [
 ];
 
 #[test]
-fn a_php_fpm_that_does_not_work_bounces_a_rolling_restart() {
+fn broken_php_fpm_rolls_a_rolling_restart_back() {
     bounces("rolling");
 }
 
 #[test]
-fn a_php_fpm_that_does_not_work_bounces_a_swap() {
+fn broken_php_fpm_rolls_a_swap_back() {
     bounces("swap");
 }
 
@@ -56,7 +56,7 @@ fn bounces(strategy: &str) {
         site.add_rollout("ready_timeout = \"2s\"");
         site.run(&["start"]).succeeds();
         site.switch("release2");
-        let load = site.pings(2);
+        let load = site.steady_load();
         let ran = site.run(&["restart", "--strategy", strategy]);
         let socket = site.path("sockets/php-fpm-www1.g2.sock").display().to_string();
         let is_told = |said: &&str| {
@@ -74,7 +74,7 @@ fn bounces(strategy: &str) {
 
 /// php-fpm loads it whenever it starts, also in order to test its configuration.
 #[test]
-fn a_preload_that_fails_is_found_before_anything_is_stopped() {
+fn failing_preload_is_found_before_any_stop() {
     let site = Site::new();
     let preload = site.path("www/current/preload.php");
     let command = format!(
@@ -85,7 +85,7 @@ fn a_preload_that_fails_is_found_before_anything_is_stopped() {
     site.replace("etc/php/fpm/redundant-pools/www/pools-manager.toml", "[php]\n", &command);
     site.add_page("preload.php", "<?php");
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.write("www/release2/preload.php", "<?php throw new Exception('no such class');");
     site.switch("release2");
     for strategy in STRATEGIES {
@@ -97,11 +97,11 @@ fn a_preload_that_fails_is_found_before_anything_is_stopped() {
 }
 
 #[test]
-fn a_php_fpm_that_dies_while_it_gets_warm_bounces() {
+fn php_fpm_that_dies_during_warm_up_is_rolled_back() {
     for strategy in STRATEGIES {
         let site = Site::new();
         site.run(&["start"]).succeeds();
-        let load = site.pings(2);
+        let load = site.steady_load();
         let (manager, _warm_up) = site.restart_until_warm_up(strategy);
         site.kill_generation("www.1.g2");
         let ran = manager.finish();
@@ -116,7 +116,7 @@ fn a_php_fpm_that_dies_while_it_gets_warm_bounces() {
 
 /// What it took with it when it died is lost; but the last one that serves is not stopped too.
 #[test]
-fn a_php_fpm_that_dies_after_it_was_ready_stops_the_rollout() {
+fn death_of_a_generation_that_serves_for_another_replica_stops_the_rollout() {
     let site = Site::new();
     site.add_rollout("ready_timeout = \"2s\"");
     site.run(&["start"]).succeeds();
@@ -143,13 +143,13 @@ fn a_php_fpm_that_dies_after_it_was_ready_stops_the_rollout() {
     site.is_in_order_on("release2");
 }
 
-/// It has nothing to do any more, and so nothing is lost when it is killed at the deadline.
+/// It has no request any more, so that a kill at the timeout loses nothing.
 #[test]
-fn a_php_fpm_that_ignores_quit_is_killed_at_its_deadline() {
+fn php_fpm_that_ignores_quit_is_killed_at_the_timeout() {
     for strategy in STRATEGIES {
         let site = Site::new();
         site.run(&["start"]).succeeds();
-        let load = site.pings(2);
+        let load = site.steady_load();
         // A fake of one that hangs: stopped, it takes no signal but KILL. Its children serve on.
         for master in site.masters() {
             kill_process(master, Signal::STOP).unwrap();

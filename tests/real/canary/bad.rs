@@ -1,10 +1,10 @@
-//! Releases that do not prove themselves while they are watched: the replica gets its old one back.
+//! Canaries that fail while they are watched: the replica gets its old release back.
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use super::super::site::{Program, Ran, Site, wait_for};
 use super::{BREAKS, LONG, SAME, link, site, watching};
+use harness::{Program, Ran, Site, wait_for};
 
 /// The watch ends by itself, for this reason, and all is as it was.
 fn bounces(site: &Site, manager: Program, reason: &str) -> Ran {
@@ -18,7 +18,7 @@ fn bounces(site: &Site, manager: Program, reason: &str) -> Ran {
     let told = site.shown(told.as_str().unwrap());
     assert!(told.starts_with(reason), "{told}");
     assert!(!ran.stdout.contains("could not be rolled back"), "{ran}");
-    site.is_well_on_release1();
+    is_well_on_release1(site);
     ran
 }
 
@@ -26,28 +26,26 @@ fn events(ran: &Ran) -> Vec<Value> {
     ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-impl Site {
-    /// The record of a canary that was undone at once may be left: the numbers go on from it.
-    fn is_well_on_release1(&self) {
-        self.run(&["status", "-q"]).succeeds();
-        let release = self.path("www/release1");
-        assert_eq!(self.releases(), [release.clone(), release]);
-        let sockets = self.sockets();
-        let private = sockets.keys().filter(|path| path.display().to_string().contains(".g"));
-        assert_eq!(private.count(), 2, "{sockets:#?}");
-        assert_eq!(self.all_masters().len(), 2);
-    }
+/// The record of a canary that was undone at once may be left: the numbers go on from it.
+fn is_well_on_release1(site: &Site) {
+    site.run(&["status", "-q"]).succeeds();
+    let release = site.path("www/release1");
+    assert_eq!(site.releases(), [release.clone(), release]);
+    let sockets = site.sockets();
+    let private = sockets.keys().filter(|path| path.display().to_string().contains(".g"));
+    assert_eq!(private.count(), 2, "{sockets:#?}");
+    assert_eq!(site.all_masters().len(), 2);
+}
 
-    /// The children of a replica's master.
-    fn children(&self, master: Pid) -> Vec<Pid> {
-        let all = self.php_fpm();
-        let children = all.iter().filter(|process| process.parent == Some(master));
-        children.map(|process| process.pid).collect()
-    }
+/// The children of a replica's master.
+fn children(site: &Site, master: Pid) -> Vec<Pid> {
+    let all = site.php_fpm();
+    let children = all.iter().filter(|process| process.parent == Some(master));
+    children.map(|process| process.pid).collect()
 }
 
 #[test]
-fn a_page_that_begins_to_fail() {
+fn canary_with_a_failing_page_is_rolled_back() {
     let (site, load) = site(BREAKS);
     for (strategy, generation) in [("rolling", 2), ("swap", 4)] {
         let second = site.masters()[1];
@@ -71,33 +69,33 @@ fn a_page_that_begins_to_fail() {
 }
 
 #[test]
-fn a_child_that_crashes() {
+fn canary_with_a_crashed_child_is_rolled_back() {
     let (site, load) = site(SAME);
     // Of the old release nothing is watched.
     site.write("www/release1/crash.php", "<?php echo 'no';");
     site.write("www/release2/crash.php", "<?php posix_kill(posix_getpid(), 11);");
     let manager = watching(&site, "rolling");
-    // Whose visitors they are is the balancer's choice; and it may ask the other replica then.
+    // The balancer chooses the replica, and can send the request to the other one after the crash.
     let client = site.client();
     wait_for("the crash", || {
         client.get("/crash.php");
         site.read("pid/php-fpm-www1.log").contains("exited on signal 11").then_some(())
     });
     let ran = bounces(&site, manager, "");
-    // Apache may have told before php-fpm had written its line.
+    // Apache can report the error before php-fpm has written its line.
     let told = ["generation 2 of replica 1 is not sound: child ", "the balancer finds "];
     assert!(told.iter().any(|told| ran.stdout.contains(told)), "{ran}");
     load.finish();
 
     let manager = watching(&site, "swap");
-    let child = site.children(site.masters()[0])[0];
+    let child = children(&site, site.masters()[0])[0];
     rustix::process::kill_process(child, Signal::KILL).unwrap();
     let ran = bounces(&site, manager, "generation 4 of replica 1 is not sound: child ");
     assert!(ran.stdout.contains("exited on signal 9 (SIGKILL)"), "{ran}");
 }
 
 #[test]
-fn a_master_that_ends() {
+fn canary_with_a_dead_master_is_rolled_back() {
     let (site, load) = site(SAME);
     for (strategy, generation) in [("rolling", 2), ("swap", 4)] {
         let manager = watching(&site, strategy);
@@ -109,14 +107,14 @@ fn a_master_that_ends() {
 }
 
 #[test]
-fn a_generation_that_ends_with_all_its_children() {
+fn canary_without_any_process_is_rolled_back() {
     let (site, load) = site(SAME);
     load.finish();
     for strategy in ["rolling", "swap"] {
         let manager = watching(&site, strategy);
         let master = site.masters()[0];
         // The master first, which would replace the others.
-        site.kill(&[vec![master], site.children(master)].concat());
+        site.kill(&[vec![master], children(&site, master)].concat());
         bounces(&site, manager, "");
     }
     site.run(&["restart"]).succeeds();
@@ -124,7 +122,7 @@ fn a_generation_that_ends_with_all_its_children() {
 }
 
 #[test]
-fn a_balancer_that_finds_it_broken() {
+fn canary_in_error_in_the_balancer_is_rolled_back() {
     let (site, load) = site(SAME);
     load.finish();
     let manager = watching(&site, "rolling");
@@ -134,7 +132,7 @@ fn a_balancer_that_finds_it_broken() {
     let client = site.client();
     wait_for("that Apache notices", || {
         client.get("/ping.php");
-        site.members_say("Err").then_some(())
+        members_say(&site, "Err").then_some(())
     });
     let ran = manager.finish();
     assert!(
@@ -145,14 +143,12 @@ fn a_balancer_that_finds_it_broken() {
     site.is_in_order_on("release2");
 }
 
-impl Site {
-    fn members_say(&self, word: &str) -> bool {
-        self.status()["pools"][0]["replicas"][0]["lb"].as_str().unwrap().contains(word)
-    }
+fn members_say(site: &Site, word: &str) -> bool {
+    site.status()["pools"][0]["replicas"][0]["lb"].as_str().unwrap().contains(word)
 }
 
 #[test]
-fn where_the_operator_wants_to_look_at_it_it_stays_out() {
+fn failed_canary_stays_out_with_on_failure_stop() {
     let (site, load) = site(BREAKS);
     site.add_rollout("on_failure = \"stop\"");
     let manager = watching(&site, "rolling");
@@ -169,7 +165,7 @@ fn where_the_operator_wants_to_look_at_it_it_stays_out() {
 }
 
 #[test]
-fn where_its_old_release_is_gone_it_stays_out() {
+fn failed_canary_without_its_old_release_stays_out() {
     let (site, load) = site(BREAKS);
     load.finish();
     let manager = watching(&site, "rolling");
@@ -184,7 +180,7 @@ fn where_its_old_release_is_gone_it_stays_out() {
 
 /// What serves again was there all the time: nothing has to be started for it.
 #[test]
-fn a_swap_goes_back_whatever_has_become_of_the_configuration() {
+fn failed_canary_of_a_swap_is_rolled_back_despite_a_broken_configuration() {
     let (site, load) = site(BREAKS);
     let manager = watching(&site, "swap");
     let pool = "etc/php/fpm/redundant-pools/www/pool.conf";
@@ -195,7 +191,7 @@ fn a_swap_goes_back_whatever_has_become_of_the_configuration() {
 }
 
 #[test]
-fn a_switch_moves_the_link_back() {
+fn failed_canary_of_a_switch_moves_the_link_back() {
     let (site, load) = site(BREAKS);
     for strategy in ["rolling", "swap"] {
         let args =
@@ -206,7 +202,7 @@ fn a_switch_moves_the_link_back() {
         site.write("scratch/broken", "");
         manager.finish().status(1);
         assert_eq!(link(&site), "release1");
-        site.is_well_on_release1();
+        is_well_on_release1(&site);
         std::fs::remove_file(site.path("scratch/broken")).unwrap();
     }
     load.finish();

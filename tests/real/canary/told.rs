@@ -1,15 +1,15 @@
-//! A watch that is told to stop, or whose manager is killed.
+//! A watch that is interrupted, or whose manager is killed.
 
 use rustix::process::Signal;
 
 use super::{SAME, site, watching};
 
 #[test]
-fn what_was_not_watched_to_the_end_is_undone() {
+fn interrupted_watch_is_undone() {
     for strategy in ["rolling", "swap"] {
         let (site, load) = site(SAME);
         let second = site.masters()[1];
-        // Nobody wants to look at what was only told to stop.
+        // An interrupted rollout is undone even with on_failure = "stop".
         site.add_rollout("on_failure = \"stop\"");
         let manager = watching(&site, strategy);
         manager.signal(Signal::INT);
@@ -29,18 +29,18 @@ fn what_was_not_watched_to_the_end_is_undone() {
 }
 
 #[test]
-fn that_it_has_too_few_children_is_a_warning() {
+fn too_few_children_during_a_watch_is_a_warning() {
     let (site, load) = site(SAME);
     let pool = "etc/php/fpm/redundant-pools/www/pool.conf";
     site.replace(pool, "pm.max_children = 5", "pm.max_children = 2");
     site.replace(pool, "pm.max_spare_servers = 3", "pm.max_spare_servers = 2");
-    let many = site.sleepers(8, "0.1");
+    let many = site.sleepers(16, "0.1");
     let mut manager = watching(&site, "rolling");
     manager.await_event("the warning", |event| {
         let text = "generation 2 of replica 1 had no child free for some time: see pm.max_children";
         event["event"] == "warning" && event["text"] == text
     });
-    // It goes on.
+    // The rollout continues.
     manager.await_event("that it watches", |event| event["event"] == "watching");
     manager.signal(Signal::TERM);
     manager.finish().status(143);
@@ -49,7 +49,7 @@ fn that_it_has_too_few_children_is_a_warning() {
 }
 
 #[test]
-fn the_next_command_goes_on_from_a_watch_whose_manager_was_killed() {
+fn next_command_continues_after_a_killed_watch() {
     let (site, load) = site(SAME);
     for strategy in ["rolling", "swap"] {
         let manager = watching(&site, strategy);
@@ -66,7 +66,7 @@ fn the_next_command_goes_on_from_a_watch_whose_manager_was_killed() {
 }
 
 #[test]
-fn a_repair_undoes_a_watch_whose_manager_was_killed() {
+fn repair_undoes_a_killed_watch() {
     let (site, load) = site(SAME);
     for strategy in ["rolling", "swap"] {
         let manager = watching(&site, strategy);

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::symlink;
 
-use super::super::site::Site;
 use super::{APACHE, POOL, document, found, topic};
+use harness::Site;
 
 /// The sample behind an Apache whose balancer has this in addition.
 fn with_proxy_set(text: &str) -> Site {
@@ -13,7 +13,7 @@ fn with_proxy_set(text: &str) -> Site {
 }
 
 #[test]
-fn a_balancer_that_cannot_be_changed_is_found() {
+fn check_finds_a_read_only_balancer() {
     let site = with_proxy_set("nonce=None");
     let told = "error: balancer \"phpfpmlb\" is read-only: it has no nonce\n  \
                 help: remove nonce=None from its ProxySet in Apache's configuration";
@@ -23,7 +23,7 @@ fn a_balancer_that_cannot_be_changed_is_found() {
 }
 
 #[test]
-fn sessions_that_forbid_a_drain_are_found() {
+fn check_finds_sticky_sessions_that_prevent_a_drain() {
     let site = with_proxy_set("stickysession=ROUTEID nofailover=On");
     let told = "error: balancer \"phpfpmlb\" has sticky sessions and nofailover=On: no member can \
                 be drained without failing its sessions' requests\n  \
@@ -32,7 +32,7 @@ fn sessions_that_forbid_a_drain_are_found() {
 }
 
 #[test]
-fn apaches_own_retry_is_found() {
+fn check_finds_a_retry_time_in_apache() {
     let site = Site::prepared();
     site.replace(APACHE, "pool-2\" retry=0", "pool-2\"");
     let told = "warning: member fcgi://pool-2 has retry=60: after one failure Apache leaves it out \
@@ -42,7 +42,7 @@ fn apaches_own_retry_is_found() {
 }
 
 #[test]
-fn members_that_lead_elsewhere_are_found() {
+fn check_finds_members_with_other_sockets() {
     let site = Site::new();
     let settings = &format!("{POOL}/pools-manager.toml");
     site.replace(
@@ -74,10 +74,10 @@ fn members_that_lead_elsewhere_are_found() {
 }
 
 #[test]
-fn a_member_that_is_left_drained_is_found() {
+fn check_finds_a_drained_member_of_a_running_replica() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let program = env!("CARGO_BIN_EXE_balancer-manager");
+    let program = harness::program_path("balancer-manager");
     let url = format!("http://localhost:{}/balancer-manager", site.port());
     let mut drain = site.command(program);
     drain.args([&url, "phpfpmlb", "set-drain", "on", "fcgi://pool-2"]);
@@ -90,7 +90,7 @@ fn a_member_that_is_left_drained_is_found() {
 }
 
 #[test]
-fn a_member_that_the_operator_has_taken_out_stays_his_own_affair() {
+fn check_accepts_a_member_stopped_by_the_operator() {
     let site = Site::prepared();
     site.replace(APACHE, "pool-2\" retry=0", "pool-2\" retry=0 status=+S");
     let site = site.serve();
@@ -108,7 +108,7 @@ fn a_member_that_the_operator_has_taken_out_stays_his_own_affair() {
 }
 
 #[test]
-fn monitor_url_has_to_answer() {
+fn check_finds_a_monitor_url_without_a_response() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let settings = &format!("{POOL}/pools-manager.toml");
@@ -125,7 +125,7 @@ fn monitor_url_has_to_answer() {
 }
 
 #[test]
-fn a_member_may_spell_its_socket_otherwise() {
+fn check_accepts_other_spellings_of_a_socket() {
     let site = Site::prepared();
     symlink("sockets", site.path("run")).unwrap();
     site.replace(APACHE, "/sockets/php-fpm-www1.sock", "/run/php-fpm-www1.sock");

@@ -3,11 +3,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::site::{Site, php_fpm};
 use super::{POOL, document, found, topic};
+use harness::{Site, needs_root, php_fpm};
 
 #[test]
-fn a_replica_behind_a_gap_is_found() {
+fn check_finds_a_gap_in_replica_numbers() {
     let site = Site::new();
     site.write(&format!("{POOL}/4.conf"), "");
     let gap = "warning: 4.conf is no replica, because there is no 3.conf\n  \
@@ -16,7 +16,7 @@ fn a_replica_behind_a_gap_is_found() {
 }
 
 #[test]
-fn php_fpm_is_asked_what_it_makes_of_the_files() {
+fn check_runs_the_configuration_test_of_php_fpm() {
     let site = Site::new();
     let pool = &format!("{POOL}/pool.conf");
     site.replace(&format!("{POOL}/php-fpm.conf"), "process_control_timeout = 60s", "");
@@ -54,7 +54,7 @@ fn php_fpm_is_asked_what_it_makes_of_the_files() {
 }
 
 #[test]
-fn hooks_have_to_be_programs() {
+fn check_finds_hooks_that_are_not_executable() {
     let site = Site::new();
     let settings = &format!("{POOL}/pools-manager.toml");
     let hooks = "[hooks]\nbefore_rollout = [\"/bin/true\"]\nafter_rollout = [\"env\", \"-u\"]\n";
@@ -81,7 +81,7 @@ fn hooks_have_to_be_programs() {
 }
 
 #[test]
-fn a_cache_that_releases_share_is_found() {
+fn check_finds_a_cache_shared_by_releases() {
     let site = Site::new();
     let pool = &format!("{POOL}/pool.conf");
     let line = |cache: &str| format!("pm = dynamic\nphp_admin_value[opcache.file_cache] = {cache}");
@@ -107,7 +107,7 @@ fn a_cache_that_releases_share_is_found() {
 }
 
 #[test]
-fn the_release_has_to_be_there_and_to_be_reached() {
+fn check_finds_a_missing_or_unreachable_release() {
     let site = Site::new();
     site.write("www/current/left.txt", "");
     let full = "error: current_dir ROOT/www/current is not empty\n  \
@@ -130,11 +130,10 @@ fn the_release_has_to_be_there_and_to_be_reached() {
 
 /// A root below /root is the most common failure of all.
 #[test]
-fn the_account_that_runs_php_has_to_get_in() {
+fn check_finds_releases_that_php_cannot_read() {
+    // An ordinary user also runs PHP, and has access.
+    needs_root!();
     let site = Site::new();
-    if site.uid() != 0 {
-        return; // whoever runs php-fpm has got here
-    }
     let denied = |what: &str, right: &str| {
         format!(
             "warning: www-data, who runs PHP, cannot {what}: requests are denied\n  \
@@ -147,7 +146,7 @@ fn the_account_that_runs_php_has_to_get_in() {
     set_mode(&site, "", 0o755);
     set_mode(&site, "www/release1/index.php", 0o600);
     assert_eq!(found(&site, "release"), [denied("read ROOT/www/release1/index.php", "r")]);
-    // What is above the release itself is not on the way: it is mounted.
+    // Permissions of the directories above do not matter: the release is mounted.
     set_mode(&site, "www/release1/index.php", 0o644);
     fs::create_dir(site.path("hidden")).unwrap();
     fs::rename(site.path("www/release2"), site.path("hidden/release2")).unwrap();
@@ -163,7 +162,7 @@ fn set_mode(site: &Site, below: &str, mode: u32) {
 }
 
 #[test]
-fn the_names_of_the_sockets_have_to_be_free_short_and_different() {
+fn check_finds_taken_long_or_duplicate_socket_names() {
     let site = Site::new();
     fs::create_dir(site.path("sockets/php-fpm-www1.sock")).unwrap();
     let stranger = "error: ROOT/sockets/php-fpm-www1.sock is neither a socket nor a symlink\n  \
@@ -200,7 +199,7 @@ fn listen(site: &Site, path: &str) {
 }
 
 #[test]
-fn the_directory_of_the_pid_files_belongs_to_the_root() {
+fn missing_pid_directory_is_an_error_of_the_root() {
     let site = Site::prepared();
     fs::remove_dir(site.path("pid")).unwrap();
     let ran = site.run(&["check", "-q", "single", "www"]);
@@ -217,7 +216,7 @@ fn the_directory_of_the_pid_files_belongs_to_the_root() {
 }
 
 #[test]
-fn what_root_has_left_behind_is_found() {
+fn check_finds_files_left_by_root() {
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.write("pid/www.lock", "");
     set_mode(&site, "pid/www.lock", 0o400);

@@ -1,17 +1,17 @@
-//! What `check` finds in what runs.
+//! What `check` finds in running processes.
 
 use std::fs;
 
 use rustix::process::Signal;
 
-use super::super::site::Site;
 use super::found;
+use harness::Site;
 
 const START: &str = "\n  help: run pools-manager start";
 const RESTART: &str = "\n  help: run pools-manager restart";
 
 #[test]
-fn what_a_crash_has_left_is_found() {
+fn check_finds_leftovers_of_a_crash() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let public = "sockets/php-fpm-www1.sock";
@@ -35,7 +35,7 @@ fn what_a_crash_has_left_is_found() {
 }
 
 #[test]
-fn what_the_replicas_run_is_compared() {
+fn check_compares_the_releases_of_the_replicas() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.switch("release2");
@@ -55,7 +55,7 @@ fn what_the_replicas_run_is_compared() {
 }
 
 #[test]
-fn what_a_killed_manager_has_left_is_found() {
+fn check_finds_leftovers_of_a_killed_manager() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let warm_up = site.hold_warm_up();
@@ -71,7 +71,7 @@ fn what_a_killed_manager_has_left_is_found() {
 }
 
 #[test]
-fn a_master_that_has_died_alone_is_found() {
+fn check_finds_a_dead_master_with_living_children() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.kill(&site.masters()[1..]);
@@ -82,7 +82,7 @@ fn a_master_that_has_died_alone_is_found() {
 }
 
 #[test]
-fn masters_that_somebody_else_has_started_are_no_finding() {
+fn check_accepts_masters_started_by_hand() {
     let site = Site::new();
     site.start_by_hand(1);
     site.start_by_hand(2);

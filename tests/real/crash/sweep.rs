@@ -1,5 +1,5 @@
-//! A command, killed again and again: at the first place, at the second one, and so on until it
-//! comes to its end. So no place is left out, whatever becomes of the plan.
+//! A command that is killed at the first failpoint, then at the second, and so on until it succeeds.
+//! So no failpoint is left out, even if the plan changes.
 
 use std::fs;
 
@@ -9,14 +9,14 @@ use super::Site;
 const NEXT: [&[&[&str]]; 3] =
     [&[&["restart"]], &[&["start"], &["restart"]], &[&["repair"], &["start"], &["restart"]]];
 
-/// What is killed, and what it has to come by.
+/// A command, and the failpoints that it must have.
 pub(super) struct Sweep<'a> {
     pub(super) command: &'a [&'a str],
     /// Brings about what the command begins with. The number is that of the place.
     pub(super) before: &'a dyn Fn(&Site, usize),
     /// The status that it ends with when it is not killed.
     pub(super) status: i32,
-    /// Places within steps that it has to come by.
+    /// Failpoints inside steps that it must have.
     pub(super) within: &'a [&'a str],
     /// What happens before the next command.
     pub(super) then: &'a dyn Fn(&Site, usize),

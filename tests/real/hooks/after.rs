@@ -1,15 +1,15 @@
-//! `after_rollout` and `on_failure`: they are told how it went, and change nothing about that.
+//! `after_rollout` and `on_failure` get the result of the rollout. They do not change it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
 use rustix::process::Signal;
 
-use super::super::site::{Site, wait_for};
 use super::{ALL_NOTE, WAIT, await_file, noted, notes, set, site};
+use harness::{Site, wait_for};
 
 #[test]
-fn a_hook_that_fails_afterwards_is_a_warning() {
+fn failed_after_rollout_hook_is_a_warning() {
     let site = site(&[("after_rollout", "echo the cache is cold; exit 3")]);
     let ran = site.run(&["restart"]);
     let ending = "  Running the hook after_rollout  [FAILED]\n    \
@@ -22,7 +22,7 @@ fn a_hook_that_fails_afterwards_is_a_warning() {
 }
 
 #[test]
-fn a_release_that_bounces_calls_the_one_for_failures() {
+fn rolled_back_release_calls_on_failure() {
     let site = site(&ALL_NOTE);
     site.add_page("warm.php", "<?php echo 'warm';");
     site.replace(super::SETTINGS, "\n[hooks]", "\n[rollout]\nwarm_up = [\"/warm.php\"]\n\n[hooks]");
@@ -45,7 +45,7 @@ fn a_release_that_bounces_calls_the_one_for_failures() {
 }
 
 #[test]
-fn a_link_that_cannot_be_moved_calls_the_one_for_failures() {
+fn unwritable_release_link_calls_on_failure() {
     let site = site(&ALL_NOTE);
     // In the way of the link that replaces it.
     fs::create_dir(site.path("www/.current.release.pools-manager")).unwrap();
@@ -56,7 +56,7 @@ fn a_link_that_cannot_be_moved_calls_the_one_for_failures() {
 }
 
 #[test]
-fn a_rollout_that_is_told_to_stop_calls_the_one_for_failures() {
+fn interrupted_rollout_calls_on_failure() {
     let site = site(&ALL_NOTE);
     site.restart_is_interrupted();
     let told = noted(&site, "on_failure");
@@ -66,7 +66,7 @@ fn a_rollout_that_is_told_to_stop_calls_the_one_for_failures() {
 }
 
 #[test]
-fn a_signal_lets_it_finish_and_no_other_pool_is_begun() {
+fn signal_lets_a_hook_finish_and_no_other_pool_begins() {
     let site = Site::new();
     second_pool(&site);
     site.run(&["start"]).succeeds();
@@ -90,7 +90,7 @@ fn a_signal_lets_it_finish_and_no_other_pool_is_begun() {
 
 /// While the first pool waits, the second one is renewed; its lines come when the first has ended.
 #[test]
-fn pools_that_are_renewed_side_by_side_do_not_mix_their_lines() {
+fn parallel_pools_do_not_mix_their_output() {
     let site = Site::new();
     second_pool(&site);
     site.run(&["start"]).succeeds();
@@ -115,7 +115,7 @@ fn pools_that_are_renewed_side_by_side_do_not_mix_their_lines() {
 
 /// Programs read of each event when it happens, and of which pool it is.
 #[test]
-fn events_of_pools_that_are_renewed_side_by_side_come_at_once() {
+fn parallel_pools_print_their_events_at_once() {
     let site = Site::new();
     second_pool(&site);
     site.run(&["start"]).succeeds();
@@ -133,7 +133,7 @@ fn events_of_pools_that_are_renewed_side_by_side_come_at_once() {
 }
 
 #[test]
-fn signal_ends_all_pools_that_are_under_way() {
+fn signal_ends_all_parallel_pools() {
     let site = Site::new();
     second_pool(&site);
     site.run(&["start"]).succeeds();

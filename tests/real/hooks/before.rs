@@ -1,9 +1,9 @@
-//! `before_rollout` may refuse: then nothing is changed.
+//! `before_rollout` can refuse a rollout: then nothing is changed.
 
 use rustix::process::{Pid, Signal};
 
-use super::super::site::{Ran, Site};
 use super::{WAIT, await_file, link, set, site};
+use harness::{Ran, Site};
 
 const HELP: &str = "  help: nothing was changed: the hook has refused the rollout\n";
 
@@ -21,7 +21,7 @@ fn refused(site: &Site, why: &str) -> Ran {
 }
 
 #[test]
-fn a_hook_that_fails_refuses_and_nothing_is_changed() {
+fn failed_before_rollout_hook_prevents_the_rollout() {
     let site = site(&[("before_rollout", "echo one; echo two >&2; exit 3")]);
     let end = |lines: &str| format!("\n  the end of its output:\n{lines}");
     let both = end("    one\n    two");
@@ -47,16 +47,16 @@ fn a_hook_that_fails_refuses_and_nothing_is_changed() {
 const STUBBORN: &str = "trap '' TERM; sleep 1000 & echo waiting; wait; sleep 1000";
 
 #[test]
-fn a_hook_that_takes_too_long_is_ended_with_all_that_it_has_started() {
+fn hook_timeout_ends_the_hook_and_its_children() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     set(&site, &[("before_rollout", "echo waiting; sleep 1000")], "timeout = \"300ms\"");
     let why = "was not done after 300ms\n  the end of its output:\n    waiting";
     refused(&site, why);
-    site.has_no_hooks();
+    has_no_hooks(&site);
     site.write("hooks/before_rollout", STUBBORN);
     refused(&site, why);
-    site.has_no_hooks();
+    has_no_hooks(&site);
 }
 
 /// What it leaves behind prints without end.
@@ -64,7 +64,7 @@ const CHATTERS: &str =
     "while echo y; do touch printed; done & until [ -e printed ]; do sleep 0.01; done; exit 1";
 
 #[test]
-fn a_process_that_a_hook_leaves_behind_is_not_waited_for() {
+fn background_process_of_a_hook_does_not_block() {
     let site = site(&[("before_rollout", "sleep 1000 & echo $! > left")]);
     site.run(&["restart"]).succeeds();
     let left = Pid::from_raw(site.read("left").trim().parse().unwrap()).unwrap();
@@ -75,7 +75,7 @@ fn a_process_that_a_hook_leaves_behind_is_not_waited_for() {
 }
 
 #[test]
-fn a_signal_ends_the_hook_and_nothing_is_changed() {
+fn signal_ends_the_hook_and_changes_nothing() {
     let site = site(&[("before_rollout", WAIT)]);
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let ran = site.unchanged_by(|| {
@@ -89,14 +89,14 @@ fn a_signal_ends_the_hook_and_nothing_is_changed() {
         let rest = " while the hook before_rollout ran\n  help: nothing was changed\n";
         assert!(name.starts_with("SIG") && name.ends_with(rest), "{ran}");
         ran.status(status);
-        site.has_no_hooks();
+        has_no_hooks(&site);
         assert_eq!(link(&site).as_os_str(), "release1");
     }
     site.run(&["history"]).prints("Redundant pool \"www\"...\n  No rollout is on record\n");
 }
 
 #[test]
-fn a_hook_that_outlives_its_manager_does_not_hold_the_lock() {
+fn hook_of_a_killed_manager_does_not_hold_the_lock() {
     let site = site(&[("before_rollout", WAIT)]);
     let manager = site.spawn(&["restart"]);
     await_file(&site, "begun");
@@ -105,18 +105,16 @@ fn a_hook_that_outlives_its_manager_does_not_hold_the_lock() {
     manager.finish().killed_by(Signal::KILL);
     site.replace(super::SETTINGS, "before_rollout =", "on_failure =");
     site.run(&["restart", "--no-wait"]).succeeds();
-    // It was there all the time.
+    // The hook has run all the time.
     assert!(!site.path("ended").exists());
     site.write("end", "");
     await_file(&site, "ended");
     site.is_in_order_on("release1");
 }
 
-impl Site {
-    /// No hook, and nothing that one has started, is left.
-    fn has_no_hooks(&self) {
-        let mut left = self.processes();
-        left.retain(|it| it.title.contains("hooks/") || it.title.starts_with("sleep"));
-        assert!(left.is_empty(), "{left:#?}");
-    }
+/// No hook, and nothing that one has started, is left.
+fn has_no_hooks(site: &Site) {
+    let mut left = site.processes();
+    left.retain(|it| it.title.contains("hooks/") || it.title.starts_with("sleep"));
+    assert!(left.is_empty(), "{left:#?}");
 }

@@ -1,7 +1,7 @@
 //! A hook that runs pools-manager itself.
 
-use super::super::site::Site;
 use super::set;
+use harness::Site;
 
 const CALLS: &str = "
 export PATH=$1/bin:$PATH
@@ -12,7 +12,7 @@ pools-manager stop --root $1 > said.stop 2>&1; echo $? >> said.stop
 ";
 
 #[test]
-fn it_may_look_at_its_pool_and_is_refused_to_change_it() {
+fn hook_can_read_its_pool_but_not_change_it() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.copy_of_program();

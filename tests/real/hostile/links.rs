@@ -1,5 +1,5 @@
-//! Links, FIFOs and directories in the place of every file that is written, read, renamed or
-//! removed. Whatever they lead to stays as it is, to the nanosecond of its last change.
+//! Symlinks, FIFOs and directories in place of each file that is written, read, renamed or removed.
+//! Their targets stay unchanged, including the time of the last change.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::super::site::Site;
+use harness::Site;
 
 /// Names that a restart of generation 1 makes, or makes first under this name.
 const NEXT: [&str; 12] = [
@@ -26,7 +26,7 @@ const NEXT: [&str; 12] = [
     "www/.current.release.pools-manager",
 ];
 
-/// What stands there already, and is read or replaced.
+/// Files that exist already, and are read or replaced.
 const THERE: [&str; 5] = [
     "pid/www.1.g1.pid",
     "pid/www.2.g1.pid",
@@ -99,7 +99,7 @@ fn goes_through(site: &Site, strategy: &str, how: &str) {
     assert!(ran.succeeds().stdout.contains("release2"), "{how}");
     assert!(site.releases().iter().all(|it| *it == site.path("www/release2")), "{how}");
     site.run(&["status", "-q"]).succeeds();
-    // What was in the place of the history has been set aside.
+    // The file in place of the history was moved aside.
     for entry in fs::read_dir(site.path("pid")).unwrap() {
         let path = entry.unwrap().path();
         if path.display().to_string().contains(".json.bad-") {
@@ -110,13 +110,13 @@ fn goes_through(site: &Site, strategy: &str, how: &str) {
 }
 
 #[test]
-fn links_in_the_place_of_files_are_replaced_and_never_followed() {
+fn symlinks_in_place_of_files_are_replaced_and_not_followed() {
     let outside = Outside::new();
     for target in outside.targets() {
         for strategy in ["rolling", "swap"] {
             let site = Site::new();
             site.run(&["start"]).succeeds();
-            let load = site.pings(2);
+            let load = site.steady_load();
             for name in NEXT.into_iter().chain(THERE) {
                 put(&site, name, |path| symlink(&target, path).unwrap());
             }
@@ -129,11 +129,11 @@ fn links_in_the_place_of_files_are_replaced_and_never_followed() {
 }
 
 #[test]
-fn fifos_in_the_place_of_files_are_replaced_and_never_waited_for() {
+fn fifos_in_place_of_files_are_replaced_and_do_not_block() {
     for strategy in ["rolling", "swap"] {
         let site = Site::new();
         site.run(&["start"]).succeeds();
-        let load = site.pings(2);
+        let load = site.steady_load();
         // The switch does not know a FIFO for its own: see the next test.
         for name in NEXT.into_iter().filter(|it| !it.starts_with("www/")).chain(THERE) {
             put(&site, name, |path| mkfifo(path, Mode::S_IRWXU).unwrap());
@@ -144,7 +144,7 @@ fn fifos_in_the_place_of_files_are_replaced_and_never_waited_for() {
 }
 
 #[test]
-fn a_file_beside_the_link_that_is_none_of_ours_is_kept() {
+fn unknown_file_beside_the_release_link_is_kept() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let name = "www/.current.release.pools-manager";
@@ -156,7 +156,7 @@ fn a_file_beside_the_link_that_is_none_of_ours_is_kept() {
 }
 
 #[test]
-fn second_names_of_files_are_not_written_through() {
+fn hard_links_of_files_are_not_written_through() {
     let outside = Outside::new();
     let file = outside.dir.path().join("file");
     let site = Site::new();
@@ -172,10 +172,10 @@ fn second_names_of_files_are_not_written_through() {
 
 /// To be found before anything is stopped: a directory cannot be replaced.
 #[test]
-fn directories_in_the_place_of_files_are_refused() {
+fn directories_in_place_of_files_are_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     for name in NEXT.into_iter().filter(|it| !it.starts_with("www/") && !it.contains(".json")) {
         fs::create_dir(site.path(name)).unwrap();
         let replica = if name.contains("www1") || name.contains("www.1") { 1 } else { 2 };
@@ -188,7 +188,7 @@ fn directories_in_the_place_of_files_are_refused() {
         }
         fs::remove_dir(site.path(name)).unwrap();
     }
-    // These are only in the way of whoever wants to remove them.
+    // These fail only when they are removed.
     for name in ["pid/www.1.g1.pid", "pid/www.2.g1.pid"] {
         fs::remove_file(site.path(name)).unwrap();
         fs::create_dir(site.path(name)).unwrap();
@@ -202,20 +202,20 @@ fn directories_in_the_place_of_files_are_refused() {
     for name in ["pid/www.1.g1.pid", "pid/www.2.g1.pid"] {
         fs::remove_dir(site.path(name)).unwrap();
     }
-    // What could not be removed is still on record.
+    // Files that could not be removed still have a record.
     site.run(&["repair"]).succeeds();
     site.is_in_order_on("release1");
     load.finish();
 }
 
-/// The record of what runs: where it is lost, what runs is nobody's, and is left alone.
+/// Without a valid record, the running master is not ours, and is not ended.
 #[test]
-fn a_link_in_the_place_of_a_record_is_not_believed() {
+fn symlink_in_place_of_a_record_is_ignored() {
     let outside = Outside::new();
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let record = site.path("pid/www.1.g1.conf");
-    // Its text would be good; whose it is cannot be told.
+    // Its content is valid, but its owner is unknown.
     let copy = outside.dir.path().join("copy");
     fs::rename(&record, &copy).unwrap();
     symlink(&copy, &record).unwrap();

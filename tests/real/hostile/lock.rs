@@ -1,4 +1,4 @@
-//! The lock: taken by a process that hangs, owned by somebody else, or no file at all.
+//! A lock that is held by a halted process, owned by another user, or no regular file.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -7,13 +7,13 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use rustix::process::Signal;
 
-use super::super::site::Site;
+use harness::{Site, needs_root};
 
 const LOCK: &str = "pid/www.lock";
 const COMMANDS: [&str; 3] = ["start", "restart", "stop"];
 
 #[test]
-fn a_holder_that_hangs_is_named_and_can_be_waited_for_or_not() {
+fn halted_lock_holder_is_named() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let request = site.hold();
@@ -38,7 +38,7 @@ fn a_holder_that_hangs_is_named_and_can_be_waited_for_or_not() {
             format!("error: told to stop by {name}\n  help: the pool \"www\" was left as it is\n");
         assert!(ran.status(status).stderr.ends_with(&told), "{ran}");
     }
-    // What only looks does not wait.
+    // Commands that change nothing do not wait.
     site.run(&["check", "-q"]).prints("");
     site.run(&["history"]).succeeds();
     site.run(&["restart", "--dry-run"]).succeeds();
@@ -50,7 +50,7 @@ fn a_holder_that_hangs_is_named_and_can_be_waited_for_or_not() {
 }
 
 #[test]
-fn what_is_no_file_of_its_own_is_no_lock() {
+fn fifo_or_hard_link_in_place_of_the_lock_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let lock = site.path(LOCK);
@@ -62,7 +62,7 @@ fn what_is_no_file_of_its_own_is_no_lock() {
         for command in COMMANDS {
             site.refuses(&[command], &stderr);
         }
-        // Whoever only looks whether somebody holds it waits for nobody.
+        // Commands that only test the lock do not wait.
         site.run(&["check", "-q"]).status(0);
         site.run(&["releases", "www"]).succeeds();
     };
@@ -70,7 +70,7 @@ fn what_is_no_file_of_its_own_is_no_lock() {
     mkfifo(&lock, Mode::S_IRWXU).unwrap();
     refuses();
     fs::remove_file(&lock).unwrap();
-    // Who holds it is written into it: that must not go into another file.
+    // The holder is written into the lock: never into another file.
     site.write("precious", "precious");
     fs::hard_link(site.path("precious"), &lock).unwrap();
     refuses();
@@ -81,10 +81,8 @@ fn what_is_no_file_of_its_own_is_no_lock() {
 }
 
 #[test]
-fn a_lock_that_is_somebody_elses_is_told() {
-    if !nix::unistd::geteuid().is_root() {
-        return; // nobody else can give a file away
-    }
+fn lock_of_another_user_is_an_error() {
+    needs_root!();
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     chown(site.path(LOCK), Some(0), Some(0)).unwrap();

@@ -1,11 +1,11 @@
-//! Releases and pools with names that are more than names: to a shell, to php-fpm, to a terminal.
+//! Names of releases and pools that are special to a shell, to php-fpm or to a terminal.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::super::site::Site;
+use harness::Site;
 
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 
@@ -18,10 +18,10 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_release_may_have_any_name_that_is_text() {
+fn release_name_can_be_any_utf_8() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let longest = "x".repeat(255);
     let names = [
         "it's \"new\"",
@@ -51,12 +51,12 @@ fn a_release_may_have_any_name_that_is_text() {
     load.finish();
 }
 
-/// It could neither be recorded nor told.
+/// The path could neither be recorded nor printed.
 #[test]
-fn a_release_whose_path_is_no_text_is_refused() {
+fn release_path_that_is_not_utf_8_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let name = OsStr::from_bytes(b"caf\xe9");
     copy(&site.path("www/release2"), &site.path("www").join(name));
     let stderr = "error: the release ROOT/www/caf\u{fffd} has a path that is not UTF-8\n  \
@@ -76,7 +76,7 @@ fn a_release_whose_path_is_no_text_is_refused() {
 }
 
 #[test]
-fn a_name_that_is_no_release_is_refused() {
+fn name_of_no_release_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let too_long = "x".repeat(256);
@@ -93,7 +93,7 @@ fn a_name_that_is_no_release_is_refused() {
     site.is_in_order_on("release1");
 }
 
-/// A pool beside the sample, which listens on sockets of its own.
+/// A second pool with its own sockets.
 fn add_pool(site: &Site, name: &OsStr) {
     let dir = site.path(POOLS).join(name);
     fs::create_dir(&dir).unwrap();
@@ -109,7 +109,7 @@ fn add_pool(site: &Site, name: &OsStr) {
 }
 
 #[test]
-fn a_pool_whose_name_means_something_elsewhere() {
+fn pool_name_with_special_characters_works_or_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     for name in
@@ -118,7 +118,7 @@ fn a_pool_whose_name_means_something_elsewhere() {
         add_pool(&site, name.as_ref());
         let ran = site.run(&["start", "single", "--", name]);
         if name.contains(['"', '$', '\n']) {
-            // php-fpm could not be told where its files are.
+            // The configuration of php-fpm cannot express these paths.
             let conf = format!("ROOT/{POOLS}/{name}/1.conf");
             let what = format!("error: php-fpm's configuration cannot name the path {conf}\n");
             assert!(site.shown(&ran.stderr).starts_with(&what), "{ran}");
@@ -140,7 +140,7 @@ fn a_pool_whose_name_means_something_elsewhere() {
 }
 
 #[test]
-fn a_pool_whose_name_is_too_long_or_no_text() {
+fn too_long_or_non_utf_8_pool_name_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let name = "x".repeat(255);

@@ -1,13 +1,13 @@
-//! Others can write to what root relies on: every command that changes something refuses, and
-//! `check` says the same.
+//! Others can write to files that root relies on: every command that changes something refuses, and
+//! `check` reports the same.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use nix::unistd::{Group, User, geteuid};
+use nix::unistd::{Group, User};
 
-use super::super::site::Site;
+use harness::{Site, needs_root};
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 
@@ -45,12 +45,10 @@ fn while_mode(path: &Path, mode: u32, then: impl FnOnce()) {
 }
 
 #[test]
-fn each_command_that_changes_something_refuses() {
+fn every_changing_command_refuses_a_world_writable_directory() {
+    needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    if !geteuid().is_root() {
-        return; // the words are root's
-    }
     while_mode(&site.path("pid"), 0o777, || {
         let what = "ROOT/pid can be written by every user (mode 0777)";
         let stderr = format!("error: {what}{END}\n  help: chmod o-w ROOT/pid\n");
@@ -64,10 +62,8 @@ fn each_command_that_changes_something_refuses() {
 }
 
 #[test]
-fn root_refuses_what_belongs_to_another_user() {
-    if !geteuid().is_root() {
-        return; // nobody else can give a file away
-    }
+fn root_refuses_files_of_another_user() {
+    needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let www_data = User::from_name("www-data").unwrap().unwrap().uid;
@@ -90,12 +86,10 @@ fn root_refuses_what_belongs_to_another_user() {
 }
 
 #[test]
-fn what_others_can_write_is_refused() {
+fn files_writable_by_others_are_refused() {
+    needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    if !geteuid().is_root() {
-        return; // the words are root's
-    }
     let www_data = Group::from_name("www-data").unwrap().unwrap().gid.as_raw();
     for (below, mode) in [("pid", 0o777), ("sockets", 0o1777), ("etc", 0o757), (POOL, 0o1777)] {
         while_mode(&site.path(below), mode, || {
@@ -108,7 +102,7 @@ fn what_others_can_write_is_refused() {
             let what = "ROOT/pid can be written by the group www-data (mode 0775)";
             is_refused(&site, what, "chmod g-w ROOT/pid");
         });
-        // Nobody but root is in root's own group.
+        // Only root is in root's own group.
         site.run(&["check", "-q"]).prints("");
     });
     // More than one: the others are in what `check` says.
@@ -124,10 +118,8 @@ fn what_others_can_write_is_refused() {
 }
 
 #[test]
-fn the_programs_that_root_runs_have_to_be_roots() {
-    if !geteuid().is_root() {
-        return;
-    }
+fn programs_that_root_runs_must_belong_to_root() {
+    needs_root!();
     let site = Site::new();
     let settings = &format!("{POOL}/pools-manager.toml");
     site.write("bin/hook", "#!/bin/sh\n");
@@ -140,7 +132,7 @@ fn the_programs_that_root_runs_have_to_be_roots() {
         is_refused(&site, &what, "chown root ROOT/bin/hook");
     });
     let php_fpm = site.path("bin/php-fpm");
-    fs::copy(super::super::site::php_fpm(), &php_fpm).unwrap();
+    fs::copy(harness::php_fpm(), &php_fpm).unwrap();
     let command =
         format!("[php]\nphp_fpm_cmd = [\"{}\", \"-p\", \"%CURRENT_DIR%\"]", php_fpm.display());
     site.replace(settings, "[php]", &command);
@@ -151,12 +143,10 @@ fn the_programs_that_root_runs_have_to_be_roots() {
     site.run(&["start"]).succeeds();
 }
 
-/// The names that php-fpm tells are known only when it has been asked.
+/// The manager knows these names only from php-fpm.
 #[test]
-fn the_directories_that_php_fpm_names_count_too() {
-    if !geteuid().is_root() {
-        return;
-    }
+fn directories_in_php_fpm_configuration_are_checked() {
+    needs_root!();
     let site = Site::new();
     let elsewhere = site.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
@@ -175,10 +165,8 @@ fn the_directories_that_php_fpm_names_count_too() {
 
 /// A directory of one user, and a site of another's in it.
 #[test]
-fn an_ordinary_user_is_protected_from_others() {
-    if !geteuid().is_root() {
-        return;
-    }
+fn ordinary_user_refuses_files_of_another_user() {
+    needs_root!();
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     let www_data = User::from_name("www-data").unwrap().unwrap().uid;
@@ -189,7 +177,7 @@ fn an_ordinary_user_is_protected_from_others() {
         );
         assert_eq!(site.shown(&ran.status(2).stderr), what, "{ran}");
     });
-    // Root's is as good as his own.
+    // A directory of root is accepted.
     while_chowned(&site.path("etc"), Some(0), None, || site.run(&["check", "-q"]).prints(""));
     site.run(&["restart"]).succeeds();
 }

@@ -1,20 +1,20 @@
-//! Processes that are not ours: named in a pid file, or listening where a generation of ours
-//! belongs. None of them is ever signalled.
+//! Unrelated processes that a pid file names, or that listen on the socket of a generation. They get
+//! no signal.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use super::super::site::{Site, Victim};
+use harness::{Site, Victim};
 
 const STRATEGIES: [&str; 2] = ["rolling", "swap"];
 
 #[test]
-fn whoever_a_pid_file_names_is_not_signalled() {
+fn process_named_by_a_false_pid_file_gets_no_signal() {
     let mut victims = [Victim::new(), Victim::of_another_user()];
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let own = std::process::id();
     let mut lies: Vec<String> = victims.iter().map(|it| it.pid().to_string()).collect();
     // init, this test, numbers that are none or too large, and one that takes long to read.
@@ -46,10 +46,10 @@ fn whoever_a_pid_file_names_is_not_signalled() {
 /// This test plays a program that has bound a generation's name: were it taken for a php-fpm
 /// without a master, it would be ended.
 #[test]
-fn whoever_listens_where_a_generation_is_to_listen_is_left_alone() {
+fn program_on_the_socket_of_the_next_generation_is_not_ended() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let name = site.path("sockets/php-fpm-www1.g2.sock");
     let stranger = UnixListener::bind(&name).unwrap();
     let stderr = "error: ROOT/sockets/php-fpm-www1.g2.sock is a socket on which another process listens\n  \
@@ -59,7 +59,7 @@ fn whoever_listens_where_a_generation_is_to_listen_is_left_alone() {
     }
     listens(&name);
     drop(stranger);
-    // A socket on which nobody listens is only in php-fpm's way, which replaces it.
+    // php-fpm replaces a socket without a listener.
     site.run(&["restart"]).succeeds();
     site.is_in_order_on("release1");
     load.finish();
@@ -67,11 +67,11 @@ fn whoever_listens_where_a_generation_is_to_listen_is_left_alone() {
 
 /// It comes when the rollout has begun: php-fpm finds it, and the release bounces.
 #[test]
-fn whoever_takes_the_name_of_a_generation_meanwhile_is_left_alone() {
+fn program_that_takes_the_socket_of_a_generation_is_not_ended() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let warm_up = site.hold_warm_up();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let before = (site.masters(), site.members());
     site.switch("release2");
     let manager = site.spawn(&["restart", "--strategy", "swap"]);
@@ -92,7 +92,7 @@ fn whoever_takes_the_name_of_a_generation_meanwhile_is_left_alone() {
 
 /// The name of a generation that has ended, and is on record: it is not taken for running.
 #[test]
-fn whoever_listens_where_a_generation_has_listened_is_left_alone() {
+fn program_on_the_socket_of_an_old_generation_is_not_ended() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.run(&["stop"]).succeeds();

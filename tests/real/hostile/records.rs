@@ -1,23 +1,23 @@
-//! The record of a generation names files that are removed when it has ended, and is what starts
-//! it. Somebody else could write one, or put another one in its place, where he can write to `pid/`.
+//! Records of generations that another user has written or replaced. A record names files that are
+//! removed later, and php-fpm starts from it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 use rustix::process::{Signal, kill_process};
 
-use super::super::site::{Site, wait_for};
+use harness::{Site, needs_root, wait_for};
 
 /// Of a generation 9 that never was, whose socket is said to be a file of root's.
-fn plant(site: &Site, owner: &str) {
+fn plant(site: &Site, owner: Option<&str>) {
     site.write("precious", "precious");
     let socket = |n| site.path(&format!("sockets/php-fpm-www1.g{n}.sock")).display().to_string();
     let record = site.read("pid/www.1.g1.conf").replace("\"number\":1,", "\"number\":9,");
     let record = record.replace("www.1.g1.pid", "www.1.g9.pid");
     let record = record.replace(&socket(1), &site.path("precious").display().to_string());
     site.write("pid/www.1.g9.conf", &record);
-    chown(site.path("pid/www.1.g9.conf"), Some(uid(owner)), None).unwrap();
+    chown(site.path("pid/www.1.g9.conf"), owner.map(uid), None).unwrap();
 }
 
 fn uid(name: &str) -> u32 {
@@ -25,15 +25,13 @@ fn uid(name: &str) -> u32 {
 }
 
 #[test]
-fn a_record_that_the_owner_of_the_directory_has_planted_is_not_followed() {
-    if !geteuid().is_root() {
-        return; // nobody else can give a file away
-    }
+fn record_planted_by_the_owner_of_the_directory_is_ignored() {
+    needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     chown(site.path("pid"), Some(uid("www-data")), None).unwrap();
-    plant(&site, "www-data");
+    plant(&site, Some("www-data"));
     for command in [&["restart"][..], &["restart", "--strategy", "swap"], &["stop"], &["repair"]] {
         let ran = site.unchanged_by(|| site.run(command));
         assert!(ran.status(2).stderr.contains("/pid belongs to www-data"), "{ran}");
@@ -49,31 +47,29 @@ fn a_record_that_the_owner_of_the_directory_has_planted_is_not_followed() {
     load.finish();
 }
 
-/// Whoever has written it: what it says of its names decides nothing.
+/// The manager derives the names from the number, even if the record is valid.
 #[test]
-fn the_names_in_a_record_are_not_used() {
+fn file_names_in_a_record_are_ignored() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
-    plant(&site, "root");
+    let load = site.steady_load();
+    plant(&site, None);
     for strategy in ["rolling", "swap"] {
         site.run(&["restart", "--strategy", strategy]).succeeds();
         assert_eq!(site.read("precious"), "precious");
     }
-    // It was root's own word that there had been a generation 9.
+    // The record belongs to the user who runs the site, so that there was a generation 9.
     assert_eq!(site.generations(), [11, 3]);
     site.is_in_order_on("release1");
     load.finish();
 }
 
 #[test]
-fn a_record_of_another_user_is_not_believed() {
-    if !geteuid().is_root() {
-        return;
-    }
+fn record_of_another_user_is_ignored() {
+    needs_root!();
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    plant(&site, "nobody");
+    plant(&site, Some("nobody"));
     site.run(&["restart"]).succeeds();
     assert_eq!(site.generations(), [2, 2]);
     assert_eq!(site.read("precious"), "precious");
@@ -81,12 +77,10 @@ fn a_record_of_another_user_is_not_believed() {
     site.is_in_order_on("release1");
 }
 
-/// Root may look at somebody else's site.
+/// Root can show the site of another user.
 #[test]
-fn the_records_of_whoever_owns_the_directory_are_shown() {
-    if !geteuid().is_root() {
-        return;
-    }
+fn root_sees_the_records_of_another_user() {
+    needs_root!();
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     let as_root = |args: &[&str]| {
@@ -102,9 +96,9 @@ fn the_records_of_whoever_owns_the_directory_are_shown() {
     assert_eq!(site.generations(), [1, 1]);
 }
 
-/// As it is halted between the two, somebody puts another file in the place of what was written.
+/// Between the two steps, another process replaces the written file.
 #[test]
-fn php_fpm_gets_the_file_that_was_written() {
+fn php_fpm_reads_the_written_file_not_a_replacement() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let places = site.places_of(&["restart"]);
@@ -126,7 +120,7 @@ fn php_fpm_gets_the_file_that_was_written() {
 
 /// pools-manager never sends USR2; an operator, or logrotate, may.
 #[test]
-fn a_master_that_reloads_itself_reads_the_same_file_again() {
+fn reloading_master_reads_the_written_file_again() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let before = site.masters();
@@ -149,10 +143,8 @@ fn a_master_that_reloads_itself_reads_the_same_file_again() {
 
 /// PHP's user would keep every deploy from beginning.
 #[test]
-fn nobody_else_can_hold_the_lock() {
-    if !geteuid().is_root() {
-        return;
-    }
+fn other_user_cannot_hold_the_lock() {
+    needs_root!();
     let site = Site::new();
     // As an earlier version has left it.
     site.write("pid/www.lock", "");

@@ -1,16 +1,14 @@
-//! Apache goes away in the middle of a rollout. Its visitors are lost then whatever anybody does;
-//! what is ours has to be in order when it is back.
+//! Apache stops during a rollout. Its clients get no response meanwhile, but the pool must be in order
+//! when Apache runs again.
 
-use super::super::site::{Gate, Program, Site};
-
-const FCGI_REQUEST: &str = env!("CARGO_BIN_EXE_fcgi-request");
+use harness::{Gate, Program, Site};
 
 /// A rolling restart to release 2 that waits for a request on replica 1, which does not come by
 /// Apache and so survives it.
 fn waiting(site: &Site) -> (Program, Program, Gate) {
     site.run(&["start"]).succeeds();
     let (gate, page) = site.gate();
-    let mut request = site.command(FCGI_REQUEST);
+    let mut request = site.command(harness::program_path("fcgi-request"));
     request.arg("--document-root").arg(site.path("www/current"));
     let request = Program::start(request.arg(page).arg("sockets/php-fpm-www1.sock"));
     gate.reached();
@@ -21,7 +19,7 @@ fn waiting(site: &Site) -> (Program, Program, Gate) {
 }
 
 #[test]
-fn an_apache_that_is_stopped_during_a_drain_leaves_what_runs_running() {
+fn stop_of_apache_during_a_drain_stops_no_replica() {
     let mut site = Site::new();
     site.add_rollout("ready_timeout = \"1s\"");
     let (manager, request, gate) = waiting(&site);
@@ -46,14 +44,14 @@ fn an_apache_that_is_stopped_during_a_drain_leaves_what_runs_running() {
     assert_eq!(site.masters(), masters);
 
     site.start_apache(port);
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.run(&["restart"]).succeeds();
     site.is_in_order_on("release2");
     load.finish();
 }
 
 #[test]
-fn an_apache_that_is_restarted_during_a_drain_is_waited_for() {
+fn restart_of_apache_during_a_drain_is_waited_for() {
     let mut site = Site::new();
     let (mut manager, request, gate) = waiting(&site);
     let port = site.stop_apache();
@@ -66,10 +64,9 @@ fn an_apache_that_is_restarted_during_a_drain_is_waited_for() {
     assert_eq!(site.get("/ping.php").body, "pong2\n");
 }
 
-/// The bad release is taken back although nobody can be told of it; Apache has forgotten the drain
-/// when it is back.
+/// The rollback does not need Apache. A restarted Apache does not know the drain any more.
 #[test]
-fn a_release_that_bounces_while_apache_is_away_is_taken_back() {
+fn bad_release_is_rolled_back_while_apache_is_stopped() {
     let mut site = Site::new();
     site.add_rollout("ready_timeout = \"1s\"");
     let (manager, request, gate) = waiting(&site);
@@ -89,7 +86,7 @@ fn a_release_that_bounces_while_apache_is_away_is_taken_back() {
 
 /// As when the machine boots, or goes down: whichever of the two comes first.
 #[test]
-fn a_pool_is_started_repaired_and_stopped_without_apache() {
+fn start_repair_and_stop_work_without_apache() {
     let mut site = Site::new();
     let port = site.stop_apache();
     let warning = format!(
@@ -102,7 +99,7 @@ fn a_pool_is_started_repaired_and_stopped_without_apache() {
     site.run(&["repair"]).prints(&format!(
         "{pool}{warning}  Replica 2 needs no repair\n  Starting replica 1  [OK]\n"
     ));
-    // As long as a part of it runs on, somebody has to be told.
+    // While a part of it runs, the balancer has to be changed.
     site.run(&["stop", "single", "www", "1"]).status(2);
     site.run(&["restart"]).status(2);
     site.run(&["stop"]).prints(&stages("Stopping replica"));

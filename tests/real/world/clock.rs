@@ -1,17 +1,17 @@
-//! A clock that was set back. A test cannot set the machine's; so everything that has a time is
-//! from a future that this clock has not reached: nothing that is decided depends on it.
+//! A clock that was set back. A test cannot set the clock of the machine, so all files get times in the
+//! future. No decision may depend on them.
 
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
-use super::super::site::Site;
+use harness::Site;
 
 const STATE: &str = "pid/www.state.json";
 const LOCK: &str = "pid/www.lock";
 const FUTURE: &str = "2099-12-31T23:59:59Z";
 
 #[test]
-fn what_is_from_the_future_is_like_anything_else() {
+fn timestamps_in_the_future_change_nothing() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.switch("release2");
@@ -29,7 +29,7 @@ fn what_is_from_the_future_is_like_anything_else() {
             }
         }
     }
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.is_in_order_on("release2");
     site.run(&["check", "-q"]).prints("");
     // The entries are in the order in which they were made, whatever they say of the time.
@@ -48,9 +48,9 @@ fn what_is_from_the_future_is_like_anything_else() {
     load.finish();
 }
 
-/// Who holds a lock is shown in his own words, and no age is made of them.
+/// The message shows the time in the lock as it is, and computes no age from it.
 #[test]
-fn a_lock_from_the_future_is_waited_for_like_any_other() {
+fn lock_with_a_future_timestamp_is_waited_for() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let request = site.hold();

@@ -1,9 +1,8 @@
-//! A manager that has too few file descriptors for what it has to look at: what it cannot see, it does
-//! not take for gone.
+//! A manager with too few file descriptors. It must not take what it cannot read for missing.
 
 use std::collections::BTreeSet;
 
-use crate::site::{Program, Ran, Site};
+use harness::{Program, Ran, Site};
 
 /// Runs a command with this many descriptors at most.
 fn run(site: &Site, limit: u32, args: &[&str]) -> Ran {
@@ -19,7 +18,7 @@ fn limits() -> impl Iterator<Item = u32> {
 }
 
 #[test]
-fn too_few_descriptors_change_nothing_that_runs() {
+fn too_few_descriptors_change_no_running_replica() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let (masters, files) = (site.masters(), site.files());

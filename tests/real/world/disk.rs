@@ -1,12 +1,12 @@
-//! A disk without room, or one that nothing can be written to: found before anything is stopped
-//! where that is possible, and undone where it is not.
+//! A full or read-only disk. It is found before anything is stopped where that is possible, and the
+//! rollout is undone otherwise.
 
-use super::super::site::{Disk, Held, Load, Program, Site};
+use harness::{Disk, Held, Load, Program, Site, needs_root};
 
 const STATE: &str = "pid/www.state.json";
 
 fn pool_error(dir: &str, what: &str, why: &str) -> String {
-    // A mistake in what the operator's file names is told with that file.
+    // An error in a configured path names the configuration file.
     let file = match dir {
         "pid" => String::new(),
         _ => "ROOT/etc/php/fpm/redundant-pools/www/1.conf: ".to_owned(),
@@ -21,18 +21,19 @@ fn full(dir: &str) -> String {
 }
 
 /// A site whose directory is on a small disk, and which serves release 1 under load.
-fn on_disk(dir: &str, options: &str) -> Option<(Site, Disk)> {
+fn on_disk(dir: &str, options: &str) -> (Site, Disk) {
     let site = Site::prepared();
-    let disk = Disk::on(&site, dir, options)?;
+    let disk = Disk::on(&site, dir, options);
     let site = site.serve();
     site.run(&["start"]).succeeds();
-    Some((site, disk))
+    (site, disk)
 }
 
 #[test]
-fn a_disk_that_is_full_is_found_before_anything_is_changed() {
+fn full_disk_is_reported_before_any_change() {
+    needs_root!();
     for dir in ["pid", "sockets"] {
-        let Some((site, disk)) = on_disk(dir, "size=256k") else { return };
+        let (site, disk) = on_disk(dir, "size=256k");
         refuses_while_full(&site, dir, || disk.fill());
         disk.make_room();
         site.run(&["restart"]).succeeds();
@@ -41,9 +42,10 @@ fn a_disk_that_is_full_is_found_before_anything_is_changed() {
 }
 
 #[test]
-fn a_disk_without_inodes_is_found_before_anything_is_changed() {
+fn disk_without_inodes_is_reported_before_any_change() {
+    needs_root!();
     for dir in ["pid", "sockets"] {
-        let Some((site, disk)) = on_disk(dir, "nr_inodes=100") else { return };
+        let (site, disk) = on_disk(dir, "nr_inodes=100");
         refuses_while_full(&site, dir, || disk.fill_inodes());
         disk.make_room();
         site.run(&["restart"]).succeeds();
@@ -52,7 +54,7 @@ fn a_disk_without_inodes_is_found_before_anything_is_changed() {
 }
 
 fn refuses_while_full(site: &Site, dir: &str, fill: impl FnOnce()) {
-    let load = site.pings(2);
+    let load = site.steady_load();
     fill();
     for strategy in ["rolling", "swap"] {
         let before = (site.masters(), site.sockets(), site.members());
@@ -67,7 +69,7 @@ fn refuses_while_full(site: &Site, dir: &str, fill: impl FnOnce()) {
 /// A rolling restart that has drained replica 1, and waits for a request.
 fn waiting(site: &Site) -> (Program, [Held; 2], Load) {
     let requests = site.hold_both();
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.switch("release2");
     let mut manager = site.spawn(&["restart", "--strategy", "rolling", "--json"]);
     manager.await_event("that it waits", |event| event["event"] == "progress");
@@ -75,9 +77,10 @@ fn waiting(site: &Site) -> (Program, [Held; 2], Load) {
 }
 
 #[test]
-fn a_disk_that_fills_up_while_requests_are_waited_for_stops_nothing() {
+fn disk_that_fills_up_during_a_drain_stops_no_replica() {
+    needs_root!();
     for dir in ["pid", "sockets"] {
-        let Some((site, disk)) = on_disk(dir, "size=256k") else { return };
+        let (site, disk) = on_disk(dir, "size=256k");
         let before = (site.masters(), site.sockets(), site.members());
         let (manager, requests, load) = waiting(&site);
         disk.fill();
@@ -102,8 +105,9 @@ fn a_disk_that_fills_up_while_requests_are_waited_for_stops_nothing() {
 /// Its name is lent, and a link to give it back is an inode too many: replica 2 serves alone, by
 /// either name, until there is room.
 #[test]
-fn a_disk_whose_inodes_are_used_up_meanwhile_keeps_one_replica_serving() {
-    let Some((site, disk)) = on_disk("sockets", "nr_inodes=100") else { return };
+fn inodes_used_up_during_a_drain_leave_one_replica_serving() {
+    needs_root!();
+    let (site, disk) = on_disk("sockets", "nr_inodes=100");
     let masters = site.masters();
     let (manager, requests, load) = waiting(&site);
     disk.fill_inodes();
@@ -125,10 +129,11 @@ fn a_disk_whose_inodes_are_used_up_meanwhile_keeps_one_replica_serving() {
 /// A swap has no time in which nothing but it can happen: the new generations are there already
 /// when the disk fills up, and what is left needs a link for each name, or gives way.
 #[test]
-fn a_disk_that_fills_up_while_a_swap_gets_warm_loses_nothing() {
-    let Some((site, disk)) = on_disk("sockets", "nr_inodes=100") else { return };
+fn disk_that_fills_up_during_the_warm_up_of_a_swap_loses_no_request() {
+    needs_root!();
+    let (site, disk) = on_disk("sockets", "nr_inodes=100");
     let warm_up = site.hold_warm_up();
-    let load = site.pings(2);
+    let load = site.steady_load();
     let before = (site.masters(), site.sockets(), site.members());
     site.switch("release2");
     let manager = site.spawn(&["restart", "--strategy", "swap"]);
@@ -146,15 +151,16 @@ fn a_disk_that_fills_up_while_a_swap_gets_warm_loses_nothing() {
 }
 
 #[test]
-fn a_rollout_whose_end_there_is_no_room_for_stays_on_record_as_unfinished() {
-    let Some((site, disk)) = on_disk("pid", "size=256k") else { return };
+fn rollout_stays_unfinished_in_the_history_on_a_full_disk() {
+    needs_root!();
+    let (site, disk) = on_disk("pid", "size=256k");
     site.run(&["restart"]).succeeds();
     // More than the record of a generation, which gives its room back.
     let command = "x".repeat(20_000);
     let history = site.read(STATE).replace("\"restart\"", &format!("{command:?}"));
     site.write(STATE, &history);
     let warm_up = site.hold_warm_up();
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.switch("release2");
     let manager = site.spawn(&["restart", "single", "www", "1"]);
     warm_up.reached();
@@ -179,25 +185,27 @@ fn a_rollout_whose_end_there_is_no_room_for_stays_on_record_as_unfinished() {
 }
 
 #[test]
-fn a_log_for_which_there_is_no_room_is_in_nobodys_way() {
+fn full_log_disk_does_not_block_rollouts() {
+    needs_root!();
     let mut site = Site::prepared();
-    let Some(disk) = Disk::on(&site, "logs", "size=64k") else { return };
+    let disk = Disk::on(&site, "logs", "size=64k");
     for replica in [1, 2] {
         let file = format!("etc/php/fpm/redundant-pools/www/{replica}.conf");
         site.replace(&file, "error_log = pid/", "error_log = logs/");
     }
     site = site.serve();
     site.run(&["start"]).succeeds();
-    let load = site.pings(2);
+    let load = site.steady_load();
     disk.fill();
     site.goes_both_ways();
     load.finish();
 }
 
 #[test]
-fn a_directory_of_sockets_that_cannot_be_written_to_is_found() {
-    let Some((site, disk)) = on_disk("sockets", "size=256k") else { return };
-    let load = site.pings(2);
+fn read_only_socket_directory_is_reported() {
+    needs_root!();
+    let (site, disk) = on_disk("sockets", "size=256k");
+    let load = site.steady_load();
     disk.is_read_only(true);
     let before = (site.masters(), site.sockets(), site.members());
     let what = "cannot create files in ROOT/sockets: Read-only file system (os error 30)";
@@ -219,8 +227,9 @@ fn a_directory_of_sockets_that_cannot_be_written_to_is_found() {
 }
 
 #[test]
-fn a_directory_of_sockets_that_becomes_read_only_meanwhile_keeps_one_replica_serving() {
-    let Some((site, disk)) = on_disk("sockets", "size=256k") else { return };
+fn socket_directory_that_becomes_read_only_during_a_drain_leaves_one_replica_serving() {
+    needs_root!();
+    let (site, disk) = on_disk("sockets", "size=256k");
     let masters = site.masters();
     let (manager, requests, load) = waiting(&site);
     disk.is_read_only(true);

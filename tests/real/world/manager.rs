@@ -1,7 +1,6 @@
-//! balancer-manager fails while Apache itself serves on. It is a fake that fails: see
-//! [`Front`](super::super::site::Front).
+//! balancer-manager fails while Apache serves. See [`Front`](harness::Front).
 
-use super::super::site::{Front, Load, Mode, Program, Site};
+use harness::{Front, Load, Mode, Program, Site};
 
 const BAD: [Mode; 3] = [Mode::Fails, Mode::HangsUp, Mode::Silent];
 
@@ -16,7 +15,7 @@ fn running(ready_timeout: &str) -> (Site, Front) {
 /// A rolling restart that has drained replica 1, whose last request ends now.
 fn drained(site: &Site, mode: Mode, front: &Front) -> (Program, Load) {
     let requests = site.hold_both();
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.switch("release2");
     let mut manager = site.spawn(&["restart", "--strategy", "rolling", "--json"]);
     manager.await_event("that it waits", |event| event["event"] == "progress");
@@ -28,18 +27,18 @@ fn drained(site: &Site, mode: Mode, front: &Front) -> (Program, Load) {
 }
 
 #[test]
-fn a_manager_that_answers_late_is_waited_for() {
+fn slow_balancer_manager_is_waited_for() {
     let (site, front) = running("10s");
     front.answers(Mode::Late);
-    let load = site.pings(2);
+    let load = site.steady_load();
     site.goes_both_ways();
     load.finish();
 }
 
 #[test]
-fn a_manager_that_fails_before_anything_is_changed_is_told() {
+fn failing_balancer_manager_is_reported_before_any_change() {
     let (site, front) = running("1s");
-    let load = site.pings(2);
+    let load = site.steady_load();
     let before = (site.masters(), site.sockets());
     let words = [
         "answers 500 Internal Server Error\n  help: Apache's error log says why\n",
@@ -61,7 +60,7 @@ fn a_manager_that_fails_before_anything_is_changed_is_told() {
 }
 
 #[test]
-fn a_manager_that_fails_after_the_drain_leaves_both_replicas_running() {
+fn balancer_manager_that_fails_after_the_drain_leaves_both_replicas_running() {
     for mode in BAD {
         let (site, front) = running("1s");
         let (manager, load) = drained(&site, mode, &front);
@@ -82,7 +81,7 @@ fn a_manager_that_fails_after_the_drain_leaves_both_replicas_running() {
 }
 
 #[test]
-fn a_manager_that_recovers_in_time_costs_nothing() {
+fn balancer_manager_that_recovers_in_time_costs_no_request() {
     for mode in BAD {
         let (site, front) = running("30s");
         let (mut manager, load) = drained(&site, mode, &front);

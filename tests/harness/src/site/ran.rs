@@ -1,0 +1,63 @@
+//! A program that has ended: its output and exit status.
+
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use rustix::process::Signal;
+
+/// What a program has said, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub stdout: String,
+    pub stderr: String,
+    pub status: ExitStatus,
+    pub(super) command: String,
+}
+
+impl Ran {
+    /// It succeeded, and printed exactly this.
+    pub fn prints(&self, stdout: &str) {
+        self.status(0).stderr("").stdout(stdout);
+    }
+
+    /// It succeeded, and printed no error.
+    pub fn succeeds(&self) -> &Self {
+        self.status(0).stderr("")
+    }
+
+    /// Its standard output, exactly.
+    pub fn stdout(&self, expected: &str) -> &Self {
+        assert_eq!(self.stdout, expected, "standard output\n{self}");
+        self
+    }
+
+    /// Its standard error, exactly.
+    pub fn stderr(&self, expected: &str) -> &Self {
+        assert_eq!(self.stderr, expected, "standard error\n{self}");
+        self
+    }
+
+    /// Its exit status.
+    pub fn status(&self, expected: i32) -> &Self {
+        assert_eq!(self.status.code(), Some(expected), "exit status\n{self}");
+        self
+    }
+
+    /// Whether it succeeded.
+    pub fn has_succeeded(&self) -> bool {
+        self.status.success()
+    }
+
+    /// The signal that has ended it.
+    pub fn killed_by(&self, expected: Signal) {
+        assert_eq!(self.status.signal(), Some(expected.as_raw()), "signal\n{self}");
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stdout, stderr, status, command } = self;
+        write!(f, "{command}\n{stdout}\n{stderr}\n{status}")
+    }
+}
