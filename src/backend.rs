@@ -5,29 +5,27 @@
 //! its commands, its part of `status`, `list` and `check`. A driver overrides the methods of
 //! [`Driver`] that its backend needs; the default methods do nothing, as for a web server that
 //! connects by path. To add a driver, add its table and its variant here, and its table to
-//! `config/settings.rs`.
+//! `pool/settings.rs`.
 //!
 //! Members are counted from 0 in the order of the configuration: replica N is member N-1.
 
 pub mod apache;
 mod by_path;
+mod driver;
 pub mod gateway;
-mod settings;
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use toml::Spanned;
 
-use crate::config::Strategy;
+use crate::config::{self, File, Strategy};
 use crate::error::Result;
-use crate::file::Stamp;
-use crate::finding::Checked;
 use crate::release::Release;
-use crate::root::Root;
 use apache::Apache;
 use by_path::ByPath;
+use driver::Driver;
+pub use driver::{Behind, Context, Description, Enabled, Inspection, Member, Standing};
 use gateway::Gateway;
-pub use settings::Settings;
 
 /// A pool's backend.
 #[derive(Debug, Clone)]
@@ -49,149 +47,6 @@ macro_rules! driver {
             Backend::Gateway($driver) => $call,
         }
     };
-}
-
-/// The properties of a pool that its driver needs.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// The root.
-    pub root: &'a Root,
-    /// The pool's name.
-    pub pool: &'a str,
-    /// A page that the web server fetches through the pool.
-    pub monitor_url: Option<&'a str>,
-    /// The stamp of the pool's settings.
-    pub stamp: Stamp,
-    /// A file in which the driver notes changes that it must undo.
-    pub note: PathBuf,
-}
-
-/// One member as its backend sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// The member's name in the backend.
-    pub name: String,
-    /// Its status in the backend's own words, such as `Init Ok`.
-    pub status: String,
-    /// The member gets new requests.
-    pub serves: bool,
-    /// A command has stopped new requests to the member.
-    pub draining: bool,
-    /// The backend found the member broken, and sends it no requests until the next attempt.
-    pub in_error: bool,
-    /// Requests in flight as the backend counts them: for display only, because that count is
-    /// wrong after a reload and leaks under load.
-    pub busy: u64,
-}
-
-/// The result of enabling a member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Enabled {
-    /// The member gets new requests again.
-    Serving,
-    /// The backend still considers the member broken, and tries it again within this many seconds.
-    /// This happens if no request has passed through the backend meanwhile.
-    StillInError {
-        /// The backend's own time between two attempts.
-        retry_seconds: u64,
-    },
-    /// The member is out for another reason than a drain, which pools-manager must not undo: the
-    /// operator has stopped the member, or a health check fails.
-    Held {
-        /// Its status in the backend's own words.
-        status: String,
-    },
-}
-
-/// Whether a replica gets requests, and the backend's word for that, as `status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// The replica gets new requests.
-    pub serves: bool,
-    /// The backend's own words.
-    pub word: String,
-}
-
-impl Standing {
-    fn new(serves: bool, word: &str) -> Self {
-        Self { serves, word: word.to_owned() }
-    }
-
-    /// The backend cannot be read.
-    pub fn unknown() -> Self {
-        Self::new(false, "unknown")
-    }
-}
-
-/// A replica, for the driver's part of `check`.
-#[derive(Debug)]
-pub struct Behind<'a> {
-    /// The replica's number.
-    pub replica: u32,
-    /// Its public socket name; None: its configuration is wrong.
-    pub public: Option<&'a Path>,
-    /// The private socket of the generation that the public name leads to; None: no generation is
-    /// published, or a command changes the pool.
-    pub published: Option<&'a Path>,
-}
-
-/// The driver's part of `check`: the backend has been read already, and is checked once the
-/// replicas are known.
-pub trait Inspection: Send {
-    /// `strategy` is the one that rollouts take; `replicas` has one entry for each replica,
-    /// ascending.
-    fn check(&self, strategy: Strategy, replicas: &[Behind<'_>]) -> Checked;
-}
-
-/// A driver. The default methods are those of a web server that connects by path.
-trait Driver: Sync {
-    fn name(&self) -> &'static str;
-
-    fn members(&self) -> impl Future<Output = Result<Vec<Member>>> + Send {
-        async { Ok(Vec::new()) }
-    }
-
-    fn standings(
-        &self,
-        sockets: &[Option<PathBuf>],
-    ) -> impl Future<Output = Result<Vec<Standing>>> + Send {
-        let all = vec![Standing::new(true, self.name()); sockets.len()];
-        async { Ok(all) }
-    }
-
-    fn inspect(&self) -> impl Future<Output = Box<dyn Inspection>> + Send;
-
-    fn is_running(&self) -> impl Future<Output = bool> + Send {
-        async { true }
-    }
-
-    fn check_changeable(&self, _drains: bool) -> impl Future<Output = Result<()>> + Send {
-        async { Ok(()) }
-    }
-
-    fn check_release(&self, _release: &Release) -> Result<()> {
-        Ok(())
-    }
-
-    fn drain(&self, _index: usize) -> impl Future<Output = Result<()>> + Send {
-        async { Ok(()) }
-    }
-
-    fn enable(&self, _index: usize) -> impl Future<Output = Result<Enabled>> + Send {
-        async { Ok(Enabled::Serving) }
-    }
-
-    fn names_moved(&self) -> impl Future<Output = Result<()>> + Send {
-        async { Ok(()) }
-    }
-
-    fn is_idle(&self, _socket: &Path) -> impl Future<Output = Result<bool>> + Send {
-        async { Ok(true) }
-    }
-
-    fn clean_up(&self) -> impl Future<Output = Result<()>> + Send {
-        async { Ok(()) }
-    }
 }
 
 impl Backend {
@@ -274,11 +129,78 @@ impl Backend {
     }
 }
 
-/// A description for `list`: the driver's settings as its line shows them, and as JSON.
-#[derive(Debug, Default)]
-pub struct Description {
-    /// The rest of the line, with a leading blank; empty where there is nothing to say.
-    pub line: String,
-    /// The settings, without passwords; None: there are none.
-    pub json: Option<Value>,
+/// The backend's table. A pool has one at most.
+#[derive(Debug, Clone)]
+pub enum Settings {
+    /// No table: the web server connects by path.
+    None,
+    /// `[apache]`
+    Apache(apache::Settings),
+    /// `[gateway]`
+    Gateway(Box<config::Gateway>),
+}
+
+impl Settings {
+    /// Checks the tables of a file, and refuses a second one.
+    pub fn new(
+        file: &File<'_>,
+        apache: Option<Spanned<apache::Settings>>,
+        gateway: Option<Spanned<config::Gateway>>,
+    ) -> Result<Self> {
+        if let Some(apache) = &apache {
+            apache.get_ref().check(file)?;
+        }
+        if let (Some(gateway), Some(_)) = (&gateway, &apache) {
+            return Err(file
+                .error(&gateway.span(), "there are both [apache] and [gateway]")
+                .hint("leave out the one that does not balance this pool's requests"));
+        }
+        if let Some(gateway) = &gateway {
+            gateway.get_ref().check(file)?;
+        }
+        let apache = apache.map(|it| Self::Apache(it.into_inner()));
+        let gateway = gateway.map(|it| Self::Gateway(Box::new(it.into_inner())));
+        Ok(apache.or(gateway).unwrap_or(Self::None))
+    }
+
+    /// The name that `list` shows.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Apache(_) => "apache",
+            Self::Gateway(_) => "gateway",
+        }
+    }
+
+    /// The description that `list` shows after the name.
+    pub fn describe(&self) -> Description {
+        match self {
+            Self::Apache(apache) => apache.describe(),
+            Self::None | Self::Gateway(_) => Description::default(),
+        }
+    }
+
+    /// The strategy of a rollout, if neither the command line nor `[rollout]` names one.
+    pub fn default_strategy(&self) -> Strategy {
+        match self {
+            Self::Apache(_) => Strategy::Rolling,
+            Self::None | Self::Gateway(_) => Strategy::Swap,
+        }
+    }
+
+    /// Checks the table against the number of replicas. `path` is the file of the table.
+    pub fn check_replicas(&self, path: &Path, replicas: u32) -> Result<()> {
+        match self {
+            Self::Apache(apache) => apache.check_replicas(path, replicas),
+            Self::None | Self::Gateway(_) => Ok(()),
+        }
+    }
+
+    /// The gateway's settings of the pool; None: the pool has another backend.
+    pub fn gateway(&self) -> Option<&config::Gateway> {
+        match self {
+            Self::Gateway(gateway) => Some(gateway),
+            Self::None | Self::Apache(_) => None,
+        }
+    }
 }

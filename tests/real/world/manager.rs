@@ -37,7 +37,7 @@ fn slow_balancer_manager_is_waited_for() {
 
 #[test]
 fn failing_balancer_manager_is_reported_before_any_change() {
-    let (site, front) = running("1s");
+    let (site, front) = running("3s");
     let load = site.steady_load();
     let before = (site.masters(), site.sockets());
     let words = [
@@ -62,7 +62,7 @@ fn failing_balancer_manager_is_reported_before_any_change() {
 #[test]
 fn balancer_manager_that_fails_after_the_drain_leaves_both_replicas_running() {
     for mode in BAD {
-        let (site, front) = running("1s");
+        let (site, front) = running("3s");
         let (manager, load) = drained(&site, mode, &front);
         let ran = manager.finish();
         let (old, new) = (site.path("www/release1"), site.path("www/release2"));
