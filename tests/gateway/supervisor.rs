@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::real::site::{Process, Site, wait_for};
-use crate::served::{Connection, Served};
+use harness::served::{Connection, Served};
+use harness::{Process, Site, wait_for};
 
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
@@ -17,7 +17,7 @@ const POOL: &str = "etc/php/fpm/redundant-pools/www";
 /// A site that `serve` supervises; nothing runs. `pool` is added to the settings of the pool.
 fn site(pool: &str, supervisor: &str) -> Site {
     let site = Served::site(&format!("[watch]\ndebounce = \"20ms\"\n{pool}"), "");
-    let unsupervised = crate::served::UNSUPERVISED;
+    let unsupervised = harness::served::UNSUPERVISED;
     let supervised = format!("[supervisor]\n{supervisor}\n");
     site.replace("etc/pools-manager.toml", unsupervised, &supervised);
     site
