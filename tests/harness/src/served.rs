@@ -16,7 +16,7 @@ use crate::{Program, Ran, Site, wait_for};
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 /// Most tests are about the gateway alone: replicas stay as the test leaves them.
-pub(crate) const UNSUPERVISED: &str = "[supervisor]\nenabled = false\n";
+pub const UNSUPERVISED: &str = "[supervisor]\nenabled = false\n";
 const GLOBAL: &str = "etc/pools-manager.toml";
 
 /// A site with a gateway.
