@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
-use harness::served::{Connection, Served};
+use harness::served::{Connection, Served, UNSUPERVISED};
 use harness::{Process, Site, wait_for};
+use rustix::process::Signal;
 
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
@@ -17,9 +16,8 @@ const POOL: &str = "etc/php/fpm/redundant-pools/www";
 /// A site that `serve` supervises; nothing runs. `pool` is added to the settings of the pool.
 fn site(pool: &str, supervisor: &str) -> Site {
     let site = Served::site(&format!("[watch]\ndebounce = \"20ms\"\n{pool}"), "");
-    let unsupervised = harness::served::UNSUPERVISED;
     let supervised = format!("[supervisor]\n{supervisor}\n");
-    site.replace("etc/pools-manager.toml", unsupervised, &supervised);
+    site.replace("etc/pools-manager.toml", UNSUPERVISED, &supervised);
     site
 }
 
