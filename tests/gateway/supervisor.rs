@@ -121,7 +121,7 @@ fn ten_deploys_lose_nothing() {
 }
 
 #[test]
-#[ignore = "a soak"]
+#[ignore = "a soak: bin/test --all"]
 fn fifty_deploys_lose_nothing() {
     deploy_again_and_again(50);
 }
@@ -298,7 +298,7 @@ fn kills_cost_only_the_requests_of_the_killed_processes() {
 }
 
 #[test]
-#[ignore = "a soak"]
+#[ignore = "a soak: bin/test --all"]
 fn kills_for_half_a_minute_cost_only_the_requests_of_the_killed_processes() {
     kill_for(Duration::from_secs(30));
 }
