@@ -23,6 +23,19 @@ fn messages_in_the_operations_page_are_in_the_source() {
     assert!(missing.is_empty(), "not in src/**, so correct docs/operations.md: {missing:#?}");
 }
 
+#[test]
+fn named_source_files_exist() {
+    let is_missing = |path: &&str| path.starts_with("src/") && !Path::new(ROOT).join(path).exists();
+    let missing = |document: PathBuf| {
+        let text = fs::read_to_string(&document).unwrap();
+        let missing = text.split('`').filter(is_missing);
+        let missing = missing.map(|path| format!("{}: {path}", document.display()));
+        missing.collect::<Vec<_>>()
+    };
+    let missing: Vec<String> = documents().into_iter().flat_map(missing).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 fn documents() -> Vec<PathBuf> {
     let docs = fs::read_dir(Path::new(ROOT).join("docs")).unwrap();
     let docs = docs.map(|entry| entry.unwrap().path());
