@@ -115,8 +115,9 @@ impl Runtime {
         spec: &Spec,
         drain_timeout: Duration,
     ) -> Result<()> {
-        let (Self::PhpFpm(command), Spec::PhpFpm(resolved)) = (self, spec);
-        php_fpm::start(pool, command, generation, resolved, drain_timeout).await
+        let (Self::PhpFpm(command), Spec::PhpFpm(resolved), Server::PhpFpm(server)) =
+            (self, spec, &generation.server);
+        php_fpm::start(pool, command, generation, server, resolved, drain_timeout).await
     }
 
     /// The program that it runs, as a path or a name to look up in `PATH`.

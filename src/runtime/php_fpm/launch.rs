@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::messages::error_lines;
 use super::resolved::{in_child, in_memory, inherit, read_all};
-use super::{Command, Resolved, conf};
+use super::{Command, Resolved, Server, conf};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::file;
 use crate::pool::Pool;
 use crate::process::{self, Process, Signal};
 use crate::runtime::pin::pin;
-use crate::runtime::{Generation, Server, discover};
+use crate::runtime::{Generation, discover};
 use crate::socket::{self, Name, UnixSockets};
 
 const POLL: Duration = Duration::from_millis(2);
@@ -27,6 +27,7 @@ pub(in crate::runtime) async fn start(
     pool: &Pool,
     command: &Command,
     generation: &Generation,
+    server: &Server,
     resolved: &Resolved,
     drain_timeout: Duration,
 ) -> Result<()> {
@@ -34,7 +35,6 @@ pub(in crate::runtime) async fn start(
         // php-fpm would follow the link, and find another process that listens there.
         let _ = file::remove(&generation.socket);
     }
-    let Server::PhpFpm(server) = &generation.server;
     let gentle = (!resolved.stops_gently).then(|| drain_timeout.as_secs().max(1));
     let text = conf::text(pool, generation, server, resolved, gentle)?;
     let conf = generation.write(pool, &text)?;
