@@ -81,5 +81,10 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // Its servers may still have files open there.
         unmount(&self.0, UnmountFlags::DETACH).unwrap();
+        // A site that was dropped before could not remove a mount point: it is all that is left.
+        let root = self.0.parent().unwrap();
+        if fs::read_dir(root).is_ok_and(|left| left.count() == 1) {
+            let _ = fs::remove_dir_all(root);
+        }
     }
 }
