@@ -42,6 +42,8 @@ struct State {
     refused: u64,
     /// The next file, after a redirection.
     next: Option<File>,
+    /// The lines from before the redirection, which go to the old file.
+    before: Vec<u8>,
     is_writing: bool,
     is_closed: bool,
 }
@@ -65,7 +67,7 @@ impl Lines {
     /// Adds a line, which must end with a line feed. Never blocks.
     pub fn push(&self, line: &[u8]) {
         let mut state = self.0.lock();
-        if state.waiting.len() + line.len() > QUEUE_MAX {
+        if state.before.len() + state.waiting.len() + line.len() > QUEUE_MAX {
             state.refused += 1;
             return;
         }
@@ -74,15 +76,22 @@ impl Lines {
         self.0.filled.notify_one();
     }
 
-    /// Redirects the output to another file. Lines that are already queued may go to the old one.
+    /// Redirects the output to another file. Lines that are queued already go to the old one, later
+    /// lines to the new one.
     pub fn redirect(&self, file: File) {
-        self.0.lock().next = Some(file);
+        let mut state = self.0.lock();
+        let queued = mem::take(&mut state.waiting);
+        state.before.extend_from_slice(&queued);
+        state.next = Some(file);
+        drop(state);
         self.0.filled.notify_one();
     }
 
     /// Waits until all queued lines are written, up to `limit`.
     pub fn flush(&self, limit: Duration) {
-        let is_busy = |state: &mut State| state.is_writing || !state.waiting.is_empty();
+        let is_busy = |state: &mut State| {
+            state.is_writing || state.next.is_some() || !state.waiting.is_empty()
+        };
         drop(self.0.written.wait_timeout_while(self.0.lock(), limit, is_busy));
     }
 }
@@ -112,9 +121,11 @@ impl Shared {
         }
         batch.clear();
         batch.shrink_to(BUFFER_KEPT);
-        mem::swap(batch, &mut state.waiting);
+        let next = state.next.take();
+        let lines = if next.is_some() { &mut state.before } else { &mut state.waiting };
+        mem::swap(batch, lines);
         state.is_writing = true;
-        Some((mem::take(&mut state.refused), state.next.take()))
+        Some((mem::take(&mut state.refused), next))
     }
 }
 
@@ -260,15 +271,31 @@ mod tests {
         lines.push(b"lost\n");
         lines.flush(PATIENCE);
         lines.redirect(writer);
-        // Until the thread has seen the redirection, lines may go to the old file.
-        lines.flush(PATIENCE);
-        while lines.0.lock().next.is_some() {
-            std::thread::yield_now();
-        }
         lines.push(b"kept\n");
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
         assert_eq!(line, "kept\n");
+    }
+
+    /// The thread is kept busy by a pipe that is full, so that it finds both lines at once.
+    #[test]
+    fn line_after_a_redirection_goes_to_the_new_file() {
+        let (mut old, full) = pipe();
+        let (mut new, writer) = pipe();
+        let lines = Lines::start("it", full).unwrap();
+        let filler = [vec![b'x'; 1 << 20], b"\n".to_vec()].concat();
+        lines.push(&filler);
+        lines.push(b"before\n");
+        lines.redirect(writer);
+        lines.push(b"after\n");
+        let mut line = String::new();
+        old.read_line(&mut line).unwrap();
+        line.clear();
+        old.read_line(&mut line).unwrap();
+        assert_eq!(line, "before\n");
+        line.clear();
+        new.read_line(&mut line).unwrap();
+        assert_eq!(line, "after\n");
     }
 
     #[test]
