@@ -67,6 +67,27 @@ pub enum Occasion {
     Needed,
 }
 
+impl Request {
+    /// What the supervisor requests: with the settings of the pool, and without a canary.
+    pub fn of_supervisor(
+        pool: &Pool,
+        state: Wanted,
+        replicas: Vec<u32>,
+        target: Target,
+        occasion: Occasion,
+    ) -> Self {
+        let strategy = pool.settings.strategy();
+        Self {
+            goal: Goal { state, replicas, strategy, canary: None },
+            target,
+            occasion,
+            drain_timeout: None,
+            dry_run: false,
+            wait: true,
+        }
+    }
+}
+
 /// Takes a pool to the goal, under the pool's lock. After `cancel` is cancelled, it stops at the
 /// next safe point.
 pub async fn run(

@@ -25,16 +25,16 @@ mod log_events;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::cancel::{Cancel, Canceller};
 use crate::error::{Error, Exit, Result};
 use crate::lock::{self, Lock};
 use crate::pool::{self, Pool};
-use crate::rollout::{self, Goal, Occasion, Request, Target, Wanted};
+use crate::rollout::{self, Occasion, Request, Target, Wanted};
 use crate::root::Root;
 use keeper::Keeper;
 use link::Links;
@@ -55,7 +55,7 @@ enum Order {
 pub struct Supervisor {
     orders: UnboundedSender<Order>,
     canceller: Arc<Canceller>,
-    thread: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Supervisor {
@@ -78,12 +78,13 @@ impl Supervisor {
         let canceller = Arc::new(Canceller::new());
         let (orders, received) = unbounded_channel();
         let pools = Pools::new(root, canceller.cancel());
+        let (end, ended) = oneshot::channel();
         let work = move || {
             runtime.block_on(pools.run(received));
-            drop(lock);
+            drop((lock, end));
         };
-        let thread = std::thread::Builder::new().name("supervisor".to_owned()).spawn(work);
-        Ok(Self { orders, canceller, thread: thread.map_err(failed)? })
+        std::thread::Builder::new().name("supervisor".to_owned()).spawn(work).map_err(failed)?;
+        Ok(Self { orders, canceller, ended })
     }
 
     /// Renews all replicas of all pools.
@@ -107,7 +108,7 @@ impl Supervisor {
     pub async fn stop(self, replicas: bool) {
         self.cancel();
         let _ = self.orders.send(Order::Stop(replicas));
-        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        let _ = self.ended.await;
     }
 }
 
@@ -173,7 +174,7 @@ impl Pools {
             if let Some(kept) = self.kept.remove(&name) {
                 tracing::info!("pool \"{name}\" is gone: its replicas are stopped");
                 drop(kept.orders);
-                stop(&kept.pool).await;
+                stop(&kept.pool, &self.cancel).await;
             }
         }
     }
@@ -195,29 +196,18 @@ impl Pools {
         let mut stops = JoinSet::new();
         for kept in self.kept.values() {
             let pool = Arc::clone(&kept.pool);
-            stops.spawn(async move { stop(&pool).await });
+            stops.spawn(async move { stop(&pool, &Cancel::never()).await });
         }
         while stops.join_next().await.is_some() {}
     }
 }
 
 /// Stops all replicas of a pool, after their requests.
-async fn stop(pool: &Arc<Pool>) {
-    let request = Request {
-        goal: Goal {
-            state: Wanted::Stopped,
-            replicas: pool.replicas().collect(),
-            strategy: pool.settings.strategy(),
-            canary: None,
-        },
-        target: Target::Current,
-        occasion: Occasion::Needed,
-        drain_timeout: None,
-        dry_run: false,
-        wait: true,
-    };
+async fn stop(pool: &Arc<Pool>, cancel: &Cancel) {
+    let (all, needed) = (pool.replicas().collect(), Occasion::Needed);
+    let request = Request::of_supervisor(pool, Wanted::Stopped, all, Target::Current, needed);
     let mut report = LogEvents::of(&pool.name);
-    if let Err(error) = rollout::run(pool, &request, &Cancel::never(), &mut report).await {
+    if let Err(error) = rollout::run(pool, &request, cancel, &mut report).await {
         tracing::error!("pool \"{}\": {error}", pool.name);
     }
 }

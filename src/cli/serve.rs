@@ -51,18 +51,18 @@ impl Args {
         };
         let mut serving = Serving { root, global, signals, reload: &reload, supervisor: None };
         let mut gateway = pin!(gateway);
-        let signal = serving.until_stopped(gateway.as_mut(), is_up).await;
-        let result = match signal {
+        match serving.until_stopped(gateway.as_mut(), is_up).await {
             Ok(signal) => {
                 drop(stop);
                 serving.shut_down(gateway, signal).await
             }
-            Err(ended) => ended,
-        };
-        if let Some(supervisor) = serving.supervisor.take() {
-            supervisor.stop(serving.global.supervisor.stop_replicas && result.is_ok()).await;
+            Err(ended) => {
+                if let Some(supervisor) = serving.supervisor {
+                    supervisor.stop(false).await;
+                }
+                ended
+            }
         }
-        result
     }
 }
 
@@ -113,22 +113,26 @@ impl Serving<'_> {
         }
     }
 
-    /// Waits until the gateway has served its requests. A second signal ends that at once.
+    /// Waits until the gateway has served its requests, and the supervisor has ended. A second signal
+    /// ends both at once; the next command puts right what the supervisor leaves.
     async fn shut_down(
-        &mut self,
-        mut gateway: Pin<&mut impl Future<Output = Result<()>>>,
+        mut self,
+        gateway: Pin<&mut impl Future<Output = Result<()>>>,
         signal: Error,
     ) -> Result<()> {
         self.supervisor.iter().for_each(Supervisor::cancel);
+        let (supervisor, stop_replicas) = (self.supervisor, self.global.supervisor.stop_replicas);
+        let mut ended = pin!(async {
+            let drained = gateway.await;
+            if let Some(supervisor) = supervisor {
+                supervisor.stop(stop_replicas).await;
+            }
+            drained
+        });
         loop {
             tokio::select! {
-                drained = gateway.as_mut() => {
-                    drained?;
-                    return exit_status(signal);
-                }
+                drained = ended.as_mut() => return drained.and_then(|()| exit_status(signal)),
                 received = self.signals.next() => if let Received::Stop(second) = received {
-                    // The next command puts right what the supervisor leaves.
-                    drop(self.supervisor.take());
                     cancel::released().await;
                     return Err(second);
                 },

@@ -18,7 +18,7 @@ use crate::pool::{Pinning, Pool};
 use crate::process::Process;
 use crate::release::{Pinned, Release};
 use crate::rollout::{
-    self, Goal, Observation, Observed, Occasion, Request, SpecQuery, Target, Wanted, observe,
+    self, Observation, Observed, Occasion, Request, SpecQuery, Target, Wanted, observe,
 };
 use crate::state::{Outcome, State};
 
@@ -162,10 +162,7 @@ impl Keeper {
             }
         };
         match result {
-            Ok(()) => {
-                self.bounced = None;
-                Wait::of(Duration::ZERO)
-            }
+            Ok(()) => Wait::of(Duration::ZERO),
             Err(error) => {
                 self.note(&error);
                 if look.need == Need::Rollout && error.exit == Exit::Failed {
@@ -208,15 +205,7 @@ impl Keeper {
         let pool = &self.pool;
         let stopped = State::read(&pool.state_file()).map(|it| it.stopped).unwrap_or_default();
         let replicas = pool.replicas().filter(|replica| !stopped.contains(replica)).collect();
-        let strategy = pool.settings.strategy();
-        let request = Request {
-            goal: Goal { state, replicas, strategy, canary: None },
-            target,
-            occasion,
-            drain_timeout: None,
-            dry_run: false,
-            wait: true,
-        };
+        let request = Request::of_supervisor(pool, state, replicas, target, occasion);
         rollout::run(pool, &request, &self.cancel, &mut LogEvents::of(&pool.name)).await
     }
 

@@ -1,6 +1,7 @@
 //! The supervisor: `serve` starts the replicas, starts them again, and follows the symlink.
 
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -71,6 +72,19 @@ fn replicas_end_with_serve_where_that_is_wanted() {
     // The operator has not stopped them.
     served.start_gateway();
     await_release(&served, "release1");
+}
+
+#[test]
+fn second_signal_does_not_wait_for_the_replicas() {
+    let mut served = Served::serve(site("", "stop_replicas = true"));
+    await_release(&served, "release1");
+    let held = served.site.hold_on(1);
+    served.gateway().signal(Signal::TERM);
+    let gone = || TcpStream::connect(("127.0.0.1", served.port())).is_err();
+    wait_for("a gateway that listens no more", || gone().then_some(()));
+    served.gateway().signal(Signal::TERM);
+    served.finish_gateway().status(143);
+    held.end(1);
 }
 
 #[test]
@@ -162,10 +176,13 @@ fn a_release_that_bounces_is_not_tried_again_until_the_symlink_moves() {
     served.await_log("is not tried again until the symlink changes");
     let history = || served.site.run(&["history"]).stdout.lines().count();
     let tried = history();
-    // A dead replica is started again, on the release that serves.
-    let dead = served.site.masters()[0];
-    served.site.kill(&[dead]);
-    await_release(&served, "release1");
+    // Dead replicas are started again, on the release that serves. The second one shows what has
+    // followed the first one's repair.
+    for _ in 0..2 {
+        let dead = served.site.masters()[0];
+        served.site.kill(&[dead]);
+        await_release(&served, "release1");
+    }
     assert_eq!(history(), tried);
     fs::write(served.site.path("www/release2/ping.php"), "<?php echo \"pong2\\n\";").unwrap();
     deploy(&served, "release2");

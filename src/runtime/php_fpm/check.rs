@@ -160,23 +160,11 @@ fn own_paths(resolved: &[(u32, Resolved)]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::generation::fuzz;
 
     fn resolved() -> Resolved {
-        Resolved {
-            section: "www1".to_owned(),
-            listen: "/srv/www1.sock".into(),
-            pid: None,
-            ping_path: Some("/ping".to_owned()),
-            ping_response: "pong".to_owned(),
-            status_path: Some("/status".to_owned()),
-            start_servers: 1,
-            children: None,
-            stops_gently: true,
-            user: None,
-            group: None,
-            file_cache: None,
-            memory_limit: None,
-        }
+        let (ping_path, status_path) = (Some("/ping".to_owned()), Some("/status".to_owned()));
+        Resolved { ping_path, status_path, ..fuzz::resolved() }
     }
 
     #[test]
