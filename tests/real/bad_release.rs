@@ -130,7 +130,7 @@ fn warm_up_ends_at_its_timeout() {
     site.run(&["start"]).succeeds();
     let load = site.steady_load();
     let gate = site.hold_warm_up();
-    site.add_rollout("ready_timeout = \"3s\"");
+    site.add_rollout("ready_timeout = \"5s\"");
     let before = (site.masters(), site.sockets(), site.members());
     let ran = site.run(&["restart", "--strategy", "swap"]);
     gate.reached();

@@ -41,7 +41,7 @@ fn failing_front_page_rolls_a_swap_back() {
 
 fn bounces(strategy: &str) {
     let site = running();
-    site.add_rollout("ready_timeout = \"3s\"");
+    site.add_rollout("ready_timeout = \"5s\"");
     let load = site.steady_load();
     for (page, said) in MISTAKES {
         site.write("www/release2/index.php", page);

@@ -211,7 +211,7 @@ fn repair_waits_for_a_master_that_starts() {
 #[test]
 fn repair_ends_a_master_that_does_not_become_ready() {
     let site = Site::new();
-    site.add_rollout("ready_timeout = \"1s\"");
+    site.add_rollout("ready_timeout = \"5s\"");
     let slow = SlowStart::of(&site);
     site.run(&["start"]).succeeds();
     slow.holds();

@@ -32,7 +32,7 @@ fn failing_page_rolls_a_swap_back() {
 
 fn bounces(strategy: &str) {
     let site = Site::new();
-    site.add_rollout(&format!("{WARM_UP}\nready_timeout = \"2s\""));
+    site.add_rollout(&format!("{WARM_UP}\nready_timeout = \"5s\""));
     site.add_page("warm.php", "<?php echo 'warm';");
     site.run(&["start"]).succeeds();
     site.switch("release2");

@@ -19,13 +19,13 @@ const FAKES: [(&str, &[&str]); 6] = [
         &["generation 2 of replica 1 did not start: php-fpm ended with signal: 11 (SIGSEGV)\n"],
     ),
     ("exit 0", &["no master listens on SOCKET\n"]),
-    ("exec sleep 60", &["generation 2 of replica 1 did not start: php-fpm was not up after 2s\n"]),
+    ("exec sleep 60", &["generation 2 of replica 1 did not start: php-fpm was not up after 5s\n"]),
     // A fake of a php-fpm that never answers: the real one, stopped before it can accept.
     (
         "\"$php\" \"$@\" || exit; pid=$(cat \"$pid_file\"); kill -STOP $pid; \
          until grep -q 'State:.T' /proc/$pid/status; do :; done; \
          kill -STOP $(cat /proc/$pid/task/$pid/children) || true",
-        &["generation 2 of replica 1 was not ready after 2s: no answer from SOCKET within "],
+        &["generation 2 of replica 1 was not ready after 5s: no answer from SOCKET within "],
     ),
     // And of one that dies when it has said that it is up.
     (
@@ -53,7 +53,7 @@ fn bounces(strategy: &str) {
     for (fake, said) in FAKES {
         let site = Site::new();
         site.wrap_php_fpm(fake);
-        site.add_rollout("ready_timeout = \"2s\"");
+        site.add_rollout("ready_timeout = \"5s\"");
         site.run(&["start"]).succeeds();
         site.switch("release2");
         let load = site.steady_load();
@@ -118,7 +118,7 @@ fn php_fpm_that_dies_during_warm_up_is_rolled_back() {
 #[test]
 fn death_of_a_generation_that_serves_for_another_replica_stops_the_rollout() {
     let site = Site::new();
-    site.add_rollout("ready_timeout = \"2s\"");
+    site.add_rollout("ready_timeout = \"5s\"");
     site.run(&["start"]).succeeds();
     let requests = site.hold_both();
     site.switch("release2");

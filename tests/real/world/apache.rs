@@ -21,7 +21,7 @@ fn waiting(site: &Site) -> (Program, Program, Gate) {
 #[test]
 fn stop_of_apache_during_a_drain_stops_no_replica() {
     let mut site = Site::new();
-    site.add_rollout("ready_timeout = \"1s\"");
+    site.add_rollout("ready_timeout = \"5s\"");
     let (manager, request, gate) = waiting(&site);
     let port = site.stop_apache();
     gate.open();
@@ -68,7 +68,7 @@ fn restart_of_apache_during_a_drain_is_waited_for() {
 #[test]
 fn bad_release_is_rolled_back_while_apache_is_stopped() {
     let mut site = Site::new();
-    site.add_rollout("ready_timeout = \"1s\"");
+    site.add_rollout("ready_timeout = \"5s\"");
     let (manager, request, gate) = waiting(&site);
     let port = site.stop_apache();
     std::fs::remove_dir_all(site.path("www/release2")).unwrap();

@@ -60,24 +60,35 @@ fn failing_balancer_manager_is_reported_before_any_change() {
 }
 
 #[test]
-fn balancer_manager_that_fails_after_the_drain_leaves_both_replicas_running() {
-    for mode in BAD {
-        let (site, front) = running("3s");
-        let (manager, load) = drained(&site, mode, &front);
-        let ran = manager.finish();
-        let (old, new) = (site.path("www/release1"), site.path("www/release2"));
-        let (old, new) = (old.display(), new.display());
-        let left = format!("replica 1 runs {new}; replica 2 runs {old}; ");
-        assert!(ran.status(1).stderr.contains(&left), "{mode:?}: {ran}");
-        front.answers(Mode::Well);
-        assert_eq!(site.members(), ["Init Drn Ok", "Init Ok"]);
-        // The least that brings it back, and the rest.
-        site.run(&["start"]).succeeds();
-        assert_eq!(site.members(), ["Init Ok", "Init Ok"]);
-        site.run(&["restart"]).succeeds();
-        site.is_in_order_on("release2");
-        load.finish();
-    }
+fn balancer_manager_that_answers_500_after_the_drain_leaves_both_replicas_running() {
+    fails_after_the_drain(Mode::Fails);
+}
+
+#[test]
+fn balancer_manager_that_hangs_up_after_the_drain_leaves_both_replicas_running() {
+    fails_after_the_drain(Mode::HangsUp);
+}
+
+#[test]
+fn balancer_manager_that_is_silent_after_the_drain_leaves_both_replicas_running() {
+    fails_after_the_drain(Mode::Silent);
+}
+
+fn fails_after_the_drain(mode: Mode) {
+    let (site, front) = running("5s");
+    let (manager, load) = drained(&site, mode, &front);
+    let ran = manager.finish();
+    let (old, new) = (site.path("www/release1"), site.path("www/release2"));
+    let left = format!("replica 1 runs {}; replica 2 runs {}; ", new.display(), old.display());
+    assert!(ran.status(1).stderr.contains(&left), "{ran}");
+    front.answers(Mode::Well);
+    assert_eq!(site.members(), ["Init Drn Ok", "Init Ok"]);
+    // The least that brings it back, and the rest.
+    site.run(&["start"]).succeeds();
+    assert_eq!(site.members(), ["Init Ok", "Init Ok"]);
+    site.run(&["restart"]).succeeds();
+    site.is_in_order_on("release2");
+    load.finish();
 }
 
 #[test]
