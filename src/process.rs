@@ -5,6 +5,8 @@
 //! holds the socket that the kernel lists for the generation's path. The pidfd is opened before
 //! that read and checked after it, so the pid cannot have changed its owner in between.
 
+mod usage;
+
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;

@@ -65,9 +65,17 @@ pub enum Occasion {
     /// The supervisor finds it needed: nothing is stored, and a renewal does nothing if the replicas
     /// serve the target already.
     Needed,
+    /// The supervisor renews replicas that exceed a limit. That is no rollout: it is not in the
+    /// history, runs no hooks, and requests no `monitor_url`.
+    Limit,
 }
 
 impl Request {
+    /// Whether this is a rollout: a renewal that may change the release.
+    fn is_rollout(&self) -> bool {
+        self.goal.state == Wanted::Renewed && self.occasion != Occasion::Limit
+    }
+
     /// What the supervisor requests: with the settings of the pool, and without a canary.
     pub fn of_supervisor(
         pool: &Pool,
@@ -136,7 +144,7 @@ async fn change(
         return Ok(());
     }
     let mut hooks = None;
-    if renews {
+    if request.is_rollout() {
         hooks = Some(Hooks::begin(pool, request, &prepared, cancel, report).await?);
     } else if request.occasion == Occasion::Asked {
         record::note_wanted(&lock, pool, &request.goal, report);
@@ -188,11 +196,11 @@ impl Prepared {
         report: &mut dyn Report,
     ) -> (Result<()>, Option<Error>) {
         let Self { observation, release, stages, keep_floor, switch, .. } = self;
-        let renews = request.goal.state == Wanted::Renewed;
+        let is_rollout = request.is_rollout();
         // Before the symlink moves: static files change with it at once.
-        let monitored = if renews { monitor::problem_of(pool).await } else { None };
+        let monitored = if is_rollout { monitor::problem_of(pool).await } else { None };
         let begins = (&observation, release.as_ref());
-        let record = renews.then(|| Record::begin(lock, pool, request, begins, report));
+        let record = is_rollout.then(|| Record::begin(lock, pool, request, begins, report));
         if let Some(switch) = &switch
             && let Err(error) = switch.begin(report)
         {
@@ -214,7 +222,7 @@ impl Prepared {
             progress: Progress::default(),
         };
         let mut result = execution.execute(&stages).await;
-        if renews && result.is_ok() {
+        if is_rollout && result.is_ok() {
             result = execution.monitor(monitored.as_deref(), request.goal.strategy).await;
         }
         if request.goal.state == Wanted::Stopped && result.is_ok() {

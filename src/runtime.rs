@@ -13,6 +13,7 @@ mod generation;
 pub mod php_fpm;
 mod pin;
 mod running;
+mod usage;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::socket::UnixSockets;
 pub use generation::{Generation, discover, remove_record};
 pub use php_fpm::{Demand, Log};
 pub use running::{Running, look};
+pub use usage::Usage;
 
 /// The child processes of a replica: each serves one request at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -165,6 +165,14 @@ fn parse_line(line: &[u8]) -> Option<(&[u8], State, u64)> {
     Some((path, state, inode))
 }
 
+/// The inodes of the connections that a process has accepted on `path`.
+pub fn accepted(path: &Path) -> io::Result<Vec<u64>> {
+    let text = fs::read("/proc/net/unix")?;
+    let lines = text.split(|&byte| byte == b'\n').filter_map(parse_line);
+    let here = lines.filter(|(bound, ..)| *bound == path.as_os_str().as_bytes());
+    Ok(here.filter(|(_, state, _)| matches!(state, State::Accepted)).map(|it| it.2).collect())
+}
+
 /// What a public socket name is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {

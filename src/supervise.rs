@@ -9,6 +9,7 @@
 //! | the symlink moves | inotify, and a look every 2 s | a rollout, after `debounce` |
 //! | USR1 | the command `serve` | all replicas are renewed |
 //! | HUP | the command `serve` | the settings are read again |
+//! | a replica exceeds a limit | a measurement every `interval` | the replica is renewed |
 //! | nothing for 30 s | | a look |
 //!
 //! A keeper does by the engine what a command does, with the pool's lock, so the two never work on a
@@ -20,6 +21,7 @@
 mod backoff;
 mod decision;
 mod keeper;
+mod limits;
 mod link;
 mod log_events;
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::config::Global;
 use crate::error::Error;
 use crate::finding::{Checked, Finding, Topic, untrusted};
 use crate::pool::Pool;
@@ -16,7 +17,20 @@ pub(super) fn check(pool: &Pool) -> Checked {
     let count = pool.replica_count;
     let note = format!("{count} replica{}", if count == 1 { "" } else { "s" });
     let untrusted = untrusted(trust::of_pool(pool));
-    Checked::new(Topic::Configuration, [note], untrusted.chain(unused(count, names)))
+    let findings = untrusted.chain(unused(count, names)).chain(unsupervised(pool));
+    Checked::new(Topic::Configuration, [note], findings)
+}
+
+/// Finds limits without a supervisor.
+fn unsupervised(pool: &Pool) -> Option<Finding> {
+    let is_on = Global::read(&pool.root).map_or(true, |global| global.supervisor.enabled);
+    let has_no_effect = !pool.settings.limits.are_off() && !is_on;
+    has_no_effect.then(|| {
+        Finding::warning(
+            "[limits] has no effect: [supervisor] enabled is false in etc/pools-manager.toml",
+            "remove one of them, and send serve a HUP",
+        )
+    })
 }
 
 /// The result for a configuration that cannot be read.

@@ -49,6 +49,13 @@ pub struct Status {
     pub start_since: u64,
     #[serde(default)]
     processes: Vec<Process>,
+    /// Requests since the start. php-fpm counts connections for the pool, and requests for each
+    /// child that still runs: the larger number, since a kept connection has several requests.
+    #[serde(skip)]
+    pub requests: u64,
+    /// The time that the longest request in flight has taken. 0 without a list of processes.
+    #[serde(skip)]
+    pub longest_request: Duration,
 }
 
 /// One child.
@@ -56,21 +63,41 @@ pub struct Status {
 struct Process {
     /// None, or "(null)", for a child that was just forked: it counts as busy.
     state: Option<String>,
+    /// Requests since the start of the child.
+    #[serde(default)]
+    requests: u64,
+    /// The time of the present request, or of the last one, in microseconds.
+    #[serde(rename = "request duration", default)]
+    duration: u64,
+}
+
+impl Process {
+    fn is_idle(&self) -> bool {
+        self.state.as_deref() == Some("Idle")
+    }
+
+    /// The time of the request in flight, if there is one. php-fpm subtracts without a check: of a
+    /// request that began while the page was made, it shows a negative time as a huge number.
+    fn request_time(&self) -> Option<Duration> {
+        let is_busy = self.state.is_some() && !self.is_idle();
+        let is_real = i64::try_from(self.duration).is_ok();
+        (is_busy && is_real).then(|| Duration::from_micros(self.duration))
+    }
 }
 
 impl Status {
     fn count_processes(mut self) -> Self {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         if !self.processes.is_empty() {
-            let idle = self
-                .processes
-                .iter()
-                .filter(|process| process.state.as_deref() == Some("Idle"))
-                .count();
+            let idle = self.processes.iter().filter(|process| process.is_idle()).count();
             self.idle_processes = count(idle);
             self.total_processes = count(self.processes.len());
             self.active_processes = self.total_processes - self.idle_processes;
         }
+        let requests: u64 = self.processes.iter().map(|process| process.requests).sum();
+        self.requests = requests.max(self.accepted);
+        let times = self.processes.iter().filter_map(Process::request_time);
+        self.longest_request = times.max().unwrap_or_default();
         self
     }
 }
@@ -108,7 +135,9 @@ pub async fn status(
         return Ok(status.count_processes());
     }
     let summed = fetch("json").await?;
-    read(&summed).ok_or_else(|| unexpected(socket, status_path, &summed))
+    read(&summed)
+        .map(Status::count_processes)
+        .ok_or_else(|| unexpected(socket, status_path, &summed))
 }
 
 fn read(response: &Response) -> Option<Status> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::backend;
-use crate::config::{File, Gateway, Hooks, Rollout, Strategy, Watch, values};
+use crate::config::{File, Gateway, Hooks, Limits, Rollout, Strategy, Watch, values};
 use crate::error::Result;
 use crate::root::Root;
 
@@ -30,6 +30,8 @@ pub struct Settings {
     pub hooks: Hooks,
     /// Whether `serve` follows the symlink.
     pub watch: Watch,
+    /// When `serve` renews a replica.
+    pub limits: Limits,
 }
 
 /// Where releases come from, and where processes see them.
@@ -61,6 +63,8 @@ struct RawFile {
     hooks: Hooks,
     #[serde(default)]
     watch: Watch,
+    #[serde(default)]
+    limits: Limits,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +117,7 @@ impl Settings {
             rollout: raw.rollout,
             hooks: raw.hooks,
             watch: raw.watch,
+            limits: raw.limits,
         })
     }
 

@@ -9,17 +9,15 @@ use tokio::time::sleep;
 
 use super::backoff::Backoff;
 use super::decision::{Need, View, decide};
+use super::limits::{Excess, Measured};
 use super::link::{Identity, Link, Links};
 use super::log_events::LogEvents;
 use crate::cancel::Cancel;
 use crate::error::{Error, Exit, Result};
 use crate::lock;
 use crate::pool::{Pinning, Pool};
-use crate::process::Process;
 use crate::release::{Pinned, Release};
-use crate::rollout::{
-    self, Observation, Observed, Occasion, Request, SpecQuery, Target, Wanted, observe,
-};
+use crate::rollout::{self, Observed, Occasion, Request, SpecQuery, Target, Wanted, observe};
 use crate::state::{Outcome, State};
 
 /// Between two looks at a pool of which nothing is heard.
@@ -45,6 +43,7 @@ pub(super) struct Keeper {
     /// The symlink as it was when its release failed: that is not tried again.
     bounced: Option<Identity>,
     backoff: Backoff,
+    measured: Measured,
     orders: UnboundedReceiver<Order>,
     cancel: Cancel,
 }
@@ -52,8 +51,8 @@ pub(super) struct Keeper {
 /// What a look at a pool has found.
 struct Look {
     need: Need,
-    /// The masters of its replicas: their ends are events.
-    masters: Vec<Process>,
+    /// Its replicas: the ends of their masters are events.
+    replicas: Vec<Observed>,
     /// The symlink when it was resolved.
     symlink: Option<Identity>,
 }
@@ -71,6 +70,7 @@ impl Keeper {
             link: None,
             bounced: None,
             backoff: Backoff::default(),
+            measured: Measured::default(),
             orders,
             cancel,
         };
@@ -137,15 +137,15 @@ impl Keeper {
             })
             .collect();
         let need = decide(&views);
-        Ok(Look { need, masters: masters(seen), symlink: identity })
+        Ok(Look { need, replicas: seen.replicas, symlink: identity })
     }
 
     /// Does what the pool needs; returns what to wait for then.
     async fn act(&mut self, look: Look) -> Wait {
         if look.need == Need::Nothing {
-            return Wait { masters: look.masters, time: LOOK };
+            return self.keep_limits(look.replicas).await;
         }
-        if lock::holder(&self.pool.lock_file()).is_some() {
+        if self.is_locked() {
             // What was seen may be right the next moment.
             return Wait::of(BUSY);
         }
@@ -178,6 +178,41 @@ impl Keeper {
         }
     }
 
+    /// Renews a replica that exceeds a limit.
+    async fn keep_limits(&mut self, replicas: Vec<Observed>) -> Wait {
+        let limits = &self.pool.settings.limits;
+        match self.measured.excess(limits, &replicas).await {
+            Ok(Some(_)) if self.is_locked() => return Wait::of(BUSY),
+            Ok(Some(excess)) => {
+                self.renew(&excess).await;
+                return Wait::of(Duration::ZERO);
+            }
+            Ok(None) => {}
+            Err(error) => self.note(&error),
+        }
+        let measures = self.measured.wait(&self.pool.settings.limits, Instant::now());
+        Wait { replicas, time: measures.unwrap_or(LOOK).min(LOOK) }
+    }
+
+    async fn renew(&mut self, excess: &Excess) {
+        let pool = &self.pool.name;
+        tracing::warn!("pool \"{pool}\": {excess}");
+        let replica = excess.replica;
+        if let Some(renewals) = self.measured.renewed(replica) {
+            tracing::error!(
+                "pool \"{pool}\": replica {replica} has been renewed {renewals} times in short order; a limit may be too low"
+            );
+        }
+        let (only, limit) = (vec![replica], Occasion::Limit);
+        if let Err(error) = self.request(Wanted::Renewed, only, Target::Kept, limit).await {
+            self.note(&error);
+        }
+    }
+
+    fn is_locked(&self) -> bool {
+        lock::holder(&self.pool.lock_file()).is_some()
+    }
+
     fn count(&mut self, result: &Result<()>) {
         let attempts = self.backoff.attempt(Instant::now(), result.is_err());
         let delay = self.backoff.delay(Instant::now());
@@ -205,6 +240,17 @@ impl Keeper {
         let pool = &self.pool;
         let stopped = State::read(&pool.state_file()).map(|it| it.stopped).unwrap_or_default();
         let replicas = pool.replicas().filter(|replica| !stopped.contains(replica)).collect();
+        self.request(state, replicas, target, occasion).await
+    }
+
+    async fn request(
+        &self,
+        state: Wanted,
+        replicas: Vec<u32>,
+        target: Target,
+        occasion: Occasion,
+    ) -> Result<()> {
+        let pool = &self.pool;
         let request = Request::of_supervisor(pool, state, replicas, target, occasion);
         rollout::run(pool, &request, &self.cancel, &mut LogEvents::of(&pool.name)).await
     }
@@ -217,7 +263,7 @@ impl Keeper {
 
     /// Waits for the next event; false: it was the last one.
     async fn wait(&mut self, wait: Wait) -> bool {
-        let ends = any_ends(&wait.masters);
+        let ends = any_ends(&wait.replicas);
         let changed = async {
             match &mut self.link {
                 Some(link) => link.changed().await,
@@ -247,13 +293,13 @@ impl Keeper {
 
 /// What a keeper waits for, beside orders and its symlink.
 struct Wait {
-    masters: Vec<Process>,
+    replicas: Vec<Observed>,
     time: Duration,
 }
 
 impl Wait {
     fn of(time: Duration) -> Self {
-        Self { masters: Vec::new(), time }
+        Self { replicas: Vec::new(), time }
     }
 }
 
@@ -272,15 +318,11 @@ fn is_behind(observed: &Observed, named: &Release, current_dir: &Path) -> bool {
     }
 }
 
-fn masters(seen: Observation) -> Vec<Process> {
-    let running = seen.replicas.into_iter().flat_map(|replica| replica.running);
-    running.filter_map(|running| running.master).collect()
-}
-
-/// Waits until one of the processes has ended; for ever, if there is none.
-async fn any_ends(processes: &[Process]) {
-    let mut waits: Vec<_> =
-        processes.iter().map(|process| Box::pin(process.wait(Duration::MAX))).collect();
+/// Waits until one of the masters has ended; for ever, if there is none.
+async fn any_ends(replicas: &[Observed]) {
+    let running = replicas.iter().flat_map(|replica| &replica.running);
+    let masters = running.filter_map(|running| running.master.as_ref());
+    let mut waits: Vec<_> = masters.map(|master| Box::pin(master.wait(Duration::MAX))).collect();
     std::future::poll_fn(|context| {
         let mut ended = waits.iter_mut().map(|wait| wait.as_mut().poll(context));
         if ended.any(|it| it.is_ready()) {

@@ -14,6 +14,7 @@ mod embedded;
 mod frozen;
 mod hostile;
 mod lengths;
+mod limits;
 mod logs;
 mod memory;
 mod pace;

@@ -15,7 +15,7 @@ const POOLS: &str = "etc/php/fpm/redundant-pools";
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 
 /// A site that `serve` supervises; nothing runs. `pool` is added to the settings of the pool.
-fn site(pool: &str, supervisor: &str) -> Site {
+pub(crate) fn site(pool: &str, supervisor: &str) -> Site {
     let site = Served::site(&format!("[watch]\ndebounce = \"20ms\"\n{pool}"), "");
     let supervised = format!("[supervisor]\n{supervisor}\n");
     site.replace("etc/pools-manager.toml", UNSUPERVISED, &supervised);
@@ -23,14 +23,14 @@ fn site(pool: &str, supervisor: &str) -> Site {
 }
 
 /// The same, served, with both replicas running.
-fn supervised(pool: &str) -> Served {
+pub(crate) fn supervised(pool: &str) -> Served {
     let served = Served::serve(site(pool, ""));
     await_release(&served, "release1");
     served
 }
 
 /// Waits until `status` is content with both replicas on one release.
-fn await_release(served: &Served, release: &str) {
+pub(crate) fn await_release(served: &Served, release: &str) {
     let wanted = served.site.path(&format!("www/{release}"));
     wait_for("both replicas on the release", || {
         let status = served.site.look();
@@ -157,7 +157,7 @@ fn deploy_again_and_again(deploys: u32) {
 }
 
 /// Visits until it is enough; how many visits there were, and how many of them failed.
-fn visit_until(port: u16, enough: &AtomicBool) -> (u32, u32) {
+pub(crate) fn visit_until(port: u16, enough: &AtomicBool) -> (u32, u32) {
     let (mut visits, mut failed) = (0, 0);
     while !enough.load(Ordering::Relaxed) {
         let mut connection = Connection::to(port);

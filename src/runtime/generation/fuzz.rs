@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend;
-use crate::config::{Hooks, Rollout, Watch};
+use crate::config::{Hooks, Limits, Rollout, Watch};
 use crate::file::Stamp;
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
 use crate::pool::{Php, Settings};
@@ -80,6 +80,7 @@ pub(super) fn pool_in(root: &str) -> Pool {
         rollout: Rollout::default(),
         hooks: Hooks::default(),
         watch: Watch::default(),
+        limits: Limits::default(),
     };
     Pool {
         name: "www".to_owned(),

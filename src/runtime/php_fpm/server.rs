@@ -67,10 +67,18 @@ impl Server {
         }
     }
 
+    /// The status page; None: it has none, or no child answers within `timeout`.
+    pub(in crate::runtime) async fn status(
+        &self,
+        socket: &Path,
+        timeout: Duration,
+    ) -> Option<fastcgi::Status> {
+        fastcgi::status(socket, self.status_path.as_deref()?, timeout).await.ok()
+    }
+
     /// Whether all children have been busy at once, and no more can be started.
     pub(in crate::runtime) async fn was_full(&self, socket: &Path, timeout: Duration) -> bool {
-        let Some(path) = &self.status_path else { return false };
-        let status = fastcgi::status(socket, path, timeout).await;
-        status.is_ok_and(|status| status.max_children_reached > 0)
+        let status = self.status(socket, timeout).await;
+        status.is_some_and(|status| status.max_children_reached > 0)
     }
 }

@@ -229,3 +229,17 @@ fn check_finds_files_left_by_root() {
                 help: it must exist (mkdir), and be writable for you (chown)";
     assert_eq!(found(&site, "sockets"), [shut]);
 }
+
+#[test]
+fn check_finds_limits_that_no_supervisor_enforces() {
+    let site = Site::new();
+    let settings = &format!("{POOL}/pools-manager.toml");
+    site.write(settings, &format!("{}\n[limits]\nmax_age = \"1h\"\n", site.read(settings)));
+    site.write("etc/pools-manager.toml", "");
+    assert!(found(&site, "configuration").is_empty());
+    site.write("etc/pools-manager.toml", "[supervisor]\nenabled = false\n");
+    let unused = "warning: [limits] has no effect: [supervisor] enabled is false in \
+                  etc/pools-manager.toml\n  \
+                  help: remove one of them, and send serve a HUP";
+    assert_eq!(found(&site, "configuration"), [unused]);
+}
