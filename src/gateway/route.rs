@@ -150,8 +150,11 @@ fn not_found() -> HttpError {
 
 /// Whether a file is PHP code, or a copy of it (`index.php.bak`). Clients must not read it.
 pub(super) fn is_code(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    name.contains(".php") || [".phtml", ".phar", ".phps"].iter().any(|end| name.ends_with(end))
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let last = name.rsplit_once('.').map_or("", |(_, last)| last);
+    let begins = |part: &str| part.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("php"));
+    ["phtml", "phar"].iter().any(|it| it.eq_ignore_ascii_case(last))
+        || name.split('.').skip(1).any(begins)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod encoding;
 mod range;
 mod representation;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -37,6 +38,9 @@ use representation::{Content, Representation};
 /// changes in steps of 2 s. The kernel's clock for timestamps lags by up to a tick, so that a change just
 /// after a step may still get the time of that step: hence the comparison with `<` below.
 const DATE_STEP: u64 = 2;
+
+/// The usual length of an `ETag`, in bytes, at most.
+const ETAG_USUAL: usize = 64;
 
 /// Responds with a file of the release. Methods other than GET and HEAD get 405.
 pub(super) fn respond(
@@ -97,7 +101,9 @@ impl Validators {
     /// The validators of a file of a release. `suffix`: the end of the `ETag`.
     fn of(served: &ServedRelease, stat: &Stat, suffix: &str) -> Result<Self, HttpError> {
         let (at, nanos, size) = (stat.st_mtime, stat.st_mtime_nsec, stat.st_size);
-        let etag = format!("\"{}-{at:x}.{nanos:x}-{size:x}{suffix}\"", served.tag);
+        let mut etag = String::with_capacity(ETAG_USUAL);
+        // Writing to a String cannot fail.
+        let _ = write!(etag, "\"{}-{at:x}.{nanos:x}-{size:x}{suffix}\"", served.tag);
         // utimes(2) can set any mtime, but nothing sets the ctime back.
         let changed = u64::try_from(stat.st_mtime.max(stat.st_ctime)).unwrap_or_default();
         let changed = changed.max(served.exclusive_since.get());

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use hyper::Request;
 use hyper::body::Body;
+use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::gateway::request_target::RawTarget;
@@ -39,6 +40,21 @@ enum Place {
     Body(u64),
     /// Not known.
     Unknown,
+}
+
+impl Place {
+    /// How many bytes of a head neither change the position nor are refused by hyper.
+    fn skips(self, rest: &[u8]) -> usize {
+        let next = match self {
+            Self::Method => memchr(b' ', rest),
+            Self::Target => {
+                rest.iter().position(|byte| matches!(byte, b' ' | b'\n') || is_refused(*byte))
+            }
+            Self::Line => memchr(b'\n', rest),
+            _ => Some(0),
+        };
+        next.unwrap_or(rest.len())
+    }
 }
 
 /// What the stream and its requests exchange.
@@ -119,8 +135,17 @@ impl<S> Escaped<S> {
     fn scan(&mut self, read: &[u8]) -> (usize, Option<(usize, Vec<u8>)>) {
         let mut changed: Option<(usize, Vec<u8>)> = None;
         let mut target = 0;
-        for (at, byte) in read.iter().copied().enumerate() {
-            let place = self.place;
+        let mut at = 0;
+        while at < read.len() {
+            let skipped = self.place.skips(&read[at..]);
+            if let Some((_, out)) = &mut changed {
+                out.extend_from_slice(&read[at..at + skipped]);
+            }
+            at += skipped;
+            if at == read.len() {
+                break;
+            }
+            let (byte, place) = (read[at], self.place);
             self.place = match (place, byte) {
                 (Place::Method, b' ') => {
                     target = at + 1;
@@ -149,6 +174,7 @@ impl<S> Escaped<S> {
             if self.place == Place::AfterHead {
                 return (at + 1, changed);
             }
+            at += 1;
         }
         if self.place == Place::Target {
             self.target.extend_from_slice(&read[target..]);
