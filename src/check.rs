@@ -6,6 +6,7 @@
 
 mod between;
 mod configuration;
+mod control_groups;
 mod directory;
 mod hooks;
 mod links;
@@ -118,8 +119,10 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
         monitor::check(pool, seen.iter().any(replicas::Seen::is_published)).await,
     ];
     topics.extend(hooks::check(pool));
-    if observation.is_some() {
-        topics.push(replicas::check(&seen, wanted.as_ref(), holder.as_ref()));
+    if let Some(observation) = &observation {
+        let mut replicas = replicas::check(&seen, wanted.as_ref(), holder.as_ref());
+        replicas.add(control_groups::check(pool, observation));
+        topics.push(replicas);
     }
     let listens = specs.iter().map(|(replica, it)| (*replica, it.public().to_owned())).collect();
     PoolChecked { pool: pool.name.clone(), ok: is_ok(&topics), topics, listens }

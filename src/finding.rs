@@ -127,13 +127,18 @@ impl Checked {
     ) -> Self {
         let notes = notes.into_iter().collect();
         let mut checked = Self { topic, level: Level::Ok, notes, findings: Vec::new() };
+        checked.add(findings);
+        checked
+    }
+
+    /// Adds findings that are not there yet.
+    pub(crate) fn add(&mut self, findings: impl IntoIterator<Item = Finding>) {
         for finding in findings {
-            if !checked.findings.contains(&finding) {
-                checked.level = checked.level.max(finding.level);
-                checked.findings.push(finding);
+            if !self.findings.contains(&finding) {
+                self.level = self.level.max(finding.level);
+                self.findings.push(finding);
             }
         }
-        checked
     }
 }
 

@@ -13,7 +13,7 @@
 //! | [`runtime`] | the servers that replicas run: generations, their start, probes and stop; php-fpm |
 //! | [`fastcgi`] | the FastCGI client: ping, status, warm-up |
 //! | [`hook`] | runs the operator's hooks |
-//! | [`release`], [`socket`], [`process`], [`machine`] | state that the kernel keeps: mounts, sockets, processes, limits |
+//! | [`release`], [`socket`], [`process`], [`control_group`], [`machine`] | state that the kernel keeps: mounts, sockets, processes, control groups, limits |
 //! | [`event`], [`step`] | what the engine reports: events and the steps in them |
 //! | [`state`] | what is stored of a pool: stopped replicas, and the history of rollouts |
 //! | [`control`] | the protocol between commands and a running gateway |
@@ -38,6 +38,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod control_group;
 pub mod error;
 pub mod event;
 mod failpoint;

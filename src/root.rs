@@ -32,4 +32,9 @@ impl Root {
     pub fn pid_dir(&self) -> PathBuf {
         self.0.join("pid")
     }
+
+    /// The file whose lock the supervisor of the root holds. No pool has a file of that name.
+    pub fn supervisor_lock(&self) -> PathBuf {
+        self.pid_dir().join("supervisor")
+    }
 }

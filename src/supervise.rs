@@ -42,9 +42,6 @@ use keeper::Keeper;
 use link::Links;
 use log_events::LogEvents;
 
-/// The file in `pid/` whose lock the supervisor of a root holds. No pool has a file of that name.
-const LOCK: &str = "supervisor";
-
 /// What the supervisor is told.
 enum Order {
     Restart,
@@ -63,7 +60,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts the supervisor of all pools below the root. Fails if there is one already.
     pub async fn start(root: &Root) -> Result<Self> {
-        let path = root.pid_dir().join(LOCK);
+        let path = root.supervisor_lock();
         let lock =
             Lock::take(&path, "", false, |_| {}).await.map_err(|error| {
                 match lock::holder(&path) {

@@ -8,6 +8,7 @@ mod answers;
 mod breaks;
 mod compare;
 mod compression;
+mod control_groups;
 mod crashes;
 mod dates;
 mod embedded;

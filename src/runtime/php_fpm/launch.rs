@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::messages::error_lines;
 use super::resolved::{in_child, in_memory, inherit, read_all};
 use super::{Command, Resolved, Server, conf};
+use crate::control_group;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::file;
@@ -65,6 +66,7 @@ async fn launch(
         // A Ctrl-C on the terminal must reach pools-manager only.
         .process_group(0)
         .kill_on_drop(true);
+    control_group::join_supervisor(&mut launch, &pool.root);
     inherit(&mut launch, conf);
     pin(&mut launch, pool, generation.release.as_ref())?;
     let status = match launch.spawn() {
