@@ -48,7 +48,8 @@ impl ControlGroups {
 
     /// The group of a login session that systemd has made; it may end all processes in it.
     pub fn session(&self) -> Option<&str> {
-        let is_session = |name: &str| name.starts_with("session-") && name.ends_with(".scope");
+        let is_session =
+            |name: &str| name.strip_prefix("session-").is_some_and(|it| it.contains(".scope"));
         let paths = self.0.iter().map(|group| group.path.as_str());
         paths.into_iter().find(|path| path.split('/').any(is_session))
     }

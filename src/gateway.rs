@@ -72,4 +72,5 @@ mod virtual_host;
 mod workers;
 mod x_sendfile;
 
+pub use reload::Reloads;
 pub use serve::serve;

@@ -27,6 +27,7 @@
 //! | [`mod@file`] | safe access to files in directories that other users may write |
 //! | [`http`] | requests to the operator's own web server |
 //! | [`log`] | the log of `serve` |
+//! | [`service_manager`] | tells systemd what `serve` does |
 //! | [`error`] | errors, with exit status and help |
 //! | `failpoint` | named places where a test can kill or halt the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
@@ -61,6 +62,7 @@ pub mod render;
 pub mod rollout;
 pub mod root;
 pub mod runtime;
+pub mod service_manager;
 pub mod socket;
 pub mod state;
 pub mod status;

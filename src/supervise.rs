@@ -45,7 +45,8 @@ use log_events::LogEvents;
 /// What the supervisor is told.
 enum Order {
     Restart,
-    Reload,
+    /// The sender is dropped when it is done.
+    Reload(oneshot::Sender<()>),
     /// Ends it; true: the replicas too.
     Stop(bool),
 }
@@ -92,9 +93,12 @@ impl Supervisor {
     }
 
     /// Reads the settings of all pools again. A pool that is new is started, one that is gone is
-    /// stopped; of one whose settings are wrong the old ones stay.
-    pub fn reload(&self) {
-        let _ = self.orders.send(Order::Reload);
+    /// stopped; of one whose settings are wrong the old ones stay. The result is closed when it is
+    /// done.
+    pub fn reload(&self) -> oneshot::Receiver<()> {
+        let (done, is_done) = oneshot::channel();
+        let _ = self.orders.send(Order::Reload(done));
+        is_done
     }
 
     /// Ends its work: a rollout stops at the next good place.
@@ -142,7 +146,10 @@ impl Pools {
             match orders.recv().await {
                 None => break false,
                 Some(Order::Stop(replicas)) => break replicas,
-                Some(Order::Reload) => self.reload().await,
+                Some(Order::Reload(done)) => {
+                    self.reload().await;
+                    drop(done);
+                }
                 Some(Order::Restart) => {
                     for kept in self.kept.values() {
                         let _ = kept.orders.send(keeper::Order::Restart);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use self::signals::{Received, Signals};
 use crate::cancel;
@@ -18,6 +18,7 @@ use crate::log;
 use crate::pool;
 use crate::render::print;
 use crate::root::Root;
+use crate::service_manager;
 use crate::supervise::Supervisor;
 
 #[derive(Debug, clap::Args)]
@@ -28,12 +29,13 @@ impl Args {
         log::start(json)?;
         let signals = Signals::listen()?;
         raise_descriptor_limit();
+        service_manager::keep_watchdog();
         let global = Global::read(root)?;
         let has_gateway = has_gateway(root, &global);
         if !has_gateway && !global.supervisor.enabled {
             global.listens()?;
         }
-        let reload = Arc::new(Notify::new());
+        let reloads = Arc::new(gateway::Reloads::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let (up, is_up) = oneshot::channel::<()>();
         let ready = move |addresses: &[String]| {
@@ -43,13 +45,14 @@ impl Args {
         let gateway = async {
             let shutdown = async { drop(stopped.await) };
             if has_gateway {
-                return gateway::serve(root, shutdown, Arc::clone(&reload), ready).await;
+                return gateway::serve(root, shutdown, Arc::clone(&reloads), ready).await;
             }
             ready(&[]);
             shutdown.await;
             Ok(())
         };
-        let mut serving = Serving { root, global, signals, reload: &reload, supervisor: None };
+        let reloads = has_gateway.then(|| Arc::clone(&reloads));
+        let mut serving = Serving { root, global, signals, reloads, supervisor: None };
         let mut gateway = pin!(gateway);
         match serving.until_stopped(gateway.as_mut(), is_up).await {
             Ok(signal) => {
@@ -71,7 +74,8 @@ struct Serving<'a> {
     root: &'a Root,
     global: Global,
     signals: Signals,
-    reload: &'a Notify,
+    /// Those of the gateway, if it runs.
+    reloads: Option<Arc<gateway::Reloads>>,
     /// None: not started yet, or not wanted.
     supervisor: Option<Supervisor>,
 }
@@ -95,22 +99,36 @@ impl Serving<'_> {
                     if self.global.supervisor.enabled {
                         self.supervisor = Some(Supervisor::start(self.root).await.map_err(Err)?);
                     }
+                    service_manager::ready();
                     continue;
                 }
                 received = self.signals.next() => received,
             };
             match received {
                 Received::Stop(signal) => return Ok(signal),
-                Received::Reload => {
-                    self.reload.notify_one();
-                    self.supervisor.iter().for_each(Supervisor::reload);
-                }
+                Received::Reload => self.reload(),
                 Received::Restart if self.supervisor.is_none() => {
                     tracing::warn!("SIGUSR1 is ignored: there is no supervisor");
                 }
                 Received::Restart => self.supervisor.iter().for_each(Supervisor::restart),
             }
         }
+    }
+
+    /// Makes the gateway and the supervisor read their configuration again.
+    fn reload(&self) {
+        service_manager::reloading();
+        let (reloads, supervisor) = (self.reloads.clone(), self.supervisor.as_ref());
+        let supervised = supervisor.map(Supervisor::reload);
+        tokio::spawn(async move {
+            if let Some(reloads) = reloads {
+                reloads.reload().await;
+            }
+            if let Some(supervised) = supervised {
+                let _ = supervised.await;
+            }
+            service_manager::ready();
+        });
     }
 
     /// Waits until the gateway has served its requests, and the supervisor has ended. A second signal
@@ -120,6 +138,7 @@ impl Serving<'_> {
         gateway: Pin<&mut impl Future<Output = Result<()>>>,
         signal: Error,
     ) -> Result<()> {
+        service_manager::stopping();
         self.supervisor.iter().for_each(Supervisor::cancel);
         let (supervisor, stop_replicas) = (self.supervisor, self.global.supervisor.stop_replicas);
         let mut ended = pin!(async {

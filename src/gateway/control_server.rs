@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::accept_errors::AcceptErrors;
 use super::blocking::run_blocking;
 use super::refresh::{Reason, refresh};
-use super::reload::Requests;
+use super::reload::Reloads;
 use super::state::CurrentState;
 use super::virtual_host::VirtualHost;
 use crate::control::{LINE_MAX, PoolState, Request, Response};
@@ -34,7 +34,7 @@ pub(super) struct ControlServer {
     /// The state of the gateway.
     pub state: Arc<CurrentState>,
     /// Requests reloads.
-    pub reloads: Arc<Requests>,
+    pub reloads: Arc<Reloads>,
 }
 
 impl ControlServer {

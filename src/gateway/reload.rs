@@ -18,9 +18,9 @@ use crate::error::Result;
 use crate::root::Root;
 
 /// The requests for a reload, and how far they are.
-#[derive(Debug)]
-pub(super) struct Requests {
-    requested: Arc<Notify>,
+#[derive(Debug, Default)]
+pub struct Reloads {
+    requested: Notify,
     progress: watch::Sender<Progress>,
 }
 
@@ -31,14 +31,9 @@ struct Progress {
     done: u64,
 }
 
-impl Requests {
-    /// `requested`: each notification requests a reload.
-    pub(super) fn new(requested: Arc<Notify>) -> Self {
-        Self { requested, progress: watch::Sender::default() }
-    }
-
+impl Reloads {
     /// Requests a reload, and waits until one is done that has begun after this call.
-    pub(super) async fn reload(&self) {
+    pub async fn reload(&self) {
         let mut progress = self.progress.subscribe();
         let next = progress.borrow().begun + 1;
         self.requested.notify_one();
@@ -60,7 +55,7 @@ pub(super) struct Reload {
 
 impl Reload {
     /// Reloads after each request. Never ends.
-    pub(super) async fn run(self, requests: Arc<Requests>) {
+    pub(super) async fn run(self, requests: Arc<Reloads>) {
         let mut global = self.started.clone();
         loop {
             requests.requested.notified().await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -17,7 +17,7 @@ use super::configuration::Configuration;
 use super::control_server::ControlServer;
 use super::listen::{self, Listener};
 use super::refresh::refresh_on_request;
-use super::reload::{Reload, Requests};
+use super::reload::{Reload, Reloads};
 use super::state::{CurrentState, State};
 use super::tasks::Tasks;
 use super::workers::Workers;
@@ -31,7 +31,7 @@ const IDLE_CHECK: Duration = Duration::from_secs(1);
 
 /// Runs a gateway until `shutdown` completes and its requests have ended.
 ///
-/// - `reload`: each notification makes the gateway open its access log again and read its
+/// - `reloads`: each request makes the gateway open its access log again and read its
 ///   configuration again. An error in the configuration is logged, and the gateway keeps the previous
 ///   one.
 /// - `ready`: called once, with the addresses, when the gateway answers requests.
@@ -50,12 +50,12 @@ const IDLE_CHECK: Duration = Duration::from_secs(1);
 pub async fn serve(
     root: &Root,
     shutdown: impl Future<Output = ()> + Send,
-    reload: Arc<Notify>,
+    reloads: Arc<Reloads>,
     ready: impl FnOnce(&[String]) + Send,
 ) -> Result<()> {
     let mut shutdown = pin!(shutdown);
     let running = tokio::select! {
-        running = Running::start(root, reload) => running?,
+        running = Running::start(root, reloads) => running?,
         () = &mut shutdown => return Ok(()),
     };
     ready(&running.addresses);
@@ -80,7 +80,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(root: &Root, reload: Arc<Notify>) -> Result<Self> {
+    async fn start(root: &Root, reloads: Arc<Reloads>) -> Result<Self> {
         let configuration = Configuration::read(root).await?;
         let access_log = AccessLog::open(root, &configuration.global, None)?;
         // First the control socket, then the observation of the pools. A command that publishes a name
@@ -99,7 +99,6 @@ impl Running {
         let connections = Arc::new(Semaphore::new(max_connections));
         let (drain, draining) = watch::channel(false);
         let workers = Workers::start(&state, &draining)?;
-        let reloads = Arc::new(Requests::new(reload));
         let control = ControlServer {
             root: root.clone(),
             state: Arc::clone(&state),

@@ -8,7 +8,7 @@ use pools_manager::gateway;
 use pools_manager::root::Root;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A gateway that runs in this process.
 struct Embedded {
     address: String,
-    reload: Arc<Notify>,
+    reloads: Arc<gateway::Reloads>,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<pools_manager::error::Result<()>>,
 }
@@ -30,16 +30,16 @@ impl Embedded {
         let root = Root::new(site.root().to_owned());
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, addresses) = oneshot::channel();
-        let reload = Arc::new(Notify::new());
-        let notified = Arc::clone(&reload);
+        let reloads = Arc::new(gateway::Reloads::default());
+        let own = Arc::clone(&reloads);
         let ended = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
             let ready = |addresses: &[String]| started.send(addresses.to_vec()).unwrap();
-            gateway::serve(&root, shutdown, notified, ready).await
+            gateway::serve(&root, shutdown, own, ready).await
         });
         let addresses = timeout(DEADLINE, addresses).await.unwrap().unwrap();
         let address = addresses[0].strip_prefix("http://").unwrap().to_owned();
-        Self { address, reload, stop, ended }
+        Self { address, reloads, stop, ended }
     }
 
     async fn get(&self, page: &str) -> String {
@@ -71,7 +71,7 @@ async fn two_gateways_in_one_process_start_reload_and_stop_independently() {
     assert!(second.get("/which.php").await.ends_with("site 1"));
     let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
     sites[0].replace(settings, "[gateway]\n", "[gateway]\nheaders = { X-Reloaded = \"yes\" }\n");
-    first.reload.notify_one();
+    first.reloads.reload().await;
     let reloaded = async { while !first.get("/which.php").await.contains("x-reloaded: yes") {} };
     timeout(DEADLINE, reloaded).await.unwrap();
     assert!(!second.get("/which.php").await.contains("x-reloaded"));

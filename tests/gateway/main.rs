@@ -25,6 +25,7 @@ mod reload;
 mod room;
 mod rules;
 
+mod service_manager;
 mod signals;
 mod slow;
 mod start;

@@ -60,6 +60,9 @@ async fn launch(
         .arg("--fpm-config")
         .arg(in_child(&conf))
         .current_dir(pool.root.path())
+        // php-fpm would report its own state to systemd as that of `serve`.
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)

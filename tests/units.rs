@@ -1,0 +1,68 @@
+//! The files for systemd and logrotate, checked by the programs that read them.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use harness::{needs_root, program_path};
+
+fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("etc").join(name)
+}
+
+/// What a program prints; it has to succeed.
+fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{program} {args:?}: {}\n{text}", output.status);
+    text
+}
+
+#[test]
+fn unit_is_accepted_by_systemd() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = fs::read_to_string(sample("systemd/pools-manager.service")).unwrap();
+    let program = program_path("pools-manager");
+    let installed = unit.replace("/usr/bin/pools-manager", program.to_str().unwrap());
+    assert_ne!(installed, unit);
+    let path = dir.path().join("pools-manager.service");
+    fs::write(&path, installed).unwrap();
+    assert_eq!(run("systemd-analyze", &["verify", "--man=no", path.to_str().unwrap()]), "");
+}
+
+#[test]
+fn account_and_directories_are_created() {
+    needs_root!();
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("etc")).unwrap();
+    let root = format!("--root={}", dir.path().display());
+    let accounts = sample("sysusers.d/pools-manager.conf");
+    run("systemd-sysusers", &[&root, accounts.to_str().unwrap()]);
+    let passwd = fs::read_to_string(dir.path().join("etc/passwd")).unwrap();
+    assert!(passwd.contains("pools-manager:x:"), "{passwd}");
+    let directories = sample("tmpfiles.d/pools-manager.conf");
+    run("systemd-tmpfiles", &[&root, "--create", directories.to_str().unwrap()]);
+    assert!(dir.path().join("srv/pools-manager/sockets").is_dir());
+}
+
+#[test]
+fn logs_are_rotated() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = fs::read_to_string(sample("logrotate.d/pools-manager")).unwrap();
+    let conf = conf.replace("/srv/pools-manager", dir.path().to_str().unwrap());
+    let conf = conf.replace("systemctl try-reload-or-restart", "echo reload; true");
+    let log = dir.path().join("pid/php-fpm-www1.log");
+    fs::create_dir(dir.path().join("pid")).unwrap();
+    fs::write(&log, "a line\n").unwrap();
+    fs::write(dir.path().join("pid/access.log"), "a line\n").unwrap();
+    let path = dir.path().join("logrotate.conf");
+    fs::write(&path, conf).unwrap();
+    let state = dir.path().join("state");
+    run("logrotate", &["-f", "-s", state.to_str().unwrap(), path.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(&log).unwrap(), "");
+    assert!(dir.path().join("pid/php-fpm-www1.log.1.gz").exists());
+    assert!(dir.path().join("pid/access.log.1").exists());
+}
