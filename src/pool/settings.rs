@@ -54,6 +54,7 @@ pub struct Php {
 struct RawFile {
     php: Option<Spanned<RawPhp>>,
     apache: Option<Spanned<backend::apache::Settings>>,
+    haproxy: Option<Spanned<backend::haproxy::Settings>>,
     gateway: Option<Spanned<Gateway>>,
     #[serde(default)]
     rollout: Rollout,
@@ -103,7 +104,8 @@ impl Settings {
                 Some(Pinning { symlink: root.resolve(symlink), current_dir: root.resolve(dir) })
             }
         };
-        let backend = backend::Settings::new(file, raw.apache, raw.gateway)?;
+        let RawFile { apache, haproxy, gateway, .. } = raw;
+        let backend = backend::Settings::new(file, backend::Tables { apache, haproxy, gateway })?;
         raw.rollout.check(file)?;
         Ok(Self {
             pinning,

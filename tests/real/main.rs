@@ -13,6 +13,7 @@ mod canary;
 mod check;
 mod crash;
 mod early_answer;
+mod haproxy;
 mod history;
 mod hooks;
 mod hostile;
