@@ -70,7 +70,7 @@ enum Command {
     Serve(serve::Args),
     /// Show past rollouts, the newest last
     History(history::Args),
-    /// Print the configuration of a web server for a pool
+    /// Print the configuration of a web server for a pool, or what in an existing one would lose requests
     Snippet(snippet::Args),
 }
 
@@ -124,7 +124,7 @@ impl Cli {
             Command::Releases(args) => args.run(&root, self.json).await,
             Command::Serve(args) => args.run(&root, self.json).await,
             Command::History(args) => args.run(&root, self.json),
-            Command::Snippet(args) => args.run(&root).await,
+            Command::Snippet(args) => args.run(&root, self.json).await,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod apache;
 mod caddy;
+mod diff;
 mod haproxy;
 mod nginx;
 
@@ -13,6 +14,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+pub use diff::{Found, Include, Trap, Wanted, diff, recognize};
 
 use crate::error::{Error, Result};
 use crate::http;
@@ -77,7 +80,9 @@ struct Site<'a> {
     hosts: Vec<String>,
     /// The directory of the static files.
     files: String,
-    /// The same directory as the replicas see it.
+    /// The directory of the symlink, or of the files if there is none.
+    links: String,
+    /// The directory of the static files as the replicas see it.
     scripts: String,
     /// Below both.
     front_controller: String,
@@ -115,7 +120,8 @@ impl<'a> Site<'a> {
             Some(pinning) => (&*pinning.symlink, &*pinning.current_dir),
             None => (pool.root.path(), pool.root.path()),
         };
-        let release = Release::resolve(files).ok();
+        let links = settings.pinning.as_ref().and(files.parent()).unwrap_or(files);
+        let release = Release::at(files).ok();
         let front = release.and_then(|it| runtime::front_script(pool, &it.path));
         let front = front.unwrap_or_else(|| PathBuf::from("index.php"));
         let below = match settings.backend.gateway() {
@@ -140,8 +146,9 @@ impl<'a> Site<'a> {
             name: pool.name.replace(|it: char| !it.is_ascii_alphanumeric(), "_"),
             listen: listen.unwrap_or_else(|| default_listen(pool)),
             hosts: hosts.unwrap_or_default(),
-            files: plain(&files.join(&below))?,
-            scripts: plain(&scripts.join(&below))?,
+            files: plain(&joined(files, &below))?,
+            links: plain(links)?,
+            scripts: plain(&joined(scripts, &below))?,
             front_controller: plain(front)?,
             ping: ping.map(|path| plain(Path::new(&path))).transpose()?,
             replicas,
@@ -163,6 +170,11 @@ impl<'a> Site<'a> {
     fn children(&self) -> Option<u32> {
         self.replicas.iter().filter_map(|replica| replica.children).min()
     }
+}
+
+/// Without the slash that `join` adds for an empty path.
+fn joined(dir: &Path, below: &Path) -> PathBuf {
+    dir.join(below).components().collect()
 }
 
 fn default_listen(pool: &Pool) -> Listen {

@@ -5,7 +5,7 @@ use crate::http;
 
 /// For a file in `sites-enabled`.
 pub(super) fn text(site: &Site<'_>) -> String {
-    let Site { files, scripts, front_controller: front, timeout, .. } = site;
+    let Site { files, links, scripts, front_controller: front, timeout, .. } = site;
     let heading = site.heading();
     let settings = site.pool.settings.backend.apache();
     let balancer = settings.map_or(&*site.name, |it| it.balancer());
@@ -79,7 +79,7 @@ pub(super) fn text(site: &Site<'_>) -> String {
     ProxyFCGISetEnvIf "true" SCRIPT_FILENAME "%{{unescape:%{{reqenv:SCRIPT_FILENAME}}}}"
     ProxyFCGISetEnvIf "true" DOCUMENT_ROOT "{scripts}"
 
-    <Directory "{files}/">
+    <Directory "{links}">
         Require all granted
         Options FollowSymLinks
         AllowOverride None

@@ -71,6 +71,9 @@ fcgi-app {backend}
     # php-fpm finds the script in the release that is mounted here for it alone.
     docroot {scripts}
     path-info ^(/.+\.php)(/.*)?$
+    # At a reload, HAProxy (2.6) tells php-fpm that the requests in flight are aborted, and php-fpm runs
+    # an upload with the part of its body that it has. Reload only if that does not matter.
+    #
     # The default keeps connections to php-fpm open. Each occupies a child, and an old php-fpm cannot
     # end while one is open.
     no option keep-conn

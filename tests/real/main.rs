@@ -37,4 +37,5 @@ mod switch;
 mod symlinks;
 mod twice;
 mod warm_up;
+mod web_servers;
 mod world;

@@ -20,6 +20,7 @@ mod program;
 mod ran;
 mod refusal;
 mod rollouts;
+mod samples;
 mod status;
 mod victim;
 mod visitors;
@@ -44,7 +45,9 @@ pub use load::Load;
 pub use processes::Process;
 pub use program::Program;
 pub use ran::Ran;
+pub use samples::HAPROXY;
 pub use victim::Victim;
+pub use visitors::Visitors;
 
 use crate::wait::{DEADLINE, POLL};
 use crate::{program_path, wait_for};

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
-use harness::Site;
+use harness::{HAPROXY, Site};
 
 use super::{SETTINGS, running};
 
@@ -101,7 +101,8 @@ fn unknown_backend_or_server_is_an_error() {
 fn socket_without_the_level_admin_is_an_error() {
     let site = Site::prepared();
     site.replace("etc/haproxy/haproxy.cfg", "level admin\n", "level operator\n");
-    let site = site.serve_haproxy("etc/haproxy/haproxy.cfg");
+    site.set_backend(HAPROXY);
+    let site = site.serve_sample("haproxy");
     // The first start has nothing to change in HAProxy but servers that a check found down.
     let told = error(
         "HAProxy at ROOT/sockets/haproxy.sock answers \"Permission denied\"",
@@ -146,7 +147,8 @@ fn server_that_its_health_check_finds_down_is_reported() {
     let site = Site::prepared();
     let server = "server www2 \"${POOLS_MANAGER_ROOT}/sockets/php-fpm-www2.sock\"";
     site.replace("etc/haproxy/haproxy.cfg", server, &server.replace("www2.sock", "none.sock"));
-    let site = site.serve_haproxy("etc/haproxy/haproxy.cfg");
+    site.set_backend(HAPROXY);
+    let site = site.serve_sample("haproxy");
     // HAProxy takes a server for up until its first check.
     harness::wait_for("the checks", || (lb(&site) == ["DOWN", "DOWN"]).then_some(()));
     let ran = site.run(&["start"]);

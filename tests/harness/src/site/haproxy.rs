@@ -1,9 +1,7 @@
 //! HAProxy in front of a site, with the repository's sample or another configuration.
 
-use std::path::Path;
-use std::process::Command;
-
-use super::{Site, server};
+use super::Site;
+use super::samples::HAPROXY;
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 const SOCKET: &str = "sockets/haproxy.sock";
@@ -11,16 +9,9 @@ const SOCKET: &str = "sockets/haproxy.sock";
 impl Site {
     /// The sample, with HAProxy in place of Apache.
     pub fn with_haproxy() -> Self {
-        Self::prepared().serve_haproxy("etc/haproxy/haproxy.cfg")
-    }
-
-    /// Starts HAProxy with this file, and sets `[haproxy]`.
-    pub fn serve_haproxy(self, file: &str) -> Self {
-        self.set_backend(&format!(
-            "[haproxy]\nsocket = \"{SOCKET}\"\nbackend = \"www\"\nservers = [\"www1\", \"www2\"]\n"
-        ));
-        let file = file.to_owned();
-        self.serve_by(move |site, port| haproxy(site, Path::new(&file), port))
+        let site = Self::prepared();
+        site.set_backend(HAPROXY);
+        site.serve_sample("haproxy")
     }
 
     /// Puts another table, or none, in place of the sample's `[apache]`.
@@ -47,14 +38,4 @@ impl Site {
         stream.read_to_string(&mut answer).unwrap();
         answer
     }
-}
-
-fn haproxy(site: &Site, file: &Path, port: u16) -> Command {
-    let mut command = site.command(server("haproxy"));
-    command
-        .args(["-db", "-f"])
-        .arg(file)
-        .env("POOLS_MANAGER_ROOT", site.root())
-        .env("POOLS_MANAGER_LISTEN", format!("127.0.0.1:{port}"));
-    command
 }
