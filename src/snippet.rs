@@ -193,8 +193,11 @@ fn monitored_ping(pool: &Pool, spec: &Spec) -> Option<String> {
 fn plain(path: &Path) -> Result<String> {
     let is_plain = |it: char| it.is_alphanumeric() || "/._-+@:,=".contains(it);
     path.to_str().filter(|text| text.chars().all(is_plain)).map(str::to_owned).ok_or_else(|| {
-        Error::config(format!("{path:?} cannot be written into the configuration of a web server"))
-            .hint("use letters, digits and the characters / . _ - + @ : , = in this path")
+        Error::config(format!(
+            "{} cannot be written into the configuration of a web server",
+            path.display()
+        ))
+        .hint("use letters, digits and the characters / . _ - + @ : , = in this path")
     })
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// The name of the pool. With --diff, it can be left out: the file is for all pools
     #[arg(required_unless_present = "diff")]
     pool: Option<String>,
-    /// The port, or address and port, that the web server listens on [default: that of monitor_url, or 80]
+    /// The port, or address and port, that the web server listens on [default: that of `monitor_url`, or 80]
     #[arg(long, value_name = "[ADDRESS:]PORT", conflicts_with = "diff")]
     listen: Option<Listen>,
     /// Print no configuration, but the settings of FILE that would lose requests, with their lines

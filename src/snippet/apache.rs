@@ -1,6 +1,7 @@
 //! Apache: a virtual host with a balancer.
 
 use super::{Replica, Site};
+use crate::backend::apache;
 use crate::http;
 
 /// For a file in `sites-enabled`.
@@ -9,7 +10,7 @@ pub(super) fn text(site: &Site<'_>) -> String {
     let heading = site.heading();
     let settings = site.pool.settings.backend.apache();
     let balancer = settings.map_or(&*site.name, |it| it.balancer());
-    let url = |it: &Replica| match settings.map(|it| it.member_urls()) {
+    let url = |it: &Replica| match settings.map(apache::Settings::member_urls) {
         // The whole name of a member may contain its socket.
         Some(urls) => {
             let url = &urls[it.number as usize - 1];
@@ -31,9 +32,9 @@ pub(super) fn text(site: &Site<'_>) -> String {
         .collect();
     let ping = site
         .ping
-        .iter()
+        .as_ref()
         .map(|path| format!("    ProxyPass \"{path}\" \"balancer://{balancer}{path}\"\n"));
-    let ping: String = ping.collect();
+    let ping = ping.unwrap_or_default();
     let location = settings.and_then(|it| http::page(it.manager_url()).ok()).map(|url| {
         let (path, root) = (url.path().to_owned(), site.pool.root.path().display());
         format!(

@@ -15,7 +15,7 @@ pub(super) fn text(site: &Site<'_>) -> String {
     let sockets: Vec<String> =
         site.replicas.iter().map(|it| format!("unix/{}", it.socket)).collect();
     let sockets = sockets.join(" ");
-    let ping = site.ping.iter().map(|path| {
+    let ping = site.ping.as_ref().map(|path| {
         format!(
             "
 	# php-fpm itself responds to this.
@@ -32,7 +32,7 @@ pub(super) fn text(site: &Site<'_>) -> String {
 "
         )
     });
-    let ping: String = ping.collect();
+    let ping = ping.unwrap_or_default();
     format!(
         r"# {heading}, for a Caddyfile. In pools-manager.toml, leave out [apache], [haproxy] and
 # [gateway]: Caddy connects to the public socket names for each request, and needs no commands. With

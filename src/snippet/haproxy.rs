@@ -17,16 +17,15 @@ pub(super) fn text(site: &Site<'_>) -> String {
     };
     let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
     let quoted = quoted.join(", ");
-    let servers: String = names
-        .iter()
-        .zip(&site.replicas)
-        .map(|(name, it)| format!("    server {name} {}\n", it.socket))
-        .collect();
+    let servers = site.each(|it| {
+        let name = &names[it.number as usize - 1];
+        format!("    server {name} {}\n", it.socket)
+    });
     let maxconn = site.children().map(|it| format!(" maxconn {it}")).unwrap_or_default();
     let listen = site.listen.shown("*:");
     let hosts = hosts(&site.hosts);
-    let ping: String =
-        site.ping.iter().map(|path| format!("    acl is_script path {path}\n")).collect();
+    let ping = site.ping.as_ref();
+    let ping = ping.map(|path| format!("    acl is_script path {path}\n")).unwrap_or_default();
     format!(
         r#"# {heading}, for HAProxy. It belongs to this table in pools-manager.toml:
 #     [haproxy]

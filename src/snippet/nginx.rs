@@ -9,7 +9,7 @@ pub(super) fn text(site: &Site<'_>) -> String {
     let members = site.each(|it| format!("    server unix:{} max_fails=0;\n", it.socket));
     let listen = site.listen.shown("");
     let hosts = if site.hosts.is_empty() { "_".to_owned() } else { site.hosts.join(" ") };
-    let ping = site.ping.iter().map(|path| {
+    let ping = site.ping.as_ref().map(|path| {
         format!(
             "
     # php-fpm itself responds to this.
@@ -21,7 +21,7 @@ pub(super) fn text(site: &Site<'_>) -> String {
 "
         )
     });
-    let ping: String = ping.collect();
+    let ping = ping.unwrap_or_default();
     format!(
         r"# {heading}, for the block http of nginx. In pools-manager.toml, leave out [apache],
 # [haproxy] and [gateway]: nginx connects to the public socket names for each request, and needs no

@@ -15,7 +15,7 @@ pub(super) struct Read {
     servers: Vec<Server>,
     stats: Vec<Stat>,
     /// The error of a socket that accepts no changes.
-    read_only: Option<Error>,
+    unchangeable: Option<Error>,
 }
 
 /// A backend that could not be read.
@@ -28,7 +28,7 @@ impl Haproxy {
         // Of all backends: a name may mean the frontend with the same name.
         let stats = self.api.ask("show stat -1 4 -1").await;
         let stats = stats.map(|text| stat::read(&text, &self.backend)).unwrap_or_default();
-        Ok(Read { servers, stats, read_only: self.check_changeable().await.err() })
+        Ok(Read { servers, stats, unchangeable: self.check_changeable().await.err() })
     }
 }
 
@@ -42,7 +42,7 @@ impl Inspection for Read {
     fn check(&self, strategy: Strategy, replicas: &[Behind<'_>]) -> Checked {
         let servers: Vec<_> = self.servers.iter().zip(replicas).collect();
         let mut notes = vec!["haproxy".to_owned()];
-        let mut findings: Vec<Finding> = self.read_only(strategy).into_iter().collect();
+        let mut findings: Vec<Finding> = self.unchangeable(strategy).into_iter().collect();
         for (server, behind) in &servers {
             let stat = self.stats.iter().find(|stat| stat.name == server.name);
             findings.extend(elsewhere(server, behind));
@@ -57,8 +57,8 @@ impl Inspection for Read {
 
 impl Read {
     /// A swap drains nothing; `stop` of one replica does.
-    fn read_only(&self, strategy: Strategy) -> Option<Finding> {
-        let finding = Finding::from(self.read_only.clone()?);
+    fn unchangeable(&self, strategy: Strategy) -> Option<Finding> {
+        let finding = Finding::from(self.unchangeable.clone()?);
         Some(match strategy {
             Strategy::Rolling => finding,
             Strategy::Swap => Finding::warning(finding.message, finding.help.unwrap_or_default()),
@@ -111,8 +111,8 @@ fn taken_out(server: &Server) -> Option<String> {
 fn none_serves(servers: &[(&Server, &Behind<'_>)]) -> Option<Finding> {
     let mut running = servers.iter().filter(|(_, behind)| behind.published.is_some()).peekable();
     let any_runs = running.peek().is_some();
-    let serves = running.any(|(server, _)| server.serves());
-    (any_runs && !serves).then(|| {
+    let one_serves = running.any(|(server, _)| server.serves());
+    (any_runs && !one_serves).then(|| {
         Finding::error(
             "no server of a replica that runs is in use: visitors get 503",
             "run pools-manager start; end a maintenance of yours with: set server BACKEND/SERVER state ready",

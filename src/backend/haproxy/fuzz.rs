@@ -19,7 +19,7 @@ proptest! {
     ) {
         let mut text = "1\n# be_name srv_name srv_op_state srv_admin_state srv_uweight srv_addr\n".to_owned();
         for (name, admin, op) in &servers {
-            text += &format!("www {name} {op} {admin} 1 -\nother {name} 2 0 1 -\n");
+            text += &["www ", name, &format!(" {op} {admin} 1 -\nother "), name, " 2 0 1 -\n"].concat();
         }
         let found = state::read(&(text + "\n"), "www").unwrap();
         prop_assert_eq!(found.len(), servers.len());

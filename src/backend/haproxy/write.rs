@@ -43,10 +43,10 @@ impl Haproxy {
             sleep(CHECK_POLL).await;
             now = self.reread(index).await?;
         }
-        Ok(match now.serves() {
-            true => Enabled::Serving,
-            false => Enabled::Held { status: now.to_string() },
-        })
+        if now.serves() {
+            return Ok(Enabled::Serving);
+        }
+        Ok(Enabled::Held { status: now.to_string() })
     }
 
     /// Checks that the socket accepts changes; changes nothing.

@@ -48,7 +48,7 @@ fn resolved(lines: Vec<Line>) -> Vec<Line> {
 
 fn option<'a>(line: &'a Line, key: &str) -> Option<&'a str> {
     let pairs = line.rest().iter().filter_map(|word| word.split_once('='));
-    pairs.filter(|(known, _)| known.eq_ignore_ascii_case(key)).map(|(_, value)| value).last()
+    pairs.filter(|(known, _)| known.eq_ignore_ascii_case(key)).map(|(_, value)| value).next_back()
 }
 
 /// Options of a worker or a member.
@@ -79,7 +79,9 @@ fn target(line: &Line, wanted: &Wanted, found: &mut Found) {
     for word in line.rest() {
         let Some((scheme, rest)) = word.split_once("://") else { continue };
         let is_php = scheme == "balancer" || scheme.ends_with("fcgi");
-        let Some((_, path)) = rest.split_once('/').filter(|_| is_php) else { continue };
+        // A variable before the first slash may be a directory.
+        let known = rest.split_once('/').filter(|(name, _)| is_php && !name.contains('$'));
+        let Some((_, path)) = known else { continue };
         if let Some((dir, _)) = path.split_once("/$") {
             found.scripts(line.number, "Apache", &format!("/{dir}"), wanted);
         }

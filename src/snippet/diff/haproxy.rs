@@ -45,7 +45,7 @@ pub(super) fn look(text: &str, wanted: &Wanted, found: &mut Found) {
             "defaults" => defaults = Some(section),
             "fcgi-app" => fcgi_app(section, wanted, found),
             "backend" | "listen" if section.has("use-fcgi-app") => {
-                backend(section, defaults, found)
+                backend(section, defaults, found);
             }
             _ => {}
         }
@@ -105,7 +105,9 @@ fn backend(section: &Section<'_>, defaults: Option<&Section<'_>>, found: &mut Fo
     // The section's own line replaces that of the defaults.
     let retry_on = both().find_map(|it| it.all("retry-on").last());
     let is_off = section.all("http-request").any(|line| line.continues(&["disable-l7-retry"]));
-    if let Some(line) = retry_on.filter(|line| !is_off && line.rest().iter().any(repeats)) {
+    if let Some(line) =
+        retry_on.filter(|line| !is_off && line.rest().iter().any(|word| repeats(word)))
+    {
         found.trap(
             line.number,
             format!("retry-on {}: a form whose replica fails is run again", line.rest().join(" ")),
@@ -127,8 +129,8 @@ fn backend(section: &Section<'_>, defaults: Option<&Section<'_>>, found: &mut Fo
 }
 
 /// Whether HAProxy sends a request again after this event, or status.
-fn repeats(word: &String) -> bool {
-    AGAIN.contains(&word.as_str()) || word.parse::<u16>().is_ok()
+fn repeats(word: &str) -> bool {
+    AGAIN.contains(&word) || word.parse::<u16>().is_ok()
 }
 
 fn is_limited(line: &Line) -> bool {

@@ -9,11 +9,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::apache::free_port;
 use super::{Program, Site, layout, wait_for};
 
+/// The command that runs a web server on a port.
+type Run = dyn Fn(&Site, u16) -> Command + Send + Sync;
+
 /// A web server, and what starts it.
 pub(super) struct WebServer {
     port: u16,
     program: Program,
-    command: Box<dyn Fn(&Site, u16) -> Command + Send + Sync>,
+    command: Box<Run>,
     /// Processes that were replaced by a reload, and may still serve.
     old: Vec<Program>,
 }
