@@ -114,9 +114,9 @@ impl From<&Server> for Member {
         Self {
             name: server.name.clone(),
             status: server.to_string(),
-            serves: server.serves(),
+            serves: server.serves() && !server.is_unproven(),
             draining: server.is_draining(),
-            in_error: server.is_down(),
+            in_error: server.is_down() || server.is_unproven(),
             busy: 0,
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn text(site: &Site<'_>) -> String {
 global
     # pools-manager uses this socket. Leave the line out if there is one with level admin already, and
     # name that in pools-manager.toml.
-    stats socket {socket} mode 600 level admin
+    stats socket {socket} mode 600 level admin expose-fd listeners
 
 frontend {backend}
     mode http

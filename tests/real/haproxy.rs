@@ -3,7 +3,7 @@
 mod faults;
 mod reload;
 
-use harness::{Site, wait_for};
+use harness::Site;
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 
@@ -11,8 +11,7 @@ const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 fn running() -> Site {
     let site = Site::with_haproxy();
     site.run(&["start"]).succeeds();
-    // HAProxy takes a server for up until its first check, which may come after the start.
-    wait_for("the checks", || (site.members() == ["UP", "UP"]).then_some(()));
+    assert_eq!(site.members(), ["UP", "UP"]);
     site
 }
 

@@ -34,9 +34,6 @@ fn start(site: Site) -> Site {
     wait_for("the web server", || {
         site.client().ask("GET", "/ping.php", "", "").is_ok_and(|it| it.status == 200).then_some(())
     });
-    // HAProxy takes a server for up until its first check, which may come after the start.
-    let is_in_use = |it: &String| it == "UP" || it == "none";
-    wait_for("the balancer", || site.members().iter().all(is_in_use).then_some(()));
     site
 }
 
@@ -107,12 +104,11 @@ fn reloads_of_nginx_during_swaps_lose_nothing() {
     uploads.each_ran_once();
 }
 
-/// HAProxy itself tells php-fpm at a reload that the requests in flight are aborted (2.6), so an upload
-/// under way is cut, whether pools-manager works or not.
+/// Without uploads: HAProxy itself (2.6) tells php-fpm at a reload that the requests in flight are
+/// aborted, and php-fpm takes that for the end of a body.
 #[test]
 fn reload_of_haproxy_during_swaps_loses_no_request() {
     let mut site = site("haproxy");
-    let uploads = Uploads::begin(&site, 2);
     let kept = Kept::begin(&site, 2);
     let load = site.steady_load();
     for (release, next) in [(1, 2), (2, 1)] {
@@ -127,6 +123,4 @@ fn reload_of_haproxy_during_swaps_loses_no_request() {
     }
     load.finish();
     kept.finish();
-    let (clients, reloads) = (2, 2);
-    assert!(uploads.cut() <= clients * reloads);
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::state::Server;
 use super::{Haproxy, check};
 use crate::backend::{Driver, Enabled, Inspection, Member, Standing};
 use crate::error::Result;
@@ -16,8 +17,9 @@ impl Driver for Haproxy {
     }
 
     async fn standings(&self, _sockets: &[Option<PathBuf>]) -> Result<Vec<Standing>> {
-        let members = self.members().await?;
-        Ok(members.into_iter().map(|it| Standing { serves: it.serves, word: it.status }).collect())
+        let servers = self.read().await?;
+        let standing = |it: &Server| Standing { serves: it.serves(), word: it.to_string() };
+        Ok(servers.iter().map(standing).collect())
     }
 
     async fn inspect(&self) -> Box<dyn Inspection> {

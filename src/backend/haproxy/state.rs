@@ -19,6 +19,14 @@ mod op {
     pub(super) const RUNNING: u32 = 2;
 }
 
+/// The bits of `srv_check_state` (`check.h`).
+mod check {
+    pub(super) const ENABLED: u32 = 0x04;
+    pub(super) const PAUSED: u32 = 0x08;
+    /// The value of `srv_check_result` before the first check, and after one that failed.
+    pub(super) const NOT_PASSED: [u32; 2] = [0, 2];
+}
+
 /// A server of the backend at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Server {
@@ -28,6 +36,8 @@ pub(super) struct Server {
     op: u32,
     admin: u32,
     weight: u32,
+    /// The last health check did not pass, or there was none yet.
+    failing: bool,
 }
 
 /// Why an answer has no servers.
@@ -67,15 +77,19 @@ pub(super) fn read(text: &str, backend: &str) -> Result<Vec<Server>, Problem> {
 }
 
 fn server<'a>(cell: impl Fn(&'static str) -> Option<&'a str>) -> Option<Server> {
-    let number = |name| cell(name)?.parse().ok();
+    let number = |name| cell(name)?.parse::<u32>().ok();
     let address = cell("srv_addr").filter(|address| *address != "-");
     let port = cell("srv_port").unwrap_or("0");
+    let checks = number("srv_check_state").unwrap_or_default();
+    let is_checked = checks & (check::ENABLED | check::PAUSED) == check::ENABLED;
+    let result = number("srv_check_result").unwrap_or_default();
     Some(Server {
         name: cell("srv_name")?.to_owned(),
         address: address.map(|address| format!("{address}:{port}")),
         op: number("srv_op_state")?,
         admin: number("srv_admin_state")?,
         weight: number("srv_uweight")?,
+        failing: is_checked && check::NOT_PASSED.contains(&result),
     })
 }
 
@@ -94,6 +108,12 @@ impl Server {
     /// New requests to it were stopped over the runtime API.
     pub(super) fn is_draining(&self) -> bool {
         self.admin & admin::DRAIN != 0
+    }
+
+    /// It gets requests, and its last health check did not pass, or there was none yet: it may be
+    /// down in a moment. HAProxy takes a server for up until its first checks have failed.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.failing && self.serves()
     }
 
     /// A health check of HAProxy fails.
@@ -125,7 +145,8 @@ mod tests {
     const SAMPLE: &str = include_str!("fixtures/2.6.12.txt");
 
     fn told(admin: u32, op: u32, weight: u32) -> (String, bool, bool, bool) {
-        let server = Server { name: "www1".to_owned(), address: None, op, admin, weight };
+        let name = "www1".to_owned();
+        let server = Server { name, address: None, op, admin, weight, failing: false };
         (server.to_string(), server.serves(), server.is_draining(), server.is_down())
     }
 
@@ -136,6 +157,19 @@ mod tests {
             servers.iter().map(|it| format!("{} {it} {:?}", it.name, it.address)).collect();
         assert_eq!(told, ["www1 DRAIN None", "www2 DOWN None", "tcp MAINT Some(\"127.0.0.1:9\")"]);
         assert_eq!(read(SAMPLE, "other"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn server_is_unproven_until_a_check_has_passed() {
+        let heading = "1\n# be_name srv_name srv_op_state srv_admin_state srv_uweight srv_check_result srv_check_state";
+        let is_unproven = |op, result, state| {
+            let text = format!("{heading}\nwww www1 {op} 0 1 {result} {state}\n\n");
+            read(&text, "www").unwrap()[0].is_unproven()
+        };
+        assert!(is_unproven(2, 0, 6) && is_unproven(2, 2, 7));
+        assert!(!is_unproven(2, 3, 6) && !is_unproven(2, 4, 6) && !is_unproven(2, 1, 6));
+        // Without checks, with paused ones, and down already.
+        assert!(!is_unproven(2, 0, 0) && !is_unproven(2, 0, 14) && !is_unproven(0, 2, 6));
     }
 
     #[test]

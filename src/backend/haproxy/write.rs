@@ -39,7 +39,7 @@ impl Haproxy {
         let before = self.read_one(index).await?;
         let mut now = self.set(before, index, false).await?;
         let deadline = Instant::now() + CHECK_DEADLINE;
-        while now.is_down() && Instant::now() < deadline {
+        while (now.is_down() || now.is_unproven()) && Instant::now() < deadline {
             sleep(CHECK_POLL).await;
             now = self.reread(index).await?;
         }

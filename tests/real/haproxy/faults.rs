@@ -100,7 +100,7 @@ fn unknown_backend_or_server_is_an_error() {
 #[test]
 fn socket_without_the_level_admin_is_an_error() {
     let site = Site::prepared();
-    site.replace("etc/haproxy/haproxy.cfg", "level admin\n", "level operator\n");
+    site.replace("etc/haproxy/haproxy.cfg", "level admin ", "level operator ");
     site.set_backend(HAPROXY);
     let site = site.serve_sample("haproxy");
     // The first start has nothing to change in HAProxy but servers that a check found down.

@@ -26,7 +26,7 @@ impl Site {
     /// one knows of no drain.
     pub fn reload_haproxy(&mut self) {
         let old = self.web_server_pid().as_raw_nonzero().to_string();
-        self.replace_web_server(&["-sf", &old]);
+        self.replace_web_server(&["-x", SOCKET, "-sf", &old]);
     }
 
     /// Sends a command to HAProxy's stats socket, as an operator does.
