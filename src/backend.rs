@@ -1,5 +1,5 @@
-//! Backends: the web server or balancer in front of a pool. It is Apache, the gateway, or a web
-//! server that connects by path.
+//! Backends: the web server or balancer in front of a pool. It is Apache, HAProxy, the gateway, or a
+//! web server that connects by path.
 //!
 //! Each driver is a folder or a file below this one. It brings its table of `pools-manager.toml`,
 //! its commands, its part of `status`, `list` and `check`. A driver overrides the methods of
@@ -13,6 +13,7 @@ pub mod apache;
 mod by_path;
 mod driver;
 pub mod gateway;
+pub mod haproxy;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,7 @@ use by_path::ByPath;
 use driver::Driver;
 pub use driver::{Behind, Context, Description, Enabled, Inspection, Member, Standing};
 use gateway::Gateway;
+use haproxy::Haproxy;
 
 /// A pool's backend.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub enum Backend {
     ByPath(ByPath),
     /// Apache's `mod_proxy_balancer`.
     Apache(Apache),
+    /// HAProxy, over its stats socket.
+    Haproxy(Haproxy),
     /// The embedded gateway.
     Gateway(Gateway),
 }
@@ -44,6 +48,7 @@ macro_rules! driver {
         match $backend {
             Backend::ByPath($driver) => $call,
             Backend::Apache($driver) => $call,
+            Backend::Haproxy($driver) => $call,
             Backend::Gateway($driver) => $call,
         }
     };
@@ -55,11 +60,12 @@ impl Backend {
         Ok(match settings {
             Settings::None => Self::ByPath(ByPath),
             Settings::Apache(settings) => Self::Apache(settings.driver(context)?),
+            Settings::Haproxy(settings) => Self::Haproxy(settings.driver(&context)),
             Settings::Gateway(settings) => Self::Gateway(Gateway::new(settings, &context)?),
         })
     }
 
-    /// The name that `list` shows: `none`, `apache` or `gateway`.
+    /// The name that `list` shows: `none`, `apache`, `haproxy` or `gateway`.
     pub fn name(&self) -> &'static str {
         driver!(self, it => it.name())
     }
@@ -105,6 +111,12 @@ impl Backend {
         driver!(self, it => it.drain(index).await)
     }
 
+    /// Drains a member again if the backend has forgotten its drain since, and returns whether it
+    /// had.
+    pub async fn keep_drained(&self, index: usize) -> Result<bool> {
+        driver!(self, it => it.keep_drained(index).await)
+    }
+
     /// Allows new requests to a member again. Only for a member that answers: the backend may
     /// forget that the member was broken.
     pub async fn enable(&self, index: usize) -> Result<Enabled> {
@@ -129,6 +141,30 @@ impl Backend {
     }
 }
 
+/// The backends' tables of a file, in the order in which an error names two of them.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// `[apache]`
+    pub apache: Option<Spanned<apache::Settings>>,
+    /// `[haproxy]`
+    pub haproxy: Option<Spanned<haproxy::Settings>>,
+    /// `[gateway]`
+    pub gateway: Option<Spanned<config::Gateway>>,
+}
+
+impl Tables {
+    fn present(self) -> Vec<Spanned<Settings>> {
+        fn within<T>(table: Spanned<T>, kind: impl Fn(T) -> Settings) -> Spanned<Settings> {
+            let at = table.span();
+            Spanned::new(at, kind(table.into_inner()))
+        }
+        let apache = self.apache.map(|it| within(it, Settings::Apache));
+        let haproxy = self.haproxy.map(|it| within(it, Settings::Haproxy));
+        let gateway = self.gateway.map(|it| within(it, |it| Settings::Gateway(Box::new(it))));
+        [apache, haproxy, gateway].into_iter().flatten().collect()
+    }
+}
+
 /// The backend's table. A pool has one at most.
 #[derive(Debug, Clone)]
 pub enum Settings {
@@ -136,31 +172,31 @@ pub enum Settings {
     None,
     /// `[apache]`
     Apache(apache::Settings),
+    /// `[haproxy]`
+    Haproxy(haproxy::Settings),
     /// `[gateway]`
     Gateway(Box<config::Gateway>),
 }
 
 impl Settings {
     /// Checks the tables of a file, and refuses a second one.
-    pub fn new(
-        file: &File<'_>,
-        apache: Option<Spanned<apache::Settings>>,
-        gateway: Option<Spanned<config::Gateway>>,
-    ) -> Result<Self> {
-        if let Some(apache) = &apache {
-            apache.get_ref().check(file)?;
-        }
-        if let (Some(gateway), Some(_)) = (&gateway, &apache) {
+    pub fn new(file: &File<'_>, tables: Tables) -> Result<Self> {
+        let mut tables = tables.present().into_iter();
+        let first = tables.next();
+        if let (Some(first), Some(second)) = (&first, tables.next()) {
+            let names = (first.get_ref().name(), second.get_ref().name());
             return Err(file
-                .error(&gateway.span(), "there are both [apache] and [gateway]")
+                .error(&second.span(), &format!("there are both [{}] and [{}]", names.0, names.1))
                 .hint("leave out the one that does not balance this pool's requests"));
         }
-        if let Some(gateway) = &gateway {
-            gateway.get_ref().check(file)?;
+        let settings = first.map_or(Self::None, Spanned::into_inner);
+        match &settings {
+            Self::None => {}
+            Self::Apache(apache) => apache.check(file)?,
+            Self::Haproxy(haproxy) => haproxy.check(file)?,
+            Self::Gateway(gateway) => gateway.check(file)?,
         }
-        let apache = apache.map(|it| Self::Apache(it.into_inner()));
-        let gateway = gateway.map(|it| Self::Gateway(Box::new(it.into_inner())));
-        Ok(apache.or(gateway).unwrap_or(Self::None))
+        Ok(settings)
     }
 
     /// The name that `list` shows.
@@ -168,6 +204,7 @@ impl Settings {
         match self {
             Self::None => "none",
             Self::Apache(_) => "apache",
+            Self::Haproxy(_) => "haproxy",
             Self::Gateway(_) => "gateway",
         }
     }
@@ -176,6 +213,7 @@ impl Settings {
     pub fn describe(&self) -> Description {
         match self {
             Self::Apache(apache) => apache.describe(),
+            Self::Haproxy(haproxy) => haproxy.describe(),
             Self::None | Self::Gateway(_) => Description::default(),
         }
     }
@@ -183,7 +221,7 @@ impl Settings {
     /// The strategy of a rollout, if neither the command line nor `[rollout]` names one.
     pub fn default_strategy(&self) -> Strategy {
         match self {
-            Self::Apache(_) => Strategy::Rolling,
+            Self::Apache(_) | Self::Haproxy(_) => Strategy::Rolling,
             Self::None | Self::Gateway(_) => Strategy::Swap,
         }
     }
@@ -192,15 +230,26 @@ impl Settings {
     pub fn check_replicas(&self, path: &Path, replicas: u32) -> Result<()> {
         match self {
             Self::Apache(apache) => apache.check_replicas(path, replicas),
+            Self::Haproxy(haproxy) => haproxy.check_replicas(path, replicas),
             Self::None | Self::Gateway(_) => Ok(()),
         }
+    }
+
+    /// Apache's settings of the pool; None: the pool has another backend.
+    pub fn apache(&self) -> Option<&apache::Settings> {
+        if let Self::Apache(apache) = self { Some(apache) } else { None }
+    }
+
+    /// HAProxy's settings of the pool; None: the pool has another backend.
+    pub fn haproxy(&self) -> Option<&haproxy::Settings> {
+        if let Self::Haproxy(haproxy) = self { Some(haproxy) } else { None }
     }
 
     /// The gateway's settings of the pool; None: the pool has another backend.
     pub fn gateway(&self) -> Option<&config::Gateway> {
         match self {
             Self::Gateway(gateway) => Some(gateway),
-            Self::None | Self::Apache(_) => None,
+            Self::None | Self::Apache(_) | Self::Haproxy(_) => None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod scope;
 mod serve;
 mod side_by_side;
 mod signals;
+mod snippet;
 mod status;
 mod switch;
 
@@ -69,6 +70,8 @@ enum Command {
     Serve(serve::Args),
     /// Show past rollouts, the newest last
     History(history::Args),
+    /// Print the configuration of a web server for a pool, or what in an existing one would lose requests
+    Snippet(snippet::Args),
 }
 
 /// The smallest limit of open files with which a command works. A restart of two replicas has up to
@@ -121,6 +124,7 @@ impl Cli {
             Command::Releases(args) => args.run(&root, self.json).await,
             Command::Serve(args) => args.run(&root, self.json).await,
             Command::History(args) => args.run(&root, self.json),
+            Command::Snippet(args) => args.run(&root, self.json).await,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | [`cli`] | the command line: one file for each command |
 //! | [`render`] | prints events: the classic lines, live progress, JSON lines |
 //! | [`status`], [`check`], [`releases`], [`tree`] | the contents of `status`, `check`, `releases` and `ps-list` |
+//! | [`snippet`] | configurations of web servers for a pool |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`gateway`] | the embedded web server and balancer |
 //! | [`runtime`] | the servers that replicas run: generations, their start, probes and stop; php-fpm |
@@ -63,6 +64,7 @@ pub mod rollout;
 pub mod root;
 pub mod runtime;
 pub mod service_manager;
+pub mod snippet;
 pub mod socket;
 pub mod state;
 pub mod status;

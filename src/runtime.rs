@@ -15,7 +15,7 @@ mod pin;
 mod running;
 mod usage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -182,7 +182,27 @@ pub fn has_page(release: &Path, path: &str) -> bool {
     php_fpm::has_script(release, path)
 }
 
+/// The script of a release that answers requests for its front page, below the release; None: there
+/// is none.
+pub fn front_script(pool: &Pool, release: &Path) -> Option<PathBuf> {
+    php_fpm::front_script(&pool.settings, release)
+}
+
 impl Spec {
+    /// The path of its ping page; None: it has none.
+    pub fn ping_path(&self) -> Option<&str> {
+        match self {
+            Self::PhpFpm(resolved) => resolved.ping_path.as_deref(),
+        }
+    }
+
+    /// How many requests it serves at a time, at most; None: it is not known.
+    pub fn children_max(&self) -> Option<u32> {
+        match self {
+            Self::PhpFpm(resolved) => resolved.children.map(|it| it.max),
+        }
+    }
+
     /// The replica's public socket name.
     pub fn public(&self) -> &Path {
         match self {

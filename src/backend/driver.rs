@@ -137,6 +137,10 @@ pub(super) trait Driver: Sync {
         async { Ok(()) }
     }
 
+    fn keep_drained(&self, _index: usize) -> impl Future<Output = Result<bool>> + Send {
+        async { Ok(false) }
+    }
+
     fn enable(&self, _index: usize) -> impl Future<Output = Result<Enabled>> + Send {
         async { Ok(Enabled::Serving) }
     }

@@ -56,6 +56,7 @@ pub struct Php {
 struct RawFile {
     php: Option<Spanned<RawPhp>>,
     apache: Option<Spanned<backend::apache::Settings>>,
+    haproxy: Option<Spanned<backend::haproxy::Settings>>,
     gateway: Option<Spanned<Gateway>>,
     #[serde(default)]
     rollout: Rollout,
@@ -107,7 +108,8 @@ impl Settings {
                 Some(Pinning { symlink: root.resolve(symlink), current_dir: root.resolve(dir) })
             }
         };
-        let backend = backend::Settings::new(file, raw.apache, raw.gateway)?;
+        let RawFile { apache, haproxy, gateway, .. } = raw;
+        let backend = backend::Settings::new(file, backend::Tables { apache, haproxy, gateway })?;
         raw.rollout.check(file)?;
         Ok(Self {
             pinning,

@@ -76,6 +76,12 @@ impl Observed {
         running.chain(&self.ended).map(|generation| generation.number).max().unwrap_or_default()
     }
 
+    /// Its status in the balancer, if the operator has taken it out there.
+    pub(super) fn taken_out(&self) -> Option<&str> {
+        let member = self.member.as_ref()?;
+        (standing(member) == plan::MemberState::TakenOut).then_some(&*member.status)
+    }
+
     fn view(&self) -> plan::ReplicaView {
         let numbers = self.running.iter().map(|running| running.generation.number);
         plan::ReplicaView {

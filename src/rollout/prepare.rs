@@ -99,6 +99,9 @@ pub(super) async fn prepare(
     }
     check::check_plan(pool, backend, &observation, release.as_ref(), &stages).await?;
     warnings.extend(check::check_capacity(&observation, &stages)?);
+    if starts && !stages.is_empty() {
+        warnings.extend(taken_out(&observation, goal));
+    }
     // If the whole pool is stopped, the last replica is stopped too.
     let keep_floor = match goal.state {
         Wanted::Stopped => false,
@@ -107,6 +110,18 @@ pub(super) async fn prepare(
     };
     let masterless = repair::masterless(&observation, goal);
     Ok(Prepared { observation, release, stages, keep_floor, switch, warnings, masterless })
+}
+
+/// A warning for each replica that the operator keeps out of the balancer: no plan enables it.
+fn taken_out(observation: &Observation, goal: &Goal) -> Vec<String> {
+    let wanted = observation.replicas.iter().filter(|it| goal.replicas.contains(&it.number));
+    let out = wanted.filter_map(|it| Some((it.number, it.taken_out()?)));
+    let warning = |(replica, status): (u32, &str)| {
+        format!(
+            "replica {replica} stays out of the balancer, where its status is \"{status}\": pools-manager has not taken it out"
+        )
+    };
+    out.map(warning).collect()
 }
 
 /// The members of the backend. A backend that does not run sends no requests, so it prevents

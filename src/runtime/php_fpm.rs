@@ -26,7 +26,7 @@ use installed::Installed;
 pub(super) use launch::{settle, start};
 pub use log::Log;
 pub(super) use lost::{lost, restore_record};
-pub(super) use page::{front_page, has_script, request_page};
+pub(super) use page::{front_page, front_script, has_script, request_page};
 pub use resolved::Resolved;
 pub use server::Server;
 pub(super) use stop::stop;

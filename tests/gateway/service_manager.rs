@@ -1,4 +1,4 @@
-//! What `serve` tells the service manager (sd_notify(3)).
+//! What `serve` tells the service manager (`sd_notify(3)`).
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;

@@ -36,6 +36,16 @@ impl Settings {
         self.member_urls.get_ref()
     }
 
+    /// The URL of balancer-manager.
+    pub fn manager_url(&self) -> &str {
+        &self.manager_url
+    }
+
+    /// The name of the balancer, without its scheme.
+    pub fn balancer(&self) -> &str {
+        super::document::without_scheme(&self.balancer_name)
+    }
+
     pub(in crate::backend) fn check(&self, file: &File<'_>) -> Result<()> {
         let urls = self.member_urls();
         let mut seen = HashSet::new();

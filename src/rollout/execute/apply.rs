@@ -186,6 +186,7 @@ impl Execution<'_> {
     }
 
     async fn stop(&mut self, id: GenerationId) -> Result<()> {
+        self.keep_drained(id).await?;
         let idle = !self.progress.busy.contains(&id);
         self.check_replaceable(id)?;
         let running = self.running(id)?;
@@ -202,6 +203,23 @@ impl Execution<'_> {
             let ended = replica.running.extract_if(.., is_it).map(|running| running.generation);
             replica.ended.extend(ended);
             replica.ended.sort_by_key(|ended| ended.number);
+        }
+        Ok(())
+    }
+
+    /// Before the generation that serves is stopped: drains its replica again if the balancer has
+    /// forgotten that in a reload, and waits for what it has sent meanwhile.
+    async fn keep_drained(&mut self, id: GenerationId) -> Result<()> {
+        let serves_still = !self.progress.started.contains_key(&id.replica);
+        if !serves_still || !self.progress.drained.contains(&id.replica) {
+            return Ok(());
+        }
+        if members::keep_drained(self.pool, self.backend, id.replica).await? {
+            self.warn(format!(
+                "the balancer had forgotten that replica {} is drained: it is drained again",
+                id.replica
+            ));
+            self.await_idle(id).await?;
         }
         Ok(())
     }

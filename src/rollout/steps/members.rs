@@ -37,6 +37,22 @@ pub(in crate::rollout) async fn enable(
     Ok(())
 }
 
+/// Drains a replica's member again if the balancer has forgotten it, and returns whether it had.
+/// Retries as [`enable`] does.
+pub(in crate::rollout) async fn keep_drained(
+    pool: &Pool,
+    backend: &Backend,
+    replica: u32,
+) -> Result<bool> {
+    let deadline = Instant::now() + pool.settings.rollout.ready_timeout;
+    loop {
+        match backend.keep_drained(member(replica)).await {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(AWAY_POLL).await,
+            result => return result,
+        }
+    }
+}
+
 /// After a stop of the whole pool: enables the drained members. No process listens, so requests
 /// fail either way; and a boot script that starts the replicas next need not know the balancer.
 pub(in crate::rollout) async fn leave_enabled(

@@ -72,12 +72,14 @@ pub(in crate::runtime) async fn front_page(
     release: &Path,
     timeout: Duration,
 ) -> FrontPage {
-    let known = candidates(&pool.settings);
-    let Some(script) = known.into_iter().find(|script| release.join(script).is_file()) else {
-        return FrontPage::None;
-    };
+    let Some(script) = front_script(&pool.settings, release) else { return FrontPage::None };
     let inside = pool.settings.current_dir().unwrap_or(pool.root.path());
     fetch(&generation.socket, &request(pool, &inside.join(script)), timeout).await
+}
+
+/// The script of a release that answers requests for its front page, below the release.
+pub(in crate::runtime) fn front_script(settings: &Settings, release: &Path) -> Option<PathBuf> {
+    candidates(settings).into_iter().find(|script| release.join(script).is_file())
 }
 
 /// Paths below a release, the likeliest first.

@@ -5,6 +5,7 @@ mod by_hand;
 mod disk;
 mod files;
 mod front;
+mod haproxy;
 mod hold;
 mod http;
 mod installed;
@@ -19,9 +20,11 @@ mod program;
 mod ran;
 mod refusal;
 mod rollouts;
+mod samples;
 mod status;
 mod victim;
 mod visitors;
+mod web_server;
 mod wrapped;
 
 use std::fs;
@@ -42,12 +45,15 @@ pub use load::Load;
 pub use processes::Process;
 pub use program::Program;
 pub use ran::Ran;
+pub use samples::HAPROXY;
 pub use victim::Victim;
+pub use visitors::Visitors;
 
 use crate::wait::{DEADLINE, POLL};
 use crate::{program_path, wait_for};
 use apache::Apache;
 use owner::Owner;
+use web_server::WebServer;
 
 /// A root with `etc/ www/ pid/ sockets/`, and Apache in front of it. php-fpm is started by the
 /// test, with [`Site::run`]. When it is dropped, every process that belongs to it is ended.
@@ -56,6 +62,8 @@ pub struct Site {
     /// None: the user who runs the tests.
     owner: Option<Owner>,
     apache: Option<Apache>,
+    /// Another web server in its place.
+    web_server: Option<WebServer>,
 }
 
 impl Site {
@@ -72,7 +80,8 @@ impl Site {
     /// The same, in a directory whose name begins so.
     pub fn prepared_in(name: &str) -> Self {
         php_fpm();
-        Self { root: layout::copy_of_sample(name), owner: None, apache: None }
+        let root = layout::copy_of_sample(name);
+        Self { root, owner: None, apache: None, web_server: None }
     }
 
     /// Starts Apache, and puts its port where the sample says 82.
@@ -109,9 +118,9 @@ impl Site {
         layout::replace(&self.path(file), from, to);
     }
 
-    /// Apache's port on 127.0.0.1.
+    /// The port of Apache, or of the web server in its place, on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.apache.as_ref().unwrap().port()
+        self.apache.as_ref().map_or_else(|| self.web_server().port(), Apache::port)
     }
 
     /// Runs `pools-manager` in the root, and waits for it.
@@ -202,6 +211,7 @@ impl Drop for Site {
             layout::show_logs(self.root());
         }
         drop(self.apache.take());
+        drop(self.web_server.take());
         let left = processes::end_all(self.root());
         assert!(left.is_empty() || thread::panicking(), "processes that do not end: {left:?}");
     }

@@ -39,6 +39,7 @@ fn is_passed_over(path: &Path) -> bool {
     ["log", "lock", "json"].iter().any(|passed| extension == *passed)
         || path.ends_with("apache2.pid")
         || path.ends_with("pools-manager.sock")
+        || path.ends_with("haproxy.sock")
 }
 
 fn of(path: &Path) -> String {
