@@ -25,6 +25,13 @@ pub use rustix::process::Signal;
 
 use crate::file;
 
+/// The first argument of the master of a `[command]` pool's generation, after the program.
+pub const MASTER: &str = "replica-master";
+/// The option that names the master's file, in the next argument.
+pub const RECORD: &str = "--record";
+/// The variable that the processes of such a generation have, with the path of its private socket.
+pub const SOCKET_VARIABLE: &str = "POOLS_MANAGER_SOCKET";
+
 /// A process, kept by a pidfd: it never becomes another process with the same pid.
 #[derive(Debug)]
 pub struct Process {
@@ -84,7 +91,27 @@ impl Process {
         Ok(self.title()?.starts_with(b"php-fpm: master process"))
     }
 
-    /// The path of the file that php-fpm was started with. The file may have been removed since.
+    /// Whether its arguments are those of the master of a `[command]` pool's generation.
+    pub fn is_command_master(&self) -> io::Result<bool> {
+        let title = self.title()?;
+        let mut words = title.split(|byte| *byte == 0).skip(1);
+        Ok(words.next() == Some(MASTER.as_bytes()) && words.next() == Some(RECORD.as_bytes()))
+    }
+
+    /// Whether its title is that of a master of any kind.
+    pub fn is_master(&self) -> io::Result<bool> {
+        Ok(self.is_php_fpm_master()? || self.is_command_master()?)
+    }
+
+    /// Whether its environment names this socket as its generation's.
+    fn belongs_to(&self, socket: &Path) -> io::Result<bool> {
+        let environment = unless_gone(fs::read(format!("/proc/{}/environ", self.pid)))?;
+        let wanted = [SOCKET_VARIABLE.as_bytes(), b"=", socket.as_os_str().as_bytes()].concat();
+        let environment = environment.unwrap_or_default();
+        Ok(environment.split(|byte| *byte == 0).any(|it| it == wanted))
+    }
+
+    /// The path of the file that a master was started with. The file may have been removed since.
     pub fn configuration(&self) -> io::Result<Option<PathBuf>> {
         let Some(file) = self.configuration_file()? else { return Ok(None) };
         let Ok(opened) = fs::read_link(&file) else { return Ok(Some(file)) };
@@ -130,7 +157,7 @@ pub fn read_pid_file(path: &Path) -> Option<i32> {
 /// The processes that hold a listening socket.
 #[derive(Debug, Default)]
 pub struct Holders {
-    /// The php-fpm master; None: it has died and left its children.
+    /// The master; None: it has died and left its children.
     pub master: Option<Process>,
     /// The others: its children.
     pub children: Vec<Process>,
@@ -143,12 +170,23 @@ impl Holders {
     }
 
     /// Whether all of them are another program's. An exiting process has no title, and does not
-    /// count.
-    pub fn are_foreign(&self) -> io::Result<bool> {
-        let titles = self.master.iter().chain(&self.children).map(Process::title);
-        let mut titles = titles.collect::<io::Result<Vec<_>>>()?;
-        titles.retain(|title| !title.is_empty());
-        Ok(!titles.is_empty() && titles.iter().all(|title| !title.starts_with(b"php-fpm: ")))
+    /// count. `socket`: the private socket of the generation.
+    pub fn are_foreign(&self, socket: &Path) -> io::Result<bool> {
+        let mut any = false;
+        for process in self.master.iter().chain(&self.children) {
+            let title = process.title()?;
+            if title.is_empty() {
+                continue;
+            }
+            let is_ours = title.starts_with(b"php-fpm: ")
+                || process.is_command_master()?
+                || process.belongs_to(socket)?;
+            if is_ours {
+                return Ok(false);
+            }
+            any = true;
+        }
+        Ok(any)
     }
 }
 
@@ -171,7 +209,7 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
         // A child's parent is a holder too; the master's is init or a supervisor.
         let from_a_holder = parent(process.pid)?.is_some_and(|parent| pids.contains(&parent));
         // A child that was just forked still has the master's title.
-        if found.master.is_none() && !from_a_holder && process.is_php_fpm_master()? {
+        if found.master.is_none() && !from_a_holder && process.is_master()? {
             found.master = Some(process);
         } else {
             found.children.push(process);
@@ -196,8 +234,26 @@ fn configuration_in(title: &[u8]) -> Option<&[u8]> {
     let mut words = title.split(|byte| *byte == 0);
     match words.clone().next()?.strip_prefix(b"php-fpm: master process (") {
         Some(rest) => rest.strip_suffix(b")"),
-        None => words.by_ref().skip_while(|word| *word != b"--fpm-config").nth(1),
+        None => {
+            let is_option = |word: &[u8]| word == b"--fpm-config" || word == RECORD.as_bytes();
+            words.by_ref().skip_while(|word| !is_option(word)).nth(1)
+        }
     }
+}
+
+/// The processes of a `[command]` pool's generation, by their environment. Scans all processes.
+/// `socket`: the private socket of the generation.
+pub fn belonging_to(socket: &Path) -> io::Result<Vec<Process>> {
+    let mut found = Vec::new();
+    for pid in all_pids()? {
+        if let Some(process) = unless_gone(Process::open(pid))?
+            && process.belongs_to(socket)?
+            && process.is_alive()
+        {
+            found.push(process);
+        }
+    }
+    Ok(found)
 }
 
 /// This user's masters that were started with this file, and processes that are about to become

@@ -70,7 +70,7 @@ const WORDS: &[&str] = &[
 
 fn settings(text: &[u8]) -> Result<Settings> {
     let file = File::of(Path::new("/root/pool.toml"), text.to_vec())?;
-    Settings::of(&file, &Root::new("/root".into()))
+    Settings::of(&file, &Root::new("/root".into()), "www")
 }
 
 fn member_urls(settings: &Settings) -> &[String] {
@@ -105,7 +105,8 @@ proptest! {
         let root = Root::new("/root".into());
         let (symlink, current_dir) = (root.resolve(link), root.resolve("at"));
         prop_assert_eq!(&settings.pinning, &Some(Pinning { symlink, current_dir }));
-        prop_assert_eq!(&settings.php.command, &words);
+        let Server::PhpFpm(php) = &settings.server else { panic!("{settings:?}") };
+        prop_assert_eq!(&php.command, &words);
         prop_assert_eq!(member_urls(&settings), members);
         prop_assert_eq!(settings.rollout.drain_timeout, Duration::from_millis(drain));
         prop_assert_eq!(settings.rollout.warm_up(), warm_up.as_slice());

@@ -8,7 +8,7 @@ use crate::backend;
 use crate::config::{Hooks, Rollout, Watch};
 use crate::file::Stamp;
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
-use crate::pool::{Php, Settings};
+use crate::pool::{self, Settings};
 use crate::root::Root;
 use crate::runtime::php_fpm::{self, Resolved, conf};
 use crate::runtime::{Children, Server};
@@ -74,7 +74,7 @@ fn pool() -> Pool {
 pub(super) fn pool_in(root: &str) -> Pool {
     let settings = Settings {
         pinning: None,
-        php: Php { command: Vec::new() },
+        server: pool::Server::PhpFpm(pool::Php { command: Vec::new() }),
         monitor_url: None,
         backend: backend::Settings::None,
         rollout: Rollout::default(),
@@ -112,7 +112,7 @@ pub(in crate::runtime) fn resolved() -> Resolved {
 proptest! {
     #[test]
     fn written_record_is_read_and_is_one_line(generation in generation()) {
-        let Server::PhpFpm(server) = &generation.server;
+        let Server::PhpFpm(server) = &generation.server else { unreachable!() };
         let text = conf::text(&pool(), &generation, server, &resolved(), Some(60));
         let Ok(text) = text else { return Ok(()) };
         let read = record(&text).map(|read| format!("{read:?}"));
