@@ -17,6 +17,8 @@ pub(super) enum Route {
     Script(Script),
     /// A directory: the client is redirected to the path with a slash at its end.
     AddSlash,
+    /// The server, which speaks HTTP.
+    Server,
 }
 
 /// A script of the release.
@@ -47,7 +49,7 @@ pub(super) fn route(
         let is_denied = match &target {
             Route::File(file) => settings.denies(&file.path),
             Route::Script(script) => settings.denies(&script.path) && !is_front(settings, script),
-            Route::AddSlash => false,
+            Route::AddSlash | Route::Server => false,
         };
         return if is_denied { Err(denied()) } else { Ok(target) };
     }
@@ -56,6 +58,35 @@ pub(super) fn route(
         return Err(not_found());
     }
     Ok(Route::Script(Script { path: front.clone(), info: Vec::new() }))
+}
+
+/// Routes a path of a pool whose server speaks HTTP: a file below the document root, if that is
+/// configured and the method can get a file, else the server. Error 403: `deny` names the path or the
+/// file.
+pub(super) fn route_to_server(
+    served: &ServedRelease,
+    settings: &Gateway,
+    path: &UrlPath,
+    may_be_file: bool,
+) -> Result<Route, HttpError> {
+    let relative = path.relative();
+    if settings.denies(&String::from_utf8_lossy(&relative)) {
+        return Err(denied());
+    }
+    let has_files = !settings.document_root.get_ref().is_empty();
+    if !may_be_file || !has_files || path.is_directory || path.is_hidden() {
+        return Ok(Route::Server);
+    }
+    let lookup = FileLookup { follow_symlinks: settings.follow_symlinks };
+    let Found::File(file, stat) = lookup.open(&served.document_root, &relative)? else {
+        return Ok(Route::Server);
+    };
+    let path = String::from_utf8_lossy(&relative).into_owned();
+    match path {
+        path if is_code(&path) => Ok(Route::Server),
+        path if settings.denies(&path) => Err(denied()),
+        path => Ok(Route::File(OpenFile { path, file, stat })),
+    }
 }
 
 struct Router<'a> {
