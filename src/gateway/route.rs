@@ -208,12 +208,17 @@ mod tests {
     }
 
     fn routed(served: &ServedRelease, settings: &Gateway, path: &str) -> String {
-        match route(served, settings, &UrlPath::parse(path.as_bytes()).unwrap()) {
+        shown(route(served, settings, &UrlPath::parse(path.as_bytes()).unwrap()))
+    }
+
+    fn shown(route: Result<Route, HttpError>) -> String {
+        match route {
             Ok(Route::File(file)) => format!("file {}", file.path),
             Ok(Route::Script(script)) => {
                 format!("script {} {}", script.path, String::from_utf8_lossy(&script.info))
             }
             Ok(Route::AddSlash) => "slash".to_owned(),
+            Ok(Route::Server) => "server".to_owned(),
             Err(error) => error.status.as_u16().to_string(),
         }
     }
@@ -267,6 +272,26 @@ mod tests {
             "/d.phtml",
         ] {
             assert_eq!(routed(hidden), "404", "{hidden}");
+        }
+    }
+
+    #[test]
+    fn server_gets_all_but_files_below_a_document_root() {
+        let (_dir, served) = release(&["a.css", "x.php", ".env", "sub/index.html", "no/a.txt"]);
+        let routed = |toml: &str, path: &str, may_be_file| {
+            let path = UrlPath::parse(path.as_bytes()).unwrap();
+            shown(route_to_server(&served, &settings(toml), &path, may_be_file))
+        };
+        let root = "document_root = 'public'\ndeny = ['/no/']";
+        assert_eq!(routed(root, "/a.css", true), "file a.css");
+        assert_eq!(routed(root, "/sub/../a.css", true), "file a.css");
+        for path in ["/", "/x.php", "/.env", "/sub", "/sub/", "/missing", "/a.css/"] {
+            assert_eq!(routed(root, path, true), "server", "{path}");
+        }
+        assert_eq!(routed(root, "/a.css", false), "server");
+        assert_eq!(routed("", "/a.css", true), "server");
+        for (path, may_be_file) in [("/no/a.txt", true), ("/no/x", false), ("/%6eo/x", false)] {
+            assert_eq!(routed(root, path, may_be_file), "403", "{path}");
         }
     }
 

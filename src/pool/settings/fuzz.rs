@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::collection::{hash_set, vec};
 use proptest::prelude::*;
 
-use super::{Pinning, Settings};
+use super::{Pinning, Server, Settings};
 use crate::backend;
 use crate::config::File;
 use crate::error::Result;
@@ -34,6 +34,25 @@ drain_timeout = "1m 30s"
 ready_timeout = "500ms"
 warm_up = ["/index.php", "/login?from=deploy"]
 on_failure = "stop"
+"#,
+    r#"[command]
+current_release_symlink = "www/current.release"
+current_dir = "www/current"
+run = ["node", "{release}/server.js", "--port={port}"]
+protocol = "http"
+listen = "port"
+replicas = 3
+processes = 2
+concurrency = 50
+socket = "sockets/shop.{replica}.sock"
+socket_mode = "0666"
+user = "shop"
+group = "shop"
+environment = { NODE_ENV = "production", ID = "{replica}-{process}" }
+directory = "app"
+health_path = "/health"
+stop_signal = "SIGINT"
+[gateway]
 "#,
 ];
 
@@ -63,6 +82,9 @@ const WORDS: &[&str] = &[
     "[php]\n",
     "php = ",
     "[apache]\n",
+    "[command]\n",
+    "{port}",
+    "{socket}",
     "[rollout]\n",
     "warm_up = [\n",
     "a = 1\n",

@@ -26,8 +26,9 @@ pub(in crate::runtime) async fn stop(
     }
     let stop_signal = Signal::from_named_raw(server.stop_signal).unwrap_or(Signal::TERM);
     let left = left(running)?;
-    let timeout = if running.master.is_some() { GRACE } else { timeout };
-    end(&left, stop_signal, timeout, AGAIN.max(timeout)).await?;
+    // A master has told them already, and has waited.
+    let timeout = if running.master.is_some() { Duration::ZERO } else { timeout };
+    end(&left, stop_signal, timeout, AGAIN).await?;
     failpoint::hit("ended, its files still there");
     Ok(())
 }

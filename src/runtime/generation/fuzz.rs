@@ -9,7 +9,9 @@ use crate::config::{Hooks, Rollout, Watch};
 use crate::file::Stamp;
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
 use crate::pool::{self, Settings};
+use crate::pool::{Listen, Protocol};
 use crate::root::Root;
+use crate::runtime::command;
 use crate::runtime::php_fpm::{self, Resolved, conf};
 use crate::runtime::{Children, Server};
 
@@ -109,7 +111,32 @@ pub(in crate::runtime) fn resolved() -> Resolved {
     }
 }
 
+prop_compose! {
+    fn command()(
+        text in line(),
+        health_path in of(line()),
+        children in of(children()),
+        is_http: bool,
+        stop_signal: i32,
+    ) -> Server {
+        let protocol = if is_http { Protocol::Http } else { Protocol::Fastcgi };
+        let (listen, release_dir) = (Listen::Fd3, PathBuf::from(text));
+        let server = command::Server {
+            protocol, listen, health_path, release_dir, children, stop_signal,
+        };
+        Server::Command(server)
+    }
+}
+
 proptest! {
+    #[test]
+    fn record_of_a_command_is_read_as_such(generation in generation(), server in command()) {
+        let generation = Generation { server, ..generation };
+        let line = generation.record_line().unwrap();
+        prop_assert_eq!(line.lines().count(), 1);
+        prop_assert_eq!(format!("{:?}", record(&line)), format!("{:?}", Some(generation)));
+    }
+
     #[test]
     fn written_record_is_read_and_is_one_line(generation in generation()) {
         let Server::PhpFpm(server) = &generation.server else { unreachable!() };
