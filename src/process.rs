@@ -232,13 +232,11 @@ pub fn children(of: &Process) -> io::Result<Vec<Process>> {
 /// The path in the title of a master, or in the arguments of a process that is about to become one.
 fn configuration_in(title: &[u8]) -> Option<&[u8]> {
     let mut words = title.split(|byte| *byte == 0);
-    match words.clone().next()?.strip_prefix(b"php-fpm: master process (") {
-        Some(rest) => rest.strip_suffix(b")"),
-        None => {
-            let is_option = |word: &[u8]| word == b"--fpm-config" || word == RECORD.as_bytes();
-            words.by_ref().skip_while(|word| !is_option(word)).nth(1)
-        }
+    if let Some(rest) = words.clone().next()?.strip_prefix(b"php-fpm: master process (") {
+        return rest.strip_suffix(b")");
     }
+    let is_option = |word: &[u8]| word == b"--fpm-config" || word == RECORD.as_bytes();
+    words.by_ref().skip_while(|word| !is_option(word)).nth(1)
 }
 
 /// The processes of a `[command]` pool's generation, by their environment. Scans all processes.

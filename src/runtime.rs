@@ -230,7 +230,7 @@ impl Spec {
     pub fn check(&self, pool: &Pool, generation: &Generation) -> Result<()> {
         match self {
             Self::PhpFpm(resolved) => resolved.check(pool, generation),
-            Self::Command(resolved) => resolved.check_names(pool, generation),
+            Self::Command(resolved) => resolved.check_names(generation),
         }
     }
 

@@ -26,6 +26,7 @@ pub struct Resolved {
     pub at_once: u32,
     /// The server's part of the record.
     pub server: Server,
+    processes: u32,
     account: Account,
     socket_owner: (Option<u32>, Option<u32>),
 }
@@ -66,6 +67,7 @@ impl Resolved {
                 children: all.map(|max| Children { max, fixed: false }),
                 stop_signal: command.stop_signal,
             },
+            processes: command.processes,
             socket_owner: socket_owner(command, &account)?,
             account,
         })
@@ -77,16 +79,11 @@ impl Resolved {
     }
 
     /// Checks the length of the paths at which the processes of a generation make their sockets.
-    pub(in crate::runtime) fn check_names(
-        &self,
-        pool: &Pool,
-        generation: &Generation,
-    ) -> Result<()> {
-        let Some(command) = pool.settings.command() else { return Ok(()) };
-        if command.listen != Listen::Socket {
+    pub(in crate::runtime) fn check_names(&self, generation: &Generation) -> Result<()> {
+        if self.server.listen != Listen::Socket {
             return Ok(());
         }
-        let longest = generation.sockets_dir().join(command.processes.to_string());
+        let longest = generation.sockets_dir().join(self.processes.to_string());
         let length = longest.as_os_str().len();
         // The number of the generation grows by up to four digits.
         if length + 4 <= socket::PATH_MAX {

@@ -17,8 +17,8 @@ const LAST: u16 = 32_767;
 /// `SO_REUSEPORT`.
 pub(super) fn reserve() -> io::Result<u16> {
     let count = u64::from(LAST - FIRST) + 1;
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_nanos() as u64);
-    let start = (time / 1000).wrapping_add(u64::from(std::process::id()) * 7919) % count;
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.subsec_micros());
+    let start = (u64::from(time) + u64::from(std::process::id()) * 7919) % count;
     for step in 0..count {
         let port = FIRST + u16::try_from((start + step) % count).unwrap_or_default();
         let name = format!("pools-manager port {port}");
