@@ -122,7 +122,9 @@ pub(super) fn check_start(pool: &Pool, replica: &Observed) -> Result<()> {
     spec.check(pool, &next).map_err(within)?;
     check_free(pool, &next)?;
     check_writable(&pool.root.pid_dir(), "what runs is recorded there")?;
-    check_writable(parent(spec.public()), "`listen` puts the socket there").map_err(within)?;
+    let key = if pool.settings.command().is_some() { "socket" } else { "listen" };
+    let why = format!("`{key}` puts the socket there");
+    check_writable(parent(spec.public()), &why).map_err(within)?;
     let Some(pid) = spec.public_pid() else { return Ok(()) };
     check_writable(parent(pid), "`pid` puts the pid file there").map_err(within)?;
     if pid.is_dir() && !pid.is_symlink() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Generation;
+use super::{Generation, Log};
 use crate::error::{Error, Result};
 use crate::process::{self, Holders, Process};
 use crate::release::{self, Pinned};
@@ -28,6 +28,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// What is logged of it from now on; all of the log, if that is the generation's own.
+    pub fn new_log(&self) -> Option<Log> {
+        match self.generation.log() {
+            Some(path) => Some(Log::whole(path)),
+            None => self.master.as_ref().and_then(Log::of),
+        }
+    }
+
     /// What its processes see mounted on `current_dir`.
     pub fn pinned(&self, current_dir: &Path) -> Option<Pinned> {
         release::pinned_by(self.master.as_ref()?.pid(), current_dir).ok()

@@ -4,6 +4,7 @@ mod http;
 mod lives;
 mod settings;
 mod site;
+mod world;
 
 use harness::needs_root;
 

@@ -61,6 +61,8 @@ async fn launch(
         .args([MASTER, RECORD])
         .arg(in_child(&record))
         .current_dir(pool.root.path())
+        // What the command's user has there is not the server's.
+        .env_clear()
         .stdin(in_memory(&order).map_err(memfd)?)
         .stdout(Stdio::null())
         .stderr(output.try_clone().map_err(memfd)?)

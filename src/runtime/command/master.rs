@@ -21,7 +21,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rustix::process::{Pid, WaitOptions, WaitStatus};
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions, WaitStatus, getrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
@@ -48,12 +48,20 @@ pub fn run() -> Option<ExitCode> {
     })
 }
 
+/// What all processes of a generation share.
+struct Shared {
+    order: Order,
+    /// The listening socket: descriptor 3.
+    listener: OwnedFd,
+    /// The port on which they listen.
+    port: Option<u16>,
+    /// Their limit of open files. The master itself may need more, for connections that it passes on.
+    files: Rlimit,
+}
+
 /// A master that works.
 struct Master {
-    order: Order,
-    /// The listening socket.
-    listener: OwnedFd,
-    port: Option<u16>,
+    shared: Shared,
     workers: Vec<Worker>,
     /// A process has run for a while: the server works in principle.
     proved: bool,
@@ -106,13 +114,14 @@ impl Master {
             }
             _ => None,
         };
+        let shared = Shared { order, listener, port, files: getrlimit(Resource::Nofile) };
         let mut workers = Vec::new();
-        for number in 1..=order.processes {
-            workers.push(Worker::start(&order, number, &listener, port)?);
+        for number in 1..=shared.order.processes {
+            workers.push(Worker::start(&shared, number)?);
         }
-        let relay = Relay::start(&order, &listener, port)
-            .map_err(|error| format!("cannot accept connections: {error}"))?;
-        Ok(Self { order, listener, port, workers, proved: false, signals, relay })
+        let relay =
+            Relay::start(&shared).map_err(|error| format!("cannot accept connections: {error}"))?;
+        Ok(Self { shared, workers, proved: false, signals, relay })
     }
 
     /// Keeps the processes running until a signal ends that. Returns the exit status.
@@ -169,7 +178,7 @@ impl Master {
         let now = Instant::now();
         for worker in &mut self.workers {
             if worker.due().is_some_and(|due| due <= now) {
-                worker.restart(&self.order, &self.listener, self.port, now);
+                worker.restart(&self.shared, now);
             }
         }
     }

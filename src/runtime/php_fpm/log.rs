@@ -31,6 +31,11 @@ impl Log {
         Some(Self { path, from: metadata.len(), seen: metadata.len() })
     }
 
+    /// The whole log of a generation that has one of its own.
+    pub(in crate::runtime) fn whole(path: PathBuf) -> Self {
+        Self { path, from: 0, seen: 0 }
+    }
+
     /// Its last new lines, indented; empty if there are none. Notices are left out: they only
     /// report starts and stops.
     pub fn tail(&self) -> String {

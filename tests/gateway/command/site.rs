@@ -134,7 +134,9 @@ impl ServedSite {
         assert_eq!(names.len(), 4, "two public names, two sockets: {names:?}");
         let files = fs::read_dir(self.site.path("pid")).unwrap().flatten();
         let logs = files.filter(|file| file.path().extension() == Some("log".as_ref()));
-        assert_eq!(logs.count(), 2, "the logs of two generations");
+        for log in logs {
+            assert!(log.path().with_extension("conf").exists(), "{log:?} has no record");
+        }
     }
 }
 

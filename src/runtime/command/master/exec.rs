@@ -2,27 +2,26 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use nix::unistd::{Gid, Uid, execve, setgid, setgroups, setuid};
 use rustix::io::FdFlags;
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getpid, getppid, set_parent_process_death_signal, setrlimit,
+};
 
+use super::Shared;
 use crate::pool::Listen;
-use crate::runtime::command::order::{Ids, Order};
+use crate::runtime::command::order::Ids;
 
 /// Starts a process, and returns when the program has been executed. `number`: from 1.
 #[allow(unsafe_code)]
-pub(super) fn exec(
-    order: &Order,
-    number: u32,
-    listener: &OwnedFd,
-    port: Option<u16>,
-) -> io::Result<Pid> {
-    let server = Server::of(order, number, port)?;
+pub(super) fn exec(shared: &Shared, number: u32) -> io::Result<Pid> {
+    let Shared { order, listener, .. } = shared;
+    let server = Server::of(shared, number)?;
     let mut command = Command::new(&order.run[0]);
     command.current_dir(&order.directory).process_group(0);
     command.stdin(match order.listen {
@@ -49,10 +48,13 @@ struct Server {
     /// The signal that it gets when the master ends: it would have no connections any more.
     orphaned: Option<Signal>,
     master: Pid,
+    files: Rlimit,
 }
 
 impl Server {
-    fn of(order: &Order, number: u32, port: Option<u16>) -> io::Result<Self> {
+    fn of(shared: &Shared, number: u32) -> io::Result<Self> {
+        let Shared { order, port, .. } = shared;
+        let port = *port;
         let text = |text: &str| c_string(OsStr::new(&order.fill(text, number, port)));
         let args = order.run.iter().map(|word| text(word)).collect::<io::Result<Vec<_>>>()?;
         let mut environment = Vec::new();
@@ -72,6 +74,7 @@ impl Server {
             inherits: is_third,
             orphaned: order.listen.is_relayed().then_some(Signal::TERM),
             master: getpid(),
+            files: shared.files,
         })
     }
 
@@ -84,6 +87,7 @@ impl Server {
     }
 
     fn try_to(&self) -> io::Result<std::convert::Infallible> {
+        setrlimit(Resource::Nofile, self.files)?;
         if let Some(Ids { uid, gid, groups }) = &self.account {
             let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
             setgroups(&groups)?;

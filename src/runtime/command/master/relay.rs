@@ -8,17 +8,19 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::Shared;
 use super::worker::log;
 use crate::pool::Listen;
 use crate::runtime::command::order::Order;
@@ -35,16 +37,15 @@ pub(super) struct Relay(JoinHandle<()>);
 
 impl Relay {
     /// Starts it; None: the server has the listening socket itself.
-    pub(super) fn start(
-        order: &Order,
-        listener: &OwnedFd,
-        port: Option<u16>,
-    ) -> io::Result<Option<Self>> {
-        let target = match (order.listen, port) {
+    pub(super) fn start(shared: &Shared) -> io::Result<Option<Self>> {
+        let Shared { order, listener, port, files } = shared;
+        let target = match (order.listen, *port) {
             (Listen::Port, Some(port)) => Target::Port(port),
             (Listen::Socket, _) => Target::sockets(order),
             _ => return Ok(None),
         };
+        // Each connection takes two files.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..*files });
         let listener =
             std::os::unix::net::UnixListener::from(listener.as_fd().try_clone_to_owned()?);
         let listener = UnixListener::from_std(listener)?;

@@ -20,7 +20,7 @@ pub(super) async fn stop(master: &mut Master, limit: Option<Duration>) {
     if let Some(relay) = master.relay.take() {
         relay.stop();
     }
-    let signal = Signal::from_named_raw(master.order.stop_signal).unwrap_or(Signal::TERM);
+    let signal = Signal::from_named_raw(master.shared.order.stop_signal).unwrap_or(Signal::TERM);
     let mut running: Vec<Pid> = master.workers.iter().filter_map(|worker| worker.pid).collect();
     for pid in &running {
         send(*pid, signal);

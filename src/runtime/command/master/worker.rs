@@ -1,14 +1,13 @@
 //! One process of the server: started, and started again with growing delay when it ends.
 
 use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::{Pid, Signal, WaitStatus};
 use tokio::time::Instant;
 
+use super::Shared;
 use super::exec::exec;
-use crate::runtime::command::order::Order;
 
 /// How long a process has to run, so that its end is not a failed start.
 const STAYED: Duration = Duration::from_secs(1);
@@ -20,6 +19,11 @@ pub(super) const FAILURES_MAX: u32 = 4;
 /// The delay before the second attempt. Each one doubles it, up to the last one.
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 const LAST_DELAY: Duration = Duration::from_secs(5);
+/// The signals of others: an end by one of them is no failure of the server.
+const KILLS: [Signal; 2] = [Signal::KILL, Signal::TERM];
+/// The delay after such an end, if the process had just been started: the kernel may have killed it
+/// because there is no memory.
+const AFTER_KILL: Duration = Duration::from_millis(50);
 
 /// A process of the server, or its place while it does not run.
 pub(super) struct Worker {
@@ -35,28 +39,17 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts the process. Fails if the program cannot be executed.
-    pub(super) fn start(
-        order: &Order,
-        number: u32,
-        listener: &OwnedFd,
-        port: Option<u16>,
-    ) -> Result<Self, String> {
+    pub(super) fn start(shared: &Shared, number: u32) -> Result<Self, String> {
         let started = Instant::now();
-        let pid = exec(order, number, listener, port)
-            .map_err(|error| format!("cannot run {}: {error}", order.run[0]))?;
+        let pid = exec(shared, number)
+            .map_err(|error| format!("cannot run {}: {error}", shared.order.run[0]))?;
         Ok(Self { number, pid: Some(pid), started, failures: 0, due: None })
     }
 
     /// Starts the process again.
-    pub(super) fn restart(
-        &mut self,
-        order: &Order,
-        listener: &OwnedFd,
-        port: Option<u16>,
-        now: Instant,
-    ) {
+    pub(super) fn restart(&mut self, shared: &Shared, now: Instant) {
         self.due = None;
-        match exec(order, self.number, listener, port) {
+        match exec(shared, self.number) {
             Ok(pid) => (self.pid, self.started) = (Some(pid), now),
             Err(error) => {
                 self.failures += 1;
@@ -82,9 +75,12 @@ impl Worker {
         let ran = now - self.started;
         let is_well = status.exit_status() == Some(0);
         let stayed = ran >= if is_well { STAYED_WELL } else { STAYED };
-        self.failures = if stayed { 0 } else { self.failures + 1 };
-        self.due = Some(now + self.delay());
-        let how = match (status.exit_status(), status.terminating_signal()) {
+        let signal = status.terminating_signal();
+        let is_killed = signal.is_some_and(|it| KILLS.map(Signal::as_raw).contains(&it));
+        self.failures = if stayed || is_killed { 0 } else { self.failures + 1 };
+        let delay = if is_killed && !stayed { AFTER_KILL } else { self.delay() };
+        self.due = Some(now + delay);
+        let how = match (status.exit_status(), signal) {
             (Some(code), _) => format!("ended with status {code}"),
             (_, Some(signal)) => format!("was ended by signal {signal}"),
             _ => "ended".to_owned(),
