@@ -5,6 +5,8 @@
 //! holds the socket that the kernel lists for the generation's path. The pidfd is opened before
 //! that read and checked after it, so the pid cannot have changed its owner in between.
 
+mod of_command;
+
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -21,16 +23,10 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+pub use of_command::{MASTER, RECORD, SOCKET_VARIABLE, belonging_to};
 pub use rustix::process::Signal;
 
 use crate::file;
-
-/// The first argument of the master of a `[command]` pool's generation, after the program.
-pub const MASTER: &str = "replica-master";
-/// The option that names the master's file, in the next argument.
-pub const RECORD: &str = "--record";
-/// The variable that the processes of such a generation have, with the path of its private socket.
-pub const SOCKET_VARIABLE: &str = "POOLS_MANAGER_SOCKET";
 
 /// A process, kept by a pidfd: it never becomes another process with the same pid.
 #[derive(Debug)]
@@ -91,24 +87,9 @@ impl Process {
         Ok(self.title()?.starts_with(b"php-fpm: master process"))
     }
 
-    /// Whether its arguments are those of the master of a `[command]` pool's generation.
-    pub fn is_command_master(&self) -> io::Result<bool> {
-        let title = self.title()?;
-        let mut words = title.split(|byte| *byte == 0).skip(1);
-        Ok(words.next() == Some(MASTER.as_bytes()) && words.next() == Some(RECORD.as_bytes()))
-    }
-
     /// Whether its title is that of a master of any kind.
     pub fn is_master(&self) -> io::Result<bool> {
         Ok(self.is_php_fpm_master()? || self.is_command_master()?)
-    }
-
-    /// Whether its environment names this socket as its generation's.
-    fn belongs_to(&self, socket: &Path) -> io::Result<bool> {
-        let environment = unless_gone(fs::read(format!("/proc/{}/environ", self.pid)))?;
-        let wanted = [SOCKET_VARIABLE.as_bytes(), b"=", socket.as_os_str().as_bytes()].concat();
-        let environment = environment.unwrap_or_default();
-        Ok(environment.split(|byte| *byte == 0).any(|it| it == wanted))
     }
 
     /// The path of the file that a master was started with. The file may have been removed since.
@@ -237,21 +218,6 @@ fn configuration_in(title: &[u8]) -> Option<&[u8]> {
     }
     let is_option = |word: &[u8]| word == b"--fpm-config" || word == RECORD.as_bytes();
     words.by_ref().skip_while(|word| !is_option(word)).nth(1)
-}
-
-/// The processes of a `[command]` pool's generation, by their environment. Scans all processes.
-/// `socket`: the private socket of the generation.
-pub fn belonging_to(socket: &Path) -> io::Result<Vec<Process>> {
-    let mut found = Vec::new();
-    for pid in all_pids()? {
-        if let Some(process) = unless_gone(Process::open(pid))?
-            && process.belongs_to(socket)?
-            && process.is_alive()
-        {
-            found.push(process);
-        }
-    }
-    Ok(found)
 }
 
 /// This user's masters that were started with this file, and processes that are about to become

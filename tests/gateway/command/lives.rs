@@ -61,7 +61,7 @@ fn process_gets_its_account_directory_and_environment() {
     let odd: Vec<_> = targets
         .map(|target| target.display().to_string())
         .filter(|it| !["socket:", "/dev/null", "anon_inode:"].iter().any(|ok| it.starts_with(ok)))
-        .filter(|it| !it.ends_with(".log"))
+        .filter(|it| !it.contains("/pid/www."))
         .collect();
     assert_eq!(odd, Vec::<String>::new());
     let log = served.site.read("pid/www.1.g1.log");
@@ -174,8 +174,8 @@ fn process_that_ignores_the_stop_signal_is_killed_with_its_children() {
     );
     // The environment names another process: the script's own check would fail.
     let site = CommandSite::with(&run, "", "[rollout]\ndrain_timeout = \"100ms\"");
-    let server = site.site.read("www/r1/server.py").replace("    assert os", "    # assert os");
-    site.site.write("www/r1/server.py", &server);
+    let code = site.site.read("www/r1/server.py").replace("    assert os", "    # assert os");
+    site.site.write("www/r1/server.py", &code);
     let served = site.serve();
     assert_eq!(served.get("/").text(), "1");
     served.site.run(&["stop"]).succeeds();
@@ -211,9 +211,9 @@ fn release_whose_health_page_fails_bounces() {
     let lines = "[rollout]\nready_timeout = \"5s\"";
     let served = CommandSite::with(PYTHON_FD, "", lines).serve();
     add_release(&served.site, 2);
-    let server = served.site.read("www/r2/server.py");
-    let server = server.replace("if url.path == \"/echo\"", "if url.path == \"/health\":\n            self.answer(\"sick\", 503)\n        elif url.path == \"/echo\"");
-    served.site.write("www/r2/server.py", &server);
+    let code = served.site.read("www/r2/server.py");
+    let code = code.replace("if url.path == \"/echo\"", "if url.path == \"/health\":\n            self.answer(\"sick\", 503)\n        elif url.path == \"/echo\"");
+    served.site.write("www/r2/server.py", &code);
     served.site.switch("r2");
     bounces(&served, &["swap"], "/health answers with status 503");
 }
@@ -223,9 +223,9 @@ fn release_whose_front_page_fails_bounces() {
     needs_root!();
     let served = CommandSite::new(PYTHON_FD).serve();
     add_release(&served.site, 2);
-    let server =
+    let code =
         served.site.read("www/r2/server.py").replace("url.path == \"/bad\"", "url.path == \"/\"");
-    served.site.write("www/r2/server.py", &server);
+    served.site.write("www/r2/server.py", &code);
     served.site.switch("r2");
     bounces(&served, &["swap", "rolling"], "status 500");
 }

@@ -75,7 +75,7 @@ fn mistakes_are_errors_with_file_and_help() {
     ];
     for (run, expected) in cases {
         let said = refused(&format!("{run}{http}"));
-        assert!(said.contains(&format!("{FILE}")), "{said}");
+        assert!(said.contains(FILE), "{said}");
         assert!(said.contains(expected), "{run}: {said}");
     }
     let said = refused("run = [\"php\"]\nlisten = \"fd3\"\n");

@@ -130,7 +130,7 @@ impl ServedSite {
         assert!(workers.iter().all(is_child), "{workers:#?}");
         let links = fs::read_dir(self.site.path("sockets")).unwrap().flatten();
         let mut names: Vec<_> = links.map(|link| link.file_name().into_string().unwrap()).collect();
-        names.retain(|name| name.starts_with("www.") && !name.ends_with(".d"));
+        names.retain(|name| name.starts_with("www.") && name.contains(".sock"));
         assert_eq!(names.len(), 4, "two public names, two sockets: {names:?}");
         let files = fs::read_dir(self.site.path("pid")).unwrap().flatten();
         let logs = files.filter(|file| file.path().extension() == Some("log".as_ref()));

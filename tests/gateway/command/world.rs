@@ -17,11 +17,11 @@ fn full_disk_blocks_no_server() {
     let site = CommandSite::new(PYTHON_FD);
     let disk = Disk::on(&site.site, "pid", "size=256k");
     // Prints a line of 8 KiB for each request, and goes on if that fails.
-    let server = site.site.read("www/r1/server.py").replace(
+    let code = site.site.read("www/r1/server.py").replace(
         "        length = int(",
         "        try:\n            print('x' * 8192, flush=True)\n        except OSError:\n            pass\n        length = int(",
     );
-    site.site.write("www/r1/server.py", &server);
+    site.site.write("www/r1/server.py", &code);
     let served = site.serve();
     for _ in 0..20 {
         assert_eq!(served.get("/").text(), "1");
@@ -57,11 +57,11 @@ fn link_to_the_socket_of_another_account_is_not_followed() {
     root.current_dir(served.site.path("www/r1")).arg("server.py").arg(&target);
     let mut root = harness::Program::start(&mut root);
     root.await_line("that it is up", |line| line == "the server is up");
-    let server = format!(
+    let code = format!(
         "import os, sys, time\nos.symlink('{}', sys.argv[1])\ntime.sleep(1000)\n",
         target.display()
     );
-    served.site.write("www/r2/server.py", &server);
+    served.site.write("www/r2/server.py", &code);
     served.site.switch("r2");
     let ran = served.restart("swap");
     ran.status(1);
@@ -179,11 +179,11 @@ fn canary_whose_process_crashes_bounces() {
     needs_root!();
     let served = CommandSite::new(PYTHON_FD).serve();
     add_release(&served.site, 2);
-    let server = served.site.read("www/r2/server.py").replace(
+    let code = served.site.read("www/r2/server.py").replace(
         "server.serve_forever()",
         "import threading\nthreading.Timer(1.5, lambda: os._exit(9)).start()\nserver.serve_forever()",
     );
-    served.site.write("www/r2/server.py", &server);
+    served.site.write("www/r2/server.py", &code);
     served.site.switch("r2");
     let ran = served.site.run(&["restart", "--canary", "60s"]);
     ran.status(1);
