@@ -78,6 +78,12 @@ fn mistakes_are_errors_with_file_and_help() {
         assert!(said.contains(FILE), "{said}");
         assert!(said.contains(expected), "{run}: {said}");
     }
+    let long = "x".repeat(80);
+    let long =
+        format!("run = [\"php\"]\nlisten = \"fd3\"\nsocket = \"sockets/{long}{{replica}}\"\n");
+    let said = refused(&format!("{long}{http}"));
+    assert!(said.contains("bytes, and the kernel takes 107 at most"), "{said}");
+    assert!(said.contains("shorten `socket` in [command]"), "{said}");
     let said = refused("run = [\"php\"]\nlisten = \"fd3\"\n");
     assert!(said.contains("missing key `protocol`"), "{said}");
 }
