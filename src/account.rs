@@ -57,6 +57,12 @@ impl Account {
         Some(Self { name: found.name, ids: Some((found.uid, gid, groups)) })
     }
 
+    /// Its user, group and supplementary groups; None: those of the user who runs this.
+    pub(crate) fn ids(&self) -> Option<(u32, u32, Vec<u32>)> {
+        let (uid, gid, groups) = self.ids.as_ref()?;
+        Some((uid.as_raw(), gid.as_raw(), groups.iter().map(|it| it.as_raw()).collect()))
+    }
+
     /// The first directory that it may not enter on the way through `mount_point` into the release
     /// that is mounted there; or the release's front page, if it may not read that. A thread takes
     /// this account's ids and asks the kernel, so that access control lists count too.

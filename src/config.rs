@@ -11,6 +11,7 @@ pub(crate) mod values;
 mod watch;
 
 pub use file::File;
+pub(crate) use file::nearest;
 pub use gateway::{Gateway, KeepAlive, Redirect};
 pub use global::{Front, Global, Listen, LogFormat, Supervisor};
 pub use hooks::{Hook, Hooks};

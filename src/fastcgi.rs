@@ -16,6 +16,7 @@ mod params;
 mod response;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub use error::FastCgiError;
 pub use fpm::{Status, ping, status};
 pub use params::Request;
 pub use response::Response;
+pub use values::get_values;
 
 /// The time between two attempts to connect to a socket with a full backlog.
 const BACKLOG_RETRY: Duration = Duration::from_millis(2);

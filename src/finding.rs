@@ -76,6 +76,8 @@ pub enum Topic {
     Configuration,
     /// php-fpm, and the replicas' files as php-fpm resolves them.
     PhpFpm,
+    /// The server of a `[command]` pool.
+    Server,
     /// The symlink, the release behind it, and the directory on which it is mounted.
     Release,
     /// The directory of the sockets, and their names.
@@ -96,6 +98,7 @@ impl fmt::Display for Topic {
             Self::PidDirectory => "Directory pid",
             Self::Configuration => "Configuration",
             Self::PhpFpm => "PHP-FPM",
+            Self::Server => "Server",
             Self::Release => "Release",
             Self::Sockets => "Sockets",
             Self::Balancer => "Balancer",

@@ -17,6 +17,7 @@
 //! | the release; a file, a script, or the front controller | `upstream`, `routing_table`, `route`, `file_lookup` |
 //! | a static file: conditions, ranges, compression | `static_file`, `exclusive_since`, `file_reader` |
 //! | a script: receive the body, wait for an endpoint, send | `request_body`, `cgi_params`, `fastcgi`, `upstream`, `script` |
+//! | a request to a server that speaks HTTP | `request_body`, `upstream`, `http_upstream` |
 //! | a file that a script requests | `x_sendfile` |
 //! | the response, at the pace of the client | `response_body`, `response_buffer`, `buffer_space` |
 //! | an error of the gateway; the access log | `http_error`, `access_log` |
@@ -27,8 +28,8 @@
 //! (`control_server`), and when an endpoint is unreachable. Nothing is remembered across a restart.
 //!
 //! A module uses the modules below it in this list, never those above:
-//! `serve`; `reload`, `control_server`, `listen`; `workers`; `connection`; `handler`; `script`,
-//! `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `upstream`; all others.
+//! `serve`; `reload`, `control_server`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
+//! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `upstream`; all others.
 
 mod accept_errors;
 mod access_log;
@@ -48,6 +49,7 @@ mod handler;
 mod host;
 mod host_map;
 mod http_error;
+mod http_upstream;
 mod listen;
 mod log_throttle;
 mod pace;

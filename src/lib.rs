@@ -11,7 +11,7 @@
 //! | [`snippet`] | configurations of web servers for a pool |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`gateway`] | the embedded web server and balancer |
-//! | [`runtime`] | the servers that replicas run: generations, their start, probes and stop; php-fpm |
+//! | [`runtime`] | the servers that replicas run: generations, their start, probes and stop; php-fpm, and the servers of `[command]` |
 //! | [`fastcgi`] | the FastCGI client: ping, status, warm-up |
 //! | [`hook`] | runs the operator's hooks |
 //! | [`release`], [`socket`], [`process`], [`control_group`], [`machine`] | state that the kernel keeps: mounts, sockets, processes, control groups, limits |

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use placeholders::user_name;
-pub use settings::{Php, Pinning, Settings};
+pub use settings::{Command, Listen, Php, Pinning, Protocol, Server, Settings, templates};
 
 use crate::backend::{self, Backend};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub struct Pool {
     pub name: String,
     /// The root that it belongs to.
     pub root: Root,
-    /// How many replicas it has: `1.conf` to `N.conf` without a gap.
+    /// How many replicas it has: of php-fpm `1.conf` to `N.conf` without a gap, else `replicas`.
     pub replica_count: u32,
     /// The settings in its `pools-manager.toml`.
     pub settings: Settings,
@@ -55,8 +55,12 @@ impl Pool {
         Backend::new(&self.settings.backend, context)
     }
 
-    /// The php-fpm configuration of one replica, as its operator wrote it.
+    /// The file that configures one replica, as its operator wrote it: php-fpm's `N.conf`, or the
+    /// pool's `pools-manager.toml`.
     pub fn replica_conf(&self, replica: u32) -> PathBuf {
+        if self.settings.command().is_some() {
+            return self.settings_file();
+        }
         self.root.pools_dir().join(&self.name).join(format!("{replica}.conf"))
     }
 
@@ -127,7 +131,10 @@ pub fn load(root: &Root, name: &str) -> Result<Pool> {
     // Taken first: of a file that changes just now, it is the stamp of before.
     let stamp = Stamp::of(&path);
     let settings = Settings::read(&path, root)?;
-    let replica_count = count_replicas(&dir)?;
+    let replica_count = match &settings.server {
+        Server::PhpFpm(_) => count_replicas(&dir)?,
+        Server::Command(command) => command.replicas,
+    };
     settings.backend.check_replicas(&path, replica_count)?;
     Ok(Pool { name: name.to_owned(), root: root.clone(), replica_count, settings, stamp })
 }

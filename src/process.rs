@@ -5,6 +5,7 @@
 //! holds the socket that the kernel lists for the generation's path. The pidfd is opened before
 //! that read and checked after it, so the pid cannot have changed its owner in between.
 
+mod of_command;
 mod usage;
 
 use std::collections::HashSet;
@@ -23,6 +24,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+pub use of_command::{MASTER, RECORD, SOCKET_VARIABLE, belonging_to};
 pub use rustix::process::Signal;
 
 use crate::file;
@@ -86,7 +88,12 @@ impl Process {
         Ok(self.title()?.starts_with(b"php-fpm: master process"))
     }
 
-    /// The path of the file that php-fpm was started with. The file may have been removed since.
+    /// Whether its title is that of a master of any kind.
+    pub fn is_master(&self) -> io::Result<bool> {
+        Ok(self.is_php_fpm_master()? || self.is_command_master()?)
+    }
+
+    /// The path of the file that a master was started with. The file may have been removed since.
     pub fn configuration(&self) -> io::Result<Option<PathBuf>> {
         let Some(file) = self.configuration_file()? else { return Ok(None) };
         let Ok(opened) = fs::read_link(&file) else { return Ok(Some(file)) };
@@ -132,7 +139,7 @@ pub fn read_pid_file(path: &Path) -> Option<i32> {
 /// The processes that hold a listening socket.
 #[derive(Debug, Default)]
 pub struct Holders {
-    /// The php-fpm master; None: it has died and left its children.
+    /// The master; None: it has died and left its children.
     pub master: Option<Process>,
     /// The others: its children.
     pub children: Vec<Process>,
@@ -145,12 +152,23 @@ impl Holders {
     }
 
     /// Whether all of them are another program's. An exiting process has no title, and does not
-    /// count.
-    pub fn are_foreign(&self) -> io::Result<bool> {
-        let titles = self.master.iter().chain(&self.children).map(Process::title);
-        let mut titles = titles.collect::<io::Result<Vec<_>>>()?;
-        titles.retain(|title| !title.is_empty());
-        Ok(!titles.is_empty() && titles.iter().all(|title| !title.starts_with(b"php-fpm: ")))
+    /// count. `socket`: the private socket of the generation.
+    pub fn are_foreign(&self, socket: &Path) -> io::Result<bool> {
+        let mut any = false;
+        for process in self.master.iter().chain(&self.children) {
+            let title = process.title()?;
+            if title.is_empty() {
+                continue;
+            }
+            let is_ours = title.starts_with(b"php-fpm: ")
+                || process.is_command_master()?
+                || process.belongs_to(socket)?;
+            if is_ours {
+                return Ok(false);
+            }
+            any = true;
+        }
+        Ok(any)
     }
 }
 
@@ -173,7 +191,7 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
         // A child's parent is a holder too; the master's is init or a supervisor.
         let from_a_holder = parent(process.pid)?.is_some_and(|parent| pids.contains(&parent));
         // A child that was just forked still has the master's title.
-        if found.master.is_none() && !from_a_holder && process.is_php_fpm_master()? {
+        if found.master.is_none() && !from_a_holder && process.is_master()? {
             found.master = Some(process);
         } else {
             found.children.push(process);
@@ -196,10 +214,11 @@ pub fn children(of: &Process) -> io::Result<Vec<Process>> {
 /// The path in the title of a master, or in the arguments of a process that is about to become one.
 fn configuration_in(title: &[u8]) -> Option<&[u8]> {
     let mut words = title.split(|byte| *byte == 0);
-    match words.clone().next()?.strip_prefix(b"php-fpm: master process (") {
-        Some(rest) => rest.strip_suffix(b")"),
-        None => words.by_ref().skip_while(|word| *word != b"--fpm-config").nth(1),
+    if let Some(rest) = words.clone().next()?.strip_prefix(b"php-fpm: master process (") {
+        return rest.strip_suffix(b")");
     }
+    let is_option = |word: &[u8]| word == b"--fpm-config" || word == RECORD.as_bytes();
+    words.by_ref().skip_while(|word| !is_option(word)).nth(1)
 }
 
 /// This user's masters that were started with this file, and processes that are about to become

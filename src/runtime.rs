@@ -9,10 +9,15 @@
 //! A [`Generation`] is what all kinds have: a private socket, a pinned release, a pid file and a
 //! record.
 
+pub mod command;
+mod end;
 mod generation;
+mod inherited;
+mod lost;
 pub mod php_fpm;
 mod pin;
 mod running;
+mod settle;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -25,13 +30,14 @@ use tokio::sync::Semaphore;
 use crate::account::Account;
 use crate::error::{Error, Result};
 use crate::finding::Checked;
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 use crate::process::Process;
 use crate::release::Release;
-use crate::socket::UnixSockets;
 pub use generation::{Generation, discover, remove_record};
+pub use lost::{lost, restore_record};
 pub use php_fpm::{Demand, Log};
 pub use running::{Running, look};
+pub use settle::settle;
 pub use usage::Usage;
 
 /// The child processes of a replica: each serves one request at a time.
@@ -48,6 +54,8 @@ pub struct Children {
 pub enum Runtime {
     /// PHP-FPM: one master for each generation.
     PhpFpm(php_fpm::Command),
+    /// A server of `[command]`: one master of pools-manager's own for each generation.
+    Command(Box<pool::Command>, command::Program),
 }
 
 /// The resolved configuration of one replica.
@@ -55,6 +63,8 @@ pub enum Runtime {
 pub enum Spec {
     /// A section of php-fpm's configuration.
     PhpFpm(php_fpm::Resolved),
+    /// The values of `[command]`.
+    Command(command::Resolved),
 }
 
 /// The server's part of a generation's record.
@@ -63,6 +73,8 @@ pub enum Spec {
 pub enum Server {
     /// A php-fpm master.
     PhpFpm(php_fpm::Server),
+    /// A server of `[command]`.
+    Command(command::Server),
 }
 
 /// The answer of a generation to a request for its front page.
@@ -90,7 +102,12 @@ pub struct Inspected {
 impl Runtime {
     /// The runtime of a pool.
     pub fn of(pool: &Pool) -> Result<Self> {
-        php_fpm::Command::of(pool).map(Self::PhpFpm)
+        match &pool.settings.server {
+            pool::Server::PhpFpm(_) => php_fpm::Command::of(pool).map(Self::PhpFpm),
+            pool::Server::Command(command) => {
+                Ok(Self::Command(command.clone(), command::Program::of(pool, command)))
+            }
+        }
     }
 
     /// Resolves the configuration of a replica, as for a start on `release`. An error shows the
@@ -105,6 +122,9 @@ impl Runtime {
             Self::PhpFpm(command) => {
                 php_fpm::Resolved::read(pool, command, replica, release).await.map(Spec::PhpFpm)
             }
+            Self::Command(command, _) => {
+                command::Resolved::read(pool, command, replica, release).map(Spec::Command)
+            }
         }
     }
 
@@ -117,15 +137,26 @@ impl Runtime {
         spec: &Spec,
         drain_timeout: Duration,
     ) -> Result<()> {
-        let (Self::PhpFpm(command), Spec::PhpFpm(resolved), Server::PhpFpm(server)) =
-            (self, spec, &generation.server);
-        php_fpm::start(pool, command, generation, server, resolved, drain_timeout).await
+        match (self, spec, &generation.server) {
+            (Self::PhpFpm(command), Spec::PhpFpm(resolved), Server::PhpFpm(server)) => {
+                php_fpm::start(pool, command, generation, server, resolved, drain_timeout).await
+            }
+            (Self::Command(..), Spec::Command(resolved), Server::Command(_)) => {
+                command::start(pool, generation, resolved).await
+            }
+            _ => Err(Error::failed(format!("{generation} is of another kind than its pool"))),
+        }
     }
 
-    /// The program that it runs, as a path or a name to look up in `PATH`.
-    pub fn program(&self) -> &str {
+    /// The program that it runs, as a path or a name to look up in `PATH`. None: it is a part of the
+    /// release, or does not exist.
+    pub fn program(&self) -> Option<String> {
         match self {
-            Self::PhpFpm(command) => &command.program,
+            Self::PhpFpm(command) => Some(command.program.clone()),
+            Self::Command(_, program) => {
+                let path = program.path.as_ref().filter(|_| !program.is_of_release)?;
+                Some(path.display().to_string())
+            }
         }
     }
 }
@@ -133,39 +164,18 @@ impl Runtime {
 /// Checks for `check` how the runtime of a pool would start its replicas on `release`. `turns`
 /// limits how many pools do this at once.
 pub async fn inspect(pool: &Arc<Pool>, release: Option<Release>, turns: &Semaphore) -> Inspected {
-    php_fpm::inspect(pool, release, turns).await
-}
-
-/// Waits for servers that a killed command has launched and that do not listen yet; kills those
-/// that are not up in time. Only for the holder of the pool's lock.
-pub async fn settle(pool: &Pool) -> Result<()> {
-    php_fpm::settle(pool).await
-}
-
-/// The generations of a replica that run and have lost their record, ascending. `public` are the
-/// replica's present and former public names; `known` are the records that exist.
-pub fn lost(
-    pool: &Pool,
-    replica: u32,
-    public: &[&Path],
-    known: &[Generation],
-    unix_sockets: &UnixSockets,
-) -> Result<Vec<Generation>> {
-    php_fpm::lost(pool, replica, public, known, unix_sockets)
-}
-
-/// Restores the record and the pid file of a generation, if they are gone.
-pub fn restore_record(pool: &Pool, running: &Running) -> Result<()> {
-    match running.generation.server {
-        Server::PhpFpm(_) => php_fpm::restore_record(pool, running),
+    match pool.settings.command() {
+        None => php_fpm::inspect(pool, release, turns).await,
+        Some(command) => command::inspect(pool, command, release.as_ref()),
     }
 }
 
 /// Stops a generation, and leaves its files. `idle`: it has no request, and gets `timeout` to exit;
 /// else its requests are cut.
 pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()> {
-    match running.generation.server {
+    match &running.generation.server {
         Server::PhpFpm(_) => php_fpm::stop(running, idle, timeout).await,
+        Server::Command(server) => command::stop(running, server, idle, timeout).await,
     }
 }
 
@@ -178,8 +188,11 @@ pub async fn discard(running: &Running) -> Result<()> {
 }
 
 /// Whether a release has a page to warm up with.
-pub fn has_page(release: &Path, path: &str) -> bool {
-    php_fpm::has_script(release, path)
+pub fn has_page(pool: &Pool, release: &Path, path: &str) -> bool {
+    match pool.settings.command() {
+        None => php_fpm::has_script(release, path),
+        Some(command) => command::has_page(command.protocol, release, path),
+    }
 }
 
 /// The script of a release that answers requests for its front page, below the release; None: there
@@ -193,6 +206,7 @@ impl Spec {
     pub fn ping_path(&self) -> Option<&str> {
         match self {
             Self::PhpFpm(resolved) => resolved.ping_path.as_deref(),
+            Self::Command(_) => None,
         }
     }
 
@@ -200,6 +214,7 @@ impl Spec {
     pub fn children_max(&self) -> Option<u32> {
         match self {
             Self::PhpFpm(resolved) => resolved.children.map(|it| it.max),
+            Self::Command(resolved) => resolved.server.children.map(|it| it.max),
         }
     }
 
@@ -207,6 +222,7 @@ impl Spec {
     pub fn public(&self) -> &Path {
         match self {
             Self::PhpFpm(resolved) => &resolved.listen,
+            Self::Command(resolved) => &resolved.public,
         }
     }
 
@@ -214,32 +230,39 @@ impl Spec {
     pub fn public_pid(&self) -> Option<&Path> {
         match self {
             Self::PhpFpm(resolved) => resolved.pid.as_deref(),
+            Self::Command(resolved) => Some(&resolved.pid),
         }
     }
 
-    /// How many children a generation starts with; at least 1.
+    /// How many requests a generation can serve at once at its start; at least 1.
     pub fn children_at_start(&self) -> u32 {
         match self {
             Self::PhpFpm(resolved) => resolved.start_servers,
+            Self::Command(resolved) => resolved.at_once,
         }
     }
 
-    /// The memory and processes that some replicas need together.
+    /// The memory and processes that some replicas need together, as far as it is known: php-fpm's.
     pub fn demand<'a>(specs: impl IntoIterator<Item = &'a Self>) -> Demand {
-        Demand::of(specs.into_iter().map(|Self::PhpFpm(resolved)| resolved))
+        Demand::of(specs.into_iter().filter_map(|spec| match spec {
+            Self::PhpFpm(resolved) => Some(resolved),
+            Self::Command(_) => None,
+        }))
     }
 
     /// Checks that the names of a generation can be written in its configuration.
     pub fn check(&self, pool: &Pool, generation: &Generation) -> Result<()> {
         match self {
             Self::PhpFpm(resolved) => resolved.check(pool, generation),
+            Self::Command(resolved) => resolved.check_names(generation),
         }
     }
 
-    /// The first crash of a child in the log since the last call, in the server's own words.
+    /// The first crash of a child in the log since the last call, in the words of the log.
     pub fn crash(&self, log: &mut Log) -> Option<String> {
         match self {
-            Self::PhpFpm(resolved) => log.crash(&resolved.section),
+            Self::PhpFpm(resolved) => log.find(|line| php_fpm::crash(line, &resolved.section)),
+            Self::Command(_) => log.find(command::master::crash),
         }
     }
 
@@ -247,6 +270,7 @@ impl Spec {
     fn server(&self) -> Server {
         match self {
             Self::PhpFpm(resolved) => Server::PhpFpm(php_fpm::Server::of(resolved)),
+            Self::Command(resolved) => Server::Command(resolved.server.clone()),
         }
     }
 
@@ -254,6 +278,7 @@ impl Spec {
     fn adopted_server(&self) -> Server {
         match self {
             Self::PhpFpm(resolved) => Server::PhpFpm(php_fpm::Server::adopted(resolved)),
+            Self::Command(resolved) => Server::Command(resolved.server.clone()),
         }
     }
 }
@@ -263,6 +288,20 @@ impl Server {
     pub fn children(&self) -> Option<Children> {
         match self {
             Self::PhpFpm(server) => server.children,
+            Self::Command(server) => server.children,
+        }
+    }
+
+    /// Whether it speaks HTTP, not FastCGI.
+    pub fn speaks_http(&self) -> bool {
+        matches!(self, Self::Command(command::Server { protocol: pool::Protocol::Http, .. }))
+    }
+
+    /// Its name, and where its socket is configured, for messages.
+    fn described(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::PhpFpm(_) => ("php-fpm", "`listen` in the php-fpm configuration"),
+            Self::Command(_) => ("the pool's server", "`socket` in [command]"),
         }
     }
 
@@ -281,6 +320,7 @@ impl Server {
     pub fn has_ping(&self) -> bool {
         match self {
             Self::PhpFpm(server) => !server.ping_path.is_empty(),
+            Self::Command(_) => true,
         }
     }
 
@@ -288,6 +328,7 @@ impl Server {
     pub fn pong(&self) -> &str {
         match self {
             Self::PhpFpm(server) => &server.ping_response,
+            Self::Command(_) => "pong",
         }
     }
 
@@ -297,6 +338,7 @@ impl Server {
             Self::PhpFpm(server) => {
                 server.ping(socket, timeout).await.map_err(|error| error.to_string())
             }
+            Self::Command(server) => server.ping(socket, timeout).await,
         }
     }
 
@@ -304,6 +346,7 @@ impl Server {
     fn is_master(&self, process: &Process) -> std::io::Result<bool> {
         match self {
             Self::PhpFpm(_) => process.is_php_fpm_master(),
+            Self::Command(_) => process.is_command_master(),
         }
     }
 }
@@ -315,10 +358,11 @@ impl Generation {
     }
 
     /// Whether no child works on after an early answer (`fastcgi_finish_request`). True for a
-    /// server without a status page: then its connections alone decide.
+    /// server of `[command]`, and for a php-fpm without a status page: then its connections alone decide.
     pub async fn is_idle(&self, deadline: Instant) -> bool {
         match &self.server {
             Server::PhpFpm(server) => server.is_idle(&self.socket, deadline).await,
+            Server::Command(_) => true,
         }
     }
 
@@ -326,6 +370,7 @@ impl Generation {
     pub async fn was_full(&self, timeout: Duration) -> bool {
         match &self.server {
             Server::PhpFpm(server) => server.was_full(&self.socket, timeout).await,
+            Server::Command(_) => false,
         }
     }
 
@@ -339,6 +384,9 @@ impl Generation {
     ) -> std::result::Result<(), String> {
         match &self.server {
             Server::PhpFpm(_) => php_fpm::request_page(pool, self, path, timeout).await,
+            Server::Command(server) => {
+                command::request_page(pool, server, self, path, timeout).await
+            }
         }
     }
 
@@ -347,6 +395,9 @@ impl Generation {
     pub async fn front_page(&self, pool: &Pool, release: &Path, timeout: Duration) -> FrontPage {
         match &self.server {
             Server::PhpFpm(_) => php_fpm::front_page(pool, self, release, timeout).await,
+            Server::Command(server) => {
+                command::front_page(pool, server, self, release, timeout).await
+            }
         }
     }
 }

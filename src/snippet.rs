@@ -19,7 +19,7 @@ pub use diff::{Found, Include, Trap, Wanted, diff, recognize};
 
 use crate::error::{Error, Result};
 use crate::http;
-use crate::pool::Pool;
+use crate::pool::{Pool, Protocol};
 use crate::release::Release;
 use crate::runtime::{self, Runtime, Spec};
 
@@ -104,6 +104,12 @@ struct Replica {
 /// The configuration of a web server for a pool. `listen` is, unless it is given, every address at the
 /// port of `monitor_url`, or at port 80.
 pub async fn snippet(kind: Kind, pool: &Pool, listen: Option<Listen>) -> Result<String> {
+    if pool.settings.command().is_some_and(|command| command.protocol == Protocol::Http) {
+        let message = format!("the servers of the pool \"{}\" speak HTTP", pool.name);
+        return Err(Error::config(message).hint(
+            "snippet prints FastCGI configurations; proxy HTTP to the public socket names (status shows them)",
+        ));
+    }
     let site = Site::of(pool, listen).await?;
     Ok(match kind {
         Kind::Apache => apache::text(&site),

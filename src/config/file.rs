@@ -72,7 +72,7 @@ fn reworded(message: &str, line: &str) -> (String, String) {
         let known = quoted_words(message).skip(1);
         let unknown = quoted_words(message).next().unwrap_or_default();
         let first = text.split(", expected").next().unwrap_or(&text).to_owned();
-        return (first, instead_of(unknown, &known.collect::<Vec<_>>()));
+        return (first, nearest(unknown, &known.collect::<Vec<_>>()));
     }
     let hint = if text.starts_with("missing key") {
         format!("add it below this line: {line}")
@@ -88,7 +88,7 @@ fn quoted_words(message: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The most similar known word, or all known words if none is similar.
-fn instead_of(unknown: &str, known: &[&str]) -> String {
+pub(crate) fn nearest(unknown: &str, known: &[&str]) -> String {
     let likeness = |known: &str| strsim::normalized_damerau_levenshtein(unknown, known);
     let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     match nearest {

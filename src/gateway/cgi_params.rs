@@ -96,7 +96,7 @@ impl CgiRequest<'_> {
         let headers = &self.request.headers;
         let mut variable = Vec::with_capacity(64);
         let mut joined = Vec::new();
-        for name in headers.keys().filter(|name| self.is_passed(name)) {
+        for name in headers.keys().filter(|name| is_passed(name, self.client.is_forwarded)) {
             variable.clear();
             if *name != CONTENT_TYPE {
                 variable.extend_from_slice(b"HTTP_");
@@ -120,23 +120,23 @@ impl CgiRequest<'_> {
         }
         Ok(())
     }
+}
 
-    /// Whether a header becomes a variable. These do not:
-    ///
-    /// - `Host` and others, for which there is another variable
-    /// - `Proxy`: `HTTP_PROXY` would set a proxy for PHP's own requests (httpoxy)
-    /// - names with other characters than letters, digits and `-`: PHP replaces them by `_`, so that the
-    ///   header could pass for another one
-    /// - headers of proxies, unless the client is a trusted proxy
-    fn is_passed(&self, name: &HeaderName) -> bool {
-        let is_other_variable =
-            *name == HOST || *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
-        let name = name.as_str();
-        !is_other_variable
-            && !matches!(name, "proxy" | "x-request-id")
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && (self.client.is_forwarded || !is_proxy_header(name))
-    }
+/// Whether a header of a client reaches the application: as a variable of CGI, or as a header. These do
+/// not:
+///
+/// - `Host` and others, for which there is another variable, or which the gateway sets
+/// - `Proxy`: `HTTP_PROXY` would set a proxy for PHP's own requests (httpoxy)
+/// - names with other characters than letters, digits and `-`: PHP and others replace them by `_`, so
+///   that the header could pass for another one
+/// - headers of proxies, unless the client is a trusted proxy (`is_forwarded`)
+pub(super) fn is_passed(name: &HeaderName, is_forwarded: bool) -> bool {
+    let is_other_variable = *name == HOST || *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
+    let name = name.as_str();
+    !is_other_variable
+        && !matches!(name, "proxy" | "x-request-id")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && (is_forwarded || !is_proxy_header(name))
 }
 
 /// Whether a header describes a proxy's client or its request. Applications trust such headers, so only a

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::access_log::Entry;
@@ -18,20 +18,18 @@ use super::client::{Client, Ends};
 use super::host::Host;
 use super::host_map::Owner;
 use super::http_error::HttpError;
+use super::http_upstream::HttpRequest;
 use super::redirect;
 use super::request_body::RequestBody;
 use super::request_id::REQUEST_ID;
 use super::request_target::RequestTarget;
 use super::response_body::ResponseBody;
-use super::route::{Route, route};
-use super::script::{ScriptRequest, Unanswered, may_reuse_connection};
+use super::route::{Route, route, route_to_server};
+use super::script::{ScriptRequest, may_reuse_connection};
 use super::state::State;
 use super::static_file;
 use super::url_path::UrlPath;
 use super::virtual_host::VirtualHost;
-
-/// How often a request is sent again if php-fpm has not read it.
-const RESENDS_MAX: u32 = 2;
 
 /// Responds to a request, in every case.
 pub(super) fn respond(
@@ -133,19 +131,46 @@ impl Handler<'_> {
             let Some(served) = vhost.upstream.wait_for_release().await else {
                 return Err(unavailable("the pool does not run"));
             };
-            let script = match route(&served, &vhost.settings, path)? {
+            let route = if vhost.speaks_http {
+                let may_be_file = matches!(request.method, Method::GET | Method::HEAD);
+                route_to_server(&served, &vhost.settings, path, may_be_file)?
+            } else {
+                route(&served, &vhost.settings, path)?
+            };
+            let script = match route {
                 Route::File(file) => {
                     let compressor = &self.state.compressor;
                     let settings = &vhost.settings;
                     return static_file::respond(request, &served, settings, compressor, file);
                 }
                 Route::AddSlash => return add_slash(request, path),
-                Route::Script(script) => script,
+                Route::Script(script) => Some(script),
+                Route::Server => None,
             };
             let space = self.state.buffer_space.of_client(&vhost.pool.name, self.client.address);
             if let Some(incoming) = incoming.take() {
                 body = RequestBody::read(incoming, &self.state.body_limits, &space).await?;
             }
+            let queue_timeout = vhost.settings.queue_timeout;
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + queue_timeout);
+            let Some(script) = script else {
+                let http_request = HttpRequest {
+                    vhost,
+                    served: &served,
+                    request,
+                    client: self.client,
+                    host,
+                    id: self.id,
+                    body: &body,
+                    space: &space,
+                    deadline,
+                };
+                match http_request.respond().await {
+                    Ok(response) => return Ok(response),
+                    Err(unanswered) => unanswered.or_again(&mut resends)?,
+                }
+                continue;
+            };
             let cgi = CgiRequest {
                 request,
                 ends: self.ends,
@@ -161,7 +186,6 @@ impl Handler<'_> {
             if let Some(body) = body.short() {
                 encoded.push_body(body);
             }
-            let queue_timeout = vhost.settings.queue_timeout;
             let script_request = ScriptRequest {
                 vhost,
                 served: &served,
@@ -169,14 +193,12 @@ impl Handler<'_> {
                 body: &body,
                 space: &space,
                 id: self.id,
-                deadline: *deadline.get_or_insert_with(|| Instant::now() + queue_timeout),
+                deadline,
             };
             let may_reuse = resends == 0 && may_reuse_connection(&request.method, &body);
             match script_request.respond(&mut encoded, may_reuse).await {
                 Ok(response) => return Ok(response),
-                Err(Unanswered::NotRead(_)) if resends < RESENDS_MAX => resends += 1,
-                Err(Unanswered::NotRead(error) | Unanswered::Failed(error)) => return Err(error),
-                Err(Unanswered::NotSent) => {}
+                Err(unanswered) => unanswered.or_again(&mut resends)?,
             }
         }
     }

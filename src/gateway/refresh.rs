@@ -162,6 +162,11 @@ fn endpoint(
     running: &Running,
     known: &mut Vec<Arc<ServedRelease>>,
 ) -> Result<EndpointSpec> {
+    let generation = &running.generation;
+    if generation.server.speaks_http() != vhost.speaks_http {
+        let message = format!("{generation} does not speak the protocol that the pool has now");
+        return Err(Error::failed(message).hint("run pools-manager restart"));
+    }
     let release = release(vhost, running)?;
     let document_root = vhost.settings.document_root.get_ref();
     let is_it = |it: &&Arc<ServedRelease>| it.release == release && it.below == *document_root;
@@ -172,7 +177,6 @@ fn endpoint(
         known.push(Arc::clone(&opened));
         opened
     };
-    let generation = &running.generation;
     let socket = generation.socket.as_path().into();
     let (children, ping) = (generation.server.children(), Ping::of(generation));
     Ok(EndpointSpec { socket, served, children, ping })

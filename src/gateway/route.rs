@@ -17,6 +17,8 @@ pub(super) enum Route {
     Script(Script),
     /// A directory: the client is redirected to the path with a slash at its end.
     AddSlash,
+    /// The server, which speaks HTTP.
+    Server,
 }
 
 /// A script of the release.
@@ -47,7 +49,7 @@ pub(super) fn route(
         let is_denied = match &target {
             Route::File(file) => settings.denies(&file.path),
             Route::Script(script) => settings.denies(&script.path) && !is_front(settings, script),
-            Route::AddSlash => false,
+            Route::AddSlash | Route::Server => false,
         };
         return if is_denied { Err(denied()) } else { Ok(target) };
     }
@@ -56,6 +58,35 @@ pub(super) fn route(
         return Err(not_found());
     }
     Ok(Route::Script(Script { path: front.clone(), info: Vec::new() }))
+}
+
+/// Routes a path of a pool whose server speaks HTTP: a file below the document root, if that is
+/// configured and the method can get a file, else the server. Error 403: `deny` names the path or the
+/// file.
+pub(super) fn route_to_server(
+    served: &ServedRelease,
+    settings: &Gateway,
+    path: &UrlPath,
+    may_be_file: bool,
+) -> Result<Route, HttpError> {
+    let relative = path.relative();
+    if settings.denies(&String::from_utf8_lossy(&relative)) {
+        return Err(denied());
+    }
+    let has_files = !settings.document_root.get_ref().is_empty();
+    if !may_be_file || !has_files || path.is_directory || path.is_hidden() {
+        return Ok(Route::Server);
+    }
+    let lookup = FileLookup { follow_symlinks: settings.follow_symlinks };
+    let Found::File(file, stat) = lookup.open(&served.document_root, &relative)? else {
+        return Ok(Route::Server);
+    };
+    let path = String::from_utf8_lossy(&relative).into_owned();
+    match path {
+        path if is_code(&path) => Ok(Route::Server),
+        path if settings.denies(&path) => Err(denied()),
+        path => Ok(Route::File(OpenFile { path, file, stat })),
+    }
 }
 
 struct Router<'a> {
@@ -180,12 +211,17 @@ mod tests {
     }
 
     fn routed(served: &ServedRelease, settings: &Gateway, path: &str) -> String {
-        match route(served, settings, &UrlPath::parse(path.as_bytes()).unwrap()) {
+        shown(route(served, settings, &UrlPath::parse(path.as_bytes()).unwrap()))
+    }
+
+    fn shown(route: Result<Route, HttpError>) -> String {
+        match route {
             Ok(Route::File(file)) => format!("file {}", file.path),
             Ok(Route::Script(script)) => {
                 format!("script {} {}", script.path, String::from_utf8_lossy(&script.info))
             }
             Ok(Route::AddSlash) => "slash".to_owned(),
+            Ok(Route::Server) => "server".to_owned(),
             Err(error) => error.status.as_u16().to_string(),
         }
     }
@@ -239,6 +275,26 @@ mod tests {
             "/d.phtml",
         ] {
             assert_eq!(routed(hidden), "404", "{hidden}");
+        }
+    }
+
+    #[test]
+    fn server_gets_all_but_files_below_a_document_root() {
+        let (_dir, served) = release(&["a.css", "x.php", ".env", "sub/index.html", "no/a.txt"]);
+        let routed = |toml: &str, path: &str, may_be_file| {
+            let path = UrlPath::parse(path.as_bytes()).unwrap();
+            shown(route_to_server(&served, &settings(toml), &path, may_be_file))
+        };
+        let root = "document_root = 'public'\ndeny = ['/no/']";
+        assert_eq!(routed(root, "/a.css", true), "file a.css");
+        assert_eq!(routed(root, "/sub/../a.css", true), "file a.css");
+        for path in ["/", "/x.php", "/.env", "/sub", "/sub/", "/missing", "/a.css/"] {
+            assert_eq!(routed(root, path, true), "server", "{path}");
+        }
+        assert_eq!(routed(root, "/a.css", false), "server");
+        assert_eq!(routed("", "/a.css", true), "server");
+        for (path, may_be_file) in [("/no/a.txt", true), ("/no/x", false), ("/%6eo/x", false)] {
+            assert_eq!(routed(root, path, may_be_file), "403", "{path}");
         }
     }
 

@@ -69,6 +69,24 @@ pub(super) enum Unanswered {
     Failed(HttpError),
 }
 
+/// How often a request is sent again if the server has not read it.
+const RESENDS_MAX: u32 = 2;
+
+impl Unanswered {
+    /// Ok: the request is to be routed and sent again. `resends`: how often that has happened because
+    /// it was not read.
+    pub(super) fn or_again(self, resends: &mut u32) -> Result<(), HttpError> {
+        match self {
+            Self::NotRead(_) if *resends < RESENDS_MAX => {
+                *resends += 1;
+                Ok(())
+            }
+            Self::NotRead(error) | Self::Failed(error) => Err(error),
+            Self::NotSent => Ok(()),
+        }
+    }
+}
+
 impl From<HttpError> for Unanswered {
     fn from(error: HttpError) -> Self {
         Self::Failed(error)
@@ -79,6 +97,19 @@ impl From<HttpError> for Unanswered {
 /// tell only for a request without a body whether the script has begun by then.
 pub(super) fn may_reuse_connection(method: &Method, body: &RequestBody) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && body.length() == 0
+}
+
+/// The response, or another attempt, if there is no place on any endpoint.
+pub(super) fn no_lease(why: NoLease) -> Unanswered {
+    match why {
+        NoLease::ReleaseGone => Unanswered::NotSent,
+        NoLease::QueueFull => unavailable("the queue is full").into(),
+        NoLease::TimedOut => unavailable("no child was free within queue_timeout").into(),
+    }
+}
+
+fn unavailable(reason: &str) -> HttpError {
+    HttpError::new(StatusCode::SERVICE_UNAVAILABLE, reason)
 }
 
 impl ScriptRequest<'_> {
@@ -113,27 +144,15 @@ impl ScriptRequest<'_> {
     }
 
     async fn send(&self, encoded: &mut Request, may_reuse: bool) -> Result<Exchange, Unanswered> {
-        let unavailable = |reason: &str| HttpError::new(StatusCode::SERVICE_UNAVAILABLE, reason);
-        let mut lease = match self
-            .vhost
-            .upstream
-            .acquire(self.served, may_reuse.then_some(&mut *encoded))
-            .await
-        {
-            Ok(lease) => lease,
-            Err(NoLease::ReleaseGone) => return Err(Unanswered::NotSent),
-            Err(NoLease::QueueFull) => return Err(unavailable("the queue is full").into()),
-            Err(NoLease::TimedOut) => {
-                return Err(unavailable("no child was free within queue_timeout").into());
-            }
-        };
+        let request = may_reuse.then_some(&mut *encoded);
+        let lease = self.vhost.upstream.acquire(self.served, request).await;
+        let mut lease = lease.map_err(no_lease)?;
         loop {
             match Exchange::begin(lease, encoded, self.body.long(), self.body.length() == 0) {
                 Ok(exchange) => return Ok(exchange),
                 Err(NotSent { error, .. }) if Instant::now() >= self.deadline => {
-                    return Err(
-                        unavailable(&format!("cannot connect to any replica: {error}")).into()
-                    );
+                    let reason = format!("cannot connect to any replica: {error}");
+                    return Err(unavailable(&reason).into());
                 }
                 Err(NotSent { lease: unused, error })
                     if error.kind() == ErrorKind::WouldBlock || is_out_of_resources(&error) =>

@@ -29,7 +29,7 @@ use super::fastcgi::Request;
 use super::routing_table::{RoutingTable, ServedRelease};
 use crate::config::Gateway;
 use crate::control;
-pub(super) use connection::is_out_of_resources;
+pub(super) use connection::{is_out_of_resources, open as connect};
 pub(super) use endpoint::{EndpointSpec, Ping};
 pub(super) use exchange::{Exchange, Failure, NotSent};
 pub(super) use health::UNRESPONSIVE_AFTER;

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 use super::upstream::Upstream;
 use crate::config;
 use crate::error::{Error, Result};
-use crate::pool::Pool;
+use crate::pool::{Pool, Protocol};
 
 /// A virtual host. Each configuration has its own.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct VirtualHost {
     pub document_root: String,
     /// The path of the release in PHP's mount namespace.
     pub release_dir: String,
+    /// Whether its servers speak HTTP, not FastCGI.
+    pub speaks_http: bool,
     /// How its endpoints are kept up to date. The virtual host of the next configuration takes it over.
     pub refresh: Arc<RefreshState>,
 }
@@ -61,7 +63,17 @@ impl VirtualHost {
             None => (Upstream::new(&settings), Arc::default()),
         };
         let pool = Arc::new(pool);
-        Ok(Some(Arc::new(Self { pool, settings, upstream, document_root, release_dir, refresh })))
+        let speaks_http =
+            pool.settings.command().is_some_and(|command| command.protocol == Protocol::Http);
+        Ok(Some(Arc::new(Self {
+            pool,
+            settings,
+            upstream,
+            document_root,
+            release_dir,
+            speaks_http,
+            refresh,
+        })))
     }
 
     /// Requests a refresh of the endpoints.

@@ -1,8 +1,12 @@
 //! The settings of one pool: its `pools-manager.toml`.
 
+mod command;
 #[cfg(test)]
 mod fuzz;
+pub mod templates;
 
+use std::mem::take;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,14 +16,15 @@ use crate::backend;
 use crate::config::{File, Gateway, Hooks, Limits, Rollout, Strategy, Watch, values};
 use crate::error::Result;
 use crate::root::Root;
+pub use command::{Command, Listen, Protocol};
 
 /// One pool's settings, all paths absolute.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How releases are pinned. None: they are not.
     pub pinning: Option<Pinning>,
-    /// The PHP-FPM runtime.
-    pub php: Php,
+    /// The kind of server that its replicas are.
+    pub server: Server,
     /// A page that is requested through the web server before and after a rollout.
     pub monitor_url: Option<String>,
     /// The web server or balancer in front of the pool.
@@ -43,6 +48,15 @@ pub struct Pinning {
     pub current_dir: PathBuf,
 }
 
+/// The settings of the servers that a pool's replicas are.
+#[derive(Debug, Clone)]
+pub enum Server {
+    /// `[php]`
+    PhpFpm(Php),
+    /// `[command]`
+    Command(Box<Command>),
+}
+
 /// The settings of `[php]` for php-fpm itself.
 #[derive(Debug, Clone)]
 pub struct Php {
@@ -55,6 +69,7 @@ pub struct Php {
 #[serde(deny_unknown_fields)]
 struct RawFile {
     php: Option<Spanned<RawPhp>>,
+    command: Option<Spanned<command::Raw>>,
     apache: Option<Spanned<backend::apache::Settings>>,
     haproxy: Option<Spanned<backend::haproxy::Settings>>,
     gateway: Option<Spanned<Gateway>>,
@@ -64,8 +79,7 @@ struct RawFile {
     hooks: Hooks,
     #[serde(default)]
     watch: Watch,
-    #[serde(default)]
-    limits: Limits,
+    limits: Option<Spanned<Limits>>,
 }
 
 #[derive(Deserialize)]
@@ -81,51 +95,107 @@ struct RawPhp {
     monitor_url: String,
 }
 
+/// The keys that `[php]` and `[command]` have in common.
+struct Common {
+    table: &'static str,
+    at: Range<usize>,
+    /// `current_release_symlink` and `current_dir`.
+    names: (String, String),
+    monitor_url: String,
+}
+
+/// Only php-fpm counts its requests.
+fn limits(file: &File<'_>, raw: Option<Spanned<Limits>>, server: &Server) -> Result<Limits> {
+    let Some(raw) = raw else { return Ok(Limits::default()) };
+    if raw.get_ref().max_requests.is_some() && matches!(server, Server::Command(_)) {
+        return Err(file
+            .error(&raw.span(), "max_requests has no effect in a pool with [command]")
+            .hint("remove it: only php-fpm counts its requests"));
+    }
+    Ok(raw.into_inner())
+}
+
+impl Common {
+    fn pinning(&self, file: &File<'_>, root: &Root) -> Result<Option<Pinning>> {
+        match (self.names.0.as_str(), self.names.1.as_str()) {
+            ("", _) => Ok(None),
+            (_, "") => {
+                let message =
+                    format!("[{}] has current_release_symlink but no current_dir", self.table);
+                Err(file
+                    .error(&self.at, &message)
+                    .hint("current_dir names the empty directory on which the release is mounted"))
+            }
+            (symlink, dir) => {
+                Ok(Some(Pinning { symlink: root.resolve(symlink), current_dir: root.resolve(dir) }))
+            }
+        }
+    }
+}
+
 impl Settings {
     /// Reads a `pools-manager.toml`.
     pub fn read(path: &Path, root: &Root) -> Result<Self> {
-        Self::of(&File::read(path)?, root)
+        let dir = path.parent().and_then(Path::file_name).unwrap_or_default();
+        Self::of(&File::read(path)?, root, &dir.to_string_lossy())
     }
 
-    fn of(file: &File<'_>, root: &Root) -> Result<Self> {
+    /// `pool`: its name.
+    fn of(file: &File<'_>, root: &Root, pool: &str) -> Result<Self> {
         let raw: RawFile = file.parse()?;
-        let php = raw.php.ok_or_else(|| {
-            file.error(&(0..0), "there is no table [php]")
-                .hint("begin it with the line [php], and name current_release_symlink and current_dir below that")
-        })?;
-        let at = php.span();
-        let php = php.into_inner();
-        let pinning = match (php.current_release_symlink.as_str(), php.current_dir.as_str()) {
-            ("", _) => None,
-            (_, "") => {
-                return Err(file
-                    .error(&at, "[php] has current_release_symlink but no current_dir")
-                    .hint(
-                        "current_dir names the empty directory on which the release is mounted",
-                    ));
+        let (common, server) = match (raw.php, raw.command) {
+            (Some(php), None) => {
+                let (at, php) = (php.span(), php.into_inner());
+                let server = Server::PhpFpm(Php { command: php.php_fpm_cmd });
+                let names = (php.current_release_symlink, php.current_dir);
+                (Common { table: "php", at, names, monitor_url: php.monitor_url }, server)
             }
-            (symlink, dir) => {
-                Some(Pinning { symlink: root.resolve(symlink), current_dir: root.resolve(dir) })
+            (None, Some(command)) => {
+                let (at, mut raw) = (command.span(), command.into_inner());
+                let names = (take(&mut raw.current_release_symlink), take(&mut raw.current_dir));
+                let monitor_url = take(&mut raw.monitor_url);
+                let server = Server::Command(Box::new(raw.check(file, root, pool)?));
+                (Common { table: "command", at, names, monitor_url }, server)
+            }
+            (Some(_), Some(command)) => {
+                return Err(file
+                    .error(&command.span(), "there are both [php] and [command]")
+                    .hint("a pool's replicas are servers of one kind: remove one of the tables"));
+            }
+            (None, None) => {
+                return Err(file
+                    .error(&(0..0), "there is no table [php]")
+                    .hint("begin it with the line [php], and name current_release_symlink and current_dir below that; a pool of other servers has [command] instead"));
             }
         };
+        let pinning = common.pinning(file, root)?;
         let RawFile { apache, haproxy, gateway, .. } = raw;
         let backend = backend::Settings::new(file, backend::Tables { apache, haproxy, gateway })?;
         raw.rollout.check(file)?;
+        let limits = limits(file, raw.limits, &server)?;
         Ok(Self {
             pinning,
-            php: Php { command: php.php_fpm_cmd },
-            monitor_url: Some(php.monitor_url).filter(|url| !url.is_empty()),
+            server,
+            monitor_url: Some(common.monitor_url).filter(|url| !url.is_empty()),
             backend,
             rollout: raw.rollout,
             hooks: raw.hooks,
             watch: raw.watch,
-            limits: raw.limits,
+            limits,
         })
     }
 
     /// The directory on which releases are mounted; None: they are not pinned.
     pub fn current_dir(&self) -> Option<&Path> {
         self.pinning.as_ref().map(|pinning| pinning.current_dir.as_path())
+    }
+
+    /// The settings of `[command]`, if the pool has it.
+    pub fn command(&self) -> Option<&Command> {
+        match &self.server {
+            Server::Command(command) => Some(command),
+            Server::PhpFpm(_) => None,
+        }
     }
 
     /// The strategy of a rollout, if the command line names none.

@@ -28,7 +28,7 @@ pub(super) fn check_trust(pool: &Pool) -> Result<()> {
     let files = trust::of_root(&pool.root).into_iter().chain(trust::of_pool(pool));
     // An error in the command itself is reported when the replicas are observed.
     let runtime = Runtime::of(pool).ok();
-    let server = runtime.and_then(|it| trust::program(&pool.root, it.program()));
+    let server = runtime.and_then(|it| trust::program(&pool.root, &it.program()?));
     let programs = server.into_iter().chain(trust::hook_programs(pool));
     trust::require(files.chain(programs))
 }
@@ -122,7 +122,9 @@ pub(super) fn check_start(pool: &Pool, replica: &Observed) -> Result<()> {
     spec.check(pool, &next).map_err(within)?;
     check_free(pool, &next)?;
     check_writable(&pool.root.pid_dir(), "what runs is recorded there")?;
-    check_writable(parent(spec.public()), "`listen` puts the socket there").map_err(within)?;
+    let key = if pool.settings.command().is_some() { "socket" } else { "listen" };
+    let why = format!("`{key}` puts the socket there");
+    check_writable(parent(spec.public()), &why).map_err(within)?;
     let Some(pid) = spec.public_pid() else { return Ok(()) };
     check_writable(parent(pid), "`pid` puts the pid file there").map_err(within)?;
     if pid.is_dir() && !pid.is_symlink() {
@@ -156,7 +158,7 @@ fn check_free(pool: &Pool, next: &Generation) -> Result<()> {
 fn check_warm_up(pool: &Pool, release: Option<&Release>) -> Result<()> {
     let Some(release) = release else { return Ok(()) };
     for path in pool.settings.rollout.warm_up() {
-        if !runtime::has_page(&release.path, path) {
+        if !runtime::has_page(pool, &release.path, path) {
             let (file, release) = (pool.settings_file(), release.path.display());
             return Err(Error::config(format!(
                 "{}: warm_up has {path:?}, and the release {release} has neither that nor an index.php",

@@ -160,7 +160,9 @@ impl Execution<'_> {
     fn with_log(&self, id: GenerationId, mut error: Error) -> Error {
         let tail = self.progress.logs.get(&id.replica).map(Log::tail).unwrap_or_default();
         if !tail.is_empty() {
-            error.message = format!("{}\n  the end of php-fpm's log:\n{tail}", error.message);
+            let is_own = self.running(id).is_ok_and(|it| it.generation.log().is_some());
+            let whose = if is_own { "its" } else { "php-fpm's" };
+            error.message = format!("{}\n  the end of {whose} log:\n{tail}", error.message);
         }
         error
     }

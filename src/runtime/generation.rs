@@ -60,7 +60,7 @@ impl Generation {
     ) -> Result<Self> {
         let GenerationId { replica, generation: number } = id;
         let socket = private_name(spec.public(), number);
-        check_length(&private_name(spec.public(), number.max(ROOM)))?;
+        check_length(&private_name(spec.public(), number.max(ROOM)), spec)?;
         Ok(Self {
             replica,
             number,
@@ -162,6 +162,13 @@ impl Generation {
         record_path(pool, self.replica, self.number)
     }
 
+    /// The file that gets the output of its processes; None: the server has a log of its own. It
+    /// stays until the generation's record is removed, that is, as long as no newer generation runs.
+    pub fn log(&self) -> Option<PathBuf> {
+        let is_command = matches!(self.server, Server::Command(_)) && !self.number.is_adopted();
+        is_command.then(|| self.pid_file.with_extension("log"))
+    }
+
     /// Its replica and number.
     pub fn id(&self) -> GenerationId {
         GenerationId { replica: self.replica, generation: self.number }
@@ -186,6 +193,9 @@ impl Generation {
         // Another kind of file with this name is not php-fpm's.
         if self.socket != self.public && socket::read_name(&self.socket)?.is_ours() {
             remove(&self.socket)?;
+        }
+        if matches!(self.server, Server::Command(_)) && !self.number.is_adopted() {
+            super::command::master::remove_sockets_dir(&self.sockets_dir())?;
         }
         failpoint::hit("its socket removed, its pid file still there");
         if self.number.is_adopted() {
@@ -236,9 +246,11 @@ pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
 
 /// Removes the record of a generation that has ended.
 pub fn remove_record(pool: &Pool, ended: &Generation) -> Result<()> {
-    let path = record_path(pool, ended.replica, ended.number);
-    file::remove(&path)
-        .map_err(|error| Error::failed(format!("cannot remove {}: {error}", path.display())))?;
+    let record = record_path(pool, ended.replica, ended.number);
+    for path in ended.log().into_iter().chain([record]) {
+        file::remove(&path)
+            .map_err(|error| Error::failed(format!("cannot remove {}: {error}", path.display())))?;
+    }
     failpoint::hit("a record removed");
     Ok(())
 }
@@ -285,7 +297,7 @@ pub(super) fn number_of(public: &Path, private: &Path) -> Option<Number> {
     (private_name(public, number) == private).then_some(number)
 }
 
-fn check_length(socket: &Path) -> Result<()> {
+fn check_length(socket: &Path, spec: &Spec) -> Result<()> {
     let length = socket.as_os_str().len();
     if length <= socket::PATH_MAX {
         return Ok(());
@@ -295,7 +307,7 @@ fn check_length(socket: &Path) -> Result<()> {
         socket.display(),
         socket::PATH_MAX
     ))
-    .hint("shorten `listen` in the php-fpm configuration, or move the root to a shorter path"))
+    .hint(format!("shorten {}, or move the root to a shorter path", spec.server().described().1)))
 }
 
 #[cfg(test)]
@@ -358,7 +370,8 @@ mod tests {
 
     #[test]
     fn too_long_socket_path_is_refused() {
-        assert!(check_length(Path::new(&format!("/{}", "x".repeat(106)))).is_ok());
-        assert!(check_length(Path::new(&format!("/{}", "x".repeat(107)))).is_err());
+        let spec = Spec::PhpFpm(fuzz::resolved());
+        assert!(check_length(Path::new(&format!("/{}", "x".repeat(106))), &spec).is_ok());
+        assert!(check_length(Path::new(&format!("/{}", "x".repeat(107))), &spec).is_err());
     }
 }

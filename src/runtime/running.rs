@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Generation;
+use super::{Generation, Log};
 use crate::error::{Error, Result};
 use crate::process::{self, Holders, Process};
 use crate::release::{self, Pinned};
@@ -28,6 +28,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// What is logged of it from now on; all of the log, if that is the generation's own.
+    pub fn new_log(&self) -> Option<Log> {
+        match self.generation.log() {
+            Some(path) => Some(Log::whole(path)),
+            None => self.master.as_ref().and_then(Log::of),
+        }
+    }
+
     /// What its processes see mounted on `current_dir`.
     pub fn pinned(&self, current_dir: &Path) -> Option<Pinned> {
         release::pinned_by(self.master.as_ref()?.pid(), current_dir).ok()
@@ -59,8 +67,8 @@ fn listeners(generation: &Generation, unix_sockets: &UnixSockets) -> Result<Vec<
 }
 
 /// The processes that hold these sockets: only the master, if its pid file is right. None: there
-/// are none, or they exited meanwhile, or another program than php-fpm holds the socket, which must
-/// not be signalled.
+/// are none, or they exited meanwhile, or a program that is not the pool's server holds the socket,
+/// which must not be signalled.
 fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> {
     // A failed read counts as no here: the scan below repeats it, and returns its error.
     let is_master = |it: &Process| {
@@ -79,7 +87,7 @@ fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> 
     while listed.iter().any(|inode| sockets.contains(inode)) {
         let holders = process::holders(sockets).map_err(cannot_scan)?;
         if !holders.is_empty() {
-            let are_foreign = holders.are_foreign().map_err(cannot_scan)?;
+            let are_foreign = holders.are_foreign(&generation.bound).map_err(cannot_scan)?;
             return match generation.number {
                 _ if !are_foreign => Ok(Some(holders)),
                 Number::Adopted => Err(other_program(generation, &holders)),
@@ -111,8 +119,8 @@ fn foreign_process(generation: &Generation) -> Error {
 fn other_program(generation: &Generation, holders: &Holders) -> Error {
     let path = generation.bound.display();
     let pids: Vec<String> = holders.children.iter().map(|it| it.pid().to_string()).collect();
-    let message =
-        format!("{path} is listened on by a program that is not php-fpm: pid {}", pids.join(", "));
-    Error::config(message)
-        .hint("correct `listen` in the php-fpm configuration, or end that program")
+    let (server, place) = generation.server.described();
+    let pids = pids.join(", ");
+    let message = format!("{path} is listened on by a program that is not {server}: pid {pids}");
+    Error::config(message).hint(format!("correct {place}, or end that program"))
 }

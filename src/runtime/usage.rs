@@ -32,8 +32,9 @@ impl Running {
         if limits.max_age.is_some() {
             usage.age = master.age()?;
         }
-        if limits.concern_requests() {
-            let Server::PhpFpm(server) = &self.generation.server;
+        if limits.concern_requests()
+            && let Server::PhpFpm(server) = &self.generation.server
+        {
             let status = server.status(&self.generation.socket, ANSWER).await;
             usage.requests = status.as_ref().map(|status| status.requests);
             usage.longest_request = status.map(|status| status.longest_request);

@@ -6,6 +6,7 @@
 
 mod answers;
 mod breaks;
+mod command;
 mod compare;
 mod compression;
 mod control_groups;

@@ -127,8 +127,8 @@ impl Idle {
     }
 }
 
-/// Connects without waiting.
-pub(super) fn open(socket: &Path) -> io::Result<OwnedFd> {
+/// Connects without waiting. Error `WouldBlock`: the backlog of the socket is full.
+pub(in crate::gateway) fn open(socket: &Path) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     connect(&stream, &SocketAddrUnix::new(socket)?)?;

@@ -46,9 +46,14 @@ impl Lease {
         }
     }
 
+    /// Gives the place back after a complete response. The connection is closed.
+    pub(in crate::gateway) fn complete(self) {
+        self.finish(None);
+    }
+
     /// Reports that the endpoint has not responded for [`health::UNRESPONSIVE_AFTER`]. This starts a
     /// probe of the endpoint, unless the scheduler finds that it would be of no use.
-    pub(super) fn suspect(&self) {
+    pub(in crate::gateway) fn suspect(&self) {
         let Some(assignment) = &self.assignment else { return };
         let suspect = self.scheduler.lock().suspect(assignment.endpoint);
         if let Some(suspect) = suspect {

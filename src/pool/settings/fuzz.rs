@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::collection::{hash_set, vec};
 use proptest::prelude::*;
 
-use super::{Pinning, Settings};
+use super::{Pinning, Server, Settings};
 use crate::backend;
 use crate::config::File;
 use crate::error::Result;
@@ -34,6 +34,25 @@ drain_timeout = "1m 30s"
 ready_timeout = "500ms"
 warm_up = ["/index.php", "/login?from=deploy"]
 on_failure = "stop"
+"#,
+    r#"[command]
+current_release_symlink = "www/current.release"
+current_dir = "www/current"
+run = ["node", "{release}/server.js", "--port={port}"]
+protocol = "http"
+listen = "port"
+replicas = 3
+processes = 2
+concurrency = 50
+socket = "sockets/shop.{replica}.sock"
+socket_mode = "0666"
+user = "shop"
+group = "shop"
+environment = { NODE_ENV = "production", ID = "{replica}-{process}" }
+directory = "app"
+health_path = "/health"
+stop_signal = "SIGINT"
+[gateway]
 "#,
 ];
 
@@ -63,6 +82,9 @@ const WORDS: &[&str] = &[
     "[php]\n",
     "php = ",
     "[apache]\n",
+    "[command]\n",
+    "{port}",
+    "{socket}",
     "[rollout]\n",
     "warm_up = [\n",
     "a = 1\n",
@@ -70,7 +92,7 @@ const WORDS: &[&str] = &[
 
 fn settings(text: &[u8]) -> Result<Settings> {
     let file = File::of(Path::new("/root/pool.toml"), text.to_vec())?;
-    Settings::of(&file, &Root::new("/root".into()))
+    Settings::of(&file, &Root::new("/root".into()), "www")
 }
 
 fn member_urls(settings: &Settings) -> &[String] {
@@ -105,7 +127,8 @@ proptest! {
         let root = Root::new("/root".into());
         let (symlink, current_dir) = (root.resolve(link), root.resolve("at"));
         prop_assert_eq!(&settings.pinning, &Some(Pinning { symlink, current_dir }));
-        prop_assert_eq!(&settings.php.command, &words);
+        let Server::PhpFpm(php) = &settings.server else { panic!("{settings:?}") };
+        prop_assert_eq!(&php.command, &words);
         prop_assert_eq!(member_urls(&settings), members);
         prop_assert_eq!(settings.rollout.drain_timeout, Duration::from_millis(drain));
         prop_assert_eq!(settings.rollout.warm_up(), warm_up.as_slice());

@@ -14,7 +14,7 @@ use crate::rollout::steps::members::{self, Floor};
 use crate::rollout::steps::names::Names;
 use crate::rollout::steps::watch::Watch;
 use crate::rollout::steps::{millis, start, warm_up};
-use crate::runtime::{self, Generation, Log, Running};
+use crate::runtime::{self, Generation, Running};
 use crate::socket::{UnixSockets, is_listening};
 use crate::step::{GenerationId, Step};
 
@@ -131,7 +131,7 @@ impl Execution<'_> {
         let spec = observed.and_then(|it| it.spec.as_ref()).ok_or_else(missing)?;
         let (release, drain) = (self.release.as_ref(), self.drain_timeout);
         let running = start::start(self.pool, id, spec, release, drain, self.report).await?;
-        let log = running.master.as_ref().and_then(Log::of);
+        let log = running.new_log();
         self.progress.logs.extend(log.map(|log| (id.replica, log)));
         self.progress.started.insert(id.replica, running);
         Ok(())

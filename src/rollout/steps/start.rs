@@ -73,6 +73,7 @@ pub(in crate::rollout) async fn await_ready(pool: &Pool, running: &Running) -> R
     let id = running.generation.id();
     let timeout = pool.settings.rollout.ready_timeout;
     let deadline = Instant::now() + timeout;
+    let mut before = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let error = match running.generation.ping(left).await {
@@ -83,8 +84,11 @@ pub(in crate::rollout) async fn await_ready(pool: &Pool, running: &Running) -> R
             return Err(Error::failed(format!("{id} has died before it was ready")));
         }
         if Instant::now() >= deadline {
+            // The last ping had little time: the answer to the one before says more.
+            let error = before.unwrap_or(error);
             return Err(Error::failed(format!("{id} was not ready after {timeout:?}: {error}")));
         }
+        before = Some(error);
         tokio::time::sleep(POLL).await;
     }
     check_pin(pool, running)

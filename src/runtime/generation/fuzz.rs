@@ -8,8 +8,10 @@ use crate::backend;
 use crate::config::{Hooks, Limits, Rollout, Watch};
 use crate::file::Stamp;
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
-use crate::pool::{Php, Settings};
+use crate::pool::{self, Settings};
+use crate::pool::{Listen, Protocol};
 use crate::root::Root;
+use crate::runtime::command;
 use crate::runtime::php_fpm::{self, Resolved, conf};
 use crate::runtime::{Children, Server};
 
@@ -74,7 +76,7 @@ fn pool() -> Pool {
 pub(super) fn pool_in(root: &str) -> Pool {
     let settings = Settings {
         pinning: None,
-        php: Php { command: Vec::new() },
+        server: pool::Server::PhpFpm(pool::Php { command: Vec::new() }),
         monitor_url: None,
         backend: backend::Settings::None,
         rollout: Rollout::default(),
@@ -110,10 +112,35 @@ pub(in crate::runtime) fn resolved() -> Resolved {
     }
 }
 
+prop_compose! {
+    fn command()(
+        text in line(),
+        health_path in of(line()),
+        children in of(children()),
+        is_http: bool,
+        stop_signal: i32,
+    ) -> Server {
+        let protocol = if is_http { Protocol::Http } else { Protocol::Fastcgi };
+        let (listen, release_dir) = (Listen::Fd3, PathBuf::from(text));
+        let server = command::Server {
+            protocol, listen, health_path, release_dir, children, stop_signal,
+        };
+        Server::Command(server)
+    }
+}
+
 proptest! {
     #[test]
+    fn record_of_a_command_is_read_as_such(generation in generation(), server in command()) {
+        let generation = Generation { server, ..generation };
+        let line = generation.record_line().unwrap();
+        prop_assert_eq!(line.lines().count(), 1);
+        prop_assert_eq!(format!("{:?}", record(&line)), format!("{:?}", Some(generation)));
+    }
+
+    #[test]
     fn written_record_is_read_and_is_one_line(generation in generation()) {
-        let Server::PhpFpm(server) = &generation.server;
+        let Server::PhpFpm(server) = &generation.server else { unreachable!() };
         let text = conf::text(&pool(), &generation, server, &resolved(), Some(60));
         let Ok(text) = text else { return Ok(()) };
         let read = record(&text).map(|read| format!("{read:?}"));

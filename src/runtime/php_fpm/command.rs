@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::pool::{Pool, user_name};
+use crate::pool::{Php, Pool, Server, user_name};
 
 /// The program and its arguments before `--fpm-config FILE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,9 @@ impl Command {
     }
 
     fn read(pool: &Pool) -> Result<Self> {
-        let configured = &pool.settings.php.command;
+        let Server::PhpFpm(Php { command: configured }) = &pool.settings.server else {
+            return Err(Error::config("the pool has no [php]"));
+        };
         if configured.is_empty() {
             let args = vec!["-p".to_owned(), pool.root_as_text()?.to_owned()];
             return Ok(Self { program: newest()?, args });

@@ -31,6 +31,11 @@ impl Log {
         Some(Self { path, from: metadata.len(), seen: metadata.len() })
     }
 
+    /// The whole log of a generation that has one of its own.
+    pub(in crate::runtime) fn whole(path: PathBuf) -> Self {
+        Self { path, from: 0, seen: 0 }
+    }
+
     /// Its last new lines, indented; empty if there are none. Notices are left out: they only
     /// report starts and stops.
     pub fn tail(&self) -> String {
@@ -40,8 +45,8 @@ impl Log {
         last.iter().flat_map(|line| ["    ", line, "\n"]).collect::<String>().trim_end().to_owned()
     }
 
-    /// The first crash of a child of the php-fpm pool since the last call, in php-fpm's words.
-    pub fn crash(&mut self, section: &str) -> Option<String> {
+    /// The first line since the last call of which `part` returns a part, and that part.
+    pub fn find(&mut self, part: impl Fn(&str) -> Option<&str>) -> Option<String> {
         let (mut file, length) = self.open().ok()?;
         let from = since(self.seen, length);
         file.seek(SeekFrom::Start(from)).ok()?;
@@ -55,7 +60,7 @@ impl Log {
         };
         self.seen = from + whole as u64;
         let text = String::from_utf8_lossy(&bytes[..whole]);
-        text.lines().find_map(|line| crash(line, section)).map(str::to_owned)
+        text.lines().find_map(part).map(str::to_owned)
     }
 
     fn end(&self) -> io::Result<String> {
@@ -81,7 +86,7 @@ fn since(place: u64, length: u64) -> u64 {
 /// `[20-Nov-2026 07:28:01] WARNING: [pool www1] child 7 exited on signal 11 (SIGSEGV) after 0.1
 /// seconds from start`. A child can write any text to the log, but php-fpm puts other words before
 /// it. TERM is no crash: `request_terminate_timeout` sends it.
-fn crash<'a>(line: &'a str, section: &str) -> Option<&'a str> {
+pub(in crate::runtime) fn crash<'a>(line: &'a str, section: &str) -> Option<&'a str> {
     let (_, said) = line.split_once(&format!("] WARNING: [pool {section}] "))?;
     let (pid, how) = said.strip_prefix("child ")?.split_once(" exited on signal ")?;
     (pid.parse::<u32>().is_ok() && !how.contains("(SIGTERM)")).then_some(said)

@@ -114,7 +114,7 @@ fn request(pool: &Pool, script: &Path) -> Request {
 }
 
 /// A host for which the application answers, if the settings name one.
-fn host(settings: &Settings) -> Option<String> {
+pub(in crate::runtime) fn host(settings: &Settings) -> Option<String> {
     let hosts = settings.backend.gateway().into_iter().flat_map(|gateway| gateway.hosts.get_ref());
     let named = hosts.into_iter().find(|host: &&String| !host.starts_with('*')).cloned();
     named.or_else(|| {

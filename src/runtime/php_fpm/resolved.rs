@@ -1,15 +1,10 @@
 //! A replica's configuration, as php-fpm itself resolves it.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
-
-use rustix::fs::MemfdFlags;
-use rustix::io::FdFlags;
 
 use super::conf::{self, quoted};
 use super::messages::{FAILED, error_lines};
@@ -17,6 +12,7 @@ use super::{Command, Server};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;
+use crate::runtime::inherited::{in_child, in_memory, inherit, read_all};
 use crate::runtime::pin::{PIN_HINT, pin};
 use crate::runtime::{Children, Generation};
 
@@ -175,36 +171,6 @@ fn correct_command(pool: &Pool) -> String {
         "correct php_fpm_cmd in {}: php-fpm, and each argument as a string of its own",
         file.display()
     )
-}
-
-/// The path by which a child opens an inherited file. stdin would not do: php-fpm closes it before
-/// it reads its configuration.
-pub(super) fn in_child(file: &File) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
-}
-
-/// Makes this child only inherit a file: the descriptor's flag is changed after the fork.
-#[allow(unsafe_code)]
-pub(super) fn inherit(child: &mut tokio::process::Command, file: File) {
-    // SAFETY: between fork and exec one system call is made, on a file that the closure owns.
-    unsafe {
-        child.pre_exec(move || Ok(rustix::io::fcntl_setfd(&file, FdFlags::empty())?));
-    }
-}
-
-/// What a child has written to a file of [`in_memory`].
-pub(super) fn read_all(file: &mut File) -> Vec<u8> {
-    let mut text = Vec::new();
-    let _ = file.rewind().and_then(|()| file.read_to_end(&mut text));
-    text
-}
-
-/// A file in memory, without a name: nothing is left behind, and no disk can be full.
-pub(super) fn in_memory(text: &str) -> std::io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create("pools-manager", MemfdFlags::CLOEXEC)?);
-    file.write_all(text.as_bytes())?;
-    file.rewind()?;
-    Ok(file)
 }
 
 /// Reads the lines `[time] NOTICE: \tkey = value` and `[time] NOTICE: [section]`.

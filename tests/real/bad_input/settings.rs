@@ -45,7 +45,7 @@ fn unknown_missing_or_duplicate_key_is_an_error() {
             by: "",
             at: "current_dir =",
             what: "unknown key `current_dir`",
-            help: "what can stand here: `php`, `apache`, `haproxy`, `gateway`, `rollout`, `hooks`, `watch`",
+            help: "what can stand here: `php`, `command`, `apache`, `haproxy`, `gateway`, `rollout`, `hooks`, `watch`, `limits`",
         },
         Mistake {
             from: "balancer_name = \"phpfpmlb\"\n",
@@ -257,8 +257,7 @@ fn settings_file_without_the_php_table_is_an_error() {
             &error(&what.replace("FILE", &format!("ROOT/{SETTINGS}")), help),
         );
     };
-    let begin =
-        "begin it with the line [php], and name current_release_symlink and current_dir below that";
+    let begin = "begin it with the line [php], and name current_release_symlink and current_dir below that; a pool of other servers has [command] instead";
     site.write(SETTINGS, "");
     refuses("FILE:1: there is no table [php]", begin);
     let (_, apache) = sample.split_once("[apache]").unwrap();

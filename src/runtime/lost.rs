@@ -19,9 +19,9 @@ use crate::runtime::generation::{Generation, number_of, record, record_path};
 use crate::socket::{self, UnixSockets};
 use crate::step::Number;
 
-/// The generations of a replica that run and are not among the `known` ones, ascending. `public`
-/// are the replica's present and former public names.
-pub(in crate::runtime) fn lost(
+/// The generations of a replica that run and have lost their record, ascending. `public` are the
+/// replica's present and former public names; `known` are the records that exist.
+pub fn lost(
     pool: &Pool,
     replica: u32,
     public: &[&Path],
@@ -50,7 +50,7 @@ pub(in crate::runtime) fn lost(
 }
 
 /// The generation that listens there, if it is this pool's: its master made the socket, runs as
-/// root or as this user, has php-fpm's process title, and was started with that generation's file.
+/// root or as this user, has a master's process title, and was started with that generation's file.
 fn found_at(
     pool: &Pool,
     replica: u32,
@@ -63,7 +63,7 @@ fn found_at(
     let is_ours = [0, nix::unistd::geteuid().as_raw()].contains(&peer.uid());
     let is_it = is_ours
         && master.holds(&unix_sockets.bound(path).listeners)?
-        && master.is_php_fpm_master()?
+        && master.is_master()?
         && master.configuration()? == Some(record_path(pool, replica, number));
     if !is_it {
         return Ok(None);
@@ -94,7 +94,7 @@ fn text(master: &Process) -> io::Result<String> {
 }
 
 /// Restores the record and the pid file of a generation, if they are gone.
-pub(in crate::runtime) fn restore_record(pool: &Pool, running: &Running) -> Result<()> {
+pub fn restore_record(pool: &Pool, running: &Running) -> Result<()> {
     let Running { generation, master: Some(master), .. } = running else { return Ok(()) };
     let conf = generation.file(pool);
     let is_gone = |path: &Path| path.symlink_metadata().is_err();

@@ -1,0 +1,60 @@
+//! Pools of other servers than php-fpm: php-cgi, a PHP server, a Python server.
+
+mod http;
+mod lives;
+mod settings;
+mod site;
+mod world;
+
+use harness::needs_root;
+
+use site::{CommandSite, PHP_CGI, PHP_PORT, PYTHON_FD, PYTHON_SOCKET};
+
+/// Restarts under load: every response is complete, and of a release that was current.
+fn rolls_and_swaps(run: &str, page: &'static str) {
+    let served = CommandSite::new(run).serve();
+    let followers = served.followers(4, page);
+    for (number, strategy) in (2..).zip(["rolling", "swap", "rolling", "swap"]) {
+        served.deploy(number, strategy);
+        followers.await_release(number);
+    }
+    let seen = followers.finish();
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    served.is_in_order(5);
+}
+
+#[test]
+fn php_cgi_is_restarted_without_loss() {
+    needs_root!();
+    rolls_and_swaps(PHP_CGI, "/index.php");
+}
+
+#[test]
+fn http_server_with_an_inherited_socket_is_restarted_without_loss() {
+    needs_root!();
+    rolls_and_swaps(PYTHON_FD, "/");
+}
+
+#[test]
+fn http_server_with_its_own_socket_is_restarted_without_loss() {
+    needs_root!();
+    rolls_and_swaps(PYTHON_SOCKET, "/");
+}
+
+#[test]
+fn http_server_whose_processes_share_a_port_is_restarted_without_loss() {
+    needs_root!();
+    rolls_and_swaps(PHP_PORT, "/");
+}
+
+#[test]
+fn all_processes_of_a_shared_port_get_requests() {
+    needs_root!();
+    let served = CommandSite::new(PHP_PORT).serve();
+    let mut pids = std::collections::HashSet::new();
+    // Two replicas of two processes each: the kernel chooses by the client's port.
+    harness::wait_for("an answer of each process", || {
+        pids.insert(served.get("/pid").text());
+        (pids.len() == 4).then_some(())
+    });
+}
