@@ -4,6 +4,7 @@ mod change;
 mod check;
 mod history;
 mod list;
+mod logs;
 mod ps_list;
 mod releases;
 mod scope;
@@ -69,6 +70,8 @@ enum Command {
     Serve(serve::Args),
     /// Show past rollouts, the newest last
     History(history::Args),
+    /// Print the logs of all replicas, merged by time
+    Logs(logs::Args),
 }
 
 /// The smallest limit of open files with which a command works. A restart of two replicas has up to
@@ -121,6 +124,7 @@ impl Cli {
             Command::Releases(args) => args.run(&root, self.json).await,
             Command::Serve(args) => args.run(&root, self.json).await,
             Command::History(args) => args.run(&root, self.json),
+            Command::Logs(args) => args.run(&root, self.json),
         }
     }
 }

@@ -26,6 +26,7 @@
 //! | [`config`] | the operator's files: parsed values, and errors with the line |
 //! | [`mod@file`] | safe access to files in directories that other users may write |
 //! | [`http`] | requests to the operator's own web server |
+//! | [`logs`] | the logs of all replicas in one stream |
 //! | [`log`] | the log of `serve` |
 //! | [`error`] | errors, with exit status and help |
 //! | `failpoint` | named places where a test can kill or halt the manager |
@@ -51,6 +52,7 @@ pub mod hook;
 pub mod http;
 pub mod lock;
 pub mod log;
+pub mod logs;
 pub mod machine;
 pub mod pool;
 pub mod process;

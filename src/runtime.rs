@@ -10,6 +10,7 @@
 //! record.
 
 mod generation;
+mod log_file;
 pub mod php_fpm;
 mod pin;
 mod running;
@@ -29,6 +30,7 @@ use crate::process::Process;
 use crate::release::Release;
 use crate::socket::UnixSockets;
 pub use generation::{Generation, discover, remove_record};
+pub use log_file::{LogFile, LogKind};
 pub use php_fpm::{Demand, Log};
 pub use running::{Running, look};
 
@@ -207,6 +209,13 @@ impl Spec {
         Demand::of(specs.into_iter().map(|Self::PhpFpm(resolved)| resolved))
     }
 
+    /// The logs that its processes write. A record keeps them: see [`Generation::logs`].
+    pub fn logs(&self) -> &[LogFile] {
+        match self {
+            Self::PhpFpm(resolved) => &resolved.logs,
+        }
+    }
+
     /// Checks that the names of a generation can be written in its configuration.
     pub fn check(&self, pool: &Pool, generation: &Generation) -> Result<()> {
         match self {
@@ -252,6 +261,8 @@ impl Server {
             ping_response: "pong".to_owned(),
             status_path: None,
             children: None,
+            section: "www1".to_owned(),
+            logs: Vec::new(),
         })
     }
 

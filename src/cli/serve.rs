@@ -11,10 +11,11 @@ use tokio::sync::{Notify, oneshot};
 
 use self::signals::{Received, Signals};
 use crate::cancel;
-use crate::config::Global;
+use crate::config::{Global, LineFormat};
 use crate::error::{Error, Exit, Result};
 use crate::gateway;
 use crate::log;
+use crate::logs::Gathering;
 use crate::pool;
 use crate::render::print;
 use crate::root::Root;
@@ -25,10 +26,11 @@ pub(super) struct Args {}
 
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        log::start(json)?;
+        let global = Global::read(root)?;
+        let format = if json { LineFormat::Json } else { global.log.format };
+        log::start(format, &global.log.output(root))?;
         let signals = Signals::listen()?;
         raise_descriptor_limit();
-        let global = Global::read(root)?;
         let has_gateway = has_gateway(root, &global);
         if !has_gateway && !global.supervisor.enabled {
             global.listens()?;
@@ -49,7 +51,8 @@ impl Args {
             shutdown.await;
             Ok(())
         };
-        let mut serving = Serving { root, global, signals, reload: &reload, supervisor: None };
+        let mut serving =
+            Serving { root, global, signals, reload: &reload, supervisor: None, logs: None };
         let mut gateway = pin!(gateway);
         match serving.until_stopped(gateway.as_mut(), is_up).await {
             Ok(signal) => {
@@ -60,6 +63,7 @@ impl Args {
                 if let Some(supervisor) = serving.supervisor {
                     supervisor.stop(false).await;
                 }
+                stop_gathering(serving.logs).await;
                 ended
             }
         }
@@ -74,6 +78,8 @@ struct Serving<'a> {
     reload: &'a Notify,
     /// None: not started yet, or not wanted.
     supervisor: Option<Supervisor>,
+    /// None: not started yet, or not wanted.
+    logs: Option<Gathering>,
 }
 
 impl Serving<'_> {
@@ -93,6 +99,8 @@ impl Serving<'_> {
                 _ = is_up.as_mut(), if is_starting => {
                     is_starting = false;
                     if self.global.supervisor.enabled {
+                        // First, so that it has all that the replicas log.
+                        self.logs = self.gather_logs();
                         self.supervisor = Some(Supervisor::start(self.root).await.map_err(Err)?);
                     }
                     continue;
@@ -104,6 +112,7 @@ impl Serving<'_> {
                 Received::Reload => {
                     self.reload.notify_one();
                     self.supervisor.iter().for_each(Supervisor::reload);
+                    self.logs.iter().for_each(Gathering::reload);
                 }
                 Received::Restart if self.supervisor.is_none() => {
                     tracing::warn!("SIGUSR1 is ignored: there is no supervisor");
@@ -111,6 +120,14 @@ impl Serving<'_> {
                 Received::Restart => self.supervisor.iter().for_each(Supervisor::restart),
             }
         }
+    }
+
+    fn gather_logs(&self) -> Option<Gathering> {
+        let style = log::style().filter(|_| self.global.log.replicas)?;
+        let gathering = Gathering::start(self.root, style).inspect_err(|error| {
+            tracing::error!("the logs of the replicas are not gathered: {}", error.in_one_line());
+        });
+        gathering.ok()
     }
 
     /// Waits until the gateway has served its requests, and the supervisor has ended. A second signal
@@ -122,11 +139,13 @@ impl Serving<'_> {
     ) -> Result<()> {
         self.supervisor.iter().for_each(Supervisor::cancel);
         let (supervisor, stop_replicas) = (self.supervisor, self.global.supervisor.stop_replicas);
+        let logs = self.logs;
         let mut ended = pin!(async {
             let drained = gateway.await;
             if let Some(supervisor) = supervisor {
                 supervisor.stop(stop_replicas).await;
             }
+            stop_gathering(logs).await;
             drained
         });
         loop {
@@ -138,6 +157,12 @@ impl Serving<'_> {
                 },
             }
         }
+    }
+}
+
+async fn stop_gathering(logs: Option<Gathering>) {
+    if let Some(logs) = logs {
+        logs.stop().await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! A queue of lines that another thread writes to a file.
+//! A queue of lines that another thread writes to a file or to syslog.
 //!
 //! A caller never waits for a disk or a reader, and never gets an error. The queue has a limit. Lines
 //! beyond it, and lines that cannot be written, are dropped and counted. Their number is logged when lines
@@ -7,16 +7,19 @@
 //! `tracing-appender` does most of this. But it limits the number of lines and not their bytes, ignores
 //! write errors, cannot change its file, and prints to standard output when it ends.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::output::Output;
+
 /// The size of the queue, in bytes.
 const QUEUE_MAX: usize = 4 << 20;
+/// The part of it for lines that can wait, in bytes: the rest is left to those that cannot.
+const PATIENT_MAX: usize = QUEUE_MAX / 2;
 /// The capacity that the buffer of the thread keeps between writes, in bytes.
 const BUFFER_KEPT: usize = 64 << 10;
 
@@ -40,8 +43,8 @@ struct State {
     waiting: Vec<u8>,
     /// The number of lines that did not fit into the queue.
     refused: u64,
-    /// The next file, after a redirection.
-    next: Option<File>,
+    /// The next output, after a redirection.
+    next: Option<Output>,
     /// The lines from before the redirection, which go to the old file.
     before: Vec<u8>,
     is_writing: bool,
@@ -50,7 +53,8 @@ struct State {
 
 impl Lines {
     /// Starts the thread. `name`: the name of the file in messages. Error: the thread cannot be started.
-    pub fn start(name: &str, file: File) -> io::Result<Self> {
+    pub fn start(name: &str, output: impl Into<Output>) -> io::Result<Self> {
+        let output = output.into();
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             state: Mutex::default(),
@@ -60,7 +64,7 @@ impl Lines {
         let of_thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("lines".to_owned())
-            .spawn(move || Writer::new(file).work(&of_thread))?;
+            .spawn(move || Writer::new(output).work(&of_thread))?;
         Ok(Self(shared))
     }
 
@@ -76,13 +80,32 @@ impl Lines {
         self.0.filled.notify_one();
     }
 
+    /// Adds lines that can wait, if there is room. False: they were not added. Never blocks.
+    pub fn offer(&self, lines: &[u8]) -> bool {
+        let mut state = self.0.lock();
+        if state.before.len() + state.waiting.len() + lines.len() > PATIENT_MAX {
+            return false;
+        }
+        state.waiting.extend_from_slice(lines);
+        drop(state);
+        self.0.filled.notify_one();
+        true
+    }
+
+    /// Waits until some of the queue is written, up to `limit`.
+    pub fn await_room(&self, limit: Duration) {
+        let is_full = |state: &mut State| state.waiting.len() > PATIENT_MAX / 2;
+        drop(self.0.written.wait_timeout_while(self.0.lock(), limit, is_full));
+    }
+
     /// Redirects the output to another file. Lines that are queued already go to the old one, later
     /// lines to the new one.
-    pub fn redirect(&self, file: File) {
+    pub fn redirect(&self, output: impl Into<Output>) {
+        let output = output.into();
         let mut state = self.0.lock();
         let queued = mem::take(&mut state.waiting);
         state.before.extend_from_slice(&queued);
-        state.next = Some(file);
+        state.next = Some(output);
         drop(state);
         self.0.filled.notify_one();
     }
@@ -109,7 +132,7 @@ impl Shared {
     }
 
     /// Waits for work, and takes the lines. None: the queue was dropped, and is empty.
-    fn next(&self, batch: &mut Vec<u8>) -> Option<(u64, Option<File>)> {
+    fn next(&self, batch: &mut Vec<u8>) -> Option<(u64, Option<Output>)> {
         let mut state = self.lock();
         state.is_writing = false;
         self.written.notify_all();
@@ -125,13 +148,15 @@ impl Shared {
         let lines = if next.is_some() { &mut state.before } else { &mut state.waiting };
         mem::swap(batch, lines);
         state.is_writing = true;
+        // The queue is empty: there is room again.
+        self.written.notify_all();
         Some((mem::take(&mut state.refused), next))
     }
 }
 
 /// The state of the thread.
 struct Writer {
-    file: File,
+    output: Output,
     /// The last write ended in the middle of a line.
     is_cut: bool,
     /// The number of lost lines since the last report.
@@ -141,18 +166,19 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(file: File) -> Self {
-        Self { file, is_cut: false, lost: 0, failed: None }
+    fn new(output: impl Into<Output>) -> Self {
+        Self { output: output.into(), is_cut: false, lost: 0, failed: None }
     }
 
     fn work(mut self, shared: &Shared) {
         let mut batch = Vec::new();
         while let Some((refused, next)) = shared.next(&mut batch) {
             self.lost += refused;
+            let renewed = self.output.renew().map(|is_new| self.is_cut &= !is_new);
             let written = self.write(&batch);
-            self.report(&shared.name, written);
+            self.report(&shared.name, renewed.and(written));
             if let Some(next) = next {
-                self.file = next;
+                self.output = next;
                 self.is_cut = false;
             }
         }
@@ -164,6 +190,7 @@ impl Writer {
         if let Err(error) = written {
             if self.failed.is_none() {
                 tracing::error!("{name} cannot be written: {error}");
+                super::complain(&format!("{name} cannot be written: {error}"));
             }
             self.failed = Some(error);
             return;
@@ -194,9 +221,9 @@ impl Writer {
     }
 
     /// Writes all bytes. An error has the bytes that were not written.
-    fn write_part<'a>(&self, mut left: &'a [u8]) -> Result<(), (io::Error, &'a [u8])> {
+    fn write_part<'a>(&mut self, mut left: &'a [u8]) -> Result<(), (io::Error, &'a [u8])> {
         while !left.is_empty() {
-            match (&self.file).write(left) {
+            match self.output.write(left) {
                 Ok(0) => return Err((ErrorKind::WriteZero.into(), left)),
                 Ok(written) => left = &left[written..],
                 Err(error) => match error.kind() {
@@ -211,7 +238,7 @@ impl Writer {
     }
 
     fn await_room(&self) -> io::Result<()> {
-        match poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None) {
+        match poll(&mut [PollFd::from_borrowed_fd(self.output.fd(), PollFlags::OUT)], None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -225,7 +252,8 @@ fn count(lines: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{BufRead, BufReader, Read};
+    use std::fs::File;
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::os::fd::OwnedFd;
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -249,6 +277,34 @@ mod tests {
         let mut first = String::new();
         reader.read_line(&mut first).unwrap();
         assert_eq!(first.as_bytes(), line);
+    }
+
+    #[test]
+    fn patient_lines_leave_room_and_are_not_lost() {
+        let (mut reader, writer) = pipe();
+        let lines = Lines::start("it", writer).unwrap();
+        let line = [&[b'x'; 1023][..], b"\n"].concat();
+        while lines.offer(&line) {}
+        lines.push(&line);
+        assert_eq!(lines.0.lock().refused, 0);
+        let mut skipped = vec![0; PATIENT_MAX];
+        reader.read_exact(&mut skipped).unwrap();
+        lines.await_room(PATIENCE);
+        assert!(lines.offer(&line));
+    }
+
+    #[test]
+    fn renamed_file_is_created_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let [log, old] = ["log", "old"].map(|name| dir.path().join(name));
+        let lines = Lines::start("it", Output::named(&log).unwrap()).unwrap();
+        lines.push(b"one\n");
+        lines.flush(PATIENCE);
+        std::fs::rename(&log, &old).unwrap();
+        lines.push(b"two\n");
+        lines.flush(PATIENCE);
+        assert_eq!(std::fs::read(old).unwrap(), b"one\n");
+        assert_eq!(std::fs::read(log).unwrap(), b"two\n");
     }
 
     #[test]
@@ -335,7 +391,7 @@ mod tests {
                 let written = writer.write(b"one\ntwo\n");
                 writer.report("it", written);
             }
-            writer.file = pipe;
+            writer.output = pipe.into();
             for _ in 0..2 {
                 let written = writer.write(b"three\n");
                 writer.report("it", written);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::process::Process;
 
@@ -29,6 +29,11 @@ impl Log {
         let path = fs::read_link(format!("/proc/{}/fd/2", master.pid())).ok()?;
         let metadata = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
         Some(Self { path, from: metadata.len(), seen: metadata.len() })
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Its last new lines, indented; empty if there are none. Notices are left out: they only
