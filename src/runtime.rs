@@ -209,7 +209,7 @@ impl Spec {
         Demand::of(specs.into_iter().map(|Self::PhpFpm(resolved)| resolved))
     }
 
-    /// The logs that its processes write. A record keeps them: see [`Generation::logs`].
+    /// The logs that a record keeps: see [`Generation::logs`].
     pub fn logs(&self) -> &[LogFile] {
         match self {
             Self::PhpFpm(resolved) => &resolved.logs,

@@ -1,8 +1,12 @@
 //! `logs`
 
-use std::io::{self, StdoutLock, Write};
+use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::error::{Error, Result};
 use crate::logs::{self, Entry, Origin, Output, Select, Stream, Wake};
@@ -69,6 +73,10 @@ fn eprintln_safely(text: &str) {
 struct Printer<'a> {
     stdout: io::BufWriter<StdoutLock<'a>>,
     json: bool,
+    /// For a terminal: short local times, and the date on a line of its own.
+    zone: Option<TimeZone>,
+    /// The date that was printed last.
+    day: Option<Date>,
     /// Standard output is closed, or cannot be written.
     is_closed: bool,
     /// A log could not be read.
@@ -77,16 +85,25 @@ struct Printer<'a> {
 
 impl<'a> Printer<'a> {
     fn new(stdout: StdoutLock<'a>, json: bool) -> Self {
-        Self { stdout: io::BufWriter::new(stdout), json, is_closed: false, has_failed: false }
+        let zone = stdout.is_terminal().then(TimeZone::system);
+        let stdout = io::BufWriter::new(stdout);
+        Self { stdout, json, zone, day: None, is_closed: false, has_failed: false }
     }
 }
 
 impl Output for Printer<'_> {
     fn put(&mut self, entry: &Entry, origin: &Origin, file: &Path) {
-        let line = if self.json {
-            logs::json(entry, origin, file)
-        } else {
-            logs::text(entry, origin, file, true, "\n    ")
+        let between = "\n    ";
+        let line = match &self.zone {
+            _ if self.json => logs::json(entry, origin, file),
+            None => logs::text(entry, origin, file, true, between),
+            Some(zone) => {
+                let at = zone.to_datetime(entry.time.unwrap_or_else(Timestamp::now));
+                let line = logs::text(entry, origin, file, false, between);
+                let day = self.day.replace(at.date());
+                let heading = if day == Some(at.date()) { "" } else { &format!("{}\n", at.date()) };
+                format!("{heading}{} {:>5} {line}", at.strftime("%H:%M:%S"), entry.level.as_str())
+            }
         };
         self.is_closed |= writeln!(self.stdout, "{line}").is_err();
     }

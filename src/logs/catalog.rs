@@ -29,7 +29,7 @@ pub(super) fn of_pool(
     let (mut found, mut others) = (Vec::new(), Vec::new());
     for generation in discover(pool)? {
         let conf = generation.started_with(pool);
-        let logs = generation.logs();
+        let logs = generation.logs(pool);
         let writer = Writer::new(&name, Arc::new(generation), conf);
         for LogFile { path, kind } in logs {
             if path.is_absolute() {

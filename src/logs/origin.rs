@@ -10,13 +10,16 @@ use jiff::Timestamp;
 
 use super::entry::Entry;
 use crate::process::{self, Process};
-use crate::runtime::Generation;
+use crate::runtime::{Generation, LogKind};
 use crate::step::Number;
 
 /// How long a generation is remembered that has ended: its last lines may still be unread.
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// The most processes whose generation is remembered, for one file.
 const PIDS_MAX: usize = 1024;
+
+/// What a master says first.
+const RUNNING: &[u8] = b"fpm is running, pid ";
 
 /// Where a record comes from, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,6 +98,8 @@ pub(super) struct Writers {
     all: Vec<Writer>,
     /// The configurations of processes, which are gone when a record is read that names them.
     pids: HashMap<i32, PathBuf>,
+    /// The configuration of the master that was started last.
+    started: Option<PathBuf>,
 }
 
 impl Writers {
@@ -123,7 +128,11 @@ impl Writers {
     /// Where a record comes from.
     pub(super) fn origin(&mut self, entry: &Entry) -> Origin {
         let section = entry.section.as_deref();
-        if let Some(conf) = entry.pid.and_then(|pid| self.configuration(pid))
+        let named = entry.pid.and_then(|pid| self.configuration(pid));
+        if entry.text.starts_with(RUNNING) && entry.kind == LogKind::Error {
+            self.started = named.clone();
+        }
+        if let Some(conf) = named
             && let Some(writer) = self.all.iter().find(|it| it.conf == conf && it.has_name(section))
         {
             return writer.origin();
@@ -139,6 +148,15 @@ impl Writers {
             return Origin { pool, ..Origin::default() };
         }
         let known = Origin { pool, replica: Some(first.replica()), ..Origin::default() };
+        let of_start = self.started.as_ref().filter(|_| is_of_start(entry));
+        if let Some(writer) = of_start.and_then(|conf| possible.iter().find(|it| it.conf == *conf))
+        {
+            return writer.origin();
+        }
+        // What a master says of itself can be any master's that runs.
+        if entry.pid.is_none() && possible.len() > 1 {
+            return known;
+        }
         newest(&possible, entry.time.unwrap_or_else(Timestamp::now)).map_or(known, Writer::origin)
     }
 
@@ -161,15 +179,22 @@ fn configuration(pid: i32) -> Option<PathBuf> {
     Process::open(pid).ok()?.configuration().ok()?
 }
 
-/// The newest generation that had been published when a record was written. None: none had, or one
-/// was published in the same second, which is as exact as the times of records are.
+/// Whether a master says it just after [`RUNNING`].
+fn is_of_start(entry: &Entry) -> bool {
+    let texts: [&[u8]; 2] = [b"ready to handle connections", b"systemd monitor interval set to "];
+    entry.kind == LogKind::Error && texts.iter().any(|text| entry.text.starts_with(text))
+}
+
+/// The newest generation that had been published when a record was written. None: none had; or one was
+/// published in the same second, which is as exact as the times of records are, and was not the first.
 fn newest<'a>(possible: &[&'a Writer], time: Timestamp) -> Option<&'a Writer> {
     let since = |it: &&Writer| it.since().map(Timestamp::as_second);
     let mut published: Vec<(i64, &Writer)> =
         possible.iter().copied().filter_map(|it| Some((since(&it)?, it))).collect();
     published.retain(|(since, _)| *since <= time.as_second());
     let (since, newest) = published.into_iter().max_by_key(|(_, it)| it.generation.number)?;
-    (possible.len() == 1 || since < time.as_second()).then_some(newest)
+    let is_first = newest.generation.number <= Number::Started(1);
+    (is_first || since < time.as_second()).then_some(newest)
 }
 
 /// The name of a release: the last part of its path.

@@ -377,12 +377,13 @@ impl Stream {
         }
     }
 
-    /// The pools whose record or pid file this can be: `www.1.g7.conf`. None: it is neither.
+    /// The pools whose record this can be, `www.1.g7.conf`, or whose note of a log, `www.1.error.log`.
+    /// None: it is neither.
     fn pools_of_record(&self, path: &Path) -> Option<BTreeSet<String>> {
         let name = path.file_name()?.to_str()?;
-        let stem = name.strip_suffix(".conf").or(name.strip_suffix(".pid"))?;
-        let (pool, _generation) = stem.rsplit_once(".g")?;
-        let pools = self.pools.keys().filter(|it| pool.starts_with(&format!("{it}.")));
+        let record = || name.strip_suffix(".conf")?.rsplit_once(".g");
+        let replica = name.strip_suffix(".error.log").or_else(|| Some(record()?.0))?;
+        let pools = self.pools.keys().filter(|it| replica.starts_with(&format!("{it}.")));
         Some(pools.cloned().collect())
     }
 

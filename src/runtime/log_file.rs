@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Generation, Log, Server};
-use crate::process::{self, Process};
+use super::{Generation, Server, php_fpm};
+use crate::pool::Pool;
 
 /// A log that a server writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFile {
-    /// As the server's configuration names it. It is no path if the server logs to syslog.
+    /// As the server's configuration names it: it may be `syslog`.
     pub path: PathBuf,
     /// What it contains.
     pub kind: LogKind,
@@ -43,28 +43,26 @@ impl LogKind {
 }
 
 impl Generation {
-    /// The logs that its processes write. A record of an older version names none: then it is the
-    /// file that its master has as standard error.
-    pub fn logs(&self) -> Vec<LogFile> {
-        let recorded = self.server.logs();
-        if !recorded.is_empty() {
-            return recorded.to_vec();
+    /// The logs that its processes write, as far as they are known.
+    pub fn logs(&self, pool: &Pool) -> Vec<LogFile> {
+        let mut logs = self.server.logs().to_vec();
+        match &self.server {
+            Server::PhpFpm(_) => {
+                let error = php_fpm::error_log(pool, self);
+                logs.extend(error.map(|path| LogFile { path, kind: LogKind::Error }));
+            }
         }
-        let master = process::read_pid_file(&self.pid_file).and_then(|pid| Process::open(pid).ok());
-        let master = master.filter(|it| self.server.is_master(it).unwrap_or(false));
-        let stderr = master.as_ref().and_then(Log::of);
-        let error = |log: Log| LogFile { path: log.path().to_owned(), kind: LogKind::Error };
-        stderr.map(error).into_iter().collect()
+        logs
     }
 
     /// The file that its processes were started with: their title names it.
-    pub fn started_with(&self, pool: &crate::pool::Pool) -> PathBuf {
+    pub fn started_with(&self, pool: &Pool) -> PathBuf {
         self.file(pool)
     }
 }
 
 impl Server {
-    /// Its logs, as they were configured when it was started.
+    /// Its logs that are on record.
     pub fn logs(&self) -> &[LogFile] {
         match self {
             Self::PhpFpm(server) => &server.logs,

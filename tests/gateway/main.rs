@@ -14,6 +14,7 @@ mod embedded;
 mod frozen;
 mod hostile;
 mod lengths;
+mod log_stream;
 mod logs;
 mod memory;
 mod pace;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::messages::error_lines;
 use super::resolved::{in_child, in_memory, inherit, read_all};
-use super::{Command, Resolved, Server, conf};
+use super::{Command, Resolved, Server, conf, error_log};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::file;
@@ -39,7 +39,9 @@ pub(in crate::runtime) async fn start(
     let text = conf::text(pool, generation, server, resolved, gentle)?;
     let conf = generation.write(pool, &text)?;
     failpoint::hit("recorded, not launched");
-    launch(pool, command, generation, conf, pool.settings.rollout.ready_timeout).await
+    launch(pool, command, generation, conf, pool.settings.rollout.ready_timeout).await?;
+    error_log::note(pool, generation);
+    Ok(())
 }
 
 /// php-fpm inherits the open file and keeps it, so that no other file can take its place, now or at

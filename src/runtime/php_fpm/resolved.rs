@@ -52,7 +52,7 @@ pub struct Resolved {
     pub file_cache: Option<PathBuf>,
     /// `memory_limit` in bytes, where the section sets one.
     pub memory_limit: Option<u64>,
-    /// The logs of its processes.
+    /// The logs of its processes, except the error log: it is overridden here.
     pub logs: Vec<LogFile>,
 }
 
@@ -279,8 +279,8 @@ fn parse(text: &str) -> Result<Resolved> {
     })
 }
 
-/// The error log, the slow log if requests are written to it, and the log of PHP itself, which is in
-/// the error log by default.
+/// The slow log if requests are written to it, and the log of PHP itself if it has one. The error log is
+/// known when the master runs: see `error_log.rs`.
 fn logs<'a>(
     find: &impl Fn(&str, &str) -> Option<&'a str>,
     section: &str,
@@ -289,11 +289,7 @@ fn logs<'a>(
     let is_off = |timeout: &str| ["0", "0s"].contains(&timeout);
     let slow = find(section, "slowlog")
         .filter(|_| find(section, "request_slowlog_timeout").is_some_and(|it| !is_off(it)));
-    let all = [
-        (find("global", "error_log"), LogKind::Error),
-        (slow, LogKind::Slow),
-        (of_php.filter(|path| !path.is_empty()), LogKind::Php),
-    ];
+    let all = [(slow, LogKind::Slow), (of_php.filter(|path| !path.is_empty()), LogKind::Php)];
     let file = |(path, kind): (Option<&str>, LogKind)| Some(LogFile { path: path?.into(), kind });
     all.into_iter().filter_map(file).collect()
 }
@@ -373,18 +369,15 @@ mod tests {
     fn logs_are_those_that_are_written() {
         let slow = "slowlog = /l/slow\n[t] NOTICE: \trequest_slowlog_timeout = ";
         let logs = |timeout: &str| {
-            let error = "pid = /srv/pid/www1.pid\n[t] NOTICE: \terror_log = /l/error";
             let php = "user = www-data\n[t] NOTICE: \tphp_admin_value[error_log] = /l/php";
-            let text = SAMPLE.replace("pid = /srv/pid/www1.pid", error);
-            let text = text.replace("user = www-data", php);
+            let text = SAMPLE.replace("user = www-data", php);
             let text = text.replace("group = undefined", &format!("{slow}{timeout}"));
             let logs = parse(&text).unwrap().logs.into_iter();
             logs.map(|it| (it.path.display().to_string(), it.kind)).collect::<Vec<_>>()
         };
-        let error = ("/l/error".to_owned(), LogKind::Error);
         let php = ("/l/php".to_owned(), LogKind::Php);
-        assert_eq!(logs("0s"), [error.clone(), php.clone()]);
-        assert_eq!(logs("5s"), [error, ("/l/slow".to_owned(), LogKind::Slow), php]);
+        assert_eq!(logs("0s"), [php.clone()]);
+        assert_eq!(logs("5s"), [("/l/slow".to_owned(), LogKind::Slow), php]);
     }
 
     #[test]
