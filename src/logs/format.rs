@@ -140,7 +140,7 @@ fn level(level: Level) -> &'static str {
     level.as_str()
 }
 
-/// Escapes what serde_json leaves, but a terminal acts on.
+/// Escapes what `serde_json` leaves, but a terminal acts on.
 struct Escaping;
 
 impl Formatter for Escaping {

@@ -15,6 +15,8 @@ use crate::step::Number;
 
 /// How long a generation is remembered that has ended: its last lines may still be unread.
 const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long a process is not looked up again that belongs to no generation.
+const UNKNOWN: Duration = Duration::from_secs(1);
 /// The most processes whose generation is remembered, for one file.
 const PIDS_MAX: usize = 1024;
 
@@ -97,7 +99,7 @@ impl Writer {
 pub(super) struct Writers {
     all: Vec<Writer>,
     /// The configurations of processes, which are gone when a record is read that names them.
-    pids: HashMap<i32, PathBuf>,
+    pids: HashMap<i32, (Option<PathBuf>, Instant)>,
     /// The configuration of the master that was started last.
     started: Option<PathBuf>,
 }
@@ -114,7 +116,8 @@ impl Writers {
         self.all = present;
         self.all.extend(gone);
         let all = &self.all;
-        self.pids.retain(|_, conf| all.iter().any(|it| it.conf == *conf));
+        let is_known = |conf: &PathBuf| all.iter().any(|it| it.conf == *conf);
+        self.pids.retain(|_, (conf, _)| conf.as_ref().is_some_and(is_known));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -130,7 +133,7 @@ impl Writers {
         let section = entry.section.as_deref();
         let named = entry.pid.and_then(|pid| self.configuration(pid));
         if entry.text.starts_with(RUNNING) && entry.kind == LogKind::Error {
-            self.started = named.clone();
+            self.started.clone_from(&named);
         }
         if let Some(conf) = named
             && let Some(writer) = self.all.iter().find(|it| it.conf == conf && it.has_name(section))
@@ -162,16 +165,19 @@ impl Writers {
 
     /// The file that a process, or its parent, was started with.
     fn configuration(&mut self, pid: i32) -> Option<PathBuf> {
-        if let Some(known) = self.pids.get(&pid) {
-            return Some(known.clone());
+        let now = Instant::now();
+        if let Some((known, at)) = self.pids.get(&pid)
+            && (known.is_some() || now < *at + UNKNOWN)
+        {
+            return known.clone();
         }
         let parent = || process::parent(pid).ok().flatten();
-        let conf = configuration(pid).or_else(|| configuration(parent()?))?;
+        let conf = configuration(pid).or_else(|| configuration(parent()?));
         if self.pids.len() >= PIDS_MAX {
             self.pids.clear();
         }
-        self.pids.insert(pid, conf.clone());
-        Some(conf)
+        self.pids.insert(pid, (conf.clone(), now));
+        conf
     }
 }
 

@@ -79,7 +79,7 @@ impl Watch {
     /// The changes since the last call, each one once.
     pub(super) fn changes(&self) -> BTreeSet<Change> {
         let mut changes = BTreeSet::new();
-        let mut buffer = [MaybeUninit::uninit(); 32 << 10];
+        let mut buffer = [MaybeUninit::uninit(); 16 << 10];
         let mut reader = Reader::new(&self.inotify, &mut buffer);
         // The limit leaves time for the files while others go on to change them.
         for _ in 0..EVENTS_MAX {
