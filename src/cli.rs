@@ -108,6 +108,11 @@ fn check_open_files() -> Result<()> {
 }
 
 impl Cli {
+    /// Whether the command is `serve`.
+    pub fn is_serve(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+
     /// Runs the command.
     pub async fn run(self) -> Result<()> {
         let root = root(self.root)?;

@@ -27,6 +27,7 @@
 //! | [`mod@file`] | safe access to files in directories that other users may write |
 //! | [`http`] | requests to the operator's own web server |
 //! | [`logs`] | the logs of all replicas in one stream |
+//! | [`init`] | `serve` as pid 1 of a container |
 //! | [`log`] | the log of `serve` |
 //! | [`error`] | errors, with exit status and help |
 //! | `failpoint` | named places where a test can kill or halt the manager |
@@ -50,6 +51,7 @@ mod fuzz;
 pub mod gateway;
 pub mod hook;
 pub mod http;
+pub mod init;
 pub mod lock;
 pub mod log;
 pub mod logs;

@@ -4,9 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pools_manager::cli::{Cli, finish};
-use pools_manager::log;
+use pools_manager::{init, log};
 
 fn main() -> color_eyre::Result<ExitCode> {
     log::report_panics()?;
-    Ok(finish(Cli::parse().run()))
+    let cli = Cli::parse();
+    if cli.is_serve() && init::is_init() {
+        return Ok(init::run()?);
+    }
+    Ok(finish(cli.run()))
 }

@@ -1,7 +1,7 @@
 //! Lines as datagrams to the local syslog socket, which journald has too.
 //!
 //! Each line is one datagram, in the form that syslog(3) of the C library sends: it begins with
-//! `<PRIORITY>`. The crate `syslog` connects once, and drops what it cannot send without a count.
+//! `<PRIORITY>`.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -333,7 +333,8 @@ mod tests {
     #[test]
     fn last_records_are_found_and_reading_goes_on_after_them() {
         let mut case = Case::new(LogKind::Error);
-        let text: String = (0..100_000).map(|n| format!("line {n}\n")).collect();
+        let lines = (0..100_000).map(|n| format!("line {n}\n"));
+        let text = lines.collect::<Vec<_>>().concat();
         case.append("log", &format!("{text}half"));
         case.followed.look(Start::End, Instant::now());
         let last = case.followed.last(20_000, u64::MAX).unwrap();

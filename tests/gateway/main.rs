@@ -18,6 +18,7 @@ mod log_stream;
 mod logs;
 mod memory;
 mod pace;
+mod pid_1;
 mod pools;
 mod releases;
 mod reload;

@@ -367,17 +367,18 @@ mod tests {
 
     #[test]
     fn logs_are_those_that_are_written() {
-        let slow = "slowlog = /l/slow\n[t] NOTICE: \trequest_slowlog_timeout = ";
+        let conf = "slowlog = /l/slow\n[t] NOTICE: \trequest_slowlog_timeout = ";
         let logs = |timeout: &str| {
             let php = "user = www-data\n[t] NOTICE: \tphp_admin_value[error_log] = /l/php";
             let text = SAMPLE.replace("user = www-data", php);
-            let text = text.replace("group = undefined", &format!("{slow}{timeout}"));
+            let text = text.replace("group = undefined", &format!("{conf}{timeout}"));
             let logs = parse(&text).unwrap().logs.into_iter();
             logs.map(|it| (it.path.display().to_string(), it.kind)).collect::<Vec<_>>()
         };
         let php = ("/l/php".to_owned(), LogKind::Php);
-        assert_eq!(logs("0s"), [php.clone()]);
-        assert_eq!(logs("5s"), [("/l/slow".to_owned(), LogKind::Slow), php]);
+        let slow = ("/l/slow".to_owned(), LogKind::Slow);
+        assert_eq!(logs("5s"), [slow, php.clone()]);
+        assert_eq!(logs("0s"), [php]);
     }
 
     #[test]
