@@ -29,6 +29,12 @@ pub fn is_init() -> bool {
     std::process::id() == 1
 }
 
+/// Unblocks all signals in the calling thread. The child inherits the mask of pid 1, and passes its own on
+/// to php-fpm.
+pub fn unblock_signals() -> io::Result<()> {
+    Ok(SigSet::all().thread_unblock()?)
+}
+
 /// Runs the same command in a child, and returns its exit status: 128 and the number of the signal if one
 /// has ended it. Error: the child cannot be started.
 ///

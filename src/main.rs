@@ -9,8 +9,11 @@ use pools_manager::{init, log};
 fn main() -> color_eyre::Result<ExitCode> {
     log::report_panics()?;
     let cli = Cli::parse();
-    if cli.is_serve() && init::is_init() {
-        return Ok(init::run()?);
+    if cli.is_serve() {
+        if init::is_init() {
+            return Ok(init::run()?);
+        }
+        init::unblock_signals()?;
     }
     Ok(finish(cli.run()))
 }

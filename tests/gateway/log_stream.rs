@@ -61,7 +61,7 @@ fn lines_have_their_pool_replica_generation_and_release() {
             match line["log"].as_str() {
                 Some("output") => found[0] = Some(line),
                 Some("php") if line["message"].as_str().unwrap().contains("Uncaught") => {
-                    found[1] = Some(line)
+                    found[1] = Some(line);
                 }
                 _ => {}
             }

@@ -10,15 +10,15 @@ const UNSHARE: [&str; 3] = ["--pid", "--fork", "--mount-proc"];
 
 /// The children of a process, with their states: `Z` is a zombie.
 fn children(of: i32) -> Vec<(i32, char)> {
-    let stats = fs::read_dir("/proc").unwrap().flatten();
-    let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let all = all.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
     let child = |stat: String| {
         let (pid, fields) = (stat.split(' ').next()?.parse().ok()?, stat.rsplit_once(") ")?.1);
         let mut fields = fields.split(' ');
         let state = fields.next()?.chars().next()?;
         (fields.next()?.parse() == Ok(of)).then_some((pid, state))
     };
-    stats.filter_map(child).collect()
+    all.filter_map(child).collect()
 }
 
 #[test]
