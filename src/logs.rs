@@ -25,11 +25,15 @@ mod gathering;
 mod open;
 mod origin;
 mod records;
+mod select;
 mod stream;
+mod wake;
 mod watch;
 
 pub use entry::Entry;
 pub use format::{json, text};
 pub use gathering::Gathering;
 pub use origin::Origin;
-pub use stream::{Output, Select, Stream, Wake};
+pub use select::Select;
+pub use stream::{Output, Stream};
+pub use wake::Wake;

@@ -1,12 +1,11 @@
 //! The loop: reads all logs, waits for changes, and hands each record to an output.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::catalog::{self, Found};
 use super::clock::Clock;
@@ -14,8 +13,10 @@ use super::entry::Entry;
 use super::followed::{Followed, Start};
 use super::origin::{Origin, Writers};
 use super::records::Record;
+use super::select::Select;
+use super::wake::Wake;
 use super::watch::{Change, Watch};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pool::{self, Pool};
 use crate::root::Root;
 
@@ -38,71 +39,6 @@ pub trait Output {
     fn problem(&mut self, problem: &str);
     /// Whether nothing more can be written.
     fn is_over(&self) -> bool;
-}
-
-/// The records that are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Select {
-    /// Of one pool. None: of all.
-    pub pool: Option<String>,
-    /// Of one replica.
-    pub replica: Option<u32>,
-}
-
-impl Select {
-    fn has(&self, origin: &Origin) -> bool {
-        let (pool, replica) = (origin.pool.as_deref(), origin.replica);
-        let is_pool = self.pool.is_none() || pool.is_none() || self.pool.as_deref() == pool;
-        is_pool && (self.replica.is_none() || self.replica == replica)
-    }
-
-    fn has_file_of(&self, writers: &Writers) -> bool {
-        let is_pool = |pool: &str| self.pool.as_deref().is_none_or(|it| it == pool);
-        let is_replica = |replica| self.replica.is_none_or(|it| it == replica);
-        writers.iter().any(|it| is_pool(&it.pool) && is_replica(it.replica()))
-    }
-}
-
-/// Wakes a stream that waits.
-#[derive(Debug)]
-pub struct Wake {
-    event: OwnedFd,
-    reloads: AtomicBool,
-    stops: AtomicBool,
-}
-
-impl Wake {
-    /// Error: no descriptor is free.
-    pub fn new() -> Result<Self> {
-        let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
-            .map_err(|error| Error::failed(format!("eventfd: {error}")))?;
-        Ok(Self { event, reloads: AtomicBool::new(false), stops: AtomicBool::new(false) })
-    }
-
-    /// Makes the stream read the pools again.
-    pub fn reload(&self) {
-        self.reloads.store(true, Ordering::SeqCst);
-        self.wake();
-    }
-
-    /// Ends the stream, after what was written until then.
-    pub fn stop(&self) {
-        self.stops.store(true, Ordering::SeqCst);
-        self.wake();
-    }
-
-    /// Whether the stream is to end.
-    pub fn is_stopped(&self) -> bool {
-        self.stops.load(Ordering::SeqCst)
-    }
-
-    fn wake(&self) {
-        let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
-    }
-
-    fn clear(&self) {
-        let _ = rustix::io::read(&self.event, &mut [0; 8]);
-    }
 }
 
 /// The logs of the pools of a root.
@@ -284,7 +220,7 @@ impl Stream {
     pub fn follow(&mut self, wake: &Wake, reader: Option<BorrowedFd<'_>>, out: &mut impl Output) {
         let mut looked = Instant::now();
         while !wake.is_stopped() && !out.is_over() {
-            if wake.reloads.swap(false, Ordering::SeqCst)
+            if wake.take_reload()
                 && let Err(error) = self.reload(out)
             {
                 self.report(error.in_one_line(), out);
@@ -342,7 +278,7 @@ impl Stream {
         let deadlines = self.sources.values().filter_map(|it| it.followed.deadline(now));
         let time = deadlines.chain([due]).min().unwrap_or(due).saturating_duration_since(now);
         let time = Timespec::try_from(time).ok();
-        let mut fds = vec![PollFd::new(&wake.event, PollFlags::IN)];
+        let mut fds = vec![PollFd::from_borrowed_fd(wake.fd(), PollFlags::IN)];
         fds.extend(reader.iter().map(|it| PollFd::from_borrowed_fd(*it, PollFlags::empty())));
         fds.extend(self.watch.as_ref().map(|it| PollFd::from_borrowed_fd(it.fd(), PollFlags::IN)));
         let _ = poll(&mut fds, time.as_ref());
@@ -441,11 +377,5 @@ fn start(path: &Path, found: &[&Found]) -> Start {
         (Ok(made), Some(first)) if made < first => Start::End,
         (Ok(_), None) => Start::End,
         _ => Start::Beginning,
-    }
-}
-
-impl AsFd for Wake {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
     }
 }
