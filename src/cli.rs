@@ -4,6 +4,7 @@ mod change;
 mod check;
 mod history;
 mod list;
+mod logs;
 mod ps_list;
 mod releases;
 mod scope;
@@ -70,6 +71,8 @@ enum Command {
     Serve(serve::Args),
     /// Show past rollouts, the newest last
     History(history::Args),
+    /// Print the logs of all replicas, merged by time
+    Logs(logs::Args),
     /// Print the configuration of a web server for a pool, or what in an existing one would lose requests
     Snippet(snippet::Args),
 }
@@ -108,6 +111,11 @@ fn check_open_files() -> Result<()> {
 }
 
 impl Cli {
+    /// Whether the command is `serve`.
+    pub fn is_serve(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+
     /// Runs the command.
     pub async fn run(self) -> Result<()> {
         let root = root(self.root)?;
@@ -124,6 +132,7 @@ impl Cli {
             Command::Releases(args) => args.run(&root, self.json).await,
             Command::Serve(args) => args.run(&root, self.json).await,
             Command::History(args) => args.run(&root, self.json),
+            Command::Logs(args) => args.run(&root, self.json),
             Command::Snippet(args) => args.run(&root, self.json).await,
         }
     }

@@ -27,6 +27,8 @@
 //! | [`config`] | the operator's files: parsed values, and errors with the line |
 //! | [`mod@file`] | safe access to files in directories that other users may write |
 //! | [`http`] | requests to the operator's own web server |
+//! | [`logs`] | the logs of all replicas in one stream |
+//! | [`init`] | `serve` as pid 1 of a container |
 //! | [`log`] | the log of `serve` |
 //! | [`service_manager`] | tells systemd what `serve` does |
 //! | [`error`] | errors, with exit status and help |
@@ -52,8 +54,10 @@ mod fuzz;
 pub mod gateway;
 pub mod hook;
 pub mod http;
+pub mod init;
 pub mod lock;
 pub mod log;
+pub mod logs;
 pub mod machine;
 pub mod pool;
 pub mod process;

@@ -1,11 +1,17 @@
-//! The log of a long-running program: one line for each event, on standard error.
+//! The log of a long-running program: one line for each event, on standard error, in a file or to
+//! syslog.
 //!
 //! All modules log by `tracing::info!`, `warn!` or `error!`. These calls never block and never fail:
 //! another thread writes ([`Lines`]). Lines that cannot be written are counted, and their number is logged
 //! when lines can be written again. Without [`start`], events are dropped, and [`say`] writes directly: so
 //! it is in all commands but `serve`.
+//!
+//! The logs of the replicas go the same way, by [`offer`]. They can wait, because they are in files: so
+//! they never take the room of the program's own lines.
 
 mod lines;
+mod output;
+mod syslog;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,10 +19,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use color_eyre::config::HookBuilder;
-use tracing::Level;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
 
 pub use lines::Lines;
+pub use output::Output;
 
+use crate::config::{LineFormat, LogOutput};
 use crate::error::{Error, Result};
 
 /// The time limit of [`flush`], if standard error is a pipe that is not read.
@@ -24,43 +33,121 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Standard error, after [`start`].
 static STDERR: OnceLock<Lines> = OnceLock::new();
+/// Another output than standard error, after [`start`].
+static OTHER: OnceLock<Lines> = OnceLock::new();
+/// How the lines of replicas are written, after [`start`].
+static STYLE: OnceLock<Style> = OnceLock::new();
+
+/// How a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// The format.
+    pub format: LineFormat,
+    /// Whether it goes to syslog: it has no time of its own, and is one line.
+    pub is_syslog: bool,
+}
 
 /// Starts the log: lines like `2026-11-20T14:39:45.123456Z  WARN message`, or JSON documents with
-/// `timestamp`, `level` and `message`. It cannot be stopped. Error: the thread cannot be started, or another
-/// global subscriber is set.
-pub fn start(json: bool) -> Result<()> {
-    let cannot = |error: &dyn std::fmt::Display| {
-        Error::failed(format!("cannot log to standard error: {error}"))
-    };
+/// `timestamp`, `level` and `message`. It cannot be stopped. Error: the output cannot be opened, the thread
+/// cannot be started, or another global subscriber is set.
+pub fn start(format: LineFormat, output: &LogOutput) -> Result<()> {
+    let cannot =
+        |error: &dyn std::fmt::Display| Error::failed(format!("cannot start the log: {error}"));
     let stderr = rustix::stdio::stderr().try_clone_to_owned().map_err(|it| cannot(&it))?;
+    let other = open(output)?;
     let lines = Lines::start("the log", File::from(stderr)).map_err(|it| cannot(&it))?;
     STDERR.get_or_init(|| lines);
+    if let Some(other) = other {
+        let lines = Lines::start("the log", other).map_err(|it| cannot(&it))?;
+        OTHER.get_or_init(|| lines);
+    }
+    let is_syslog = matches!(output, LogOutput::Syslog(_));
+    STYLE.get_or_init(|| Style { format, is_syslog });
     let text = tracing_subscriber::fmt()
         .with_max_level(Level::INFO)
         .with_target(false)
         .with_ansi(false)
         .log_internal_errors(false)
-        .with_writer(|| Queued);
-    let set = if json {
-        tracing::subscriber::set_global_default(text.json().flatten_event(true).finish())
-    } else {
-        tracing::subscriber::set_global_default(text.finish())
+        .with_writer(Queue);
+    let set = match (format, is_syslog) {
+        (LineFormat::Json, _) => {
+            tracing::subscriber::set_global_default(text.json().flatten_event(true).finish())
+        }
+        (LineFormat::Text, true) => {
+            tracing::subscriber::set_global_default(text.without_time().with_level(false).finish())
+        }
+        (LineFormat::Text, false) => tracing::subscriber::set_global_default(text.finish()),
     };
     set.map_err(|error| cannot(&error))
 }
 
-/// Writes to standard error. After [`start`] the text goes through the queue of the log, without blocking.
+/// None: standard error.
+fn open(output: &LogOutput) -> Result<Option<Output>> {
+    let (opened, hint) = match output {
+        LogOutput::Stderr => return Ok(None),
+        LogOutput::File(path) => (
+            Output::named(path).map_err(|error| (path, error)),
+            "its directory must exist, and only root and you may write to it: see [log] output",
+        ),
+        LogOutput::Syslog(path) => (
+            Output::syslog(path).map_err(|error| (path, error)),
+            "no syslog or journald receives there: start it, or change [log] output or syslog_socket",
+        ),
+    };
+    opened.map(Some).map_err(|(path, error)| {
+        Error::config(format!("cannot log to {}: {error}", path.display())).hint(hint)
+    })
+}
+
+fn out() -> Option<&'static Lines> {
+    OTHER.get().or(STDERR.get())
+}
+
+/// How the lines of replicas are written: as the program's own. None: the log was not started.
+pub fn style() -> Option<Style> {
+    STYLE.get().copied()
+}
+
+/// What stands before a message to syslog.
+pub fn syslog_header(level: Level) -> String {
+    syslog::header(level)
+}
+
+/// Adds lines that can wait to the log, if there is room: see [`Lines::offer`].
+pub fn offer(lines: &[u8]) -> bool {
+    out().is_none_or(|out| out.offer(lines))
+}
+
+/// Waits until the log has room, up to `limit`.
+pub fn await_room(limit: Duration) {
+    if let Some(out) = out() {
+        out.await_room(limit);
+    }
+}
+
+/// Writes to standard error. After [`start`] the text goes through the queue of the log, without blocking;
+/// and also to the log, if that is elsewhere.
 pub fn say(text: &str) {
     match STDERR.get() {
         Some(lines) => lines.push(text.as_bytes()),
         // An error cannot be reported anywhere.
         None => drop(io::stderr().write_all(text.as_bytes())),
     }
+    if OTHER.get().is_some() {
+        tracing::error!("{}", text.trim_end());
+    }
+}
+
+/// Writes a problem of the log itself to standard error, if the log is elsewhere.
+fn complain(problem: &str) {
+    if let (Some(stderr), Some(_)) = (STDERR.get(), OTHER.get()) {
+        stderr.push(format!("{problem}\n").as_bytes());
+    }
 }
 
 /// Waits until the queued lines are written, up to 2 s.
 pub fn flush() {
-    if let Some(lines) = STDERR.get() {
+    for lines in [OTHER.get(), STDERR.get()].into_iter().flatten() {
         lines.flush(FLUSH_TIMEOUT);
     }
 }
@@ -80,13 +167,36 @@ pub fn report_panics() -> color_eyre::Result<()> {
     Ok(())
 }
 
-/// Writes events to the queue.
-struct Queued;
+/// Makes the writer of each event.
+struct Queue;
+
+impl MakeWriter<'_> for Queue {
+    type Writer = Queued;
+
+    fn make_writer(&self) -> Queued {
+        Queued { level: Level::INFO }
+    }
+
+    fn make_writer_for(&self, event: &Metadata<'_>) -> Queued {
+        Queued { level: *event.level() }
+    }
+}
+
+/// Writes an event to the queue.
+struct Queued {
+    level: Level,
+}
 
 impl Write for Queued {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        if let Some(lines) = STDERR.get() {
-            lines.push(event);
+        if let Some(lines) = out() {
+            if style().is_some_and(|style| style.is_syslog) {
+                let text = String::from_utf8_lossy(event);
+                let text = text.trim().replace('\n', "\\n");
+                lines.push(format!("{}{text}\n", syslog::header(self.level)).as_bytes());
+            } else {
+                lines.push(event);
+            }
         }
         Ok(event.len())
     }

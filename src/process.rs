@@ -274,7 +274,8 @@ fn holds(pid: i32, sockets: &[u64]) -> io::Result<bool> {
     Ok(false)
 }
 
-fn parent(pid: i32) -> io::Result<Option<i32>> {
+/// The parent of a process; None: the process has ended.
+pub fn parent(pid: i32) -> io::Result<Option<i32>> {
     Ok(stat_field(pid, 1)?.and_then(|parent| parent.parse().ok()))
 }
 

@@ -13,6 +13,7 @@ pub mod command;
 mod end;
 mod generation;
 mod inherited;
+mod log_file;
 mod lost;
 pub mod php_fpm;
 mod pin;
@@ -34,6 +35,7 @@ use crate::pool::{self, Pool};
 use crate::process::Process;
 use crate::release::Release;
 pub use generation::{Generation, discover, remove_record};
+pub use log_file::{LogFile, LogKind};
 pub use lost::{lost, restore_record};
 pub use php_fpm::{Demand, Log};
 pub use running::{Running, look};
@@ -250,6 +252,14 @@ impl Spec {
         }))
     }
 
+    /// The logs that a record keeps: see [`Generation::logs`].
+    pub fn logs(&self) -> &[LogFile] {
+        match self {
+            Self::PhpFpm(resolved) => &resolved.logs,
+            Self::Command(_) => &[],
+        }
+    }
+
     /// Checks that the names of a generation can be written in its configuration.
     pub fn check(&self, pool: &Pool, generation: &Generation) -> Result<()> {
         match self {
@@ -313,6 +323,8 @@ impl Server {
             ping_response: "pong".to_owned(),
             status_path: None,
             children: None,
+            section: "www1".to_owned(),
+            logs: Vec::new(),
         })
     }
 

@@ -11,10 +11,11 @@ use tokio::sync::oneshot;
 
 use self::signals::{Received, Signals};
 use crate::cancel;
-use crate::config::Global;
+use crate::config::{Global, LineFormat};
 use crate::error::{Error, Exit, Result};
 use crate::gateway;
 use crate::log;
+use crate::logs::Gathering;
 use crate::pool;
 use crate::render::print;
 use crate::root::Root;
@@ -26,11 +27,12 @@ pub(super) struct Args {}
 
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        log::start(json)?;
+        let global = Global::read(root)?;
+        let format = if json { LineFormat::Json } else { global.log.format };
+        log::start(format, &global.log.output(root))?;
         let signals = Signals::listen()?;
         raise_descriptor_limit();
         service_manager::keep_watchdog();
-        let global = Global::read(root)?;
         let has_gateway = has_gateway(root, &global);
         if !has_gateway && !global.supervisor.enabled {
             global.listens()?;
@@ -52,7 +54,7 @@ impl Args {
             Ok(())
         };
         let reloads = has_gateway.then(|| Arc::clone(&reloads));
-        let mut serving = Serving { root, global, signals, reloads, supervisor: None };
+        let mut serving = Serving { root, global, signals, reloads, supervisor: None, logs: None };
         let mut gateway = pin!(gateway);
         match serving.until_stopped(gateway.as_mut(), is_up).await {
             Ok(signal) => {
@@ -63,6 +65,7 @@ impl Args {
                 if let Some(supervisor) = serving.supervisor {
                     supervisor.stop(false).await;
                 }
+                stop_gathering(serving.logs).await;
                 ended
             }
         }
@@ -78,6 +81,8 @@ struct Serving<'a> {
     reloads: Option<Arc<gateway::Reloads>>,
     /// None: not started yet, or not wanted.
     supervisor: Option<Supervisor>,
+    /// None: not started yet, or not wanted.
+    logs: Option<Gathering>,
 }
 
 impl Serving<'_> {
@@ -97,6 +102,8 @@ impl Serving<'_> {
                 _ = is_up.as_mut(), if is_starting => {
                     is_starting = false;
                     if self.global.supervisor.enabled {
+                        // First, so that it has all that the replicas log.
+                        self.logs = self.gather_logs();
                         self.supervisor = Some(Supervisor::start(self.root).await.map_err(Err)?);
                     }
                     service_manager::ready();
@@ -118,6 +125,7 @@ impl Serving<'_> {
     /// Makes the gateway and the supervisor read their configuration again.
     fn reload(&self) {
         service_manager::reloading();
+        self.logs.iter().for_each(Gathering::reload);
         let (reloads, supervisor) = (self.reloads.clone(), self.supervisor.as_ref());
         let supervised = supervisor.map(Supervisor::reload);
         tokio::spawn(async move {
@@ -131,6 +139,14 @@ impl Serving<'_> {
         });
     }
 
+    fn gather_logs(&self) -> Option<Gathering> {
+        let style = log::style().filter(|_| self.global.log.replicas)?;
+        let gathering = Gathering::start(self.root, style).inspect_err(|error| {
+            tracing::error!("the logs of the replicas are not gathered: {}", error.in_one_line());
+        });
+        gathering.ok()
+    }
+
     /// Waits until the gateway has served its requests, and the supervisor has ended. A second signal
     /// ends both at once; the next command puts right what the supervisor leaves.
     async fn shut_down(
@@ -141,11 +157,13 @@ impl Serving<'_> {
         service_manager::stopping();
         self.supervisor.iter().for_each(Supervisor::cancel);
         let (supervisor, stop_replicas) = (self.supervisor, self.global.supervisor.stop_replicas);
+        let logs = self.logs;
         let mut ended = pin!(async {
             let drained = gateway.await;
             if let Some(supervisor) = supervisor {
                 supervisor.stop(stop_replicas).await;
             }
+            stop_gathering(logs).await;
             drained
         });
         loop {
@@ -157,6 +175,12 @@ impl Serving<'_> {
                 },
             }
         }
+    }
+}
+
+async fn stop_gathering(logs: Option<Gathering>) {
+    if let Some(logs) = logs {
+        logs.stop().await;
     }
 }
 

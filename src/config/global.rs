@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::file::File;
+use super::log::Log;
 use super::values;
 use crate::error::{Error, Result};
 use crate::root::Root;
@@ -25,6 +26,8 @@ pub struct Global {
     pub control: PathBuf,
     /// What `serve` does for the replicas.
     pub supervisor: Supervisor,
+    /// The log of `serve`.
+    pub log: Log,
 }
 
 /// `[gateway]`
@@ -174,6 +177,8 @@ struct RawFile {
     control: RawControl,
     #[serde(default)]
     supervisor: Supervisor,
+    #[serde(default)]
+    log: Log,
 }
 
 #[derive(Deserialize)]
@@ -213,6 +218,7 @@ impl Global {
                 gateway: Front::default(),
                 control: RawControl::default(),
                 supervisor: Supervisor::default(),
+                log: Log::default(),
             }
         };
         Ok(Self {
@@ -220,6 +226,7 @@ impl Global {
             front: raw.gateway,
             control: root.resolve(raw.control.socket),
             supervisor: raw.supervisor,
+            log: raw.log,
         })
     }
 }

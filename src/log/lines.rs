@@ -1,4 +1,4 @@
-//! A queue of lines that another thread writes to a file.
+//! A queue of lines that another thread writes to a file or to syslog.
 //!
 //! A caller never waits for a disk or a reader, and never gets an error. The queue has a limit. Lines
 //! beyond it, and lines that cannot be written, are dropped and counted. Their number is logged when lines
@@ -7,16 +7,19 @@
 //! `tracing-appender` does most of this. But it limits the number of lines and not their bytes, ignores
 //! write errors, cannot change its file, and prints to standard output when it ends.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::output::Output;
+
 /// The size of the queue, in bytes.
 const QUEUE_MAX: usize = 4 << 20;
+/// The part of it for lines that can wait, in bytes: the rest is left to those that cannot.
+const PATIENT_MAX: usize = QUEUE_MAX / 2;
 /// The capacity that the buffer of the thread keeps between writes, in bytes.
 const BUFFER_KEPT: usize = 64 << 10;
 
@@ -40,8 +43,8 @@ struct State {
     waiting: Vec<u8>,
     /// The number of lines that did not fit into the queue.
     refused: u64,
-    /// The next file, after a redirection.
-    next: Option<File>,
+    /// The next output, after a redirection.
+    next: Option<Output>,
     /// The lines from before the redirection, which go to the old file.
     before: Vec<u8>,
     is_writing: bool,
@@ -50,7 +53,8 @@ struct State {
 
 impl Lines {
     /// Starts the thread. `name`: the name of the file in messages. Error: the thread cannot be started.
-    pub fn start(name: &str, file: File) -> io::Result<Self> {
+    pub fn start(name: &str, output: impl Into<Output>) -> io::Result<Self> {
+        let output = output.into();
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             state: Mutex::default(),
@@ -60,7 +64,7 @@ impl Lines {
         let of_thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("lines".to_owned())
-            .spawn(move || Writer::new(file).work(&of_thread))?;
+            .spawn(move || Writer::new(output).work(&of_thread))?;
         Ok(Self(shared))
     }
 
@@ -76,13 +80,32 @@ impl Lines {
         self.0.filled.notify_one();
     }
 
+    /// Adds lines that can wait, if there is room. False: they were not added. Never blocks.
+    pub fn offer(&self, lines: &[u8]) -> bool {
+        let mut state = self.0.lock();
+        if state.before.len() + state.waiting.len() + lines.len() > PATIENT_MAX {
+            return false;
+        }
+        state.waiting.extend_from_slice(lines);
+        drop(state);
+        self.0.filled.notify_one();
+        true
+    }
+
+    /// Waits until some of the queue is written, up to `limit`.
+    pub fn await_room(&self, limit: Duration) {
+        let is_full = |state: &mut State| state.waiting.len() > PATIENT_MAX / 2;
+        drop(self.0.written.wait_timeout_while(self.0.lock(), limit, is_full));
+    }
+
     /// Redirects the output to another file. Lines that are queued already go to the old one, later
     /// lines to the new one.
-    pub fn redirect(&self, file: File) {
+    pub fn redirect(&self, output: impl Into<Output>) {
+        let output = output.into();
         let mut state = self.0.lock();
         let queued = mem::take(&mut state.waiting);
         state.before.extend_from_slice(&queued);
-        state.next = Some(file);
+        state.next = Some(output);
         drop(state);
         self.0.filled.notify_one();
     }
@@ -109,7 +132,7 @@ impl Shared {
     }
 
     /// Waits for work, and takes the lines. None: the queue was dropped, and is empty.
-    fn next(&self, batch: &mut Vec<u8>) -> Option<(u64, Option<File>)> {
+    fn next(&self, batch: &mut Vec<u8>) -> Option<(u64, Option<Output>)> {
         let mut state = self.lock();
         state.is_writing = false;
         self.written.notify_all();
@@ -125,13 +148,15 @@ impl Shared {
         let lines = if next.is_some() { &mut state.before } else { &mut state.waiting };
         mem::swap(batch, lines);
         state.is_writing = true;
+        // The queue is empty: there is room again.
+        self.written.notify_all();
         Some((mem::take(&mut state.refused), next))
     }
 }
 
 /// The state of the thread.
 struct Writer {
-    file: File,
+    output: Output,
     /// The last write ended in the middle of a line.
     is_cut: bool,
     /// The number of lost lines since the last report.
@@ -141,18 +166,19 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(file: File) -> Self {
-        Self { file, is_cut: false, lost: 0, failed: None }
+    fn new(output: impl Into<Output>) -> Self {
+        Self { output: output.into(), is_cut: false, lost: 0, failed: None }
     }
 
     fn work(mut self, shared: &Shared) {
         let mut batch = Vec::new();
         while let Some((refused, next)) = shared.next(&mut batch) {
             self.lost += refused;
+            let renewed = self.output.renew().map(|is_new| self.is_cut &= !is_new);
             let written = self.write(&batch);
-            self.report(&shared.name, written);
+            self.report(&shared.name, renewed.and(written));
             if let Some(next) = next {
-                self.file = next;
+                self.output = next;
                 self.is_cut = false;
             }
         }
@@ -164,6 +190,7 @@ impl Writer {
         if let Err(error) = written {
             if self.failed.is_none() {
                 tracing::error!("{name} cannot be written: {error}");
+                super::complain(&format!("{name} cannot be written: {error}"));
             }
             self.failed = Some(error);
             return;
@@ -194,9 +221,9 @@ impl Writer {
     }
 
     /// Writes all bytes. An error has the bytes that were not written.
-    fn write_part<'a>(&self, mut left: &'a [u8]) -> Result<(), (io::Error, &'a [u8])> {
+    fn write_part<'a>(&mut self, mut left: &'a [u8]) -> Result<(), (io::Error, &'a [u8])> {
         while !left.is_empty() {
-            match (&self.file).write(left) {
+            match self.output.write(left) {
                 Ok(0) => return Err((ErrorKind::WriteZero.into(), left)),
                 Ok(written) => left = &left[written..],
                 Err(error) => match error.kind() {
@@ -211,7 +238,7 @@ impl Writer {
     }
 
     fn await_room(&self) -> io::Result<()> {
-        match poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None) {
+        match poll(&mut [PollFd::from_borrowed_fd(self.output.fd(), PollFlags::OUT)], None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -223,137 +250,4 @@ fn count(lines: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{BufRead, BufReader, Read};
-    use std::os::fd::OwnedFd;
-
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    fn pipe() -> (BufReader<File>, File) {
-        let (reader, writer) = io::pipe().unwrap();
-        (BufReader::new(OwnedFd::from(reader).into()), OwnedFd::from(writer).into())
-    }
-
-    #[test]
-    fn reader_that_does_not_read_blocks_no_caller() {
-        let (mut reader, writer) = pipe();
-        let lines = Lines::start("it", writer).unwrap();
-        let line = [&[b'x'; 1023][..], b"\n"].concat();
-        // Twice what fits into the queue and the pipe.
-        for _ in 0..2 * (2 * QUEUE_MAX + (1 << 20)) / line.len() {
-            lines.push(&line);
-        }
-        assert!(lines.0.lock().waiting.len() <= QUEUE_MAX);
-        assert!(lines.0.lock().refused > 0);
-        let mut first = String::new();
-        reader.read_line(&mut first).unwrap();
-        assert_eq!(first.as_bytes(), line);
-    }
-
-    #[test]
-    fn queued_lines_are_written_before_the_thread_ends() {
-        let (mut reader, writer) = pipe();
-        let lines = Lines::start("it", writer).unwrap();
-        lines.push(b"one\n");
-        lines.push(b"two\n");
-        drop(lines);
-        let mut all = String::new();
-        reader.read_to_string(&mut all).unwrap();
-        assert_eq!(all, "one\ntwo\n");
-    }
-
-    #[test]
-    fn lines_for_another_file_are_written_after_a_failure() {
-        let (mut reader, writer) = pipe();
-        let lines = Lines::start("it", File::options().write(true).open("/dev/full").unwrap());
-        let lines = lines.unwrap();
-        lines.push(b"lost\n");
-        lines.flush(PATIENCE);
-        lines.redirect(writer);
-        lines.push(b"kept\n");
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        assert_eq!(line, "kept\n");
-    }
-
-    /// The thread is kept busy by a pipe that is full, so that it finds both lines at once.
-    #[test]
-    fn line_after_a_redirection_goes_to_the_new_file() {
-        let (mut old, full) = pipe();
-        let (mut new, writer) = pipe();
-        let lines = Lines::start("it", full).unwrap();
-        let filler = [vec![b'x'; 1 << 20], b"\n".to_vec()].concat();
-        lines.push(&filler);
-        lines.push(b"before\n");
-        lines.redirect(writer);
-        lines.push(b"after\n");
-        let mut line = String::new();
-        old.read_line(&mut line).unwrap();
-        line.clear();
-        old.read_line(&mut line).unwrap();
-        assert_eq!(line, "before\n");
-        line.clear();
-        new.read_line(&mut line).unwrap();
-        assert_eq!(line, "after\n");
-    }
-
-    #[test]
-    fn partial_line_is_ended_before_the_next_one() {
-        let (mut reader, file) = pipe();
-        let mut writer = Writer { is_cut: true, ..Writer::new(file) };
-        writer.write(b"next\n").unwrap();
-        drop(writer);
-        let mut all = String::new();
-        reader.read_to_string(&mut all).unwrap();
-        assert_eq!(all, "\nnext\n");
-    }
-
-    /// Collects the log of this thread.
-    #[derive(Clone, Default)]
-    struct Said(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Said {
-        fn write(&mut self, said: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(said)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn lost_lines_are_logged_when_lines_can_be_written_again() {
-        let said = Said::default();
-        let log = said.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || log.clone()).finish();
-        let (_reader, pipe) = pipe();
-        tracing::subscriber::with_default(subscriber, || {
-            let mut writer = Writer::new(File::options().write(true).open("/dev/full").unwrap());
-            for _ in 0..2 {
-                let written = writer.write(b"one\ntwo\n");
-                writer.report("it", written);
-            }
-            writer.file = pipe;
-            for _ in 0..2 {
-                let written = writer.write(b"three\n");
-                writer.report("it", written);
-            }
-        });
-        let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
-        let said: Vec<_> = said.lines().map(|line| line.split_once("lines: ").unwrap().1).collect();
-        let full = "No space left on device (os error 28)";
-        assert_eq!(
-            said,
-            [format!("it cannot be written: {full}"), format!("it lost 4 lines: {full}")]
-        );
-    }
-
-    #[test]
-    fn lost_lines_are_counted() {
-        let mut writer = Writer::new(File::options().write(true).open("/dev/full").unwrap());
-        writer.write(b"one\ntwo\n").unwrap_err();
-        assert_eq!((writer.lost, writer.is_cut), (2, false));
-    }
-}
+mod tests;

@@ -21,6 +21,7 @@ mod interrupt;
 mod json;
 mod limits;
 mod lock;
+mod logs;
 mod monitor;
 mod original;
 mod php_fpm_dies;

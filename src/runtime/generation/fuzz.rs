@@ -13,7 +13,7 @@ use crate::pool::{Listen, Protocol};
 use crate::root::Root;
 use crate::runtime::command;
 use crate::runtime::php_fpm::{self, Resolved, conf};
-use crate::runtime::{Children, Server};
+use crate::runtime::{Children, LogFile, LogKind, Server};
 
 const RECORDED: &str = r#"{"replica":1,"number":7,"public":"/srv/sockets/php-fpm-www1.sock","bound":"/srv/sockets/php-fpm-www1.g7.sock","socket":"/srv/sockets/php-fpm-www1.g7.sock","pid_file":"/srv/pid/www.1.g7.pid","public_pid":"/srv/pid/php-fpm-www1.pid","ping_path":"/ping-php-fpm","ping_response":"pong","status_path":"/status-php-fpm","release":{"path":"/srv/www/release1","dev":65024,"ino":262157}}"#;
 
@@ -56,14 +56,20 @@ prop_compose! {
         status_path in of(line()),
         release in of(release()),
         children in of(children()),
+        section in line(),
+        log_of in of(line()),
     ) -> Generation {
+        let log = |path: String| LogFile { path: path.into(), kind: LogKind::Slow };
+        let logs = log_of.map(log).into_iter().collect();
         let [public, bound, socket, pid_file] = names.map(PathBuf::from);
         let [ping_path, ping_response] = ping;
         let public_pid = public_pid.map(PathBuf::from);
         Generation {
             replica, number: Number::Started(number), public, bound, socket, pid_file, public_pid,
             release,
-            server: Server::PhpFpm(php_fpm::Server { ping_path, ping_response, status_path, children }),
+            server: Server::PhpFpm(php_fpm::Server {
+                ping_path, ping_response, status_path, children, section, logs,
+            }),
         }
     }
 }
@@ -109,6 +115,7 @@ pub(in crate::runtime) fn resolved() -> Resolved {
         group: None,
         file_cache: None,
         memory_limit: None,
+        logs: Vec::new(),
     }
 }
 

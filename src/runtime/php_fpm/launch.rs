@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::messages::error_lines;
-use super::{Command, Resolved, Server, conf};
+use super::{Command, Resolved, Server, conf, error_log};
 use crate::control_group;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -35,7 +35,9 @@ pub(in crate::runtime) async fn start(
     let text = conf::text(pool, generation, server, resolved, gentle)?;
     let conf = generation.write(pool, &text)?;
     failpoint::hit("recorded, not launched");
-    launch(pool, command, generation, conf, pool.settings.rollout.ready_timeout).await
+    launch(pool, command, generation, conf, pool.settings.rollout.ready_timeout).await?;
+    error_log::note(pool, generation);
+    Ok(())
 }
 
 /// php-fpm inherits the open file and keeps it, so that no other file can take its place, now or at

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::process::Process;
 
@@ -34,6 +34,11 @@ impl Log {
     /// The whole log of a generation that has one of its own.
     pub(in crate::runtime) fn whole(path: PathBuf) -> Self {
         Self { path, from: 0, seen: 0 }
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Its last new lines, indented; empty if there are none. Notices are left out: they only

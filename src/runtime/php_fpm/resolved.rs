@@ -14,7 +14,7 @@ use crate::pool::Pool;
 use crate::release::Release;
 use crate::runtime::inherited::{in_child, in_memory, inherit, read_all};
 use crate::runtime::pin::{PIN_HINT, pin};
-use crate::runtime::{Children, Generation};
+use crate::runtime::{Children, Generation, LogFile, LogKind};
 
 /// How long `php-fpm -tt` may take. It takes about 30 ms.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,6 +48,8 @@ pub struct Resolved {
     pub file_cache: Option<PathBuf>,
     /// `memory_limit` in bytes, where the section sets one.
     pub memory_limit: Option<u64>,
+    /// The logs of its processes, except the error log: it is overridden here.
+    pub logs: Vec<LogFile>,
 }
 
 impl Resolved {
@@ -239,7 +241,23 @@ fn parse(text: &str) -> Result<Resolved> {
             .filter(|path| !path.is_empty())
             .map(PathBuf::from),
         memory_limit: php_value("memory_limit").and_then(php_size),
+        logs: logs(&find, section, php_value("error_log")),
     })
+}
+
+/// The slow log if requests are written to it, and the log of PHP itself if it has one. The error log is
+/// known when the master runs: see `error_log.rs`.
+fn logs<'a>(
+    find: &impl Fn(&str, &str) -> Option<&'a str>,
+    section: &str,
+    of_php: Option<&str>,
+) -> Vec<LogFile> {
+    let is_off = |timeout: &str| ["0", "0s"].contains(&timeout);
+    let slow = find(section, "slowlog")
+        .filter(|_| find(section, "request_slowlog_timeout").is_some_and(|it| !is_off(it)));
+    let all = [(slow, LogKind::Slow), (of_php.filter(|path| !path.is_empty()), LogKind::Php)];
+    let file = |(path, kind): (Option<&str>, LogKind)| Some(LogFile { path: path?.into(), kind });
+    all.into_iter().filter_map(file).collect()
 }
 
 /// Bytes in PHP's notation, such as `128M`; -1 is no limit.
@@ -308,8 +326,25 @@ mod tests {
         assert_eq!((resolved.user.as_deref(), resolved.group), (Some("www-data"), None));
         assert_eq!(resolved.file_cache, Some(PathBuf::from("/tmp/cache")));
         assert_eq!(resolved.memory_limit, Some(3 << 20));
+        assert_eq!(resolved.logs, []);
         let sizes = ["128M", "1g", "65536", "-1", "", "M"].map(php_size);
         assert_eq!(sizes, [Some(128 << 20), Some(1 << 30), Some(65_536), None, None, None]);
+    }
+
+    #[test]
+    fn logs_are_those_that_are_written() {
+        let conf = "slowlog = /l/slow\n[t] NOTICE: \trequest_slowlog_timeout = ";
+        let logs = |timeout: &str| {
+            let php = "user = www-data\n[t] NOTICE: \tphp_admin_value[error_log] = /l/php";
+            let text = SAMPLE.replace("user = www-data", php);
+            let text = text.replace("group = undefined", &format!("{conf}{timeout}"));
+            let logs = parse(&text).unwrap().logs.into_iter();
+            logs.map(|it| (it.path.display().to_string(), it.kind)).collect::<Vec<_>>()
+        };
+        let php = ("/l/php".to_owned(), LogKind::Php);
+        let slow = ("/l/slow".to_owned(), LogKind::Slow);
+        assert_eq!(logs("5s"), [slow, php.clone()]);
+        assert_eq!(logs("0s"), [php]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Resolved;
 use crate::fastcgi::{self, FastCgiError};
-use crate::runtime::Children;
+use crate::runtime::{Children, LogFile};
 
 /// How long the status page may take, also after the deadline. It takes about 1 ms.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -24,6 +24,12 @@ pub struct Server {
     /// Its children; None: they are not on record.
     #[serde(default)]
     pub(in crate::runtime) children: Option<Children>,
+    /// The name of its section; empty: it is not on record.
+    #[serde(default)]
+    pub(in crate::runtime) section: String,
+    /// Its logs; empty: they are not on record.
+    #[serde(default)]
+    pub(in crate::runtime) logs: Vec<LogFile>,
 }
 
 impl Server {
@@ -35,6 +41,8 @@ impl Server {
             ping_response: resolved.ping_response.clone(),
             status_path: Some(or(&resolved.status_path, "/pools-manager-status")),
             children: resolved.children,
+            section: resolved.section.clone(),
+            logs: resolved.logs.clone(),
         }
     }
 
@@ -45,6 +53,8 @@ impl Server {
             ping_response: resolved.ping_response.clone(),
             status_path: resolved.status_path.clone(),
             children: resolved.children,
+            section: resolved.section.clone(),
+            logs: resolved.logs.clone(),
         }
     }
 

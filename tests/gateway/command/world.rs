@@ -192,3 +192,24 @@ fn canary_whose_process_crashes_bounces() {
     assert_eq!(served.get("/").text(), "1");
     served.is_in_order(1);
 }
+
+#[test]
+fn output_of_the_servers_is_in_the_logs() {
+    needs_root!();
+    let site = CommandSite::new(PYTHON_FD);
+    let code = site.site.read("www/r1/server.py").replace(
+        "        length = int(",
+        "        print('a line of the server', flush=True)\n        length = int(",
+    );
+    site.site.write("www/r1/server.py", &code);
+    let served = site.serve();
+    assert_eq!(served.get("/").text(), "1");
+    let line = wait_for("the line of the server", || {
+        let printed = served.site.run(&["logs", "www", "--json"]).stdout;
+        printed.lines().find(|line| line.contains("a line of the server")).map(str::to_owned)
+    });
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let place = ["pool", "generation", "log"].map(|key| line[key].to_string());
+    assert_eq!(place, ["\"www\"", "1", "\"output\""], "{line}");
+    assert!(line["release"].as_str().unwrap().ends_with("/www/r1"), "{line}");
+}

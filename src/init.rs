@@ -1,0 +1,72 @@
+//! pid 1 of a container.
+//!
+//! The kernel makes pid 1 the parent of each process whose own parent has ended: of each php-fpm master,
+//! because what launches it exits. Pid 1 has to wait for them, or they stay as zombies. `serve` cannot
+//! simply wait for all its children: that would take the exit statuses that other parts of it wait for.
+//! So it runs as a child of pid 1, which does nothing but this: it waits for all processes, passes signals
+//! on to `serve`, and ends with its exit status.
+
+use std::env;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use nix::sys::signal::{SigSet, Signal};
+use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, wait};
+
+/// The signals that are passed on: those that mean something to `serve`, and those that it logs.
+const PASSED_ON: [Signal; 6] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// Whether this process is pid 1.
+pub fn is_init() -> bool {
+    std::process::id() == 1
+}
+
+/// Unblocks all signals in the calling thread. The child inherits the mask of pid 1, and passes its own on
+/// to php-fpm.
+pub fn unblock_signals() -> io::Result<()> {
+    Ok(SigSet::all().thread_unblock()?)
+}
+
+/// Runs the same command in a child, and returns its exit status: 128 and the number of the signal if one
+/// has ended it. Error: the child cannot be started.
+///
+/// Only for a process with one thread: the signals are blocked in the calling thread.
+pub fn run() -> io::Result<ExitCode> {
+    let mut signals: SigSet = PASSED_ON.into_iter().collect();
+    signals.add(Signal::SIGCHLD);
+    signals.thread_block()?;
+    let mut args = env::args_os();
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(args.next().unwrap_or_default()).args(args);
+    // A Ctrl-C on the terminal reaches both else, and `serve` would take the second one as "at once".
+    command.process_group(0);
+    let child = Pid::from_child(&command.spawn()?);
+    loop {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid == child {
+                return Ok(exit_code(status));
+            }
+        }
+        match signals.wait() {
+            Ok(Signal::SIGCHLD) | Err(_) => {}
+            Ok(signal) => {
+                // The child is not waited for yet, so its pid is its own.
+                let signal = rustix::process::Signal::from_named_raw(signal as i32);
+                let _ = signal.map(|signal| kill_process(child, signal));
+            }
+        }
+    }
+}
+
+fn exit_code(status: WaitStatus) -> ExitCode {
+    let code = status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal));
+    ExitCode::from(u8::try_from(code.unwrap_or(1)).unwrap_or(1))
+}

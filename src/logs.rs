@@ -1,0 +1,39 @@
+//! One stream of the logs of all replicas.
+//!
+//! The servers write their logs to files themselves, as the operator has configured them. This only
+//! reads the files, so no replica ever waits for it, or for whoever reads its output.
+//!
+//! | step | module |
+//! |---|---|
+//! | which files there are, and who writes them: from the records of the generations | `catalog` |
+//! | what changes in their directories: inotify | `watch` |
+//! | the new bytes of a file, over renames and truncation | `followed`, `open` |
+//! | bytes to records: a line, or a stack trace with all its lines | `records` |
+//! | a record to time, level, pid and text | `entry`, `clock` |
+//! | the replica and the generation that wrote it | `origin` |
+//! | text or JSON, in which no record can forge another one | `format` |
+//! | all of this in one loop | `stream` |
+//!
+//! `serve` runs it on a thread of its own ([`Gathering`]), `pools-manager logs` in the foreground.
+
+mod catalog;
+mod clock;
+mod entry;
+mod followed;
+mod format;
+mod gathering;
+mod open;
+mod origin;
+mod records;
+mod select;
+mod stream;
+mod wake;
+mod watch;
+
+pub use entry::Entry;
+pub use format::{json, text};
+pub use gathering::Gathering;
+pub use origin::Origin;
+pub use select::Select;
+pub use stream::{Output, Stream};
+pub use wake::Wake;
