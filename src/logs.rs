@@ -24,6 +24,7 @@ mod format;
 mod gathering;
 mod open;
 mod origin;
+mod record;
 mod records;
 mod select;
 mod stream;

@@ -5,6 +5,8 @@
 //! `/proc/net/unix` shows the connections that are accepted or queued, each under the path that was
 //! *bound*, whatever name the client used.
 
+mod connect;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs;
@@ -13,13 +15,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 
-use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::file;
+pub use connect::{is_listening, listener};
 
 /// The longest path of a unix socket, in bytes: `sun_path` of unix(7) without its final zero.
 pub const PATH_MAX: usize = 107;
@@ -231,45 +230,6 @@ pub fn unfinished(name: &Path) -> PathBuf {
     let mut new = name.as_os_str().to_owned();
     new.push(".new");
     new.into()
-}
-
-/// The process that called listen(2) on a socket, as the kernel recorded it. Makes a connection.
-pub fn listener(path: &Path) -> io::Result<UnixCredentials> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(getsockopt(&socket, PeerCredentials)?)
-}
-
-/// Whether a process listens on a socket. Makes a connection, so the answer is certain; use it
-/// rarely, because the process sees the connection. An error if the connection cannot be tried (no
-/// free descriptor, no permission).
-pub fn is_listening(path: &Path) -> Result<bool> {
-    try_connect(path).map_err(|error| {
-        let path = path.display();
-        Error::failed(format!("cannot tell whether a process listens on {path}: {error}"))
-    })
-}
-
-fn try_connect(path: &Path) -> io::Result<bool> {
-    // A path that is too long cannot have been bound.
-    let Ok(address) = SocketAddrUnix::new(path) else { return Ok(false) };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    match connect(&socket, &address) {
-        // AGAIN: its backlog is full.
-        Ok(()) | Err(Errno::AGAIN) => Ok(true),
-        // No file, no socket, a socket without a listener, or one of another type.
-        Err(
-            Errno::NOENT
-            | Errno::NOTDIR
-            | Errno::LOOP
-            | Errno::NAMETOOLONG
-            | Errno::CONNREFUSED
-            | Errno::PROTOTYPE,
-        ) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! The file must be below the release, may be outside of the document root, and must not be PHP code.
 //! `X-Sendfile` has the path in PHP's mount namespace, `X-Accel-Redirect` the path below the release.
 
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
@@ -18,8 +18,8 @@ use super::static_file;
 use super::url_path::UrlPath;
 use super::virtual_host::VirtualHost;
 
-const ACCEL: &str = "x-accel-redirect";
-const SENDFILE: &str = "x-sendfile";
+const ACCEL: HeaderName = HeaderName::from_static("x-accel-redirect");
+const SENDFILE: HeaderName = HeaderName::from_static("x-sendfile");
 
 /// The file that the script requests; None: it requests none. Error 502: the file does not exist, or must
 /// not be sent.
@@ -28,7 +28,9 @@ pub(super) fn requested_file(
     vhost: &VirtualHost,
     served: &ServedRelease,
 ) -> Result<Option<OpenFile>, HttpError> {
-    let named = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let named = |name: HeaderName| {
+        head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok())
+    };
     let path = match (named(ACCEL), named(SENDFILE)) {
         (Some(url), _) => allowed_path(url),
         (None, Some(path)) => path

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tracing::Level;
 
 use super::clock::Clock;
-use super::records::Record;
+use super::record::Record;
 use crate::runtime::LogKind;
 
 /// The most bytes between the brackets of a time.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::open::{FileId, id, open};
-use super::records::{Record, Records};
+use super::record::Record;
+use super::records::Records;
 use crate::runtime::LogKind;
 
 /// How many bytes are read at once.

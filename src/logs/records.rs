@@ -4,33 +4,13 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::entry;
+use super::record::Record;
 use crate::runtime::LogKind;
 
-/// The most bytes of a record. The rest is left out.
-pub(super) const RECORD_MAX: usize = 64 << 10;
 /// How long a record may wait for its next line.
 const QUIET: Duration = Duration::from_millis(200);
 /// How long a line may wait for its end.
 const UNENDED: Duration = Duration::from_secs(5);
-
-/// A complete record.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Record {
-    /// Its lines, without the last line feed.
-    pub(super) bytes: Vec<u8>,
-    /// How many bytes were left out at its end.
-    pub(super) left_out: u64,
-}
-
-impl Record {
-    fn add(&mut self, bytes: &[u8]) {
-        let room = RECORD_MAX.saturating_sub(self.bytes.len());
-        // What follows a gap is left out too.
-        let taken = if self.left_out > 0 { 0 } else { bytes.len().min(room) };
-        self.bytes.extend_from_slice(&bytes[..taken]);
-        self.left_out += (bytes.len() - taken) as u64;
-    }
-}
 
 /// The records of one file.
 #[derive(Debug)]
@@ -126,6 +106,7 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::record::RECORD_MAX;
     use proptest::prelude::*;
 
     const AT: &str = "[20-Nov-2026 07:28:01]";

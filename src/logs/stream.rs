@@ -12,7 +12,7 @@ use super::clock::Clock;
 use super::entry::Entry;
 use super::followed::{Followed, Start};
 use super::origin::{Origin, Writers};
-use super::records::Record;
+use super::record::Record;
 use super::select::Select;
 use super::wake::Wake;
 use super::watch::{Change, Watch};
