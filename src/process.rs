@@ -43,6 +43,11 @@ impl Process {
         Ok(Self { pid, fd: pidfd_open(number, PidfdFlags::empty())? })
     }
 
+    /// Keeps the same process once more.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { pid: self.pid, fd: self.fd.try_clone()? })
+    }
+
     /// Its pid.
     pub fn pid(&self) -> i32 {
         self.pid

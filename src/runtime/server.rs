@@ -85,9 +85,9 @@ impl Generation {
 
     /// Whether no child works on after an early answer (`fastcgi_finish_request`). True for a
     /// server of `[command]`, and for a php-fpm without a status page: then its connections alone decide.
-    pub async fn is_idle(&self, deadline: Instant) -> bool {
+    pub async fn is_idle(&self, has_master: bool, deadline: Instant) -> bool {
         match &self.server {
-            Server::PhpFpm(server) => server.is_idle(&self.socket, deadline).await,
+            Server::PhpFpm(server) => server.is_idle(&self.socket, has_master, deadline).await,
             Server::Command(_) => true,
         }
     }

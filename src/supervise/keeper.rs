@@ -42,6 +42,8 @@ pub(super) struct Keeper {
     link: Option<Link>,
     /// The symlink as it was when its release failed: that is not tried again.
     bounced: Option<Identity>,
+    /// How many looks have failed in a row.
+    failed_looks: u32,
     backoff: Backoff,
     measured: Measured,
     orders: UnboundedReceiver<Order>,
@@ -69,6 +71,7 @@ impl Keeper {
             links,
             link: None,
             bounced: None,
+            failed_looks: 0,
             backoff: Backoff::default(),
             measured: Measured::default(),
             orders,
@@ -83,16 +86,27 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         while self.cancel.check().is_ok() {
             let wait = match self.look().await {
-                Ok(look) => self.act(look).await,
+                Ok(look) => {
+                    self.failed_looks = 0;
+                    self.act(look).await
+                }
                 Err(error) => {
                     self.note(&error);
-                    Wait::of(LOOK)
+                    Wait::of(self.look_again())
                 }
             };
             if !self.wait(wait).await {
                 return;
             }
         }
+    }
+
+    /// When to look again after a failed look: soon, since processes come and go while /proc is read,
+    /// and later and later if it goes on.
+    fn look_again(&mut self) -> Duration {
+        let doubled = BUSY.saturating_mul(1 << self.failed_looks.min(16));
+        self.failed_looks += 1;
+        doubled.min(LOOK)
     }
 
     fn take_over(&mut self, pool: Arc<Pool>) {

@@ -1,12 +1,12 @@
 //! `[limits]`: the supervisor renews replicas that exceed one, and no request is lost.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use harness::served::{Connection, Served, fix_children};
 use harness::wait_for;
 
-use super::supervisor::{await_release, site, supervised, visit_until};
+use super::supervisor::{Visits, await_release, site, supervised, visit_until};
 
 const POOL_CONF: &str = "etc/php/fpm/redundant-pools/www/pool.conf";
 
@@ -30,9 +30,10 @@ fn await_renewal(served: &Served, before: &[u64]) {
 fn while_visited(served: &Served, work: impl FnOnce()) {
     let (port, enough) = (served.port(), AtomicBool::new(false));
     thread::scope(|scope| {
+        let visits = Visits(&enough);
         let visitors: Vec<_> = (0..2).map(|_| scope.spawn(|| visit_until(port, &enough))).collect();
         work();
-        enough.store(true, Ordering::Relaxed);
+        drop(visits);
         for visitor in visitors {
             assert_eq!(visitor.join().unwrap().1, 0);
         }

@@ -144,6 +144,7 @@ fn deploy_again_and_again(deploys: u32) {
     let served = supervised("");
     let (port, enough) = (served.port(), AtomicBool::new(false));
     thread::scope(|scope| {
+        let visits = Visits(&enough);
         let visitor = scope.spawn(|| visit_until(port, &enough).1);
         for round in 0..deploys {
             let release = if round % 2 == 0 { "release2" } else { "release1" };
@@ -151,9 +152,18 @@ fn deploy_again_and_again(deploys: u32) {
             let pong = format!("pong{}\n", &release[7..]);
             wait_for("the release", || (served.get("/ping.php").text() == pong).then_some(()));
         }
-        enough.store(true, Ordering::Relaxed);
+        drop(visits);
         assert_eq!(visitor.join().unwrap(), 0);
     });
+}
+
+/// Ends the visits, also if the test fails: else their threads would be waited for.
+pub(crate) struct Visits<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Visits<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Visits until it is enough; how many visits there were, and how many of them failed.
@@ -283,6 +293,7 @@ fn kill_for(time: Duration) {
     let (port, enough) = (served.port(), AtomicBool::new(false));
     let (mut kills, mut masters) = (0, true);
     thread::scope(|scope| {
+        let visits = Visits(&enough);
         let visitors: Vec<_> = (0..2).map(|_| scope.spawn(|| visit_until(port, &enough))).collect();
         let end = Instant::now() + time;
         let mut next = Instant::now();
@@ -299,7 +310,7 @@ fn kill_for(time: Duration) {
             }
         }
         await_release(&served, "release1");
-        enough.store(true, Ordering::Relaxed);
+        drop(visits);
         let (visits, failed) = visitors
             .into_iter()
             .map(|visitor| visitor.join().unwrap())

@@ -169,6 +169,29 @@ fn halted_process_does_not_block_stop() {
     site.apache_saw_no_error();
 }
 
+/// A child that was forked just before its master's death can be like these.
+#[test]
+fn halted_children_of_a_dead_master_do_not_block_repair() {
+    let site = Site::new();
+    site.add_rollout("drain_timeout = \"5m\"");
+    site.run(&["start"]).succeeds();
+    let master = site.master(1);
+    let children = || site.php_fpm().into_iter().filter(|it| it.parent == Some(master));
+    let children: Vec<_> = children().map(|it| it.pid).collect();
+    for child in &children {
+        kill_process(*child, Signal::STOP).unwrap();
+    }
+    kill_process(master, Signal::KILL).unwrap();
+    // Its ping stays in the queue.
+    site.run(&["status"]).status(1);
+    let load = site.steady_load();
+    let ran = site.run(&["repair"]);
+    let warning = "generation 1 of replica 1 has no master and accepts no connection";
+    assert!(ran.succeeds().stdout.contains(warning), "{ran}");
+    site.is_in_order_on("release1");
+    load.finish();
+}
+
 #[test]
 fn status_shows_killed_replicas_and_start_starts_them() {
     let site = Site::new();

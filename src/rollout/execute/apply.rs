@@ -97,9 +97,14 @@ impl Execution<'_> {
 
     async fn await_idle(&mut self, id: GenerationId) -> Result<()> {
         self.notify_backend().await?;
-        let generation = self.running(id)?.generation.clone();
-        let wait =
-            Wait { backend: self.backend, generation: &generation, timeout: self.drain_timeout };
+        let running = self.running(id)?;
+        let generation = running.generation.clone();
+        let wait = Wait {
+            backend: self.backend,
+            generation: &generation,
+            master: running.master.as_ref().and_then(|master| master.try_clone().ok()),
+            timeout: self.drain_timeout,
+        };
         let substitute = self.substitute()?;
         let serves_still = !self.progress.started.contains_key(&id.replica);
         let cancel = self.cancel;

@@ -6,6 +6,7 @@ use super::millis;
 use crate::backend::Backend;
 use crate::error::Result;
 use crate::event::{Event, Report};
+use crate::process::Process;
 use crate::runtime::Generation;
 use crate::socket::{Bound, UnixSockets};
 
@@ -16,11 +17,16 @@ const PROGRESS: Duration = Duration::from_millis(100);
 /// How many reads in a row must show no request in flight: a client that resolved the old name just
 /// before the move connects a moment later.
 const READS: u32 = 3;
+/// How long the queue of a generation without a master may wait while no child works. Its children
+/// accept at once, unless they are halted, or were forked just before the master's death.
+const STUCK: Duration = Duration::from_secs(1);
 
 /// A wait for one generation.
 pub(in crate::rollout) struct Wait<'a> {
     pub(in crate::rollout) backend: &'a Backend,
     pub(in crate::rollout) generation: &'a Generation,
+    /// Its master; None: it has died.
+    pub(in crate::rollout) master: Option<Process>,
     /// The longest wait for requests in flight.
     pub(in crate::rollout) timeout: Duration,
 }
@@ -40,6 +46,7 @@ impl Wait<'_> {
         let deadline = started + self.timeout;
         let mut reported = None::<(Instant, Bound)>;
         let mut idle_reads = 0;
+        let mut worked = started;
         loop {
             let unix_sockets = UnixSockets::read()?;
             let bound = unix_sockets.bound(&self.generation.bound);
@@ -47,12 +54,17 @@ impl Wait<'_> {
                 && (idle_reads > 0 || self.backend.is_idle(&self.generation.socket).await?);
             idle_reads = if is_idle { idle_reads + 1 } else { 0 };
             if idle_reads >= READS {
-                if self.generation.is_idle(deadline).await {
+                if self.generation.is_idle(self.has_master(), deadline).await {
                     return Ok(None);
                 }
                 idle_reads = 0;
             }
             check(&unix_sockets)?;
+            if bound.queued == 0 || bound.accepted > 0 || self.has_master() {
+                worked = Instant::now();
+            } else if worked.elapsed() > STUCK {
+                return Ok(Some(bound));
+            }
             let now = Instant::now();
             // If the last read was idle, finish the reads in a row first: then no request is cut.
             if now >= deadline && idle_reads == 0 {
@@ -72,6 +84,10 @@ impl Wait<'_> {
         }
     }
 
+    fn has_master(&self) -> bool {
+        self.master.as_ref().is_some_and(Process::is_alive)
+    }
+
     /// The warning that says which requests a stop will cut.
     pub(in crate::rollout) fn will_cut(&self, bound: &Bound) -> String {
         let what = match bound.in_flight() {
@@ -79,6 +95,10 @@ impl Wait<'_> {
             1 => "1 request".to_owned(),
             many => format!("{many} requests"),
         };
+        if bound.accepted == 0 && bound.queued > 0 && !self.has_master() {
+            let id = self.generation.id();
+            return format!("{id} has no master and accepts no connection: {what} will be cut");
+        }
         let after = humantime::format_duration(self.timeout);
         format!("{} is still busy after {after}: {what} will be cut", self.generation.id())
     }

@@ -66,14 +66,24 @@ impl Server {
         fastcgi::ping(socket, &self.ping_path, &self.ping_response, timeout).await
     }
 
-    /// A status request counts itself as one active process. True without a status page, or if the
-    /// master is dead: then the connections alone decide.
-    pub(in crate::runtime) async fn is_idle(&self, socket: &Path, deadline: Instant) -> bool {
+    /// A status request counts itself as one active process. True without a status page: then the
+    /// connections alone decide. Also if no child answers soon and the master is dead: a child that was
+    /// forked just before the master's death may hold the socket and never accept a connection.
+    pub(in crate::runtime) async fn is_idle(
+        &self,
+        socket: &Path,
+        has_master: bool,
+        deadline: Instant,
+    ) -> bool {
         let Some(path) = &self.status_path else { return true };
-        let left = deadline.saturating_duration_since(Instant::now()).max(ANSWER);
+        let left = match has_master {
+            true => deadline.saturating_duration_since(Instant::now()).max(ANSWER),
+            false => ANSWER,
+        };
         match fastcgi::status(socket, path, left).await {
             Ok(status) => status.active_processes <= 1,
-            Err(error) => !matches!(error, FastCgiError::TimedOut { .. }),
+            Err(FastCgiError::TimedOut { .. }) => !has_master,
+            Err(_) => true,
         }
     }
 
