@@ -76,10 +76,8 @@ impl Server {
         deadline: Instant,
     ) -> bool {
         let Some(path) = &self.status_path else { return true };
-        let left = match has_master {
-            true => deadline.saturating_duration_since(Instant::now()).max(ANSWER),
-            false => ANSWER,
-        };
+        let left = deadline.saturating_duration_since(Instant::now()).max(ANSWER);
+        let left = if has_master { left } else { ANSWER };
         match fastcgi::status(socket, path, left).await {
             Ok(status) => status.active_processes <= 1,
             Err(FastCgiError::TimedOut { .. }) => !has_master,
