@@ -53,6 +53,9 @@ pub struct Status {
     /// child that still runs: the larger number, since a kept connection has several requests.
     #[serde(skip)]
     pub requests: u64,
+    /// The pids of the busy children, if the page lists them.
+    #[serde(skip)]
+    pub busy: Vec<i32>,
     /// The time that the longest request in flight has taken. 0 without a list of processes.
     #[serde(skip)]
     pub longest_request: Duration,
@@ -61,6 +64,8 @@ pub struct Status {
 /// One child.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Process {
+    #[serde(default)]
+    pid: i32,
     /// None, or "(null)", for a child that was just forked: it counts as busy.
     state: Option<String>,
     /// Requests since the start of the child.
@@ -94,6 +99,8 @@ impl Status {
             self.total_processes = count(self.processes.len());
             self.active_processes = self.total_processes - self.idle_processes;
         }
+        let busy = self.processes.iter().filter(|process| !process.is_idle());
+        self.busy = busy.map(|process| process.pid).collect();
         let requests: u64 = self.processes.iter().map(|process| process.requests).sum();
         self.requests = requests.max(self.accepted);
         let times = self.processes.iter().filter_map(Process::request_time);

@@ -3,7 +3,7 @@
 
 use rustix::process::{Signal, kill_process};
 
-use harness::{Load, Process, Site};
+use harness::{Load, Process, Program, Site, program_path};
 
 /// The process to kill or halt: of the old generations, or of the new ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -167,6 +167,28 @@ fn halted_process_does_not_block_stop() {
     }
     load.finish();
     site.apache_saw_no_error();
+}
+
+/// Its slot on the status page stays busy: no master is there to free it.
+#[test]
+fn killed_child_of_a_dead_master_does_not_block_repair() {
+    let site = Site::new();
+    site.add_rollout("drain_timeout = \"5m\"");
+    site.run(&["start"]).succeeds();
+    let (gate, page) = site.gate();
+    let mut request = site.command(program_path("fcgi-request"));
+    request.args(["--document-root", "www/current", &page, "sockets/php-fpm-www1.sock"]);
+    let request = Program::start(&mut request);
+    gate.reached();
+    let (master, child) = (site.master(1), site.child_at_work("www1"));
+    kill_process(master, Signal::KILL).unwrap();
+    kill_process(child, Signal::KILL).unwrap();
+    request.finish();
+    let load = site.steady_load();
+    let ran = site.run(&["repair"]);
+    assert!(!ran.succeeds().stdout.contains("is still busy"), "{ran}");
+    site.is_in_order_on("release1");
+    load.finish();
 }
 
 /// A child that was forked just before its master's death can be like these.

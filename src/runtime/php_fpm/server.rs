@@ -67,8 +67,10 @@ impl Server {
     }
 
     /// A status request counts itself as one active process. True without a status page: then the
-    /// connections alone decide. Also if no child answers soon and the master is dead: a child that was
-    /// forked just before the master's death may hold the socket and never accept a connection.
+    /// connections alone decide.
+    ///
+    /// If the master is dead, a child that was killed stays busy on the page, and a child that was
+    /// forked just before may hold the socket and never accept a connection.
     pub(in crate::runtime) async fn is_idle(
         &self,
         socket: &Path,
@@ -79,7 +81,11 @@ impl Server {
         let left = deadline.saturating_duration_since(Instant::now()).max(ANSWER);
         let left = if has_master { left } else { ANSWER };
         match fastcgi::status(socket, path, left).await {
-            Ok(status) => status.active_processes <= 1,
+            Ok(status) if has_master => status.active_processes <= 1,
+            Ok(status) => {
+                let is_alive = |pid: &&i32| Path::new("/proc").join(pid.to_string()).exists();
+                status.busy.iter().filter(is_alive).count() <= 1
+            }
             Err(FastCgiError::TimedOut { .. }) => !has_master,
             Err(_) => true,
         }
