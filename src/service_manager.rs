@@ -1,27 +1,47 @@
 //! Tells the service manager what `serve` does, by the protocol of `sd_notify(3)`. Without
 //! `NOTIFY_SOCKET` in the environment, nothing is sent.
+//!
+//! A thread sends the messages: a service manager that does not read blocks the sender.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use sd_notify::{NotifyState, notify, watchdog_enabled};
 
+/// How long the last message may take.
+const LAST: Duration = Duration::from_millis(200);
+
+/// To the thread that sends.
+static SENDER: OnceLock<Option<Sender<Message>>> = OnceLock::new();
+/// A sign of life is not sent yet.
+static IS_WAITING: AtomicBool = AtomicBool::new(false);
+
+struct Message {
+    states: Vec<NotifyState<'static>>,
+    /// Dropped when it is sent.
+    sent: Option<Sender<()>>,
+}
+
 /// `serve` is up, or has reloaded.
 pub fn ready() {
-    send(&[NotifyState::Ready]);
+    send(vec![NotifyState::Ready], None);
 }
 
 /// `serve` reads its configuration again.
 pub fn reloading() {
-    let now = NotifyState::monotonic_usec_now();
-    match now {
-        Ok(now) => send(&[NotifyState::Reloading, now]),
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => send(vec![NotifyState::Reloading, now], None),
         Err(error) => tracing::warn!("cannot read the clock: {error}"),
     }
 }
 
-/// `serve` ends.
+/// `serve` ends. Returns when this is sent, or soon after.
 pub fn stopping() {
-    send(&[NotifyState::Stopping]);
+    let (sent, is_sent) = channel();
+    send(vec![NotifyState::Stopping], Some(sent));
+    let _ = is_sent.recv_timeout(LAST);
 }
 
 /// Sends a sign of life twice in each watchdog interval, if the service manager expects one
@@ -34,13 +54,39 @@ pub fn keep_watchdog() {
         let mut ticks = tokio::time::interval(interval / 2);
         loop {
             ticks.tick().await;
-            send(&[NotifyState::Watchdog]);
+            if !IS_WAITING.swap(true, Ordering::Relaxed) {
+                send(vec![NotifyState::Watchdog], None);
+            }
         }
     });
 }
 
-fn send(states: &[NotifyState]) {
-    if let Err(error) = notify(states) {
-        tracing::warn!("cannot notify the service manager: {error}");
+fn send(states: Vec<NotifyState<'static>>, sent: Option<Sender<()>>) {
+    if let Some(sender) = SENDER.get_or_init(start) {
+        let _ = sender.send(Message { states, sent });
+    }
+}
+
+/// Starts the thread; None: nothing is to be sent.
+fn start() -> Option<Sender<Message>> {
+    std::env::var_os("NOTIFY_SOCKET")?;
+    let (sender, messages) = channel();
+    let thread = std::thread::Builder::new().name("notify".to_owned());
+    let started = thread.spawn(move || send_all(&messages));
+    started
+        .inspect_err(|error| tracing::warn!("cannot notify the service manager: {error}"))
+        .ok()
+        .map(|_| sender)
+}
+
+fn send_all(messages: &Receiver<Message>) {
+    while let Ok(Message { states, sent }) = messages.recv() {
+        if let Err(error) = notify(&states) {
+            tracing::warn!("cannot notify the service manager: {error}");
+        }
+        if matches!(states[..], [NotifyState::Watchdog]) {
+            IS_WAITING.store(false, Ordering::Relaxed);
+        }
+        drop(sent);
     }
 }

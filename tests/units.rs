@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::{needs_root, program_path};
+use rustix::process::Signal;
 
 fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("etc").join(name)
@@ -54,15 +56,20 @@ fn logs_are_rotated() {
     let conf = fs::read_to_string(sample("logrotate.d/pools-manager")).unwrap();
     let conf = conf.replace("/srv/pools-manager", dir.path().to_str().unwrap());
     let conf = conf.replace("systemctl try-reload-or-restart", "echo reload; true");
-    let log = dir.path().join("pid/php-fpm-www1.log");
-    fs::create_dir(dir.path().join("pid")).unwrap();
-    fs::write(&log, "a line\n").unwrap();
-    fs::write(dir.path().join("pid/access.log"), "a line\n").unwrap();
+    let pid = dir.path().join("pid");
+    fs::create_dir(&pid).unwrap();
+    for log in ["php-fpm-www1.log", "access.log", "shop.1.g1.log"] {
+        fs::write(pid.join(log), "a line\n").unwrap();
+    }
+    // In place of a master: this signal ends it.
+    let mut master = Command::new("sleep").arg("60").spawn().unwrap();
+    fs::write(pid.join("www.1.g1.pid"), master.id().to_string()).unwrap();
     let path = dir.path().join("logrotate.conf");
     fs::write(&path, conf).unwrap();
     let state = dir.path().join("state");
     run("logrotate", &["-f", "-s", state.to_str().unwrap(), path.to_str().unwrap()]);
-    assert_eq!(fs::read_to_string(&log).unwrap(), "");
-    assert!(dir.path().join("pid/php-fpm-www1.log.1.gz").exists());
-    assert!(dir.path().join("pid/access.log.1").exists());
+    assert_eq!(master.wait().unwrap().signal(), Some(Signal::USR1.as_raw()));
+    assert!(pid.join("php-fpm-www1.log.1").exists() && pid.join("access.log.1").exists());
+    assert_eq!(fs::read_to_string(pid.join("shop.1.g1.log")).unwrap(), "");
+    assert!(pid.join("shop.1.g1.log.1.gz").exists());
 }

@@ -2,31 +2,47 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
 use harness::served::Served;
+use harness::wait_for;
 use rustix::process::Signal;
 
 use super::supervisor::{await_release, site};
 
-/// Receives until a message contains `part`.
-fn await_message(socket: &UnixDatagram, part: &str) -> String {
-    let mut buffer = [0; 4096];
+/// Waits for a message that contains `part`, and did not come earlier.
+fn await_message(messages: &Receiver<String>, part: &str) -> String {
     loop {
-        let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("{part}: {error}"));
-        let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let message = messages.recv_timeout(Duration::from_secs(60));
+        let message = message.unwrap_or_else(|error| panic!("{part}: {error}"));
         if message.contains(part) {
             return message;
         }
     }
 }
 
+/// All messages: a full socket makes its sender wait.
+fn receive(socket: UnixDatagram) -> Receiver<String> {
+    let (sender, messages) = channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if sender.send(message).is_err() {
+                return;
+            }
+        }
+    });
+    messages
+}
+
 #[test]
 fn service_manager_is_notified_of_start_reload_and_stop() {
     let site = site("", "");
     let path = site.path("notify.sock");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let socket = receive(UnixDatagram::bind(&path).unwrap());
     let variable = format!("NOTIFY_SOCKET={}", path.display());
     let mut served = Served::serve_through(site, "env", &[&variable, "WATCHDOG_USEC=100000"]);
     await_message(&socket, "READY=1");
@@ -51,4 +67,25 @@ fn service_manager_that_does_not_listen_stops_nothing() {
     let served = Served::serve_through(site, "env", &[&variable]);
     served.await_log("cannot notify the service manager");
     await_release(&served, "release1");
+}
+
+#[test]
+fn service_manager_that_does_not_read_blocks_nothing() {
+    let site = site("", "");
+    let path = site.path("notify.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let variable = format!("NOTIFY_SOCKET={}", path.display());
+    let mut served = Served::serve_through(site, "env", &[&variable, "WATCHDOG_USEC=2000"]);
+    await_release(&served, "release1");
+    // More than the kernel keeps for a reader, which is 10 to 512.
+    let is_full = || {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        sender.send_to(b"x", &path).is_err()
+    };
+    wait_for("a full socket", || is_full().then_some(()));
+    assert!(served.reload().contains("reload done"));
+    assert_eq!(served.get("/ping.php").text(), "pong1\n");
+    served.stop_gateway().status(0);
+    drop(socket);
 }
