@@ -13,6 +13,7 @@ pub mod command;
 mod end;
 mod generation;
 mod inherited;
+mod launch;
 mod log_file;
 mod lost;
 pub mod php_fpm;

@@ -36,7 +36,7 @@ use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use super::response_buffer::{MEMORY_MIN, response_buffer};
 use super::routing_table::ServedRelease;
-use super::script::{Unanswered, no_lease};
+use super::script::{Unanswered, no_lease, unreachable};
 use super::upstream::{Lease, UNRESPONSIVE_AFTER, connect, is_out_of_resources};
 use super::virtual_host::VirtualHost;
 use failure::is_unread;
@@ -109,14 +109,7 @@ impl HttpRequest<'_> {
                     sleep(RETRY).await;
                 }
                 Err(error) => {
-                    let (pool, socket) = (&self.vhost.pool.name, lease.socket());
-                    tracing::warn!(
-                        "pool \"{pool}\": cannot connect to {}: {error}",
-                        socket.display()
-                    );
-                    lease.eject_unreachable();
-                    self.vhost.request_refresh();
-                    return Err(Unanswered::NotSent);
+                    return Err(unreachable(self.vhost, lease, &error));
                 }
             }
         }

@@ -9,7 +9,7 @@ mod stderr;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use super::response_buffer::{MEMORY_MIN, response_buffer};
 use super::routing_table::ServedRelease;
-use super::upstream::{Exchange, NoLease, NotSent, UNRESPONSIVE_AFTER, is_out_of_resources};
+use super::upstream::{Exchange, Lease, NoLease, NotSent, UNRESPONSIVE_AFTER, is_out_of_resources};
 use super::virtual_host::VirtualHost;
 use super::x_sendfile;
 use pump::{Pump, discard, log_wrong_length};
@@ -99,6 +99,15 @@ pub(super) fn may_reuse_connection(method: &Method, body: &RequestBody) -> bool 
     matches!(*method, Method::GET | Method::HEAD) && body.length() == 0
 }
 
+/// Ejects an endpoint that refuses a connection. Its pool is observed again.
+pub(super) fn unreachable(vhost: &VirtualHost, lease: Lease, error: &io::Error) -> Unanswered {
+    let (pool, socket) = (&vhost.pool.name, lease.socket());
+    tracing::warn!("pool \"{pool}\": cannot connect to {}: {error}", socket.display());
+    lease.eject_unreachable();
+    vhost.request_refresh();
+    Unanswered::NotSent
+}
+
 /// The response, or another attempt, if there is no place on any endpoint.
 pub(super) fn no_lease(why: NoLease) -> Unanswered {
     match why {
@@ -161,14 +170,7 @@ impl ScriptRequest<'_> {
                     sleep(RETRY).await;
                 }
                 Err(NotSent { lease, error }) => {
-                    let (pool, socket) = (&self.vhost.pool.name, lease.socket());
-                    tracing::warn!(
-                        "pool \"{pool}\": cannot connect to {}: {error}",
-                        socket.display()
-                    );
-                    lease.eject_unreachable();
-                    self.vhost.request_refresh();
-                    return Err(Unanswered::NotSent);
+                    return Err(unreachable(self.vhost, *lease, &error));
                 }
             }
         }

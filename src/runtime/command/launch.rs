@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::Resolved;
 use super::order::Order;
-use crate::control_group;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pool::Pool;
 use crate::process::{MASTER, RECORD};
 use crate::runtime::Generation;
-use crate::runtime::inherited::{in_child, in_memory, inherit, read_all};
-use crate::runtime::pin::{PIN_HINT, pin};
+use crate::runtime::inherited::{in_child, in_memory, read_all};
+use crate::runtime::launch::launch;
+use crate::runtime::pin::PIN_HINT;
 
 /// The lowest number of the descriptor that keeps the record: the server may get the numbers below.
 const RECORD_FD: i32 = 10;
@@ -39,10 +39,10 @@ pub(in crate::runtime) async fn start(
     );
     let record = generation.write(pool, &text)?;
     failpoint::hit("recorded, not launched");
-    launch(pool, generation, &order, &record, pool.settings.rollout.ready_timeout).await
+    launch_master(pool, generation, &order, &record, pool.settings.rollout.ready_timeout).await
 }
 
-async fn launch(
+async fn launch_master(
     pool: &Pool,
     generation: &Generation,
     order: &Order,
@@ -56,8 +56,8 @@ async fn launch(
     let record: OwnedFd = rustix::io::fcntl_dupfd_cloexec(record, RECORD_FD)
         .map_err(|error| Error::failed(format!("cannot keep the record open: {error}")))?;
     let record = File::from(record);
-    let mut launch = tokio::process::Command::new("/proc/self/exe");
-    launch
+    let mut process = tokio::process::Command::new("/proc/self/exe");
+    process
         .arg0("pools-manager")
         .args([MASTER, RECORD])
         .arg(in_child(&record))
@@ -66,20 +66,8 @@ async fn launch(
         .env_clear()
         .stdin(in_memory(&order).map_err(memfd)?)
         .stdout(Stdio::null())
-        .stderr(output.try_clone().map_err(memfd)?)
-        // A Ctrl-C on the terminal must reach pools-manager only.
-        .process_group(0)
-        .kill_on_drop(true);
-    control_group::join_supervisor(&mut launch, &pool.root);
-    inherit(&mut launch, record);
-    pin(&mut launch, pool, generation.release.as_ref())?;
-    let status = match launch.spawn() {
-        Ok(mut child) => {
-            failpoint::hit("launched, not up");
-            tokio::time::timeout(timeout, child.wait()).await
-        }
-        Err(error) => Ok(Err(error)),
-    };
+        .stderr(output.try_clone().map_err(memfd)?);
+    let status = launch(pool, generation, &mut process, record).await?;
     let said = read_all(&mut output);
     let said = String::from_utf8_lossy(&said);
     let said = said.trim().trim_start_matches("ERROR: ");

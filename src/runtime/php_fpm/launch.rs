@@ -1,20 +1,18 @@
 //! Launches a master.
 
 use std::fs::File;
-use std::io;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use super::messages::error_lines;
 use super::{Command, Resolved, Server, conf, error_log};
-use crate::control_group;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::file;
 use crate::pool::Pool;
 use crate::runtime::Generation;
-use crate::runtime::inherited::{in_child, in_memory, inherit, read_all};
-use crate::runtime::pin::pin;
+use crate::runtime::inherited::{in_child, in_memory, read_all};
+use crate::runtime::launch::{Ended, launch};
 use crate::socket::{self, Name};
 
 /// Records a generation and starts its master. Returns when php-fpm reports that it is up: its
@@ -35,14 +33,14 @@ pub(in crate::runtime) async fn start(
     let text = conf::text(pool, generation, server, resolved, gentle)?;
     let conf = generation.write(pool, &text)?;
     failpoint::hit("recorded, not launched");
-    launch(pool, command, generation, conf, pool.settings.rollout.ready_timeout).await?;
+    launch_php_fpm(pool, command, generation, conf, pool.settings.rollout.ready_timeout).await?;
     error_log::note(pool, generation);
     Ok(())
 }
 
 /// php-fpm inherits the open file and keeps it, so that no other file can take its place, now or at
 /// a reload (USR2).
-async fn launch(
+async fn launch_php_fpm(
     pool: &Pool,
     command: &Command,
     generation: &Generation,
@@ -51,8 +49,8 @@ async fn launch(
 ) -> Result<()> {
     let mut output = in_memory("").map_err(|error| Error::failed(format!("memfd: {error}")))?;
     let stderr = output.try_clone().map_err(|error| Error::failed(format!("memfd: {error}")))?;
-    let mut launch = tokio::process::Command::new(&command.program);
-    launch
+    let mut process = tokio::process::Command::new(&command.program);
+    process
         .args(&command.args)
         .arg("--fpm-config")
         .arg(in_child(&conf))
@@ -62,20 +60,8 @@ async fn launch(
         .env_remove("WATCHDOG_USEC")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(stderr)
-        // A Ctrl-C on the terminal must reach pools-manager only.
-        .process_group(0)
-        .kill_on_drop(true);
-    control_group::join_supervisor(&mut launch, &pool.root);
-    inherit(&mut launch, conf);
-    pin(&mut launch, pool, generation.release.as_ref())?;
-    let status = match launch.spawn() {
-        Ok(mut child) => {
-            failpoint::hit("launched, not up");
-            tokio::time::timeout(timeout, child.wait()).await
-        }
-        Err(error) => Ok(Err(error)),
-    };
+        .stderr(stderr);
+    let status = launch(pool, generation, &mut process, conf).await?;
     check_launch(
         command,
         generation,
@@ -88,7 +74,7 @@ async fn launch(
 fn check_launch(
     command: &Command,
     generation: &Generation,
-    status: std::result::Result<io::Result<ExitStatus>, tokio::time::error::Elapsed>,
+    status: Ended,
     timeout: Duration,
     output: &str,
 ) -> Result<()> {

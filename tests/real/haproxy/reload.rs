@@ -54,7 +54,7 @@ fn restart_of_haproxy_during_a_drain_is_waited_for() {
 #[test]
 fn loss_of_the_socket_during_a_drain_stops_nothing() {
     let site = super::running();
-    site.add_rollout("ready_timeout = \"1s\"");
+    site.add_rollout("ready_timeout = \"5s\"");
     let load = site.steady_load();
     let masters = site.masters();
     let request = site.hold_on(1);
