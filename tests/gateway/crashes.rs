@@ -154,12 +154,13 @@ fn request_that_no_child_accepted_goes_to_the_other_replica() {
     // All children of both replicas are busy; one more request waits in each backlog.
     let mut held: Vec<Connection> =
         (0..10).map(|number| begin(&served, "GET", &page(number))).collect();
-    wait_for("the children", || (runs.count() == 8).then_some(()));
     wait_for("the two that wait", || (queued(&served) == 2).then_some(()));
-    let in_first = |number: &usize| {
-        let title = fs::read_to_string(scratch.join(format!("begun{number}")));
-        title.is_ok_and(|title| title.starts_with("php-fpm: pool www1"))
-    };
+    let titles = wait_for("the children", || {
+        let title = |number| fs::read_to_string(scratch.join(format!("begun{number}")));
+        let titles: Vec<String> = (0..10).map(|number| title(number).unwrap_or_default()).collect();
+        (titles.iter().filter(|title| !title.is_empty()).count() == 8).then_some(titles)
+    });
+    let in_first = |number: &usize| titles[*number].starts_with("php-fpm: pool www1");
     let lost: Vec<usize> = (0..10).filter(in_first).collect();
     assert_eq!(lost.len(), 4);
     served.site.kill_replica(1);
