@@ -30,7 +30,7 @@ use crate::lock;
 use crate::pool::Pool;
 use crate::rollout::look;
 use crate::root::Root;
-use crate::runtime;
+use crate::runtime::{self, Snapshot};
 
 /// The result of a root's own checks.
 #[derive(Debug, Serialize)]
@@ -89,7 +89,8 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     };
     let (runtime, inspected) = tokio::join!(runtime::inspect(pool, pinnable, turns), inspect);
     let specs = runtime.specs;
-    let observed = look(pool, specs.clone(), Vec::new());
+    let snapshot = Snapshot::shared(&pool.root).await;
+    let observed = snapshot.and_then(|it| look(pool, specs.clone(), Vec::new(), &it));
     // A command that has begun meanwhile may have been half way through.
     let holder = holder.or_else(|| lock::holder(&pool.lock_file()));
     let (observation, trouble) = match observed {

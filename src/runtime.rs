@@ -21,6 +21,7 @@ mod pin;
 mod running;
 mod server;
 mod settle;
+mod snapshot;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -35,12 +36,13 @@ use crate::error::{Error, Result};
 use crate::finding::Checked;
 use crate::pool::{self, Pool};
 use crate::release::Release;
-pub use generation::{Generation, discover, remove_record};
+pub use generation::{Generation, remove_record};
 pub use log_file::{LogFile, LogKind};
 pub use lost::{lost, restore_record};
 pub use php_fpm::{Demand, Log};
 pub use running::{Running, look};
 pub use settle::settle;
+pub use snapshot::{Snapshot, discover};
 pub use usage::Usage;
 
 /// The child processes of a replica: each serves one request at a time.

@@ -7,7 +7,7 @@
 
 mod connect;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -79,11 +79,9 @@ impl UnixSockets {
         Ok(Self::parse(&fs::read("/proc/net/unix")?))
     }
 
-    fn listeners(&self) -> BTreeMap<&Path, BTreeSet<u64>> {
-        let listening = self.0.iter().filter(|(_, bound)| !bound.listeners.is_empty());
-        listening
-            .map(|(path, bound)| (path.as_path(), bound.listeners.iter().copied().collect()))
-            .collect()
+    /// The inodes of all listening sockets. No two sockets have the same one at a time.
+    fn listeners(&self) -> BTreeSet<u64> {
+        self.0.values().flat_map(|bound| &bound.listeners).copied().collect()
     }
 
     /// Takes the listeners of `next`, and the larger counts of both.

@@ -1,9 +1,10 @@
 //! The state file of a pool, `pid/POOL.state.json`: what cannot be read back from the system.
 //!
-//! What runs is read from the kernel each time. Only the history of rollouts, and the replicas that
-//! the operator has stopped, must be stored. The holder of the pool's lock writes the file whole,
+//! What runs is read from the kernel each time. Only the history of rollouts, the replicas that the
+//! operator has stopped, and the supervisor's note of a crash loop must be stored. The holder of the pool's lock writes the file whole,
 //! calls fsync, and renames it into place. A damaged file is moved away, never overwritten.
 
+mod crash_loop;
 mod entry;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub use crash_loop::CrashLoop;
 pub use entry::{Entry, Outcome};
 
 use crate::error::Error;
@@ -38,13 +40,16 @@ pub struct State {
     /// The replicas that the operator has stopped, and not started again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub stopped: BTreeSet<u32>,
+    /// Whether its replicas do not stay up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_loop: Option<CrashLoop>,
     /// Its rollouts, newest last.
     pub history: Vec<Entry>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { version: VERSION, stopped: BTreeSet::new(), history: Vec::new() }
+        Self { version: VERSION, stopped: BTreeSet::new(), crash_loop: None, history: Vec::new() }
     }
 }
 

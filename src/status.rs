@@ -12,7 +12,7 @@ use crate::release::Pinned;
 use crate::rollout::repair::describe_dead_master;
 use crate::rollout::{Observation, Observed, SpecQuery, observe};
 use crate::runtime::Running;
-use crate::state::State;
+use crate::state::{CrashLoop, State};
 use crate::step::Number;
 
 /// The release of a replica whose processes cannot be inspected.
@@ -32,6 +32,9 @@ pub struct PoolStatus {
     pub replicas: Vec<ReplicaStatus>,
     /// Problems of the pool as a whole.
     pub problems: Vec<String>,
+    /// Whether its replicas did not stay up lately, although they may be well now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crash_loop: Option<CrashLoop>,
 }
 
 /// The state of one replica.
@@ -63,7 +66,7 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     let backend = pool.backend()?;
     let seen = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
     let (standings, unread) = standings(&backend, &seen).await;
-    let stopped = State::read(&pool.state_file()).map(|state| state.stopped).unwrap_or_default();
+    let State { stopped, crash_loop, .. } = State::read(&pool.state_file()).unwrap_or_default();
     let mut replicas = Vec::new();
     for (observed, standing) in seen.replicas.iter().zip(standings) {
         if wanted.contains(&observed.number) {
@@ -86,7 +89,8 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     }
     problems.extend(unread); // last, because it ends with a help
     let ok = problems.is_empty() && replicas.iter().all(|replica| replica.ok);
-    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems })
+    let crash_loop = crash_loop.filter(CrashLoop::is_recent);
+    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems, crash_loop })
 }
 
 /// The replicas in the backend, and the error if it cannot be read.

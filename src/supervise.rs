@@ -10,7 +10,7 @@
 //! | USR1 | the command `serve` | all replicas are renewed |
 //! | HUP | the command `serve` | the settings are read again |
 //! | a replica exceeds a limit | a measurement every `interval` | the replica is renewed |
-//! | nothing for 30 s | | a look |
+//! | every 30 s | | a look |
 //!
 //! A keeper does by the engine what a command does, with the pool's lock, so the two never work on a
 //! pool at the same time. The replicas do not depend on it: when it ends they serve on, and the
@@ -27,6 +27,7 @@ mod log_events;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -118,6 +119,7 @@ impl Supervisor {
 /// The pools, and the keeper of each.
 struct Pools {
     root: Root,
+    began: Instant,
     cancel: Cancel,
     links: Links,
     kept: BTreeMap<String, Kept>,
@@ -133,6 +135,7 @@ impl Pools {
     fn new(root: &Root, cancel: Cancel) -> Self {
         Self {
             root: root.clone(),
+            began: Instant::now(),
             cancel,
             links: Links::new(),
             kept: BTreeMap::new(),
@@ -192,8 +195,13 @@ impl Pools {
             return;
         }
         let (orders, received) = unbounded_channel();
-        let keeper =
-            Keeper::new(Arc::clone(&pool), self.links.clone(), received, self.cancel.clone());
+        let keeper = Keeper::new(
+            Arc::clone(&pool),
+            self.links.clone(),
+            self.began,
+            received,
+            self.cancel.clone(),
+        );
         self.keepers.spawn(keeper.run());
         self.kept.insert(pool.name.clone(), Kept { pool, orders });
     }

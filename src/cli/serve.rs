@@ -123,8 +123,9 @@ impl Serving<'_> {
     }
 
     /// Makes the gateway and the supervisor read their configuration again.
-    fn reload(&self) {
+    fn reload(&mut self) {
         service_manager::reloading();
+        self.read_settings();
         self.logs.iter().for_each(Gathering::reload);
         let (reloads, supervisor) = (self.reloads.clone(), self.supervisor.as_ref());
         let supervised = supervisor.map(Supervisor::reload);
@@ -137,6 +138,25 @@ impl Serving<'_> {
             }
             service_manager::ready();
         });
+    }
+
+    /// Reads `[supervisor]` and `[log]` again. An error keeps the previous settings.
+    fn read_settings(&mut self) {
+        match Global::read(self.root) {
+            Ok(now) => {
+                let file = now.path.display();
+                for key in needs_restart(&self.global, &now) {
+                    tracing::warn!("{key} in {file} has changed: restart serve to apply it");
+                }
+                self.global.supervisor.stop_replicas = now.supervisor.stop_replicas;
+            }
+            // The gateway reads the same file, and logs the error.
+            Err(_) if self.reloads.is_some() => {}
+            Err(error) => {
+                let error = error.in_one_line();
+                tracing::error!("reload failed, the previous configuration stays in use: {error}");
+            }
+        }
     }
 
     fn gather_logs(&self) -> Option<Gathering> {
@@ -191,6 +211,16 @@ fn has_gateway(root: &Root, global: &Global) -> bool {
     };
     let names = || pool::names(root).unwrap_or_default();
     !global.front.listen().is_empty() || names().iter().any(is_wanted)
+}
+
+/// The keys that apply only at the start of `serve`, and have changed since. The gateway names its own.
+fn needs_restart(started: &Global, now: &Global) -> Vec<&'static str> {
+    let is_enabled = |global: &Global| global.supervisor.enabled;
+    let keys = [
+        ("[supervisor] enabled", is_enabled(started) != is_enabled(now)),
+        ("[log]", started.log != now.log),
+    ];
+    keys.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
 }
 
 /// TERM and QUIT are how a service manager stops the gateway: that is no error.

@@ -6,6 +6,7 @@ use super::scope::{SCOPE, SCOPE_HEADING, Scope};
 use crate::error::{Error, Result};
 use crate::render::print;
 use crate::root::Root;
+use crate::state::CrashLoop;
 use crate::status::{PoolStatus, ReplicaStatus, status};
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +69,12 @@ fn show(pool: &str, found: &Result<PoolStatus>, quiet: bool) {
     if let Ok(status) = found {
         for replica in &status.replicas {
             print(&format!("{}\n", line(replica, quiet)));
+        }
+        if let Some(CrashLoop { when, starts }) = &status.crash_loop {
+            print(&format!(
+                "  The replicas do not stay up: the supervisor has started them {starts} times in short order, \
+                 last at {when}. Its log says why.\n"
+            ));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::backend;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::{Pinned, Release};
-use crate::runtime::{self, Generation, Running, Runtime, Spec};
+use crate::runtime::{self, Generation, Running, Runtime, Snapshot, Spec};
 use crate::socket::{self, Name, UnixSockets};
 use crate::step::{GenerationId, Number};
 
@@ -167,38 +167,49 @@ pub async fn observe(
     members: impl Future<Output = Result<Vec<backend::Member>>>,
     query: SpecQuery<'_>,
 ) -> Result<Observation> {
-    let (specs, members) =
-        tokio::try_join!(resolve(pool, replicas_to_resolve(pool, query)?, query.release), members)?;
+    let all: Vec<u32> = pool.replicas().collect();
+    let (specs, members, known) = if all.iter().all(|replica| query.replicas.contains(replica)) {
+        let (specs, members) = tokio::try_join!(resolve(pool, all, query.release), members)?;
+        (specs, members, None)
+    } else {
+        let members = members.await?;
+        let snapshot = Snapshot::shared(&pool.root).await?;
+        let wanted = replicas_to_resolve(pool, query, &snapshot);
+        let specs = resolve(pool, wanted, query.release).await?;
+        let known = specs.is_empty().then_some(snapshot);
+        (specs, members, known)
+    };
+    let snapshot = match known {
+        Some(snapshot) => snapshot,
+        // php-fpm has run: a snapshot from before may be wrong by now.
+        None => Snapshot::shared(&pool.root).await?,
+    };
     let pool = Arc::clone(pool);
-    let observed = spawn_blocking(move || look(&pool, specs, members)).await;
+    let observed = spawn_blocking(move || look(&pool, specs, members, &snapshot)).await;
     observed.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))
 }
 
-/// The replicas whose configuration php-fpm resolves. `/proc/net/unix` is read only if the answer
-/// depends on it: with hundreds of pools that takes milliseconds.
-fn replicas_to_resolve(pool: &Pool, query: SpecQuery<'_>) -> Result<Vec<u32>> {
-    if pool.replicas().all(|replica| query.replicas.contains(&replica)) {
-        return Ok(pool.replicas().collect());
-    }
-    let records = runtime::discover(pool)?;
-    let unix_sockets = UnixSockets::read()?;
+/// The replicas whose configuration php-fpm resolves.
+fn replicas_to_resolve(pool: &Pool, query: SpecQuery<'_>, snapshot: &Snapshot) -> Vec<u32> {
+    let records = snapshot.records(pool);
     let unknown = |replica: &u32| {
         let newest = records.iter().rfind(|record| record.replica == *replica);
         query.replicas.contains(replica)
-            || newest.is_none_or(|record| unix_sockets.listens(&record.public))
+            || newest.is_none_or(|record| snapshot.unix_sockets.listens(&record.public))
     };
-    Ok(pool.replicas().filter(unknown).collect())
+    pool.replicas().filter(unknown).collect()
 }
 
 /// Observes a pool, with the configurations that php-fpm has resolved (for some replicas,
-/// ascending) and the members that the balancer has reported.
+/// ascending), the members that the balancer has reported, and a snapshot of after that.
 pub fn look(
     pool: &Pool,
     specs: Vec<(u32, Spec)>,
     members: Vec<backend::Member>,
+    snapshot: &Snapshot,
 ) -> Result<Observation> {
-    let records = runtime::discover(pool)?;
-    let unix_sockets = UnixSockets::read()?; // read after php-fpm has run: an older one may be wrong by now
+    let records = snapshot.records(pool);
+    let unix_sockets = &snapshot.unix_sockets;
     let mut specs = specs.into_iter().peekable();
     let mut members = members.into_iter();
     let mut replicas = Vec::new();
@@ -208,10 +219,10 @@ pub fn look(
         let is_its_own = |record: &&Generation| record.replica == number;
         let names = records.iter().filter(is_its_own).map(|record| &*record.public);
         let names: Vec<&Path> = names.chain(spec.as_ref().map(Spec::public)).collect();
-        let lost = runtime::lost(pool, number, &names, &records, &unix_sockets)?;
+        let lost = runtime::lost(pool, number, &names, &records, unix_sockets)?;
         let mut known: Vec<Generation> = records.iter().chain(&lost).cloned().collect();
         known.sort_by_key(|it| (it.replica, it.number));
-        let mut observed = observe_replica(number, spec, &known, member, &unix_sockets)?;
+        let mut observed = observe_replica(number, spec, &known, member, unix_sockets)?;
         observed.lost = lost.iter().map(|it| it.number).collect();
         replicas.push(observed);
     }

@@ -1,5 +1,6 @@
 //! A generation: its names on disk, and its record.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -223,25 +224,17 @@ impl std::fmt::Display for Generation {
     }
 }
 
-/// The records of all generations of a pool, oldest first. Other files, and files that cannot be
-/// read, are skipped.
-pub fn discover(pool: &Pool) -> Result<Vec<Generation>> {
+/// The records of all generations of a pool among these names in `pid/`, oldest first. Other files,
+/// and files that cannot be read, are skipped.
+pub(super) fn recorded(pool: &Pool, files: &[OsString]) -> Vec<Generation> {
     let dir = pool.root.pid_dir();
-    let entries = fs::read_dir(&dir).map_err(|error| {
-        Error::config(format!("cannot read {}: {error}", dir.display())).hint(match error.kind() {
-            io::ErrorKind::NotFound => format!("mkdir {}", dir.display()),
-            _ => "it has to be a directory that you may read".to_owned(),
-        })
-    })?;
-    let mut found: Vec<Generation> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let (replica, number) = named(pool, entry.file_name().to_str()?)?;
-            read_record(&entry.path())?.derived(pool, replica, number)
-        })
-        .collect();
+    let read = |file: &OsString| {
+        let (replica, number) = named(pool, file.to_str()?)?;
+        read_record(&dir.join(file))?.derived(pool, replica, number)
+    };
+    let mut found: Vec<Generation> = files.iter().filter_map(read).collect();
     found.sort_by_key(|generation| (generation.replica, generation.number));
-    Ok(found)
+    found
 }
 
 /// Removes the record of a generation that has ended.

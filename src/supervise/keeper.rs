@@ -14,13 +14,14 @@ use super::link::{Identity, Link, Links};
 use super::log_events::LogEvents;
 use crate::cancel::Cancel;
 use crate::error::{Error, Exit, Result};
-use crate::lock;
+use crate::lock::{self, Lock};
 use crate::pool::{Pinning, Pool};
 use crate::release::{Pinned, Release};
 use crate::rollout::{self, Observed, Occasion, Request, SpecQuery, Target, Wanted, observe};
-use crate::state::{Outcome, State};
+use crate::state::{self, CrashLoop, Outcome, State};
 
-/// Between two looks at a pool of which nothing is heard.
+/// Between two looks at a pool of which nothing is heard. All pools are looked at in the same moment:
+/// they share what is read of the system.
 const LOOK: Duration = Duration::from_secs(30);
 /// Between two looks while another command changes the pool.
 const BUSY: Duration = Duration::from_millis(50);
@@ -46,6 +47,8 @@ pub(super) struct Keeper {
     failed_looks: u32,
     backoff: Backoff,
     measured: Measured,
+    /// The moment of the first look, the same for all pools.
+    first_look: Instant,
     orders: UnboundedReceiver<Order>,
     cancel: Cancel,
 }
@@ -63,6 +66,7 @@ impl Keeper {
     pub(super) fn new(
         pool: Arc<Pool>,
         links: Links,
+        first_look: Instant,
         orders: UnboundedReceiver<Order>,
         cancel: Cancel,
     ) -> Self {
@@ -74,6 +78,7 @@ impl Keeper {
             failed_looks: 0,
             backoff: Backoff::default(),
             measured: Measured::default(),
+            first_look,
             orders,
             cancel,
         };
@@ -171,7 +176,7 @@ impl Keeper {
                     return Wait::of(left);
                 }
                 let result = self.respawn(need).await;
-                self.count(&result);
+                self.count(&result).await;
                 result
             }
         };
@@ -205,7 +210,13 @@ impl Keeper {
             Err(error) => self.note(&error),
         }
         let measures = self.measured.wait(&self.pool.settings.limits, Instant::now());
-        Wait { replicas, time: measures.unwrap_or(LOOK).min(LOOK) }
+        let time = self.until_next_look();
+        Wait { replicas, time: measures.map_or(time, |measures| measures.min(time)) }
+    }
+
+    fn until_next_look(&self) -> Duration {
+        let since_last = self.first_look.elapsed().as_nanos() % LOOK.as_nanos();
+        LOOK.saturating_sub(Duration::from_nanos(u64::try_from(since_last).unwrap_or_default()))
     }
 
     async fn renew(&mut self, excess: &Excess) {
@@ -227,14 +238,32 @@ impl Keeper {
         lock::holder(&self.pool.lock_file()).is_some()
     }
 
-    fn count(&mut self, result: &Result<()>) {
+    async fn count(&mut self, result: &Result<()>) {
         let attempts = self.backoff.attempt(Instant::now(), result.is_err());
         let delay = self.backoff.delay(Instant::now());
-        if attempts >= LOOP {
-            let pool = &self.pool.name;
-            tracing::error!(
-                "pool \"{pool}\": replicas have been started {attempts} times in short order, the next time in {delay:?} at the earliest"
-            );
+        if attempts < LOOP {
+            return;
+        }
+        let pool = &self.pool.name;
+        tracing::error!(
+            "pool \"{pool}\": replicas have been started {attempts} times in short order, the next time in {delay:?} at the earliest"
+        );
+        self.note_crash_loop(attempts).await;
+    }
+
+    /// Tells `status` of it. If another process works on the pool, the next attempt does.
+    async fn note_crash_loop(&self, starts: u32) {
+        let (pool, path) = (&self.pool, self.pool.state_file());
+        let noted = State::read(&path).ok().and_then(|state| state.crash_loop);
+        if noted.is_some_and(|it| it.is_fresh()) {
+            return;
+        }
+        let Ok(held) = Lock::take(&pool.lock_file(), &pool.name, false, |_| {}).await else {
+            return;
+        };
+        let note = Some(CrashLoop::now(starts));
+        if let Err(why) = state::change(&held, &path, |state| state.crash_loop = note) {
+            tracing::warn!("pool \"{}\": `status` does not show the crash loop: {why}", pool.name);
         }
     }
 

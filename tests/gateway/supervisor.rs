@@ -75,6 +75,40 @@ fn replicas_end_with_serve_where_that_is_wanted() {
 }
 
 #[test]
+fn hup_reads_the_settings_of_the_supervisor_again() {
+    for has_gateway in [true, false] {
+        let site = site("", "");
+        if !has_gateway {
+            let settings =
+                site.read(&format!("{POOL}/pools-manager.toml")).replace("[gateway]", "");
+            site.write(&format!("{POOL}/pools-manager.toml"), &settings);
+            site.write("etc/pools-manager.toml", "");
+        }
+        let global = site.read("etc/pools-manager.toml").replace("[supervisor]\n", "");
+        site.write("etc/pools-manager.toml", &format!("{global}[log]\noutput = \"pid/log\"\n"));
+        let supervisor = site.spawn(&["serve"]);
+        let await_log = |parts: &[&str]| {
+            wait_for("a line in the log", || {
+                let log = fs::read_to_string(site.path("pid/log")).unwrap_or_default();
+                let is_it = |line: &str| parts.iter().all(|part| line.contains(part));
+                log.lines().any(is_it).then_some(())
+            });
+        };
+        wait_for("both replicas", || (site.look().running().len() == 2).then_some(()));
+        site.write("etc/pools-manager.toml", "[supervisor]\nstop_replica = true\n");
+        supervisor.signal(Signal::HUP);
+        await_log(&["the previous configuration stays in use", "`stop_replica`"]);
+        let changed = "[supervisor]\nstop_replicas = true\n";
+        site.write("etc/pools-manager.toml", &format!("{global}{changed}"));
+        supervisor.signal(Signal::HUP);
+        await_log(&["[log] in ", "has changed: restart serve"]);
+        supervisor.signal(Signal::TERM);
+        supervisor.finish().status(0);
+        assert!(site.all_masters().is_empty());
+    }
+}
+
+#[test]
 fn second_signal_does_not_wait_for_the_replicas() {
     let mut served = Served::serve(site("", "stop_replicas = true"));
     await_release(&served, "release1");
@@ -310,6 +344,9 @@ fn kill_for(time: Duration) {
             }
         }
         await_release(&served, "release1");
+        let shown = served.site.run(&["status"]);
+        let report = "  The replicas do not stay up: the supervisor has started them ";
+        assert!(shown.stdout.contains(report), "{}", shown.stdout);
         drop(visits);
         let (visits, failed) = visitors
             .into_iter()
