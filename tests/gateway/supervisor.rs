@@ -297,6 +297,30 @@ fn hup_starts_new_pools_stops_removed_ones_and_keeps_broken_ones() {
     assert_eq!(served.get("/ping.php").text(), "pong1\n");
 }
 
+/// The pool `site` takes over what the pool `www` had: its socket names and its host.
+#[test]
+fn hup_moves_a_renamed_pool_to_its_new_name() {
+    let served = supervised("");
+    let site = &served.site;
+    for file in ["1.conf", "2.conf"] {
+        let conf = site.read(&format!("{POOL}/{file}"));
+        site.write(
+            &format!("{POOL}/{file}"),
+            &conf.replace("redundant-pools/www/", "redundant-pools/site/"),
+        );
+    }
+    fs::rename(site.path(POOL), site.path(&format!("{POOLS}/site"))).unwrap();
+    served.reload();
+    wait_for("the pool under its new name", || {
+        let pools = site.status()["pools"].as_array().unwrap().clone();
+        (pools.len() == 1 && pools[0]["pool"] == "site" && pools[0]["ok"] == true).then_some(())
+    });
+    wait_for("the end of the old replicas", || (site.all_masters().len() == 2).then_some(()));
+    wait_for("the page", || (served.get("/ping.php").text() == "pong1\n").then_some(()));
+    site.switch("release2");
+    wait_for("the other release", || (served.get("/ping.php").text() == "pong2\n").then_some(()));
+}
+
 #[test]
 fn a_pool_that_cannot_start_is_tried_again_more_and_more_slowly() {
     let site = site("", "");
