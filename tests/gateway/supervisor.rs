@@ -140,6 +140,25 @@ fn killed_masters_are_replaced_and_stopped_replicas_stay_stopped() {
     });
 }
 
+#[test]
+fn replicas_that_do_not_stay_up_are_shown() {
+    let served = supervised("");
+    let shown = || served.site.run(&["status"]).stdout;
+    assert!(!shown().contains("do not stay up"), "{}", shown());
+    // The start of the pool counts too.
+    for _ in 0..4 {
+        let dead = served.site.master(1);
+        served.site.kill(&[dead]);
+        wait_for("another master", || {
+            let running = served.site.look().running();
+            running.iter().any(|(replica, pid)| *replica == 1 && *pid != dead).then_some(())
+        });
+    }
+    served.await_log("times in short order, the next time in");
+    let report = "\n  The replicas do not stay up: the supervisor has started them ";
+    wait_for("the report of `status`", || shown().contains(report).then_some(()));
+}
+
 /// Ways in which operators deploy.
 #[test]
 fn a_moved_symlink_is_rolled_out_however_it_was_moved() {
@@ -368,9 +387,6 @@ fn kill_for(time: Duration) {
             }
         }
         await_release(&served, "release1");
-        let shown = served.site.run(&["status"]);
-        let report = "  The replicas do not stay up: the supervisor has started them ";
-        assert!(shown.stdout.contains(report), "{}", shown.stdout);
         drop(visits);
         let (visits, failed) = visitors
             .into_iter()

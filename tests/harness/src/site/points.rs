@@ -30,8 +30,16 @@ impl Site {
     /// Runs `pools-manager` until it halts at the nth failpoint.
     pub fn halt_at(&self, n: usize, args: &[&str]) -> Program {
         let manager = self.told(args, &format!("STOP {n}"));
-        wait_for("the manager to halt", || (manager.state() == 'T').then_some(()));
-        manager
+        let is_halted = wait_for("the manager to halt", || match manager.state() {
+            'T' => Some(true),
+            'Z' => Some(false),
+            _ => None,
+        });
+        if is_halted {
+            manager
+        } else {
+            panic!("it has passed fewer than {n} failpoints\n{}", manager.finish())
+        }
     }
 
     fn told(&self, args: &[&str], what: &str) -> Program {
