@@ -23,6 +23,7 @@ impl Blog {
         // Uploads are no code.
         let pool = "follow_symlinks = true\ndeny = [\"/wp-content/uploads/evil.php\"]";
         let site = Served::site(pool, "");
+        site.load_all_php_modules();
         let database = Database::start(&site.path("db"), "wordpress");
         let uploads = site.path("shared/uploads");
         fs::create_dir_all(&uploads).unwrap();

@@ -156,11 +156,20 @@ impl Site {
         Program::start(self.command(self.pools_manager()).env("SUDO_USER", user).args(args))
     }
 
+    /// Has PHP load all installed modules from now on, not only those that the tests' pages need.
+    pub fn load_all_php_modules(&self) {
+        fs::remove_dir_all(self.path(layout::MODULES)).unwrap();
+    }
+
     /// A program that works in the root, run by its owner.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(self.root()).env_remove("POOLS_MANAGER_ROOT");
         command.env_remove("SUDO_USER");
+        let modules = self.path(layout::MODULES);
+        if modules.exists() {
+            command.env("PHP_INI_SCAN_DIR", modules);
+        }
         if let Some(owner) = &self.owner {
             owner.runs(&mut command);
         }
