@@ -6,6 +6,7 @@
 //!
 //! Where the other releases can be told apart from other files, they are hidden: see [`view`].
 
+mod later;
 mod view;
 
 use std::ffi::CString;
@@ -20,6 +21,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::error::{self, Error};
 use crate::pool::{Pinning, Pool};
 use crate::release::Release;
+pub(super) use later::add_name;
 use view::View;
 
 /// Makes a child mount the release on `current_dir`, for itself only, before the exec, and hide the

@@ -161,3 +161,36 @@ fn layout_without_recognizable_releases_is_not_isolated() {
     site.run(&["restart"]).succeeds();
     assert_eq!(body(&site, "www/release2/where.php"), "1 1 release1");
 }
+
+/// As in a deploy with shared uploads, where `current_dir` is not as deep as the releases.
+#[test]
+fn check_names_symlinks_that_lead_elsewhere_under_the_pin() {
+    let site = alone();
+    for release in ["release1", "release2"] {
+        let to = format!("www/app/releases/{release}");
+        fs::create_dir_all(site.path("www/app/releases")).unwrap();
+        fs::rename(site.path(&format!("www/{release}")), site.path(&to)).unwrap();
+        site.point(&format!("{to}/uploads"), "../../shared/uploads");
+    }
+    site.write("www/app/shared/uploads/file", "shared");
+    site.point("www/current.release", "app/releases/release1");
+    site.write("www/app/releases/release1/page.php", "<?php readfile('uploads/file');");
+    site.run(&["start"]).succeeds();
+    let message = format!(
+        "the symlink {} -> ../../shared/uploads leads to {} for the web server, and to nothing for PHP",
+        site.path("www/app/releases/release1/uploads").display(),
+        site.path("www/app/shared/uploads").display()
+    );
+    let place = site.path("www/app/pinned/current");
+    let ran = site.run(&["check"]);
+    assert!(ran.succeeds().stdout.contains(&message), "{ran}");
+    assert!(ran.stdout.contains(&format!("such as {}", place.display())), "{ran}");
+    assert_eq!(body(&site, "www/app/releases/release1/page.php"), "shared");
+    // As the help says.
+    fs::create_dir_all(&place).unwrap();
+    site.replace(SETTINGS, "\"www/current\"", "\"www/app/pinned/current\"");
+    site.run(&["restart"]).succeeds();
+    let ran = site.run(&["check"]);
+    assert!(!ran.succeeds().stdout.contains("the symlink "), "{ran}");
+    assert_eq!(body(&site, "www/app/pinned/current/page.php"), "shared");
+}
