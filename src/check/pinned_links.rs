@@ -113,7 +113,7 @@ impl Seen<'_> {
                 continue;
             }
             let next = at.join(name);
-            let outside = self.outside(&next)?;
+            let outside = self.outside(&next);
             let metadata = fs::symlink_metadata(&outside).ok()?;
             if !metadata.is_symlink() {
                 at = next;
@@ -129,24 +129,24 @@ impl Seen<'_> {
             }
             self::names(&target).rev().for_each(|name| names.push_front(name));
         }
-        self.outside(&at)
+        Some(self.outside(&at))
     }
 
-    /// The path outside of what has this path inside. None: it is hidden, and nothing is there.
-    fn outside(&self, inside: &Path) -> Option<PathBuf> {
+    /// The path outside of what has this path inside.
+    fn outside(&self, inside: &Path) -> PathBuf {
         if let Ok(below) = inside.strip_prefix(&self.current_dir) {
-            return Some(self.release.join(below));
+            return self.release.join(below);
         }
-        let Some(siblings) = &self.siblings else { return Some(inside.to_owned()) };
-        let Ok(below) = inside.strip_prefix(&siblings.dir) else { return Some(inside.to_owned()) };
-        let mut names = below.iter();
-        match names.next() {
-            // The name of another release leads to this one.
-            Some(name) if siblings.others.iter().any(|other| other == name) => {
-                Some(self.release.join(names.as_path()))
-            }
-            _ => Some(inside.to_owned()),
-        }
+        self.in_own_release(inside).unwrap_or_else(|| inside.to_owned())
+    }
+
+    /// The name of another release leads to this one. None: the path has no such name.
+    fn in_own_release(&self, inside: &Path) -> Option<PathBuf> {
+        let siblings = self.siblings.as_ref()?;
+        let mut names = inside.strip_prefix(&siblings.dir).ok()?.iter();
+        let name = names.next()?;
+        let is_other = siblings.others.iter().any(|other| other == name);
+        is_other.then(|| self.release.join(names.as_path()))
     }
 }
 

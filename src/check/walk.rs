@@ -93,9 +93,13 @@ impl Walk {
 
 /// A path for one line of a message: whoever owns a release gives names to its files.
 pub(super) fn shown(path: &Path) -> String {
-    let escaped = |character: char| match character.is_control() {
-        true => character.escape_default().to_string(),
-        false => character.to_string(),
-    };
-    path.to_string_lossy().chars().map(escaped).collect()
+    let mut text = String::new();
+    for character in path.to_string_lossy().chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
 }

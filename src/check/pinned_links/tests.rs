@@ -13,7 +13,9 @@ impl Tree {
     fn new(dirs: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
-        dirs.iter().for_each(|dir| fs::create_dir_all(root.join(dir)).unwrap());
+        for dir in dirs {
+            fs::create_dir_all(root.join(dir)).unwrap();
+        }
         Self { _dir: dir, root }
     }
 

@@ -9,13 +9,18 @@ fn read(
 ) -> std::result::Result<Siblings, Obstacle> {
     let root = tempfile::tempdir().unwrap();
     let root = root.path().canonicalize().unwrap();
-    dirs.iter().for_each(|dir| fs::create_dir_all(root.join(dir)).unwrap());
-    links.iter().for_each(|(link, to)| symlink(to, root.join(link)).unwrap());
+    for dir in dirs {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    for (link, to) in links {
+        symlink(to, root.join(link)).unwrap();
+    }
     let release = Release::at(&root.join(own)).unwrap();
     let found = Siblings::read(&release, &root.join("current.release"), &root.join("current"));
     fs::remove_dir_all(root).unwrap();
     found.map(|mut it| {
-        [&mut it.others, &mut it.shared].into_iter().for_each(|names| names.sort());
+        it.others.sort();
+        it.shared.sort();
         it
     })
 }

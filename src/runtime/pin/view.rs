@@ -61,10 +61,10 @@ impl View {
     pub(super) fn mount(&self) -> io::Result<()> {
         let dir = step("open the directory of the releases", self.open_dir())?;
         let view = step(COVER, cover(&dir))?;
-        let own = self.show(&dir, &view, &self.own);
+        let own = show(&dir, &view, &self.own);
         step("mount the release at its own path", own)?;
         for name in &self.shared {
-            match self.show(&dir, &view, name) {
+            match show(&dir, &view, name) {
                 // It has been removed just now.
                 Err(Errno::NOENT) => {}
                 shown => step("mount a directory beside the releases", shown)?,
@@ -78,17 +78,6 @@ impl View {
     fn open_dir(&self) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat2(CWD, self.dir.as_c_str(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
-    }
-
-    /// Mounts a directory of `dir` at its own name in `view`.
-    fn show(&self, dir: &OwnedFd, view: &OwnedFd, name: &CStr) -> rustix::io::Result<()> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_RECURSIVE
-            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-        let tree = open_tree(dir, name, flags)?;
-        mkdirat(view, name, Mode::from_raw_mode(0o755))?;
-        move_mount(tree, c"", view, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
     }
 
     fn name_others(&self, view: &OwnedFd) -> rustix::io::Result<()> {
@@ -118,4 +107,15 @@ fn cover(dir: impl AsFd) -> rustix::io::Result<OwnedFd> {
     let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(&view, c"", dir, c"", both)?;
     Ok(view)
+}
+
+/// Mounts a directory of `dir` at its own name in `view`.
+fn show(dir: &OwnedFd, view: &OwnedFd, name: &CStr) -> rustix::io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    let tree = open_tree(dir, name, flags)?;
+    mkdirat(view, name, Mode::from_raw_mode(0o755))?;
+    move_mount(tree, c"", view, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
