@@ -31,13 +31,11 @@ pub(super) fn check(pinning: &Pinning, release: &Release) -> (Vec<Finding>, Opti
     let siblings = pinning.siblings(release).ok().flatten();
     let seen = Seen { release: &release.path, current_dir, siblings };
     let mut wrong = walk.links.iter().filter_map(|link| seen.problem(link));
-    let help = help(&release.path, &seen.current_dir);
-    let named = wrong.by_ref().take(NAMED_MAX);
-    let mut findings: Vec<Finding> =
-        named.map(|message| Finding::warning(message, help.as_str())).collect();
+    let mut findings: Vec<Finding> = wrong.by_ref().take(NAMED_MAX).collect();
     let more = wrong.count();
     if more > 0 {
-        findings.push(Finding::warning(format!("{more} more symlinks lead elsewhere"), help));
+        let message = format!("{more} more symlinks lead elsewhere, or to nothing");
+        findings.push(Finding::warning(message, "correct these first"));
     }
     (findings, walk.note())
 }
@@ -74,7 +72,7 @@ type Place = (PathBuf, (u64, u64));
 
 impl Seen<'_> {
     /// The problem of a symlink, whose path is below the release.
-    fn problem(&self, link: &Path) -> Option<String> {
+    fn problem(&self, link: &Path) -> Option<Finding> {
         let outside = self.release.join(link);
         let target = fs::read_link(&outside).ok()?;
         if stays_inside(link, &target) {
@@ -92,14 +90,16 @@ impl Seen<'_> {
         let told = |place: Option<Place>| place.map_or("nothing".to_owned(), |it| shown(&it.0));
         let (link, target) = (shown(&outside), shown(&target));
         if web.is_none() && php.is_none() {
-            return Some(format!("the symlink {link} leads to nothing: {target}"));
+            let message = format!("the symlink {link} leads to nothing: {target}");
+            return Some(Finding::warning(message, "make what it leads to, or remove it"));
         }
-        Some(format!(
+        let message = format!(
             "the symlink {link} -> {target} leads to {} for the web server, and to {} for PHP, which sees the release at {}",
             told(web),
             told(php),
             self.current_dir.display()
-        ))
+        );
+        Some(Finding::warning(message, help(self.release, &self.current_dir)))
     }
 
     /// Where a path leads inside, as the path of the same file outside. None: nowhere.
