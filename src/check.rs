@@ -11,9 +11,12 @@ mod directory;
 mod hooks;
 mod links;
 mod monitor;
+mod pinned_links;
 mod release;
 mod replicas;
+mod scripts;
 mod sockets;
+mod walk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -123,6 +126,9 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     if let Some(observation) = &observation {
         let mut replicas = replicas::check(&seen, wanted.as_ref(), holder.as_ref());
         replicas.add(control_groups::check(pool, observation));
+        if let Some(wanted) = wanted.as_ref().filter(|_| holder.is_none()) {
+            replicas.add(scripts::check(pool, observation, wanted).await);
+        }
         topics.push(replicas);
     }
     let listens = specs.iter().map(|(replica, it)| (*replica, it.public().to_owned())).collect();

@@ -3,6 +3,8 @@
 //! A path can lead to another directory later; (device, inode) cannot. So a release has both, and
 //! two releases are equal if device and inode are.
 
+mod siblings;
+
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+pub use siblings::{Obstacle, Siblings};
 
 /// The flags that open a directory for lookups only.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

@@ -47,7 +47,7 @@ pub struct Directory {
 
 /// Observes a pool, and lists its release directories.
 pub async fn releases(pool: &Arc<Pool>) -> Result<Releases> {
-    let Some(Pinning { symlink, current_dir }) = &pool.settings.pinning else {
+    let Some(Pinning { symlink, current_dir, .. }) = &pool.settings.pinning else {
         return Err(Error::config(format!("the pool \"{}\" pins no releases", pool.name))
             .hint("set current_release_symlink and current_dir in its [php]"));
     };

@@ -137,6 +137,7 @@ async fn change(
     cancel.check().map_err(|cancelled| left_alone(pool, cancelled))?;
     prepared.warn(report);
     report_unplanned(&request.goal, &prepared, report);
+    prepared.announce_release();
     let masterless = prepared.masterless.clone();
     let renews = request.goal.state == Wanted::Renewed;
     if renews && prepared.stages.is_empty() {

@@ -2,21 +2,16 @@
 //! `follow_symlinks` is set.
 
 use std::fs;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
+use super::walk::{self, Walk};
 use crate::config::Gateway;
 use crate::finding::Finding;
 
-/// The most files and directories that are read.
-const ENTRIES_MAX: usize = 50_000;
-/// The longest time of a scan.
-const TIME_MAX: Duration = Duration::from_secs(2);
 /// The most symlinks that are named.
 const NAMED_MAX: usize = 5;
 
@@ -35,10 +30,10 @@ pub(super) fn check(settings: &Gateway, release: &Path) -> Links {
     }
     let root = release.join(settings.document_root.get_ref());
     // Other checks report what cannot be read.
-    let Ok(mut scan) = Scan::begin(&root) else { return Links::default() };
-    let is_whole = scan.run();
-    let Scan { mut out, entries, .. } = scan;
-    out.sort();
+    let Ok(walk) = Walk::through(&root, is_hidden) else { return Links::default() };
+    let note = walk.note();
+    let leads_out = |link: &PathBuf| leads_out(&walk.root, link);
+    let mut out: Vec<PathBuf> = walk.links.iter().filter(|it| leads_out(it)).cloned().collect();
     let more = out.len().saturating_sub(NAMED_MAX);
     out.truncate(NAMED_MAX);
     let help = "let the gateway follow it (follow_symlinks = true in [gateway]), or put what it leads to into the document root";
@@ -47,7 +42,7 @@ pub(super) fn check(settings: &Gateway, release: &Path) -> Links {
         .map(|link| {
             let (shown, target) =
                 (root.join(link), fs::read_link(root.join(link)).unwrap_or_default());
-            let (shown, target) = (shown.display(), target.display());
+            let (shown, target) = (walk::shown(&shown), walk::shown(&target));
             let message = format!(
                 "the symlink {shown} leads out of the document root, to {target}: visitors get 404"
             );
@@ -57,59 +52,21 @@ pub(super) fn check(settings: &Gateway, release: &Path) -> Links {
     if more > 0 {
         findings.push(Finding::warning(format!("{more} more symlinks do"), help));
     }
-    let note =
-        (!is_whole).then(|| format!("only the first {entries} files were scanned for symlinks"));
     Links { findings, note }
 }
 
-struct Scan {
-    root: OwnedFd,
-    path: PathBuf,
-    /// Directories that are not read yet, below the root.
-    waiting: Vec<PathBuf>,
-    entries: usize,
-    /// Symlinks that lead out, below the root.
-    out: Vec<PathBuf>,
+/// The gateway does not serve hidden names.
+fn is_hidden(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    is_hidden && path != Path::new(".well-known")
 }
 
-impl Scan {
-    fn begin(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(path, flags, Mode::empty())?;
-        let waiting = vec![PathBuf::new()];
-        Ok(Self { root, path: path.to_owned(), waiting, entries: 0, out: Vec::new() })
-    }
-
-    /// Scans; false: a limit has ended the scan.
-    fn run(&mut self) -> bool {
-        let begun = Instant::now();
-        while let Some(dir) = self.waiting.pop() {
-            for entry in fs::read_dir(self.path.join(&dir)).into_iter().flatten().flatten() {
-                if self.entries >= ENTRIES_MAX || begun.elapsed() > TIME_MAX {
-                    return false;
-                }
-                self.entries += 1;
-                let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-                let (name, kind) = (dir.join(entry.file_name()), entry.file_type());
-                match kind {
-                    // The gateway does not serve hidden names.
-                    _ if is_hidden && name != Path::new(".well-known") => {}
-                    Ok(kind) if kind.is_dir() => self.waiting.push(name),
-                    Ok(kind) if kind.is_symlink() && self.leads_out(&name) => self.out.push(name),
-                    _ => {}
-                }
-            }
-        }
-        true
-    }
-
-    /// The same lookup as the gateway's.
-    fn leads_out(&self, name: &Path) -> bool {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let opened = openat2(&self.root, name, flags, Mode::empty(), resolve);
-        matches!(opened, Err(Errno::XDEV | Errno::LOOP))
-    }
+/// The same lookup as the gateway's.
+fn leads_out(root: impl AsFd, link: &Path) -> bool {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let opened = openat2(root, link, flags, Mode::empty(), resolve);
+    matches!(opened, Err(Errno::XDEV | Errno::LOOP))
 }
 
 #[cfg(test)]

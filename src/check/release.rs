@@ -5,16 +5,18 @@ use std::iter::once;
 use std::path::Path;
 
 use super::links::{self, Links};
+use super::pinned_links;
 use crate::account::{Account, Barrier};
 use crate::error::Result;
 use crate::finding::{Checked, Finding, Topic};
 use crate::pool::{Pinning, Pool};
 use crate::release::{self, Release};
 
-/// The release that the symlink names, and whether the mount point is usable. None: releases are
-/// not pinned.
+/// The release that the symlink names, and whether it can be mounted as the settings say. None:
+/// releases are not pinned.
 pub(super) fn current(pool: &Pool) -> Option<(Result<Release>, Result<()>)> {
-    let Pinning { symlink, current_dir } = pool.settings.pinning.as_ref()?;
+    let pinning = pool.settings.pinning.as_ref()?;
+    let Pinning { symlink, current_dir, .. } = pinning;
     let mount_point = release::check_mount_point(current_dir);
     let release = Release::resolve(symlink).and_then(|release| match &mount_point {
         Ok(()) => {
@@ -23,7 +25,11 @@ pub(super) fn current(pool: &Pool) -> Option<(Result<Release>, Result<()>)> {
         }
         Err(_) => Ok(release),
     });
-    Some((release, mount_point))
+    let mountable = match &release {
+        Ok(release) => mount_point.and_then(|()| pinning.siblings(release).map(drop)),
+        Err(_) => mount_point,
+    };
+    Some((release, mountable))
 }
 
 /// `account` runs PHP; None: it is not known.
@@ -47,6 +53,15 @@ pub(super) fn check(
             let found = links(pool, &release.path);
             findings.extend(found.findings);
             notes.extend(found.note);
+            let pinned = pool.settings.pinning.iter();
+            for pinning in pinned {
+                let (found, note) = pinned_links::check(pinning, &release);
+                findings.extend(found);
+                notes.extend(note.filter(|note| !notes.contains(note)));
+                notes.extend(pinning.obstacle(&release).map(|why| {
+                    format!("the other releases are not hidden from its replicas: {why}")
+                }));
+            }
         }
     }
     Checked::new(Topic::Release, notes, findings)

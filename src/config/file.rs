@@ -46,8 +46,12 @@ impl<'a> File<'a> {
 
     /// An error about the place `at`, a range of bytes in the file.
     pub(crate) fn error(&self, at: &Range<usize>, message: &str) -> Error {
-        let line = self.line(at);
-        Error::config(format!("{}:{line}: {}", self.path.display(), message.trim_end()))
+        Error::config(format!("{}: {}", self.place(at), message.trim_end()))
+    }
+
+    /// The place `at`, a range of bytes in the file, as `FILE:LINE`.
+    pub(crate) fn place(&self, at: &Range<usize>) -> String {
+        format!("{}:{}", self.path.display(), self.line(at))
     }
 
     fn line(&self, at: &Range<usize>) -> usize {

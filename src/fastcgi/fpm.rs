@@ -56,6 +56,10 @@ pub struct Status {
     /// The pids of the busy children, if the page lists them.
     #[serde(skip)]
     pub busy: Vec<i32>,
+    /// `SCRIPT_FILENAME` of the present or last request of each child, as the web server wrote it,
+    /// if the page lists the children.
+    #[serde(skip)]
+    pub scripts: Vec<String>,
     /// The time that the longest request in flight has taken. 0 without a list of processes.
     #[serde(skip)]
     pub longest_request: Duration,
@@ -74,6 +78,9 @@ struct Process {
     /// The time of the present request, or of the last one, in microseconds.
     #[serde(rename = "request duration", default)]
     duration: u64,
+    /// `-` before the first request.
+    #[serde(default)]
+    script: String,
 }
 
 impl Process {
@@ -101,6 +108,7 @@ impl Status {
         }
         let busy = self.processes.iter().filter(|process| !process.is_idle());
         self.busy = busy.map(|process| process.pid).collect();
+        self.scripts = self.processes.iter().map(|process| process.script.clone()).collect();
         let requests: u64 = self.processes.iter().map(|process| process.requests).sum();
         self.requests = requests.max(self.accepted);
         let times = self.processes.iter().filter_map(Process::request_time);

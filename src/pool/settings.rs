@@ -3,11 +3,11 @@
 mod command;
 #[cfg(test)]
 mod fuzz;
+mod pinning;
 pub mod templates;
 
 use std::mem::take;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -17,6 +17,8 @@ use crate::config::{File, Gateway, Hooks, Limits, Rollout, Strategy, Watch, valu
 use crate::error::Result;
 use crate::root::Root;
 pub use command::{Command, Listen, Protocol};
+use pinning::Raw as RawPinning;
+pub use pinning::{Isolate, Pinning};
 
 /// One pool's settings, all paths absolute.
 #[derive(Debug, Clone)]
@@ -37,15 +39,6 @@ pub struct Settings {
     pub watch: Watch,
     /// When `serve` renews a replica.
     pub limits: Limits,
-}
-
-/// Where releases come from, and where processes see them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pinning {
-    /// The symlink that the operator moves (`current_release_symlink`).
-    pub symlink: PathBuf,
-    /// The empty directory on which the release is mounted (`current_dir`).
-    pub current_dir: PathBuf,
 }
 
 /// The settings of the servers that a pool's replicas are.
@@ -89,18 +82,10 @@ struct RawPhp {
     current_release_symlink: String,
     #[serde(default)]
     current_dir: String,
+    isolate: Option<Spanned<bool>>,
     #[serde(default)]
     php_fpm_cmd: Vec<String>,
     #[serde(default, deserialize_with = "values::page_url_or_empty")]
-    monitor_url: String,
-}
-
-/// The keys that `[php]` and `[command]` have in common.
-struct Common {
-    table: &'static str,
-    at: Range<usize>,
-    /// `current_release_symlink` and `current_dir`.
-    names: (String, String),
     monitor_url: String,
 }
 
@@ -115,24 +100,6 @@ fn limits(file: &File<'_>, raw: Option<Spanned<Limits>>, server: &Server) -> Res
     Ok(raw.into_inner())
 }
 
-impl Common {
-    fn pinning(&self, file: &File<'_>, root: &Root) -> Result<Option<Pinning>> {
-        match (self.names.0.as_str(), self.names.1.as_str()) {
-            ("", _) => Ok(None),
-            (_, "") => {
-                let message =
-                    format!("[{}] has current_release_symlink but no current_dir", self.table);
-                Err(file
-                    .error(&self.at, &message)
-                    .hint("current_dir names the empty directory on which the release is mounted"))
-            }
-            (symlink, dir) => {
-                Ok(Some(Pinning { symlink: root.resolve(symlink), current_dir: root.resolve(dir) }))
-            }
-        }
-    }
-}
-
 impl Settings {
     /// Reads a `pools-manager.toml`.
     pub fn read(path: &Path, root: &Root) -> Result<Self> {
@@ -143,19 +110,31 @@ impl Settings {
     /// `pool`: its name.
     fn of(file: &File<'_>, root: &Root, pool: &str) -> Result<Self> {
         let raw: RawFile = file.parse()?;
-        let (common, server) = match (raw.php, raw.command) {
+        let (pinning, monitor_url, server) = match (raw.php, raw.command) {
             (Some(php), None) => {
                 let (at, php) = (php.span(), php.into_inner());
                 let server = Server::PhpFpm(Php { command: php.php_fpm_cmd });
-                let names = (php.current_release_symlink, php.current_dir);
-                (Common { table: "php", at, names, monitor_url: php.monitor_url }, server)
+                let pinning = RawPinning {
+                    table: "php",
+                    at,
+                    symlink: php.current_release_symlink,
+                    current_dir: php.current_dir,
+                    isolate: php.isolate,
+                };
+                (pinning, php.monitor_url, server)
             }
             (None, Some(command)) => {
                 let (at, mut raw) = (command.span(), command.into_inner());
-                let names = (take(&mut raw.current_release_symlink), take(&mut raw.current_dir));
+                let pinning = RawPinning {
+                    table: "command",
+                    at,
+                    symlink: take(&mut raw.current_release_symlink),
+                    current_dir: take(&mut raw.current_dir),
+                    isolate: raw.isolate.take(),
+                };
                 let monitor_url = take(&mut raw.monitor_url);
                 let server = Server::Command(Box::new(raw.check(file, root, pool)?));
-                (Common { table: "command", at, names, monitor_url }, server)
+                (pinning, monitor_url, server)
             }
             (Some(_), Some(command)) => {
                 return Err(file
@@ -168,7 +147,7 @@ impl Settings {
                     .hint("begin it with the line [php], and name current_release_symlink and current_dir below that; a pool of other servers has [command] instead"));
             }
         };
-        let pinning = common.pinning(file, root)?;
+        let pinning = pinning.check(file, root)?;
         let RawFile { apache, haproxy, gateway, .. } = raw;
         let backend = backend::Settings::new(file, backend::Tables { apache, haproxy, gateway })?;
         raw.rollout.check(file)?;
@@ -176,7 +155,7 @@ impl Settings {
         Ok(Self {
             pinning,
             server,
-            monitor_url: Some(common.monitor_url).filter(|url| !url.is_empty()),
+            monitor_url: Some(monitor_url).filter(|url| !url.is_empty()),
             backend,
             rollout: raw.rollout,
             hooks: raw.hooks,

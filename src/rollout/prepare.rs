@@ -37,6 +37,15 @@ impl Prepared {
         }
     }
 
+    /// Lets the path of the target release lead to their own release in the generations that run,
+    /// before the symlink moves: a web server that follows it itself sends them this path.
+    pub(super) fn announce_release(&self) {
+        let Some(release) = &self.release else { return };
+        for running in self.observation.replicas.iter().flat_map(|it| &it.running) {
+            let _ = running.learn(release);
+        }
+    }
+
     /// Reports the plan of a dry run. Returns the error that the command itself would return.
     pub(super) fn report(
         self,

@@ -35,7 +35,7 @@ impl Target {
 
     /// The release's real directory; None: releases are not pinned.
     pub(super) async fn resolve(&self, pool: &Arc<Pool>) -> Result<Option<Release>> {
-        let Some(Pinning { symlink, current_dir }) = &pool.settings.pinning else {
+        let Some(pinning @ Pinning { symlink, current_dir, .. }) = &pool.settings.pinning else {
             return match self {
                 Self::Current | Self::Kept => Ok(None),
                 Self::Release(_) | Self::Before => Err(pins_none(pool)),
@@ -52,6 +52,7 @@ impl Target {
             Self::Before => before(pool, symlink, current_dir).await,
         }?;
         release.check(current_dir)?;
+        pinning.siblings(&release)?;
         Ok(Some(release))
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Generation, Log};
 use crate::error::{Error, Result};
 use crate::process::{self, Holders, Process};
-use crate::release::{self, Pinned};
+use crate::release::{self, Pinned, Release};
 use crate::socket::{self, Name, UnixSockets};
 use crate::step::Number;
 
@@ -34,6 +34,13 @@ impl Running {
             Some(path) => Some(Log::whole(path)),
             None => self.master.as_ref().and_then(Log::of),
         }
+    }
+
+    /// Lets the real path of a release that was made after its start lead to its own release, if the
+    /// other releases are hidden from it. An error costs nothing but this: a web server that sends
+    /// such paths gets 404 there.
+    pub fn learn(&self, release: &Release) -> std::io::Result<()> {
+        super::pin::add_name(self, release)
     }
 
     /// What its processes see mounted on `current_dir`.

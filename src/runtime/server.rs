@@ -92,6 +92,17 @@ impl Generation {
         }
     }
 
+    /// `SCRIPT_FILENAME` of the present or last request of each child. Empty: it is not known.
+    pub async fn scripts(&self, timeout: Duration) -> Vec<String> {
+        match &self.server {
+            Server::PhpFpm(server) => {
+                let status = server.status(&self.socket, timeout).await;
+                status.map(|status| status.scripts).unwrap_or_default()
+            }
+            Server::Command(_) => Vec::new(),
+        }
+    }
+
     /// Whether all children have been busy at once, and no more can be started.
     pub async fn was_full(&self, timeout: Duration) -> bool {
         match &self.server {

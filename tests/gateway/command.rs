@@ -58,3 +58,19 @@ fn all_processes_of_a_shared_port_get_requests() {
         (pids.len() == 4).then_some(())
     });
 }
+
+/// The names of the other releases lead to the one that it runs.
+#[test]
+fn server_sees_only_its_release() {
+    needs_root!();
+    let site = CommandSite::new(PYTHON_FD);
+    site::add_release(&site.site, 2);
+    let served = site.serve();
+    let www = served.site.path("www");
+    for worker in served.workers() {
+        let seen = format!("/proc/{}/root{}", worker.pid.as_raw_nonzero(), www.display());
+        assert_eq!(std::fs::read_link(format!("{seen}/r2")).unwrap().to_str(), Some("r1"));
+        assert_eq!(std::fs::read_to_string(format!("{seen}/r2/release.txt")).unwrap(), "1\n");
+    }
+    assert_eq!(served.workers().len(), 2);
+}

@@ -18,6 +18,7 @@ mod history;
 mod hooks;
 mod hostile;
 mod interrupt;
+mod isolation;
 mod json;
 mod limits;
 mod lock;

@@ -91,6 +91,7 @@ pub(super) struct Raw {
     pub(super) current_release_symlink: String,
     #[serde(default)]
     pub(super) current_dir: String,
+    pub(super) isolate: Option<Spanned<bool>>,
     #[serde(default, deserialize_with = "values::page_url_or_empty")]
     pub(super) monitor_url: String,
     run: Spanned<Vec<String>>,

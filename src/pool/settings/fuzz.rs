@@ -126,7 +126,7 @@ proptest! {
         let settings = settings(text.as_bytes()).unwrap();
         let root = Root::new("/root".into());
         let (symlink, current_dir) = (root.resolve(link), root.resolve("at"));
-        prop_assert_eq!(&settings.pinning, &Some(Pinning { symlink, current_dir }));
+        prop_assert_eq!(&settings.pinning, &Some(Pinning { symlink, current_dir, isolate: crate::pool::Isolate::WherePossible }));
         let Server::PhpFpm(php) = &settings.server else { panic!("{settings:?}") };
         prop_assert_eq!(&php.command, &words);
         prop_assert_eq!(member_urls(&settings), members);

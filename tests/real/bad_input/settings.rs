@@ -68,6 +68,20 @@ fn unknown_missing_or_duplicate_key_is_an_error() {
             what: "[php] has current_release_symlink but no current_dir",
             help: "current_dir names the empty directory on which the release is mounted",
         },
+        Mistake {
+            from: "current_release_symlink = \"www/current.release\"\n",
+            by: "isolate = true\n",
+            at: "isolate = true",
+            what: "isolate has no effect: releases are not pinned",
+            help: "set current_release_symlink and current_dir too, or leave it out",
+        },
+        Mistake {
+            from: "current_release_symlink = \"www/current.release\"\n",
+            by: "isolate = \"yes\"\n",
+            at: "isolate = \"yes\"",
+            what: "invalid type: string \"yes\", expected a boolean",
+            help: "correct this line: isolate = \"yes\"",
+        },
     ]);
 }
 

@@ -5,7 +5,8 @@ use harness::{HAPROXY, Site};
 /// What each page answers: script name, requested path, the information behind it, the query.
 const PAGE: &str = "<?php echo $_SERVER['SCRIPT_NAME'], ' ', $_SERVER['REQUEST_URI'], ' ', \
                     $_SERVER['PATH_INFO'] ?? '', ' ', $_SERVER['QUERY_STRING'], ' ', \
-                    str_ends_with($_SERVER['DOCUMENT_ROOT'], 'www/current') ? '' : 'wrong root';";
+                    str_ends_with($_SERVER['DOCUMENT_ROOT'], 'www/current') ? '' : 'wrong root', \
+                    str_contains($_SERVER['SCRIPT_FILENAME'], '/www/current/') ? '' : 'wrong script';";
 
 fn serves_pages(site: Site, sends_files: bool) {
     site.add_page("index.php", PAGE);
