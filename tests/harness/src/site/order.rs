@@ -4,6 +4,7 @@
 use rustix::process::Pid;
 
 use super::{Site, processes::Process};
+use crate::wait_for;
 
 impl Site {
     /// All replicas are healthy and serve this release. No process and no file is left of an older
@@ -87,12 +88,13 @@ impl Site {
     /// No process is left without one of these masters, and their pid files lead to them.
     fn has_only(&self, running: &[(u64, Pid)]) {
         let masters: Vec<Pid> = running.iter().map(|(_, master)| *master).collect();
-        let all = self.php_fpm();
-        let belongs = |process: &Process| {
-            let is_one_of = |pid| masters.contains(&pid);
-            is_one_of(process.pid) || process.parent.is_some_and(is_one_of)
-        };
-        assert!(all.iter().all(belongs), "masters {masters:?} among {all:#?}");
+        let is_one_of = |pid| masters.contains(&pid);
+        let belongs =
+            |process: &Process| is_one_of(process.pid) || process.parent.is_some_and(is_one_of);
+        // The process that has started a master ends a moment after the master is up.
+        wait_for(&format!("the end of all but the masters {masters:?}"), || {
+            self.php_fpm().iter().all(belongs).then_some(())
+        });
         for (replica, master) in running {
             let pid_file = self.path(&format!("pid/php-fpm-www{replica}.pid"));
             let pid = std::fs::read_to_string(pid_file).unwrap();
