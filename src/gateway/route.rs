@@ -37,7 +37,7 @@ pub(super) fn route(
     settings: &Gateway,
     path: &UrlPath,
 ) -> Result<Route, HttpError> {
-    if !settings.deny.is_empty() && settings.denies(&String::from_utf8_lossy(&path.relative())) {
+    if !settings.deny.is_empty() && settings.denies(&String::from_utf8_lossy(path.relative())) {
         return Err(denied());
     }
     let router = Router {
@@ -70,7 +70,7 @@ pub(super) fn route_to_server(
     may_be_file: bool,
 ) -> Result<Route, HttpError> {
     let relative = path.relative();
-    if settings.denies(&String::from_utf8_lossy(&relative)) {
+    if settings.denies(&String::from_utf8_lossy(relative)) {
         return Err(denied());
     }
     let has_files = !settings.document_root.get_ref().is_empty();
@@ -78,10 +78,10 @@ pub(super) fn route_to_server(
         return Ok(Route::Server);
     }
     let lookup = FileLookup { follow_symlinks: settings.follow_symlinks };
-    let Found::File(file, stat) = lookup.open(&served.document_root, &relative)? else {
+    let Found::File(file, stat) = lookup.open(&served.document_root, relative)? else {
         return Ok(Route::Server);
     };
-    let path = String::from_utf8_lossy(&relative).into_owned();
+    let path = String::from_utf8_lossy(relative).into_owned();
     match path {
         path if is_code(&path) => Ok(Route::Server),
         path if settings.denies(&path) => Err(denied()),
@@ -111,14 +111,14 @@ impl Router<'_> {
     fn file_or_index(&self, path: &UrlPath) -> Result<Option<Route>, HttpError> {
         let relative = path.relative();
         if path.is_directory {
-            return self.index(&relative);
+            return self.index(relative);
         }
-        match self.lookup.open(&self.served.document_root, &relative)? {
+        match self.lookup.open(&self.served.document_root, relative)? {
             Found::Nothing => Ok(None),
-            Found::Directory => Ok(self.index(&relative)?.is_some().then_some(Route::AddSlash)),
+            Found::Directory => Ok(self.index(relative)?.is_some().then_some(Route::AddSlash)),
             Found::File(file, stat) => {
                 // A name that is not UTF-8 matches no setting.
-                let path = String::from_utf8_lossy(&relative).into_owned();
+                let path = String::from_utf8_lossy(relative).into_owned();
                 if is_code(&path) {
                     return Err(not_found());
                 }
