@@ -1,6 +1,7 @@
 //! Finds the file or the script of the release for a path.
 
 use hyper::StatusCode;
+use memchr::{memchr_iter, memrchr};
 
 use super::file_lookup::{FileLookup, Found, OpenFile};
 use super::http_error::HttpError;
@@ -181,11 +182,13 @@ fn not_found() -> HttpError {
 
 /// Whether a file is PHP code, or a copy of it (`index.php.bak`). Clients must not read it.
 pub(super) fn is_code(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let last = name.rsplit_once('.').map_or("", |(_, last)| last);
-    let begins = |part: &str| part.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("php"));
-    ["phtml", "phar"].iter().any(|it| it.eq_ignore_ascii_case(last))
-        || name.split('.').skip(1).any(begins)
+    let path = path.as_bytes();
+    let name = &path[memrchr(b'/', path).map_or(0, |slash| slash + 1)..];
+    memchr_iter(b'.', name).any(|dot| {
+        let rest = &name[dot + 1..];
+        rest.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"php"))
+            || [&b"phtml"[..], b"phar"].iter().any(|last| last.eq_ignore_ascii_case(rest))
+    })
 }
 
 #[cfg(test)]
