@@ -25,7 +25,7 @@ pub(super) struct CgiRequest<'a> {
     /// The client.
     pub client: &'a Client,
     /// The host.
-    pub host: &'a Host,
+    pub host: &'a Host<'a>,
     /// The request id.
     pub id: &'a str,
     /// The path of the document root in PHP's mount namespace.
@@ -76,7 +76,7 @@ impl CgiRequest<'_> {
             set("CONTENT_LENGTH", number.format(self.length))?;
         }
         if !host.raw.is_empty() {
-            set("HTTP_HOST", &host.raw)?;
+            set("HTTP_HOST", host.raw)?;
         }
         params.push_parts(b"REQUEST_URI", &[root_slash, target.raw])?;
         params.push(b"QUERY_STRING", target.query)?;
@@ -169,11 +169,19 @@ fn push_address(params: &mut Params, name: &[u8], address: IpAddr) -> Result<(),
     let IpAddr::V4(address) = address else {
         return params.push(name, address.to_string().as_bytes());
     };
-    let [mut a, mut b, mut c, mut d] = [itoa::Buffer::new(); 4];
-    let [first, second, third, fourth] = address.octets();
-    let octets = [a.format(first), b.format(second), c.format(third), d.format(fourth)];
-    let [a, b, c, d] = octets.map(str::as_bytes);
-    params.push_parts(name, &[a, b".", b, b".", c, b".", d])
+    let mut text = *b"255.255.255.255";
+    let mut end = 0;
+    for octet in address.octets() {
+        if end > 0 {
+            text[end] = b'.';
+            end += 1;
+        }
+        let mut number = itoa::Buffer::new();
+        let digits = number.format(octet).as_bytes();
+        text[end..end + digits.len()].copy_from_slice(digits);
+        end += digits.len();
+    }
+    params.push(name, &text[..end])
 }
 
 fn protocol(request: &Parts) -> &'static str {
@@ -194,7 +202,7 @@ mod tests {
         let ends = Ends::unix();
         let address = ends.remote().ip();
         let client = Client { address, port: 1, https: false, server_port: 80, is_forwarded };
-        let host = Host { name: "a".to_owned(), raw: "a".to_owned() };
+        let host = Host { name: "a".into(), raw: "a" };
         let script = Script { path: "x.php".to_owned(), info: Vec::new() };
         let cgi = CgiRequest {
             request,

@@ -1,6 +1,7 @@
 //! Reads a file without blocking the event loop: at once if the data is in the page cache, else on
 //! another thread.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::os::unix::fs::FileExt;
@@ -14,7 +15,12 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// The size of a read, in bytes.
-const CHUNK: u64 = 32 * 1024;
+const CHUNK: usize = 32 * 1024;
+
+thread_local! {
+    /// The buffer for reads. Copying what was read costs less than initializing a buffer for each read.
+    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
+}
 
 /// Closes a deleted file on another thread: freeing the space of a large file takes time.
 pub(super) fn close(file: Arc<File>) {
@@ -73,19 +79,20 @@ impl FileReader {
     }
 
     fn size(&self) -> usize {
-        usize::try_from(self.left().min(CHUNK)).unwrap_or_default()
+        usize::try_from(self.left()).unwrap_or(CHUNK).min(CHUNK)
     }
 
     fn read_now(&self) -> io::Result<Bytes> {
-        let mut bytes = vec![0; self.size()];
-        let buffers = &mut [IoSliceMut::new(&mut bytes)];
-        let read = match preadv2(&self.file, buffers, self.at, ReadWriteFlags::NOWAIT) {
-            // The file system does not support NOWAIT: a blocking read.
-            Err(Errno::OPNOTSUPP) => self.file.read_at(&mut bytes, self.at)?,
-            read => read?,
-        };
-        bytes.truncate(read);
-        Ok(bytes.into())
+        READ.with_borrow_mut(|buffer| {
+            let buffer = &mut buffer[..self.size()];
+            let buffers = &mut [IoSliceMut::new(buffer)];
+            let read = match preadv2(&self.file, buffers, self.at, ReadWriteFlags::NOWAIT) {
+                // The file system does not support NOWAIT: a blocking read.
+                Err(Errno::OPNOTSUPP) => self.file.read_at(buffer, self.at)?,
+                read => read?,
+            };
+            Ok(Bytes::copy_from_slice(&buffer[..read]))
+        })
     }
 
     fn read_in_background(&self) -> JoinHandle<io::Result<Bytes>> {

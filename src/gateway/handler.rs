@@ -46,11 +46,11 @@ pub(super) fn respond(
         let handler =
             Handler { state: &state, ends: &ends, client: &client, request: &request, id: &id };
         let mut response = handler.respond(body, entry.as_deref_mut()).await;
-        if let Ok(id) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
         if let Some(entry) = &mut entry {
             entry.note(&request, &id, response.status());
+        }
+        if let Ok(id) = HeaderValue::try_from(id) {
+            response.headers_mut().insert(REQUEST_ID, id);
         }
         response.map(|body| body.logged(entry))
     })
@@ -81,7 +81,7 @@ impl Handler<'_> {
         response
     }
 
-    fn virtual_host(&self) -> Result<(&Arc<VirtualHost>, Host), HttpError> {
+    fn virtual_host(&self) -> Result<(&Arc<VirtualHost>, Host<'_>), HttpError> {
         let host = Host::of(self.request)?;
         admit(self.request)?;
         match self.state.hosts.find(&host.name) {
@@ -96,7 +96,7 @@ impl Handler<'_> {
     async fn respond_by(
         &self,
         vhost: &Arc<VirtualHost>,
-        host: &Host,
+        host: &Host<'_>,
         body: Incoming,
     ) -> Result<Response<ResponseBody>, HttpError> {
         let target = RequestTarget::of(self.request);
@@ -114,7 +114,7 @@ impl Handler<'_> {
     async fn route(
         &self,
         vhost: &Arc<VirtualHost>,
-        host: &Host,
+        host: &Host<'_>,
         path: &UrlPath,
         body: Incoming,
     ) -> Result<Response<ResponseBody>, HttpError> {

@@ -1,26 +1,28 @@
 //! The host of a request.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 use hyper::{StatusCode, Version};
+use memchr::memrchr;
 
 use super::http_error::HttpError;
 
 /// The host of a request. A host in an absolute request target takes precedence over the `Host` header
 /// (RFC 9112, section 3.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Host {
+pub(super) struct Host<'a> {
     /// In lower case, without a port. Empty: HTTP/1.0 without `Host`.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// As the client wrote it.
-    pub raw: String,
+    pub raw: &'a str,
 }
 
-impl Host {
+impl<'a> Host<'a> {
     /// Reads the host. Error 400: the header is missing in HTTP/1.1, empty, repeated, or malformed.
-    pub(super) fn of(request: &Parts) -> Result<Self, HttpError> {
+    pub(super) fn of(request: &'a Parts) -> Result<Self, HttpError> {
         let mut headers = request.headers.get_all(HOST).iter();
         let header = headers.next();
         if headers.next().is_some() {
@@ -39,8 +41,9 @@ impl Host {
         request.uri.authority().map_or(Ok(host), |authority| parse(authority.as_str()))
     }
 
-    fn parse(raw: &str) -> Option<Self> {
-        let colon = raw.rfind(':').filter(|colon| raw.rfind(']').is_none_or(|it| it < *colon));
+    fn parse(raw: &'a str) -> Option<Self> {
+        let last = |byte| memrchr(byte, raw.as_bytes());
+        let colon = last(b':').filter(|colon| last(b']').is_none_or(|it| it < *colon));
         let (name, port) = match colon {
             Some(colon) => (&raw[..colon], &raw[colon + 1..]),
             None => (raw, ""),
@@ -52,9 +55,17 @@ impl Host {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
             None => name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._".contains(&it)),
         };
-        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(name);
         let is_missing = name.is_empty() && !raw.is_empty();
-        (is_valid && is_port && !is_missing).then(|| Self { name, raw: raw.to_owned() })
+        (is_valid && is_port && !is_missing).then(|| Self { name: lower_case(name), raw })
+    }
+}
+
+fn lower_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        name.to_ascii_lowercase().into()
+    } else {
+        name.into()
     }
 }
 
@@ -69,7 +80,7 @@ mod tests {
     #[test]
     fn host_is_a_name_or_an_address_with_an_optional_port() {
         let host = |raw| Host::parse(raw).map(|host| host.name);
-        let is = |name: &str| Some(name.to_owned());
+        let is = |name| Some(Cow::Borrowed(name));
         assert_eq!(host("Example.COM"), is("example.com"));
         assert_eq!(host("example.com.:8080"), is("example.com"));
         assert_eq!(host("[::1]:80"), is("[::1]"));

@@ -61,7 +61,7 @@ pub(super) struct HttpRequest<'a> {
     /// The client.
     pub client: &'a Client,
     /// The host.
-    pub host: &'a Host,
+    pub host: &'a Host<'a>,
     /// The request id.
     pub id: &'a str,
     /// The body.

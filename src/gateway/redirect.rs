@@ -42,7 +42,7 @@ pub(super) fn respond(
     if settings.redirects.is_empty() {
         return None;
     }
-    let mut requested = String::from_utf8(path.relative()).ok()?;
+    let mut requested = str::from_utf8(path.relative()).ok()?.to_owned();
     if settings.denies(&requested) {
         return None;
     }

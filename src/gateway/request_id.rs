@@ -1,6 +1,5 @@
 //! Request ids: they connect a response with the log lines about its request.
 
-use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,18 +31,21 @@ impl RequestIds {
 
     /// The id of a request: the one that a trusted proxy sends, else a new one.
     pub(super) fn id_of(&self, request: &Parts, client: &Client) -> String {
-        let sent = request.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-        let is_plain = |id: &&str| {
-            (1..=LENGTH_MAX).contains(&id.len())
-                && id.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
-        };
-        if let Some(sent) = sent.filter(is_plain).filter(|_| client.is_forwarded) {
+        if client.is_forwarded
+            && let Some(sent) = sent_id(request)
+        {
             return sent.to_owned();
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut id = String::with_capacity(self.prefix.len() + 16);
-        id.push_str(&self.prefix);
-        let _ = write!(id, "{number:x}"); // writing to a String cannot fail
-        id
+        [&self.prefix, itoa::Buffer::new().format(number)].concat()
     }
+}
+
+/// The id that the request has already, if it is valid.
+fn sent_id(request: &Parts) -> Option<&str> {
+    let is_plain = |id: &&str| {
+        (1..=LENGTH_MAX).contains(&id.len())
+            && id.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
+    };
+    request.headers.get(REQUEST_ID)?.to_str().ok().filter(is_plain)
 }

@@ -1,6 +1,7 @@
 //! Finds the file or the script of the release for a path.
 
 use hyper::StatusCode;
+use memchr::{memchr_iter, memrchr};
 
 use super::file_lookup::{FileLookup, Found, OpenFile};
 use super::http_error::HttpError;
@@ -37,7 +38,7 @@ pub(super) fn route(
     settings: &Gateway,
     path: &UrlPath,
 ) -> Result<Route, HttpError> {
-    if !settings.deny.is_empty() && settings.denies(&String::from_utf8_lossy(&path.relative())) {
+    if !settings.deny.is_empty() && settings.denies(&String::from_utf8_lossy(path.relative())) {
         return Err(denied());
     }
     let router = Router {
@@ -70,7 +71,7 @@ pub(super) fn route_to_server(
     may_be_file: bool,
 ) -> Result<Route, HttpError> {
     let relative = path.relative();
-    if settings.denies(&String::from_utf8_lossy(&relative)) {
+    if settings.denies(&String::from_utf8_lossy(relative)) {
         return Err(denied());
     }
     let has_files = !settings.document_root.get_ref().is_empty();
@@ -78,10 +79,10 @@ pub(super) fn route_to_server(
         return Ok(Route::Server);
     }
     let lookup = FileLookup { follow_symlinks: settings.follow_symlinks };
-    let Found::File(file, stat) = lookup.open(&served.document_root, &relative)? else {
+    let Found::File(file, stat) = lookup.open(&served.document_root, relative)? else {
         return Ok(Route::Server);
     };
-    let path = String::from_utf8_lossy(&relative).into_owned();
+    let path = String::from_utf8_lossy(relative).into_owned();
     match path {
         path if is_code(&path) => Ok(Route::Server),
         path if settings.denies(&path) => Err(denied()),
@@ -111,14 +112,14 @@ impl Router<'_> {
     fn file_or_index(&self, path: &UrlPath) -> Result<Option<Route>, HttpError> {
         let relative = path.relative();
         if path.is_directory {
-            return self.index(&relative);
+            return self.index(relative);
         }
-        match self.lookup.open(&self.served.document_root, &relative)? {
+        match self.lookup.open(&self.served.document_root, relative)? {
             Found::Nothing => Ok(None),
-            Found::Directory => Ok(self.index(&relative)?.is_some().then_some(Route::AddSlash)),
+            Found::Directory => Ok(self.index(relative)?.is_some().then_some(Route::AddSlash)),
             Found::File(file, stat) => {
                 // A name that is not UTF-8 matches no setting.
-                let path = String::from_utf8_lossy(&relative).into_owned();
+                let path = String::from_utf8_lossy(relative).into_owned();
                 if is_code(&path) {
                     return Err(not_found());
                 }
@@ -181,11 +182,13 @@ fn not_found() -> HttpError {
 
 /// Whether a file is PHP code, or a copy of it (`index.php.bak`). Clients must not read it.
 pub(super) fn is_code(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let last = name.rsplit_once('.').map_or("", |(_, last)| last);
-    let begins = |part: &str| part.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("php"));
-    ["phtml", "phar"].iter().any(|it| it.eq_ignore_ascii_case(last))
-        || name.split('.').skip(1).any(begins)
+    let path = path.as_bytes();
+    let name = &path[memrchr(b'/', path).map_or(0, |slash| slash + 1)..];
+    memchr_iter(b'.', name).any(|dot| {
+        let rest = &name[dot + 1..];
+        rest.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"php"))
+            || [&b"phtml"[..], b"phar"].iter().any(|last| last.eq_ignore_ascii_case(rest))
+    })
 }
 
 #[cfg(test)]

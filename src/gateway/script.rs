@@ -179,7 +179,7 @@ impl ScriptRequest<'_> {
     async fn head(
         &self,
         exchange: &mut Exchange,
-        stderr: &mut ScriptStderr,
+        stderr: &mut ScriptStderr<'_>,
     ) -> Result<(Head, Bytes), HttpError> {
         let mut parser = HeadParser::default();
         loop {
@@ -217,7 +217,7 @@ impl ScriptRequest<'_> {
         mut head: Head,
         rest: Bytes,
         mut exchange: Exchange,
-        mut stderr: ScriptStderr,
+        mut stderr: ScriptStderr<'_>,
     ) -> Result<Response<ResponseBody>, HttpError> {
         let mut length = rest.len();
         let mut memory = None;
@@ -257,20 +257,22 @@ impl ScriptRequest<'_> {
         let (writer, reader) = response_buffer(self.space);
         let limit = self.vhost.settings.request_timeout;
         let promised = head.headers.get(CONTENT_LENGTH).and(head.length);
+        let stderr = stderr.into_owned();
         let pump = Pump { exchange, writer, limit, stderr, promised, pushed: 0 };
         tokio::spawn(pump.run(chunks));
         Ok(ResponseBody::buffered(reader).response(head.status, head.headers))
     }
 
     /// Lets the script finish, and discards its output.
-    fn discard_rest(&self, exchange: Exchange, stderr: ScriptStderr) {
-        tokio::spawn(discard(exchange, stderr, self.vhost.settings.request_timeout));
+    fn discard_rest(&self, exchange: Exchange, stderr: ScriptStderr<'_>) {
+        let limit = self.vhost.settings.request_timeout;
+        tokio::spawn(discard(exchange, stderr.into_owned(), limit));
     }
 }
 
 /// Removes a `Content-Length` that is wrong, as far as known. `collected`: the bytes so far, which are
 /// all if `is_complete`. hyper sets the header for a complete body.
-fn correct_length(head: &mut Head, collected: usize, is_complete: bool, stderr: &ScriptStderr) {
+fn correct_length(head: &mut Head, collected: usize, is_complete: bool, stderr: &ScriptStderr<'_>) {
     let has_body = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let Some(length) = head.length.filter(|_| has_body) else { return };
     let collected = collected as u64;

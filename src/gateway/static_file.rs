@@ -12,7 +12,6 @@ mod encoding;
 mod range;
 mod representation;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -38,9 +37,6 @@ use representation::{Content, Representation};
 /// changes in steps of 2 s. The kernel's clock for timestamps lags by up to a tick, so that a change just
 /// after a step may still get the time of that step: hence the comparison with `<` below.
 const DATE_STEP: u64 = 2;
-
-/// The usual length of an `ETag`, in bytes, at most.
-const ETAG_USUAL: usize = 64;
 
 /// Responds with a file of the release. Methods other than GET and HEAD get 405.
 pub(super) fn respond(
@@ -101,14 +97,14 @@ impl Validators {
     /// The validators of a file of a release. `suffix`: the end of the `ETag`.
     fn of(served: &ServedRelease, stat: &Stat, suffix: &str) -> Result<Self, HttpError> {
         let (at, nanos, size) = (stat.st_mtime, stat.st_mtime_nsec, stat.st_size);
-        let mut etag = String::with_capacity(ETAG_USUAL);
-        // Writing to a String cannot fail.
-        let _ = write!(etag, "\"{}-{at:x}.{nanos:x}-{size:x}{suffix}\"", served.tag);
+        let [mut a, mut b, mut c] = [itoa::Buffer::new(); 3];
+        let (at, nanos, size) = (a.format(at), b.format(nanos), c.format(size));
+        let etag = ["\"", &served.tag, "-", at, ".", nanos, "-", size, suffix, "\""].concat();
         // utimes(2) can set any mtime, but nothing sets the ctime back.
         let changed = u64::try_from(stat.st_mtime.max(stat.st_ctime)).unwrap_or_default();
         let changed = changed.max(served.exclusive_since.get());
         let is_settled = is_settled(changed, seconds(SystemTime::now()));
-        let (etag, changed) = (Some(header(&etag)?), Some(changed));
+        let (etag, changed) = (Some(header(etag)?), Some(changed));
         Ok(Self { etag, changed, is_settled, is_date_strong: false })
     }
 }
@@ -150,12 +146,12 @@ fn send(
         Range::Parts(parts) => return send_parts(request, headers, content, &parts),
         Range::Part(from, to) => (from, to),
         Range::Unsatisfiable => {
-            headers.insert(CONTENT_RANGE, header(&format!("bytes */{size}"))?);
+            headers.insert(CONTENT_RANGE, header(format!("bytes */{size}"))?);
             headers.remove(CONTENT_ENCODING);
             return Ok(ResponseBody::empty().response(StatusCode::RANGE_NOT_SATISFIABLE, headers));
         }
     };
-    headers.insert(CONTENT_RANGE, header(&format!("bytes {from}-{}/{size}", to - 1))?);
+    headers.insert(CONTENT_RANGE, header(format!("bytes {from}-{}/{size}", to - 1))?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(to - from));
     Ok(content.body(from, to).response(StatusCode::PARTIAL_CONTENT, headers))
 }
@@ -190,13 +186,13 @@ fn send_parts(
     if parts.left() >= *size {
         return Ok(send_whole(request, headers, content));
     }
-    headers.insert(CONTENT_TYPE, header(&media_type)?);
+    headers.insert(CONTENT_TYPE, header(media_type)?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(parts.left()));
     Ok(ResponseBody::parts(parts).response(StatusCode::PARTIAL_CONTENT, headers))
 }
 
-fn header(text: &str) -> Result<HeaderValue, HttpError> {
-    HeaderValue::from_str(text)
+fn header(text: String) -> Result<HeaderValue, HttpError> {
+    HeaderValue::try_from(text)
         .map_err(|_| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "a header value is invalid"))
 }
 

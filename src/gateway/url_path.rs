@@ -1,5 +1,8 @@
 //! The path of a request: decoded, resolved, and split into script and path info.
 
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter, memrchr};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 /// The characters to encode in a path: all but the unreserved ones (RFC 3986, section 2.3).
@@ -8,7 +11,8 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// A path that is safe to look up: no segment is empty, `.` or `..`, or contains a slash or a zero byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UrlPath {
-    segments: Vec<Vec<u8>>,
+    /// The segments with slashes between them. Empty: there is none.
+    relative: Vec<u8>,
     /// The path ends with a slash.
     pub is_directory: bool,
     /// The request target contains `..`.
@@ -24,66 +28,87 @@ impl UrlPath {
     /// slashes count as one, `.` is removed, `..` removes the segment before it. An encoded slash or dot
     /// counts as a slash or dot.
     pub(super) fn parse(raw: &[u8]) -> Result<Self, BadPath> {
-        let mut escapes = raw.split(|byte| *byte == b'%').skip(1);
-        if !escapes.all(|it| it.len() >= 2 && it[..2].iter().all(u8::is_ascii_hexdigit)) {
+        let is_escape = |at: usize| {
+            raw.get(at + 1..at + 3).is_some_and(|it| it.iter().all(u8::is_ascii_hexdigit))
+        };
+        if !memchr_iter(b'%', raw).all(is_escape) {
             return Err(BadPath);
         }
-        let decoded: Vec<u8> = percent_decode(raw).collect();
-        if !decoded.starts_with(b"/") || decoded.contains(&0) {
+        let decoded = Cow::from(percent_decode(raw));
+        if !decoded.starts_with(b"/") || memchr(0, &decoded).is_some() {
             return Err(BadPath);
         }
-        let mut path = Self { segments: Vec::new(), is_directory: true, has_parent: false };
+        let relative = Vec::with_capacity(decoded.len());
+        let mut path = Self { relative, is_directory: true, has_parent: false };
         for segment in decoded.split(|byte| *byte == b'/') {
             path.is_directory = matches!(segment, b"" | b"." | b"..");
             match segment {
                 b"" | b"." => {}
-                b".." => {
-                    path.segments.pop().ok_or(BadPath)?;
-                    path.has_parent = true;
-                }
-                name => path.segments.push(name.to_vec()),
+                b".." => path.remove_last()?,
+                name => path.add(name),
             }
         }
         Ok(path)
     }
 
+    fn add(&mut self, segment: &[u8]) {
+        if !self.relative.is_empty() {
+            self.relative.push(b'/');
+        }
+        self.relative.extend_from_slice(segment);
+    }
+
+    fn remove_last(&mut self) -> Result<(), BadPath> {
+        if self.relative.is_empty() {
+            return Err(BadPath);
+        }
+        self.has_parent = true;
+        self.relative.truncate(memrchr(b'/', &self.relative).unwrap_or_default());
+        Ok(())
+    }
+
     /// The path without slashes at its ends.
-    pub(super) fn relative(&self) -> Vec<u8> {
-        self.segments.join(&b'/')
+    pub(super) fn relative(&self) -> &[u8] {
+        &self.relative
     }
 
     /// The encoded path with slashes at both ends.
     pub(super) fn to_directory_url(&self) -> String {
-        let segments = self.segments.iter().map(|it| percent_encode(it, RESERVED));
+        let segments = segments(&self.relative).map(|it| percent_encode(it, RESERVED));
         segments.fold("/".to_owned(), |url, segment| format!("{url}{segment}/"))
     }
 
     /// Whether a segment begins with a dot. `/.well-known/` is not hidden (RFC 8615).
     pub(super) fn is_hidden(&self) -> bool {
-        is_hidden(&self.segments)
+        is_hidden(&self.relative)
     }
 
     /// All splits of the path after a segment that ends with `.php`: the path of the script, and the path
     /// info with its slash. The path info may have hidden segments: it names no file.
     pub(super) fn scripts(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
-        let segments = &self.segments;
-        let ends = (1..=segments.len()).filter(|end| segments[end - 1].ends_with(b".php"));
+        let path = self.relative.as_slice();
+        let ends = memchr_iter(b'/', path).chain([path.len()]);
         ends.filter_map(|end| {
-            let (script, rest) = segments.split_at(end);
-            let script = String::from_utf8(script.join(&b'/')).ok()?;
-            let mut info: Vec<u8> =
-                rest.iter().flat_map(|segment| [b"/", segment.as_slice()].concat()).collect();
-            if self.is_directory {
-                info.push(b'/');
+            let (script, rest) = path.split_at(end);
+            if !script.ends_with(b".php") || is_hidden(script) {
+                return None;
             }
-            (!is_hidden(&segments[..end])).then_some((script, info))
+            let script = String::from_utf8(script.to_vec()).ok()?;
+            let last_slash: &[u8] = if self.is_directory { b"/" } else { b"" };
+            Some((script, [rest, last_slash].concat()))
         })
     }
 }
 
-fn is_hidden(segments: &[Vec<u8>]) -> bool {
-    let from = usize::from(segments.first().is_some_and(|first| first == b".well-known"));
-    segments[from..].iter().any(|segment| segment.starts_with(b"."))
+/// The segments of a relative path.
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty())
+}
+
+fn is_hidden(path: &[u8]) -> bool {
+    let mut segments = segments(path).peekable();
+    segments.next_if_eq(b".well-known");
+    segments.any(|segment| segment.starts_with(b"."))
 }
 
 /// Whether a name is that of a script. `X.PHP` is not, and is not sent as a file either.
@@ -101,7 +126,7 @@ mod tests {
     }
 
     fn relative(raw: &str) -> String {
-        String::from_utf8(parse(raw).unwrap().relative()).unwrap()
+        String::from_utf8(parse(raw).unwrap().relative).unwrap()
     }
 
     #[test]
@@ -206,7 +231,7 @@ mod tests {
                 let relative = path.relative();
                 let mut segments = relative.split(|byte| *byte == b'/');
                 prop_assert!(relative.is_empty() || segments.all(|it| !matches!(it, b"" | b"." | b"..")));
-                prop_assert_eq!(parse(&path.to_directory_url()).unwrap().segments, path.segments);
+                prop_assert_eq!(parse(&path.to_directory_url()).unwrap().relative, relative);
             }
         }
     }

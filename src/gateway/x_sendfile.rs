@@ -56,8 +56,8 @@ pub(super) fn requested_file(
 fn allowed_path(url: &str) -> Option<String> {
     let path = UrlPath::parse(url.as_bytes()).ok()?;
     let is_safe = !path.has_parent && !path.is_hidden();
-    let path = String::from_utf8(path.relative()).ok().filter(|_| is_safe)?;
-    (!is_code(&path)).then_some(path)
+    let path = str::from_utf8(path.relative()).ok().filter(|_| is_safe)?;
+    (!is_code(path)).then(|| path.to_owned())
 }
 
 /// Sends the file with the script's headers. Conditions and ranges apply only to GET and HEAD, and only

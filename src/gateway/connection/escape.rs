@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use hyper::Request;
 use hyper::body::Body;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::gateway::request_target::RawTarget;
@@ -43,14 +43,17 @@ enum Place {
 }
 
 impl Place {
-    /// How many bytes of a head neither change the position nor are refused by hyper.
+    /// How many bytes of a head can be skipped: none must be changed, and the position after them is the
+    /// same.
     fn skips(self, rest: &[u8]) -> usize {
         let next = match self {
             Self::Method => memchr(b' ', rest),
             Self::Target => {
                 rest.iter().position(|byte| matches!(byte, b' ' | b'\n') || is_refused(*byte))
             }
-            Self::Line => memchr(b'\n', rest),
+            // All lines up to an empty one, or up to the end of the data.
+            Self::Line => memchr_iter(b'\n', rest)
+                .find(|at| matches!(rest.get(at + 1), None | Some(b'\r' | b'\n'))),
             _ => Some(0),
         };
         next.unwrap_or(rest.len())

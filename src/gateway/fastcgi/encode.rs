@@ -34,13 +34,25 @@ impl Params {
     }
 
     /// Adds a parameter.
+    #[inline]
     pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), TooLarge> {
-        self.push_parts(name, &[value])
+        self.push_name(name, value.len())?;
+        self.out.extend_from_slice(value);
+        Ok(())
     }
 
     /// Adds a parameter whose value is the concatenation of these parts.
     pub fn push_parts(&mut self, name: &[u8], value: &[&[u8]]) -> Result<(), TooLarge> {
-        let value_len = value.iter().map(|part| part.len()).sum();
+        self.push_name(name, value.iter().map(|part| part.len()).sum())?;
+        for part in value {
+            self.out.extend_from_slice(part);
+        }
+        Ok(())
+    }
+
+    /// Adds the name of a parameter. Its value must follow.
+    #[inline]
+    fn push_name(&mut self, name: &[u8], value_len: usize) -> Result<(), TooLarge> {
         let size = length_size(name.len()) + length_size(value_len) + name.len() + value_len;
         if size > CONTENT_MAX {
             return Err(TooLarge);
@@ -53,9 +65,6 @@ impl Params {
         length(&mut self.out, name.len());
         length(&mut self.out, value_len);
         self.out.extend_from_slice(name);
-        for part in value {
-            self.out.extend_from_slice(part);
-        }
         Ok(())
     }
 

@@ -8,6 +8,9 @@ use hyper::http::StatusCode;
 pub(super) const HEAD_MAX: usize = 128 * 1024;
 /// The largest accepted number of headers.
 const HEADERS_MAX: usize = 200;
+/// The number of headers that the gateway usually adds: there is room for them, so that the map is not
+/// built twice.
+const HEADERS_ADDED: usize = 2;
 
 /// Why a head is invalid. Each displays as a sentence without a full stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -107,7 +110,7 @@ fn parse_into<'a>(text: &'a [u8], lines: &mut [httparse::Header<'a>]) -> Result<
     };
     let mut status = None;
     let (mut length, mut bad_length) = (None, None);
-    let mut headers = HeaderMap::with_capacity(lines.len());
+    let mut headers = HeaderMap::with_capacity(lines.len() + HEADERS_ADDED);
     for line in lines {
         if line.name.eq_ignore_ascii_case("Status") {
             status = Some(status_of(line.value)?);

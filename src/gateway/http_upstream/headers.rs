@@ -31,10 +31,10 @@ pub(super) fn of_request(of: &HttpRequest<'_>) -> HeaderMap {
     // The client's address by the gateway's own rules: what a client writes to the left of it in a
     // trusted proxy's list does not reach the server.
     let own = [
-        (HOST, text(&of.host.raw)),
+        (HOST, text(of.host.raw)),
         (FORWARDED_FOR, text(&of.client.address.to_string())),
         (FORWARDED_PROTO, text(proto)),
-        (FORWARDED_HOST, text(&of.host.raw)),
+        (FORWARDED_HOST, text(of.host.raw)),
         (FORWARDED_PORT, text(&of.client.server_port.to_string())),
         (REQUEST_ID, text(of.id)),
         (CONNECTION, text("close")),

@@ -15,7 +15,11 @@ use crate::gateway::upstream::{Exchange, Failure};
 
 /// Reads a response to its end, so that the script can finish, and discards it. `limit`: the longest
 /// silence of the script.
-pub(super) async fn discard(mut exchange: Exchange, mut stderr: ScriptStderr, limit: Duration) {
+pub(super) async fn discard(
+    mut exchange: Exchange,
+    mut stderr: ScriptStderr<'static>,
+    limit: Duration,
+) {
     loop {
         match timeout(limit, poll_fn(|cx| exchange.poll_part(cx))).await {
             Ok(Ok(Part::Stdout(_))) => {}
@@ -32,7 +36,7 @@ pub(super) struct Pump {
     pub(super) writer: response_buffer::Writer,
     /// The longest silence of the script.
     pub(super) limit: Duration,
-    pub(super) stderr: ScriptStderr,
+    pub(super) stderr: ScriptStderr<'static>,
     /// The `Content-Length` that the client got.
     pub(super) promised: Option<u64>,
     /// The number of body bytes so far.
@@ -102,6 +106,6 @@ impl Pump {
 }
 
 /// Logs a `Content-Length` that differs from the length of the body.
-pub(super) fn log_wrong_length(length: u64, printed: u64, stderr: &ScriptStderr) {
+pub(super) fn log_wrong_length(length: u64, printed: u64, stderr: &ScriptStderr<'_>) {
     stderr.log(&format!("Content-Length is {length}, but the script printed {printed} bytes"));
 }

@@ -1,22 +1,35 @@
 //! The FastCGI stderr stream of a script: its lines go to the gateway's log.
 
+use std::borrow::Cow;
+use std::mem;
+
 /// The most that is logged for one request, in bytes.
 const LOGGED_MAX: usize = 64 * 1024;
 
 /// The stderr stream of one request.
 #[derive(Debug)]
-pub(super) struct ScriptStderr {
-    pool: String,
-    id: String,
+pub(super) struct ScriptStderr<'a> {
+    pool: Cow<'a, str>,
+    id: Cow<'a, str>,
     /// The part of a line whose end has not arrived.
     line: String,
     left: usize,
 }
 
-impl ScriptStderr {
+impl<'a> ScriptStderr<'a> {
     /// The stream of the request with this id, to this pool.
-    pub(super) fn new(pool: &str, id: &str) -> Self {
-        Self { pool: pool.to_owned(), id: id.to_owned(), line: String::new(), left: LOGGED_MAX }
+    pub(super) fn new(pool: &'a str, id: &'a str) -> Self {
+        Self { pool: pool.into(), id: id.into(), line: String::new(), left: LOGGED_MAX }
+    }
+
+    /// The same stream, for a task.
+    pub(super) fn into_owned(mut self) -> ScriptStderr<'static> {
+        ScriptStderr {
+            pool: mem::take(&mut self.pool).into_owned().into(),
+            id: mem::take(&mut self.id).into_owned().into(),
+            line: mem::take(&mut self.line),
+            left: self.left,
+        }
     }
 
     /// Adds data, and logs the lines that are complete.
@@ -37,7 +50,7 @@ impl ScriptStderr {
     }
 }
 
-impl Drop for ScriptStderr {
+impl Drop for ScriptStderr<'_> {
     fn drop(&mut self) {
         if !self.line.is_empty() {
             self.log(&self.line);

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use hyper::header::HeaderValue;
+use memchr::memrchr2;
 
 use crate::config::Gateway;
 
@@ -18,8 +19,7 @@ pub(super) struct Kind {
 
 /// The type of a file: the configured one, else a built-in one, else `application/octet-stream`.
 pub(super) fn of(settings: &Gateway, path: &str) -> Kind {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let extension = extension(path);
     if !settings.types.is_empty()
         && let Some(configured) = settings.types.get(extension.to_ascii_lowercase().as_str())
     {
@@ -36,6 +36,13 @@ pub(super) fn of(settings: &Gateway, path: &str) -> Kind {
         }
         known.entry(extension.to_owned()).or_insert_with(|| built_in(extension)).clone()
     })
+}
+
+fn extension(path: &str) -> &str {
+    match memrchr2(b'.', b'/', path.as_bytes()) {
+        Some(at) if path[at..].starts_with('.') => &path[at + 1..],
+        _ => "",
+    }
 }
 
 thread_local! {

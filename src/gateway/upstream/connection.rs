@@ -4,8 +4,8 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::{Receiver, Sender};
 
 /// How long a connection may stay idle. Its child serves no other connection meanwhile: php-fpm waits
@@ -91,18 +91,8 @@ impl Connection {
         Sender::from_owned_fd_unchecked(self.receiver.as_fd().try_clone_to_owned()?)
     }
 
-    /// Reads into the buffer. Returns the number of bytes; 0: the end of the stream.
-    pub(super) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(&mut self.receiver).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
-    }
-
-    /// Reads, and appends to the buffer, as much as its capacity takes.
+    /// Reads, and appends to the buffer, as much as its capacity takes. Returns the number of bytes; 0: the
+    /// end of the stream.
     pub(super) fn poll_read_buf(
         &mut self,
         cx: &mut Context<'_>,

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -23,10 +24,13 @@ use crate::gateway::request_body::Reader;
 const FIRST: usize = 16 * 1024;
 const LATER: usize = 64 * 1024;
 
+/// From this size on, in bytes, a first read keeps its buffer.
+const LONG: usize = FIRST / 2;
+
 thread_local! {
     /// The buffer for the first read of each response. Most responses are short: copying them costs
     /// less than allocating a buffer of this size for each.
-    static FIRST_READ: RefCell<Vec<u8>> = RefCell::new(vec![0; FIRST]);
+    static FIRST_READ: RefCell<BytesMut> = RefCell::default();
 }
 
 /// A request in progress.
@@ -151,8 +155,14 @@ impl Exchange {
             return self.connection.poll_read_buf(cx, &mut self.input);
         }
         FIRST_READ.with_borrow_mut(|buffer| {
-            let read = ready!(self.connection.poll_read(cx, buffer))?;
-            self.input.extend_from_slice(&buffer[..read]);
+            buffer.reserve(FIRST);
+            let read = ready!(self.connection.poll_read_buf(cx, buffer))?;
+            if read < LONG {
+                self.input.extend_from_slice(buffer);
+                buffer.clear();
+            } else {
+                mem::swap(&mut self.input, buffer);
+            }
             Poll::Ready(Ok(read))
         })
     }
