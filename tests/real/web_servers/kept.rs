@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::served::fix_children;
-use harness::{HAPROXY, Ran, Site};
+use harness::{HAPROXY, Ran, Site, needs_root};
 
 const NGINX: [(&str, &str); 2] = [
     ("    least_conn;\n", "    least_conn;\n    keepalive 4;\n"),
@@ -113,6 +113,7 @@ fn request_beside_idle_connections_is_counted_alone() {
 /// No child is free to answer the status page. The kernel shows that all wait for the web server.
 #[test]
 fn idle_connections_of_all_children_are_no_requests() {
+    needs_root!(); // others may not trace the children everywhere
     let site = kept("nginx", 1);
     for _ in 0..4 {
         assert_eq!(site.get("/ping.php").body, "pong1\n");
