@@ -53,6 +53,9 @@ pub enum Event {
         accepted: u32,
         /// Connections that wait to be accepted.
         queued: u32,
+        /// Accepted connections that are idle: a web server keeps them open. Known from the second
+        /// second of the wait on, if a child of php-fpm is free to say so.
+        idle: u32,
         /// How long the step has waited.
         waited_ms: u64,
     },

@@ -28,7 +28,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout_at};
 
 pub use error::FastCgiError;
-pub use fpm::{Status, ping, status};
+pub use fpm::{IDLE_AFTER, Status, ping, status};
 pub use params::Request;
 pub use response::Response;
 pub use values::get_values;

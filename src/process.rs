@@ -6,6 +6,7 @@
 //! that read and checked after it, so the pid cannot have changed its owner in between.
 
 mod of_command;
+mod reads;
 mod usage;
 
 use std::collections::HashSet;
@@ -25,6 +26,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub use of_command::{MASTER, RECORD, SOCKET_VARIABLE, belonging_to};
+pub use reads::Read;
 pub use rustix::process::Signal;
 
 use crate::file;
@@ -270,13 +272,17 @@ fn holds(pid: i32, sockets: &[u64]) -> io::Result<bool> {
     for fd in fds {
         let target =
             unless_gone(fd)?.map(|fd| unless_gone(fs::read_link(fd.path()))).transpose()?.flatten();
-        let text = target.as_deref().and_then(Path::to_str);
-        let inode = text.and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']'));
-        if inode.and_then(|it| it.parse().ok()).is_some_and(|inode| sockets.contains(&inode)) {
+        let inode = target.as_deref().and_then(inode_of_socket);
+        if inode.is_some_and(|inode| sockets.contains(&inode)) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The inode of the socket that a link in `/proc/PID/fd` names; None: it names no socket.
+fn inode_of_socket(target: &Path) -> Option<u64> {
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// The parent of a process; None: the process has ended.

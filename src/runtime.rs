@@ -54,6 +54,18 @@ pub struct Children {
     pub fixed: bool,
 }
 
+/// What occupies the children of a replica.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Occupied {
+    /// Children that wait for the next request on a connection that a web server keeps open, for a
+    /// second at least.
+    pub idle: u32,
+    /// The same, for less than a second.
+    pub used: u32,
+    /// Children that work on a request, or on after an early answer (`fastcgi_finish_request`).
+    pub working: u32,
+}
+
 /// Starts the replicas of a pool.
 #[derive(Debug)]
 pub enum Runtime {

@@ -104,17 +104,21 @@ struct Replica {
 /// The configuration of a web server for a pool. `listen` is, unless it is given, every address at the
 /// port of `monitor_url`, or at port 80.
 pub async fn snippet(kind: Kind, pool: &Pool, listen: Option<Listen>) -> Result<String> {
-    if pool.settings.command().is_some_and(|command| command.protocol == Protocol::Http) {
+    let speaks_http =
+        pool.settings.command().is_some_and(|command| command.protocol == Protocol::Http);
+    if speaks_http && matches!(kind, Kind::Apache | Kind::Caddy) {
         let message = format!("the servers of the pool \"{}\" speak HTTP", pool.name);
         return Err(Error::config(message).hint(
-            "snippet prints FastCGI configurations; proxy HTTP to the public socket names (status shows them)",
+            "snippet prints configurations for HTTP for nginx and haproxy; with another web server, proxy HTTP to the public socket names (status shows them)",
         ));
     }
     let site = Site::of(pool, listen).await?;
     Ok(match kind {
         Kind::Apache => apache::text(&site),
-        Kind::Haproxy => haproxy::text(&site),
-        Kind::Nginx => nginx::text(&site),
+        Kind::Haproxy if speaks_http => haproxy::http(&site),
+        Kind::Haproxy => haproxy::fastcgi(&site),
+        Kind::Nginx if speaks_http => nginx::http(&site),
+        Kind::Nginx => nginx::fastcgi(&site),
         Kind::Caddy => caddy::text(&site),
     })
 }

@@ -1,19 +1,13 @@
-//! Requests at fixed times, whatever becomes of those before (an open loop). A request's latency
-//! counts from when it was to be sent: a stall of the site, or of this program, is in the figures
-//! of all who would have come meanwhile.
+//! The visitors of the front page, and what they get.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 use harness::Client;
 
-const PER_SECOND: u32 = 500;
-/// Enough to be never all under way, unless the site stands still for a quarter of a second.
-const SENDERS: usize = 128;
+use crate::open_loop;
 
 /// What came back.
 pub(crate) struct Answers {
@@ -41,24 +35,12 @@ impl Answers {
 
 /// Asks for the front page for so long; good are the answers that are one of `good`.
 pub(crate) fn put_on(client: Client, lasts: Duration, good: &[String], answers: &Mutex<Answers>) {
-    let started = Instant::now();
-    let every = Duration::from_secs(1) / PER_SECOND;
-    let next = AtomicU32::new(0);
-    thread::scope(|scope| {
-        for _ in 0..SENDERS {
-            scope.spawn(|| {
-                loop {
-                    let due = every * next.fetch_add(1, Ordering::Relaxed);
-                    if due >= lasts {
-                        return;
-                    }
-                    thread::sleep((started + due).saturating_duration_since(Instant::now()));
-                    let result = ask(client, good);
-                    answers.lock().unwrap().note((started + due).elapsed(), result);
-                }
-            });
-        }
-    });
+    open_loop::put_on(
+        Instant::now(),
+        |due| due >= lasts,
+        || ask(client, good),
+        |sample, result| answers.lock().unwrap().note(sample.latency, result),
+    );
 }
 
 fn ask(client: Client, good: &[String]) -> Result<(), String> {

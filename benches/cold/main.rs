@@ -10,8 +10,12 @@
 
 mod application;
 mod load;
+#[path = "../shared/machine.rs"]
+mod machine;
+#[path = "../shared/open_loop.rs"]
+mod open_loop;
 
-use std::process::Command;
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +23,7 @@ use std::time::{Duration, Instant};
 use harness::served::Served;
 use harness::{Client, Site, php_fpm};
 use load::Answers;
+use machine::{load_average, ms};
 
 const SECONDS: u64 = 10;
 const ROUNDS: usize = 2;
@@ -74,7 +79,7 @@ fn main() {
     let site = Site::new();
     application::write(&site);
     site.run(&["start"]).succeeds();
-    show_machine(&site);
+    machine::show(&[(&php_fpm(), "-v"), (Path::new("/usr/sbin/apache2"), "-v")]);
     let behind_gateway = Served::site("", "");
     application::write(&behind_gateway);
     behind_gateway.run(&["start"]).succeeds();
@@ -186,23 +191,6 @@ fn first_requests(site: &Site, client: Client) -> [String; 2] {
     })
 }
 
-fn show_machine(site: &Site) {
-    let first_line = |program: &mut Command| {
-        let output = program.output().unwrap();
-        String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()
-    };
-    let cores = thread::available_parallelism().unwrap();
-    println!("{cores} cores, Linux {}", first_line(Command::new("uname").arg("-r")));
-    println!("{}", first_line(Command::new(php_fpm()).arg("-v")));
-    println!("{}", first_line(site.command("/usr/sbin/apache2").arg("-v")));
-    println!("load average before: {}", load_average());
-}
-
-fn load_average() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap();
-    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
-}
-
 fn show(modes: &[Mode]) {
     let quantile = |mode: &Mode, q| mode.answers.lock().unwrap().latency.value_at_quantile(q);
     println!(
@@ -233,8 +221,4 @@ fn show(modes: &[Mode]) {
             println!("{}: the first failure was {failure}", mode.name);
         }
     }
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }

@@ -10,6 +10,9 @@ use serde::Deserialize;
 
 use super::{Address, FastCgiError, Request, Response, send};
 
+/// How long a child must have waited for a request on its connection until that counts as idle.
+pub const IDLE_AFTER: Duration = Duration::from_secs(1);
+
 /// How much of an unexpected body an error shows, in characters.
 const SHOWN: usize = 200;
 
@@ -60,6 +63,13 @@ pub struct Status {
     /// if the page lists the children.
     #[serde(skip)]
     pub scripts: Vec<String>,
+    /// Busy children that wait for a request on their connection. A web server sends one at once, so
+    /// almost all of them have had one, and the connection is a kept one.
+    #[serde(skip)]
+    pub kept: u32,
+    /// Those of them that have waited for [`IDLE_AFTER`] at least.
+    #[serde(skip)]
+    pub kept_idle: u32,
     /// The time that the longest request in flight has taken. 0 without a list of processes.
     #[serde(skip)]
     pub longest_request: Duration,
@@ -88,12 +98,23 @@ impl Process {
         self.state.as_deref() == Some("Idle")
     }
 
-    /// The time of the request in flight, if there is one. php-fpm subtracts without a check: of a
-    /// request that began while the page was made, it shows a negative time as a huge number.
+    /// Whether no whole request has arrived on its connection. That is the state of a child from the
+    /// accept(2) on, and again from the end of a request on, if the connection is kept.
+    fn awaits_request(&self) -> bool {
+        self.state.as_deref() == Some("Reading headers")
+    }
+
+    /// The time of the request in flight, if there is one.
     fn request_time(&self) -> Option<Duration> {
-        let is_busy = self.state.is_some() && !self.is_idle();
+        let is_busy = self.state.is_some() && !self.is_idle() && !self.awaits_request();
+        self.time().filter(|_| is_busy)
+    }
+
+    /// php-fpm subtracts without a check: of a request that began while the page was made, it shows a
+    /// negative time as a huge number.
+    fn time(&self) -> Option<Duration> {
         let is_real = i64::try_from(self.duration).is_ok();
-        (is_busy && is_real).then(|| Duration::from_micros(self.duration))
+        is_real.then(|| Duration::from_micros(self.duration))
     }
 }
 
@@ -109,6 +130,10 @@ impl Status {
         let busy = self.processes.iter().filter(|process| !process.is_idle());
         self.busy = busy.map(|process| process.pid).collect();
         self.scripts = self.processes.iter().map(|process| process.script.clone()).collect();
+        let kept = self.processes.iter().filter(|process| process.awaits_request());
+        self.kept = count(kept.clone().count());
+        let is_idle = |it: &&Process| it.time().is_some_and(|time| time >= IDLE_AFTER);
+        self.kept_idle = count(kept.filter(is_idle).count());
         let requests: u64 = self.processes.iter().map(|process| process.requests).sum();
         self.requests = requests.max(self.accepted);
         let times = self.processes.iter().filter_map(Process::request_time);
@@ -166,5 +191,30 @@ fn unexpected(socket: &Path, path: &str, response: &Response) -> FastCgiError {
         path: path.to_owned(),
         status: response.status,
         body: String::from_utf8_lossy(&response.body).chars().take(SHOWN).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_the_next_request_is_no_request() {
+        let child = |state: &str, duration: u64| serde_json::json!({"pid": 1, "state": state, "request duration": duration});
+        let document = serde_json::json!({
+            "active processes": 0, "idle processes": 0, "total processes": 0,
+            "processes": [
+                child("Reading headers", 90_000_000),
+                child("Reading headers", 5_000),
+                // Its request has begun while the page was made.
+                child("Reading headers", u64::MAX - 3),
+                child("Running", 2_000_000),
+                child("Idle", 300_000_000),
+            ],
+        });
+        let status: Status = serde_json::from_value(document).unwrap();
+        let status = status.count_processes();
+        assert_eq!((status.kept, status.kept_idle, status.active_processes), (3, 1, 4));
+        assert_eq!(status.longest_request, Duration::from_secs(2));
     }
 }

@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn stages_are_printed_as_the_classic_lines() {
         let title = Title::Stopping(2);
-        let waited = |waited_ms| Event::Progress { replica: 2, accepted: 1, queued: 0, waited_ms };
+        let waited =
+            |waited_ms| Event::Progress { replica: 2, accepted: 1, queued: 0, idle: 0, waited_ms };
         let events = [
             Event::Pool { pool: "www".to_owned() },
             Event::StageStarted { title },

@@ -53,11 +53,14 @@ impl Report for Live {
         match event {
             Event::StageStarted { title } => self.begin(title.to_string()),
             Event::HookStarted { hook } => self.begin(hook_title(*hook)),
-            Event::Progress { waited_ms, accepted, queued, .. } => {
+            Event::Progress { waited_ms, accepted, queued, idle, .. } => {
                 self.text += &self.dots.more(*waited_ms);
                 if let Some(bar) = &self.bar {
                     let title = self.text.trim();
-                    bar.set_message(format!("{title} ({accepted} in flight, {queued} queued)"));
+                    let requests = accepted.saturating_sub(*idle);
+                    let kept = if *idle > 0 { format!(", {idle} idle") } else { String::new() };
+                    let now = format!("{requests} in flight, {queued} queued{kept}");
+                    bar.set_message(format!("{title} ({now})"));
                 }
             }
             Event::Watching { waited_ms, left_ms, .. } => {

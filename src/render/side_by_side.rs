@@ -145,7 +145,7 @@ mod tests {
             pool
         };
         let progress =
-            |waited_ms| Event::Progress { replica: 1, accepted: 1, queued: 0, waited_ms };
+            |waited_ms| Event::Progress { replica: 1, accepted: 1, queued: 0, idle: 0, waited_ms };
         let (mut a, mut b, c) = (begin(0, "a"), begin(1, "b"), begin(2, "c"));
         drop(c);
         b.event(&progress(1));

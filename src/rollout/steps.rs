@@ -4,6 +4,7 @@
 
 pub(super) mod front_page;
 pub(super) mod idle;
+mod kept;
 pub(super) mod members;
 pub(super) mod names;
 pub(super) mod start;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Children, FrontPage, Generation, Server, command, php_fpm};
+use super::{Children, FrontPage, Generation, Occupied, Server, command, php_fpm};
 use crate::pool::{self, Pool};
 use crate::process::Process;
 
@@ -100,6 +100,15 @@ impl Generation {
                 status.map(|status| status.scripts).unwrap_or_default()
             }
             Server::Command(_) => Vec::new(),
+        }
+    }
+
+    /// What occupies its children; None: no child says so within `timeout`, or the server is not
+    /// php-fpm with a status page.
+    pub async fn occupied(&self, timeout: Duration) -> Option<Occupied> {
+        match &self.server {
+            Server::PhpFpm(server) => server.occupied(&self.socket, timeout).await,
+            Server::Command(_) => None,
         }
     }
 

@@ -2,15 +2,69 @@
 
 use super::Site;
 
+/// What depends on the protocol of the servers.
+struct Parts {
+    /// Lines of the frontend, before and after those for the hosts.
+    frontend: [&'static str; 2],
+    /// Lines of the backend.
+    backend: String,
+    /// Words of `default-server`.
+    server: &'static str,
+    /// After the backend.
+    app: String,
+}
+
+const HIDDEN: &str = r"    http-request deny deny_status 404 if { path_reg /\.(?!well-known/) }
+";
+const FILES: &str =
+    "    # HAProxy sends no files. Put a CDN or a web server in front of it, or a backend for them here:
+    #     use_backend files if { path_end .css .js .png .jpg .svg .woff2 }
+";
+
 /// For `haproxy.cfg`, or a file beside it.
-pub(super) fn text(site: &Site<'_>) -> String {
-    let Site { scripts, front_controller: front, timeout, .. } = site;
+pub(super) fn fastcgi(site: &Site<'_>) -> String {
+    let name = backend_name(site);
+    let parts = Parts {
+        frontend: [HIDDEN, FILES],
+        backend: format!("    use-fcgi-app {name}\n"),
+        server: " proto fcgi",
+        app: format!("\n{}", app(site, name)),
+    };
+    whole(site, &parts)
+}
+
+/// The same for servers that speak HTTP.
+pub(super) fn http(site: &Site<'_>) -> String {
+    let backend = "    # The connection to a server ends after each response: an old generation cannot end while one is
+    # open.
+    option http-server-close
+    # What the client itself writes into these headers does not reach the server.
+    http-request set-header X-Forwarded-For %[src]
+    http-request set-header X-Forwarded-Proto http if !{ ssl_fc }
+    http-request set-header X-Forwarded-Proto https if { ssl_fc }
+    http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    http-request set-header X-Forwarded-Port %[dst_port]
+    http-request del-header X-Real-IP
+    http-request del-header Forwarded
+    http-request del-header Proxy
+";
+    let parts =
+        Parts { frontend: ["", ""], backend: backend.to_owned(), server: "", app: String::new() };
+    whole(site, &parts)
+}
+
+fn backend_name<'a>(site: &'a Site<'_>) -> &'a str {
+    site.pool.settings.backend.haproxy().map_or(&*site.name, |it| it.backend())
+}
+
+fn whole(site: &Site<'_>, parts: &Parts) -> String {
+    let timeout = site.timeout;
     let heading = site.heading();
     let settings = site.pool.settings.backend.haproxy();
     let root = site.pool.root.path();
     let socket = root.join(settings.map_or("sockets/haproxy.sock", |it| it.socket()));
     let socket = socket.display();
-    let backend = settings.map_or(&*site.name, |it| it.backend());
+    let backend = backend_name(site);
     let names: Vec<String> = match settings {
         Some(settings) => settings.servers().to_vec(),
         None => site.replicas.iter().map(|it| format!("{}{}", site.name, it.number)).collect(),
@@ -21,11 +75,17 @@ pub(super) fn text(site: &Site<'_>) -> String {
         let name = &names[it.number as usize - 1];
         format!("    server {name} {}\n", it.socket)
     });
-    let maxconn = site.children().map(|it| format!(" maxconn {it}")).unwrap_or_default();
+    let children = if parts.app.is_empty() { "concurrency * processes" } else { "pm.max_children" };
+    let limit = site.children().map(|it| {
+        (
+            format!(" maxconn {it}"),
+            format!("    # maxconn is {children}: further requests wait where any replica can take them.\n"),
+        )
+    });
+    let (maxconn, why_limited) = limit.unwrap_or_default();
     let listen = site.listen.shown("*:");
-    let hosts = hosts(&site.hosts);
-    let ping = site.ping.as_ref();
-    let ping = ping.map(|path| format!("    acl is_script path {path}\n")).unwrap_or_default();
+    let Parts { frontend: [before, after], backend: lines, server, app } = parts;
+    let frontend = format!("{before}{}{after}", hosts(&site.hosts));
     format!(
         r#"# {heading}, for HAProxy. It belongs to this table in pools-manager.toml:
 #     [haproxy]
@@ -45,16 +105,12 @@ frontend {backend}
     timeout http-keep-alive 5s
     # After a reload, a client that reuses its connection gets an answer, and then the connection ends.
     option idle-close-on-response
-    http-request deny deny_status 404 if {{ path_reg /\.(?!well-known/) }}
-{hosts}    # HAProxy sends no files. Put a CDN or a web server in front of it, or a backend for them here:
-    #     use_backend files if {{ path_end .css .js .png .jpg .svg .woff2 }}
-    default_backend {backend}
+{frontend}    default_backend {backend}
 
 backend {backend}
     mode http
     balance leastconn
-    use-fcgi-app {backend}
-    timeout connect 5s
+{lines}    timeout connect 5s
     timeout queue   {timeout}s
     # Not below drain_timeout of the pool.
     timeout server  {timeout}s
@@ -63,10 +119,18 @@ backend {backend}
     option redispatch 1
     retry-on conn-failure
     retries 3
-    # maxconn is pm.max_children: further requests wait where any replica can take them.
-    default-server proto fcgi{maxconn} check inter 2s fastinter 200ms downinter 200ms rise 1
-{servers}
-fcgi-app {backend}
+{why_limited}    default-server{server}{maxconn} check inter 2s fastinter 200ms downinter 200ms rise 1
+{servers}{app}"#
+    )
+}
+
+/// How php-fpm is addressed.
+fn app(site: &Site<'_>, name: &str) -> String {
+    let Site { scripts, front_controller: front, .. } = site;
+    let ping = site.ping.as_ref();
+    let ping = ping.map(|path| format!("    acl is_script path {path}\n")).unwrap_or_default();
+    format!(
+        r"fcgi-app {name}
     # php-fpm finds the script in the release that is mounted here for it alone.
     docroot {scripts}
     path-info ^(/.+\.php)(/.*)?$
@@ -80,7 +144,7 @@ fcgi-app {backend}
 {ping}    acl is_script path_reg \.php(/|$)
     set-param SCRIPT_NAME /{front} unless is_script
     set-param SCRIPT_FILENAME {scripts}/{front} unless is_script
-"#
+"
     )
 }
 

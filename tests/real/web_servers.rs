@@ -2,6 +2,7 @@
 //! no request, and run no form twice.
 
 mod clients;
+mod http;
 mod kept;
 mod samples;
 

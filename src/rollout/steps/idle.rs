@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::kept::{Connections, Looks, counted};
 use super::millis;
 use crate::backend::Backend;
 use crate::error::Result;
@@ -21,6 +22,14 @@ const READS: u32 = 3;
 /// accept at once, unless they are halted, or were forked just before the master's death.
 const STUCK: Duration = Duration::from_secs(1);
 
+/// What a generation still had at the end of the wait.
+#[derive(Debug)]
+pub(in crate::rollout) struct Left {
+    /// As the kernel counts.
+    bound: Bound,
+    connections: Connections,
+}
+
 /// A wait for one generation.
 pub(in crate::rollout) struct Wait<'a> {
     pub(in crate::rollout) backend: &'a Backend,
@@ -36,18 +45,20 @@ impl Wait<'_> {
     /// works on after an early answer (`fastcgi_finish_request`). `check` runs after each read, and
     /// may end the wait with an error.
     ///
-    /// Returns what is still in flight at the timeout; None: the generation is idle.
+    /// Returns what is left at the timeout; None: the generation is idle.
     pub(in crate::rollout) async fn await_idle(
         &self,
         check: impl Fn(&UnixSockets) -> Result<()>,
         report: &mut dyn Report,
-    ) -> Result<Option<Bound>> {
+    ) -> Result<Option<Left>> {
         let started = Instant::now();
         let deadline = started + self.timeout;
         let mut reported = None::<(Instant, Bound)>;
         let mut idle_reads = 0;
         let mut worked = started;
+        let mut looks = Looks::new(self.generation, self.master.as_ref(), self.timeout);
         loop {
+            looks.look().await;
             let unix_sockets = UnixSockets::read()?;
             let bound = unix_sockets.bound(&self.generation.bound);
             let is_idle = bound.in_flight() == 0
@@ -63,19 +74,23 @@ impl Wait<'_> {
             if bound.queued == 0 || bound.accepted > 0 || self.has_master() {
                 worked = Instant::now();
             } else if worked.elapsed() > STUCK {
-                return Ok(Some(bound));
+                return Ok(Some(Left { bound, connections: Connections::Unknown }));
             }
             let now = Instant::now();
             // If the last read was idle, finish the reads in a row first: then no request is cut.
             if now >= deadline && idle_reads == 0 {
-                return Ok(Some(bound));
+                let bound = looks.without_own(bound);
+                let connections = looks.last(&bound).await;
+                return Ok(Some(Left { bound, connections }));
             }
+            let bound = looks.without_own(bound);
             if reported.as_ref().is_none_or(|(at, before)| now - *at > PROGRESS || *before != bound)
             {
                 report.event(&Event::Progress {
                     replica: self.generation.replica,
                     accepted: bound.accepted,
                     queued: bound.queued,
+                    idle: looks.idle(),
                     waited_ms: millis(started),
                 });
                 reported = Some((now, bound));
@@ -88,18 +103,13 @@ impl Wait<'_> {
         self.master.as_ref().is_some_and(Process::is_alive)
     }
 
-    /// The warning that says which requests a stop will cut.
-    pub(in crate::rollout) fn will_cut(&self, bound: &Bound) -> String {
-        let what = match bound.in_flight() {
-            0 => "a script that has answered already".to_owned(),
-            1 => "1 request".to_owned(),
-            many => format!("{many} requests"),
-        };
+    /// The warning that says what a stop will cut.
+    pub(in crate::rollout) fn will_cut(&self, Left { bound, connections }: &Left) -> String {
+        let id = self.generation.id();
         if bound.accepted == 0 && bound.queued > 0 && !self.has_master() {
-            let id = self.generation.id();
+            let what = counted(bound.queued, "request");
             return format!("{id} has no master and accepts no connection: {what} will be cut");
         }
-        let after = humantime::format_duration(self.timeout);
-        format!("{} is still busy after {after}: {what} will be cut", self.generation.id())
+        connections.warning(id, self.timeout, bound.in_flight())
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Resolved;
 use crate::fastcgi::{self, FastCgiError};
-use crate::runtime::{Children, LogFile};
+use crate::runtime::{Children, LogFile, Occupied};
 
 /// How long the status page may take, also after the deadline. It takes about 1 ms.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -98,6 +98,19 @@ impl Server {
         timeout: Duration,
     ) -> Option<fastcgi::Status> {
         fastcgi::status(socket, self.status_path.as_deref()?, timeout).await.ok()
+    }
+
+    /// What occupies the children; None: no child says so within `timeout`.
+    pub(in crate::runtime) async fn occupied(
+        &self,
+        socket: &Path,
+        timeout: Duration,
+    ) -> Option<Occupied> {
+        let status = self.status(socket, timeout).await?;
+        // Without the list, the sums do not tell what the children do.
+        let busy = u32::try_from(status.busy.len()).ok().filter(|busy| *busy > 0)?;
+        let (idle, used, own) = (status.kept_idle, status.kept - status.kept_idle, 1);
+        Some(Occupied { idle, used, working: busy.saturating_sub(status.kept + own) })
     }
 
     /// Whether all children have been busy at once, and no more can be started.

@@ -40,9 +40,20 @@ pub(super) struct Kept(Workers, Arc<AtomicU64>);
 
 impl Kept {
     pub(super) fn begin(site: &Site, clients: u64) -> Self {
+        Self::begin_at(site, clients, "/ping.php", "pong")
+    }
+
+    /// They request another page, whose body begins like this.
+    pub(super) fn begin_at(
+        site: &Site,
+        clients: u64,
+        page: &'static str,
+        body: &'static str,
+    ) -> Self {
         let (port, reused) = (site.port(), Arc::new(AtomicU64::new(0)));
         let counter = Arc::clone(&reused);
-        Self(Workers::begin(clients, move |enough| keep_asking(port, enough, &counter)), reused)
+        let keep = move |enough: &AtomicBool| keep_asking(port, (page, body), enough, &counter);
+        Self(Workers::begin(clients, keep), reused)
     }
 
     /// Waits for the last answers. Some requests must have reused a connection.
@@ -52,12 +63,12 @@ impl Kept {
     }
 }
 
-fn keep_asking(port: u16, enough: &AtomicBool, reused: &AtomicU64) {
+fn keep_asking(port: u16, (page, body): (&str, &str), enough: &AtomicBool, reused: &AtomicU64) {
     while !enough.load(Ordering::Relaxed) {
         let mut connection = Connection::to(port);
         loop {
-            let answer = connection.get("/ping.php").unwrap();
-            assert!(answer.status == 200 && answer.text().starts_with("pong"), "{}", answer.text());
+            let answer = connection.get(page).unwrap();
+            assert!(answer.status == 200 && answer.text().starts_with(body), "{}", answer.text());
             let closes = answer.header("connection").is_some_and(|it| it.contains("close"));
             if closes || enough.load(Ordering::Relaxed) {
                 break;

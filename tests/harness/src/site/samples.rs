@@ -62,7 +62,7 @@ fn whole(site: &Site, kind: &str, snippet: &str, port: u16) -> String {
                 .concat();
             format!(
                 "{user}\nworker_processes 1;\npid {root}/nginx.pid;\n\
-                 error_log {root}/pid/nginx-error.log;\nevents {{ worker_connections 256; }}\n\
+                 error_log {root}/pid/nginx-error.log;\nevents {{ worker_connections 1024; }}\n\
                  http {{\naccess_log off;\n{temp}{snippet}}}\n"
             )
         }
