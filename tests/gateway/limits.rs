@@ -48,6 +48,7 @@ const LIMIT: u64 = 150 << 10;
 fn leaking_replicas_are_renewed_without_loss() {
     let site = site("[limits]\ninterval = \"100ms\"\nmax_memory = \"150MiB\"\n", "");
     site.replace(POOL_CONF, "pm = dynamic", "php_admin_value[ffi.enable] = 1\npm = dynamic");
+    site.load_all_php_modules();
     let served = Served::serve(site);
     await_release(&served, "release1");
     served.page(

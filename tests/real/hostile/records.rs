@@ -131,7 +131,9 @@ fn reloading_master_reads_the_written_file_again() {
     fs::rename(site.path("planted.conf"), site.path("pid/www.1.g1.conf")).unwrap();
     kill_process(before[0], Signal::USR2).unwrap();
     let renewed: i32 = wait_for("the reload", || {
-        let pid: i32 = site.read("pid/www.1.g1.pid").trim().parse().ok()?;
+        // The master removes the file, and writes it again.
+        let pid = fs::read_to_string(site.path("pid/www.1.g1.pid")).ok()?;
+        let pid: i32 = pid.trim().parse().ok()?;
         (pid != before[0].as_raw_nonzero().get()).then_some(pid)
     });
     site.status_when(|status| status["pools"][0]["ok"] == true);
