@@ -93,7 +93,8 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     let (runtime, inspected) = tokio::join!(runtime::inspect(pool, pinnable, turns), inspect);
     let specs = runtime.specs;
     let snapshot = Snapshot::shared(&pool.root).await;
-    let observed = snapshot.and_then(|it| look(pool, specs.clone(), Vec::new(), &it));
+    let observed = snapshot
+        .and_then(|it| look(pool, specs.clone(), Vec::new(), &it.records(pool), &it.unix_sockets));
     // A command that has begun meanwhile may have been half way through.
     let holder = holder.or_else(|| lock::holder(&pool.lock_file()));
     let (observation, trouble) = match observed {

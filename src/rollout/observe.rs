@@ -174,42 +174,50 @@ pub async fn observe(
     } else {
         let members = members.await?;
         let snapshot = Snapshot::shared(&pool.root).await?;
-        let wanted = replicas_to_resolve(pool, query, &snapshot);
+        let records = snapshot.records(pool);
+        let wanted = replicas_to_resolve(pool, query, &records, &snapshot.unix_sockets);
         let specs = resolve(pool, wanted, query.release).await?;
-        let known = specs.is_empty().then_some(snapshot);
+        let known = specs.is_empty().then_some((snapshot, records));
         (specs, members, known)
     };
-    let snapshot = match known {
-        Some(snapshot) => snapshot,
+    let (snapshot, records) = if let Some(known) = known {
+        known
+    } else {
         // php-fpm has run: a snapshot from before may be wrong by now.
-        None => Snapshot::shared(&pool.root).await?,
+        let snapshot = Snapshot::shared(&pool.root).await?;
+        let records = snapshot.records(pool);
+        (snapshot, records)
     };
     let pool = Arc::clone(pool);
-    let observed = spawn_blocking(move || look(&pool, specs, members, &snapshot)).await;
+    let observe = move || look(&pool, specs, members, &records, &snapshot.unix_sockets);
+    let observed = spawn_blocking(observe).await;
     observed.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))
 }
 
 /// The replicas whose configuration php-fpm resolves.
-fn replicas_to_resolve(pool: &Pool, query: SpecQuery<'_>, snapshot: &Snapshot) -> Vec<u32> {
-    let records = snapshot.records(pool);
+fn replicas_to_resolve(
+    pool: &Pool,
+    query: SpecQuery<'_>,
+    records: &[Generation],
+    unix_sockets: &UnixSockets,
+) -> Vec<u32> {
     let unknown = |replica: &u32| {
         let newest = records.iter().rfind(|record| record.replica == *replica);
         query.replicas.contains(replica)
-            || newest.is_none_or(|record| snapshot.unix_sockets.listens(&record.public))
+            || newest.is_none_or(|record| unix_sockets.listens(&record.public))
     };
     pool.replicas().filter(unknown).collect()
 }
 
 /// Observes a pool, with the configurations that php-fpm has resolved (for some replicas,
-/// ascending), the members that the balancer has reported, and a snapshot of after that.
+/// ascending), the members that the balancer has reported, and the records and sockets of after that.
 pub fn look(
     pool: &Pool,
     specs: Vec<(u32, Spec)>,
     members: Vec<backend::Member>,
-    snapshot: &Snapshot,
+    records: &[Generation],
+    unix_sockets: &UnixSockets,
 ) -> Result<Observation> {
-    let records = snapshot.records(pool);
-    let unix_sockets = &snapshot.unix_sockets;
     let mut specs = specs.into_iter().peekable();
     let mut members = members.into_iter();
     let mut replicas = Vec::new();
@@ -219,7 +227,7 @@ pub fn look(
         let is_its_own = |record: &&Generation| record.replica == number;
         let names = records.iter().filter(is_its_own).map(|record| &*record.public);
         let names: Vec<&Path> = names.chain(spec.as_ref().map(Spec::public)).collect();
-        let lost = runtime::lost(pool, number, &names, &records, unix_sockets)?;
+        let lost = runtime::lost(pool, number, &names, records, unix_sockets)?;
         let mut known: Vec<Generation> = records.iter().chain(&lost).cloned().collect();
         known.sort_by_key(|it| (it.replica, it.number));
         let mut observed = observe_replica(number, spec, &known, member, unix_sockets)?;
