@@ -59,6 +59,7 @@ pub mod lock;
 pub mod log;
 pub mod logs;
 pub mod machine;
+mod path;
 pub mod pool;
 pub mod process;
 pub mod release;

@@ -244,10 +244,22 @@ pub fn started_with(conf: &Path) -> io::Result<Vec<Process>> {
 
 /// The resident memory of a process in bytes.
 pub fn memory(pid: i32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let size = status_field(pid, "VmRSS:")?;
+    let kib: u64 = size.strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// The value of a line in `/proc/PID/status` (`proc_pid_status(5)`); None: it has none, or has ended.
+fn status_field(pid: i32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
+}
+
+/// The pids of the children of a process; none, if it has ended.
+fn child_pids(of: i32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
+    let children = children.unwrap_or_default();
+    children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 fn all_pids() -> io::Result<impl Iterator<Item = i32>> {

@@ -11,11 +11,12 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 
 use crate::error::{Error, Result};
+use crate::path;
 
 pub use paths::{hook_programs, of_generations, of_pool, of_root, program};
 
@@ -69,7 +70,7 @@ struct Place {
 /// All places that the kernel passes on the way to an absolute path, with its end.
 fn places(path: &Path) -> Vec<Place> {
     let mut places = Vec::new();
-    let mut names: VecDeque<OsString> = names(path).collect();
+    let mut names: VecDeque<OsString> = path::names(path).collect();
     let mut at = PathBuf::from("/");
     let mut links = 0;
     places.extend(place(&at, true));
@@ -89,7 +90,7 @@ fn places(path: &Path) -> Vec<Place> {
             if target.is_absolute() {
                 at = PathBuf::from("/");
             }
-            self::names(&target).rev().for_each(|name| names.push_front(name));
+            path::names(&target).rev().for_each(|name| names.push_front(name));
             // A symlink cannot be changed, but a user who can write to its directory can replace
             // it.
             places.push(Place { is_above: true, ..found });
@@ -99,14 +100,6 @@ fn places(path: &Path) -> Vec<Place> {
         }
     }
     places
-}
-
-fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
-    path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    })
 }
 
 fn place(path: &Path, is_above: bool) -> Option<Place> {

@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::walk::{Walk, shown};
 use crate::finding::Finding;
+use crate::path;
 use crate::pool::Pinning;
 use crate::release::{Release, Siblings};
 
@@ -104,7 +105,7 @@ impl Seen<'_> {
 
     /// Where a path leads inside, as the path of the same file outside. None: nowhere.
     fn resolve(&self, path: &Path) -> Option<PathBuf> {
-        let mut names: VecDeque<OsString> = names(path).collect();
+        let mut names: VecDeque<OsString> = path::names(path).collect();
         let mut at = PathBuf::from("/");
         let mut links = 0;
         while let Some(name) = names.pop_front() {
@@ -127,7 +128,7 @@ impl Seen<'_> {
             if target.is_absolute() {
                 at = PathBuf::from("/");
             }
-            self::names(&target).rev().for_each(|name| names.push_front(name));
+            path::names(&target).rev().for_each(|name| names.push_front(name));
         }
         Some(self.outside(&at))
     }
@@ -157,14 +158,6 @@ fn stays_inside(link: &Path, target: &Path) -> bool {
     let ups = target.components().take_while(|it| *it == Component::ParentDir).count();
     let has_more = target.components().skip(ups).any(|it| it == Component::ParentDir);
     target.is_relative() && ups <= depth && !has_more
-}
-
-fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
-    path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    })
 }
 
 #[cfg(test)]

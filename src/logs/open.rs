@@ -9,11 +9,11 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
-use crate::trust;
+use crate::{path, trust};
 
 /// The most names in a path, with those in its symlinks.
 const STEPS_MAX: usize = 256;
@@ -49,7 +49,7 @@ fn place(path: &Path) -> (PathBuf, bool) {
     if !is_root() {
         return (path.to_owned(), true);
     }
-    let mut names: VecDeque<OsString> = names(path).collect();
+    let mut names: VecDeque<OsString> = path::names(path).collect();
     let mut at = PathBuf::from("/");
     for _ in 0..STEPS_MAX {
         let Some(name) = names.pop_front() else { return (at, true) };
@@ -65,7 +65,7 @@ fn place(path: &Path) -> (PathBuf, bool) {
             if target.is_absolute() {
                 at = PathBuf::from("/");
             }
-            self::names(&target).rev().for_each(|name| names.push_front(name));
+            path::names(&target).rev().for_each(|name| names.push_front(name));
         } else {
             at.push(name);
         }
@@ -84,14 +84,6 @@ pub(super) fn resolved(path: &Path) -> PathBuf {
 
 fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
-}
-
-fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
-    path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    })
 }
 
 #[cfg(test)]

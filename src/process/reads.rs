@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::libc::SYS_read;
 
-use super::{Process, inode_of_socket};
+use super::{Process, child_pids, inode_of_socket, status_field};
 
 /// A child that waits in read(2) of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,18 +21,12 @@ impl Process {
     /// Its children that wait in read(2) of a socket. A child is missing that this user may not
     /// inspect (`/proc/PID/syscall` takes the right to trace it), or that has ended meanwhile.
     pub fn reading_children(&self) -> Vec<Read> {
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid));
-        let children = children.unwrap_or_default();
-        children.split_ascii_whitespace().filter_map(|pid| read_of(pid.parse().ok()?)).collect()
+        child_pids(self.pid).into_iter().filter_map(read_of).collect()
     }
 }
 
 fn read_of(pid: i32) -> Option<Read> {
-    let sleeps = || {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find_map(|it| it.strip_prefix("voluntary_ctxt_switches:"))?;
-        line.trim().parse::<u64>().ok()
-    };
+    let sleeps = || status_field(pid, "voluntary_ctxt_switches:")?.parse::<u64>().ok();
     let before = sleeps()?;
     let fd = descriptor(&fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?)?;
     let socket = inode_of_socket(&fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?)?;

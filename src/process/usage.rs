@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-use super::{Process, stat_field, unless_gone};
+use super::{Process, child_pids, stat_field, unless_gone};
 
 impl Process {
     /// The memory of it and its descendants, in bytes: their proportional set sizes (`proc(5)`). A
@@ -41,9 +41,7 @@ fn descendants(of: i32) -> Vec<i32> {
     let mut found = vec![of];
     let mut next = 0;
     while let Some(pid) = found.get(next) {
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let children = children.unwrap_or_default();
-        found.extend(children.split_ascii_whitespace().filter_map(|it| it.parse::<i32>().ok()));
+        found.extend(child_pids(*pid));
         next += 1;
     }
     found

@@ -168,30 +168,33 @@ pub async fn observe(
     query: SpecQuery<'_>,
 ) -> Result<Observation> {
     let all: Vec<u32> = pool.replicas().collect();
-    let (specs, members, known) = if all.iter().all(|replica| query.replicas.contains(replica)) {
+    let (specs, members, before) = if all.iter().all(|replica| query.replicas.contains(replica)) {
         let (specs, members) = tokio::try_join!(resolve(pool, all, query.release), members)?;
         (specs, members, None)
     } else {
         let members = members.await?;
-        let snapshot = Snapshot::shared(&pool.root).await?;
-        let records = snapshot.records(pool);
+        let (snapshot, records) = known(pool).await?;
         let wanted = replicas_to_resolve(pool, query, &records, &snapshot.unix_sockets);
         let specs = resolve(pool, wanted, query.release).await?;
-        let known = specs.is_empty().then_some((snapshot, records));
-        (specs, members, known)
+        let before = specs.is_empty().then_some((snapshot, records));
+        (specs, members, before)
     };
-    let (snapshot, records) = if let Some(known) = known {
-        known
-    } else {
+    let (snapshot, records) = match before {
+        Some(before) => before,
         // php-fpm has run: a snapshot from before may be wrong by now.
-        let snapshot = Snapshot::shared(&pool.root).await?;
-        let records = snapshot.records(pool);
-        (snapshot, records)
+        None => known(pool).await?,
     };
     let pool = Arc::clone(pool);
     let observe = move || look(&pool, specs, members, &records, &snapshot.unix_sockets);
     let observed = spawn_blocking(observe).await;
     observed.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))
+}
+
+/// What runs on the system, and what is on record of this pool.
+async fn known(pool: &Pool) -> Result<(Arc<Snapshot>, Vec<Generation>)> {
+    let snapshot = Snapshot::shared(&pool.root).await?;
+    let records = snapshot.records(pool);
+    Ok((snapshot, records))
 }
 
 /// The replicas whose configuration php-fpm resolves.

@@ -215,8 +215,8 @@ impl Keeper {
     }
 
     fn until_next_look(&self) -> Duration {
-        let since_last = self.first_look.elapsed().as_nanos() % LOOK.as_nanos();
-        LOOK.saturating_sub(Duration::from_nanos(u64::try_from(since_last).unwrap_or_default()))
+        let since_last = self.first_look.elapsed().as_secs_f64() % LOOK.as_secs_f64();
+        LOOK.saturating_sub(Duration::from_secs_f64(since_last))
     }
 
     async fn renew(&mut self, excess: &Excess) {

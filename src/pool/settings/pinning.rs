@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::config::File;
 use crate::error::{Error, Result};
-use crate::release::{Release, Siblings};
+use crate::release::{Obstacle, Release, Siblings};
 use crate::root::Root;
 
 /// Where releases come from, and where processes see them.
@@ -36,23 +36,25 @@ impl Pinning {
     /// Why the other releases are not hidden, if the settings leave that open.
     pub fn obstacle(&self, release: &Release) -> Option<String> {
         let is_open = self.isolate == Isolate::WherePossible;
-        let read = || Siblings::read(release, &self.symlink, &self.current_dir);
-        is_open.then(read)?.err().map(|obstacle| obstacle.why)
+        is_open.then(|| self.read(release))?.err().map(|obstacle| obstacle.why)
     }
 
     /// What stands beside the release, if the other releases are to be hidden. An error if they
     /// have to be, and cannot.
     pub fn siblings(&self, release: &Release) -> Result<Option<Siblings>> {
-        let read = || Siblings::read(release, &self.symlink, &self.current_dir);
         match &self.isolate {
             Isolate::Never => Ok(None),
-            Isolate::WherePossible => Ok(read().ok()),
-            Isolate::Always(place) => read().map(Some).map_err(|obstacle| {
+            Isolate::WherePossible => Ok(self.read(release).ok()),
+            Isolate::Always(place) => self.read(release).map(Some).map_err(|obstacle| {
                 let why = obstacle.why;
                 Error::config(format!("{place}: isolate cannot hide the other releases: {why}"))
                     .hint(format!("{}; or set isolate = false", obstacle.help))
             }),
         }
+    }
+
+    fn read(&self, release: &Release) -> std::result::Result<Siblings, Obstacle> {
+        Siblings::read(release, &self.symlink, &self.current_dir)
     }
 }
 
