@@ -24,10 +24,10 @@ mod keeper;
 mod limits;
 mod link;
 mod log_events;
+mod rhythm;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -42,6 +42,7 @@ use crate::root::Root;
 use keeper::Keeper;
 use link::Links;
 use log_events::LogEvents;
+use rhythm::Rhythm;
 
 /// What the supervisor is told.
 enum Order {
@@ -119,7 +120,7 @@ impl Supervisor {
 /// The pools, and the keeper of each.
 struct Pools {
     root: Root,
-    began: Instant,
+    rhythm: Rhythm,
     cancel: Cancel,
     links: Links,
     kept: BTreeMap<String, Kept>,
@@ -133,11 +134,12 @@ struct Kept {
 
 impl Pools {
     fn new(root: &Root, cancel: Cancel) -> Self {
+        let rhythm = Rhythm::start();
         Self {
             root: root.clone(),
-            began: Instant::now(),
+            rhythm,
             cancel,
-            links: Links::new(),
+            links: Links::new(rhythm),
             kept: BTreeMap::new(),
             keepers: JoinSet::new(),
         }
@@ -198,7 +200,7 @@ impl Pools {
         let keeper = Keeper::new(
             Arc::clone(&pool),
             self.links.clone(),
-            self.began,
+            self.rhythm,
             received,
             self.cancel.clone(),
         );

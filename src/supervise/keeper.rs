@@ -12,6 +12,7 @@ use super::decision::{Need, View, decide};
 use super::limits::{Excess, Measured};
 use super::link::{Identity, Link, Links};
 use super::log_events::LogEvents;
+use super::rhythm::Rhythm;
 use crate::cancel::Cancel;
 use crate::error::{Error, Exit, Result};
 use crate::lock::{self, Lock};
@@ -47,8 +48,7 @@ pub(super) struct Keeper {
     failed_looks: u32,
     backoff: Backoff,
     measured: Measured,
-    /// The moment of the first look, the same for all pools.
-    first_look: Instant,
+    rhythm: Rhythm,
     orders: UnboundedReceiver<Order>,
     cancel: Cancel,
 }
@@ -66,7 +66,7 @@ impl Keeper {
     pub(super) fn new(
         pool: Arc<Pool>,
         links: Links,
-        first_look: Instant,
+        rhythm: Rhythm,
         orders: UnboundedReceiver<Order>,
         cancel: Cancel,
     ) -> Self {
@@ -78,7 +78,7 @@ impl Keeper {
             failed_looks: 0,
             backoff: Backoff::default(),
             measured: Measured::default(),
-            first_look,
+            rhythm,
             orders,
             cancel,
         };
@@ -210,13 +210,8 @@ impl Keeper {
             Err(error) => self.note(&error),
         }
         let measures = self.measured.wait(&self.pool.settings.limits, Instant::now());
-        let time = self.until_next_look();
+        let time = self.rhythm.until_next(LOOK);
         Wait { replicas, time: measures.map_or(time, |measures| measures.min(time)) }
-    }
-
-    fn until_next_look(&self) -> Duration {
-        let since_last = self.first_look.elapsed().as_secs_f64() % LOOK.as_secs_f64();
-        LOOK.saturating_sub(Duration::from_secs_f64(since_last))
     }
 
     async fn renew(&mut self, excess: &Excess) {

@@ -15,6 +15,8 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::rhythm::Rhythm;
+
 /// Between two readings of a symlink.
 const POLL: Duration = Duration::from_secs(2);
 
@@ -22,8 +24,8 @@ const POLL: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) struct Links(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    rhythm: Rhythm,
     /// None: inotify is not available, and symlinks are only polled.
     watcher: Mutex<Option<RecommendedWatcher>>,
     /// What to wake, by directory. Never locked together with the watcher, whose thread locks this
@@ -32,8 +34,9 @@ struct Shared {
 }
 
 impl Links {
-    pub(super) fn new() -> Self {
-        let links = Self(Arc::default());
+    pub(super) fn new(rhythm: Rhythm) -> Self {
+        let (watcher, waiting) = (Mutex::default(), Mutex::default());
+        let links = Self(Arc::new(Shared { rhythm, watcher, waiting }));
         let weak = Arc::downgrade(&links.0);
         let report = move |event: notify::Result<Event>| {
             if let Some(shared) = weak.upgrade() {
@@ -113,8 +116,8 @@ pub(super) struct Link {
     symlink: PathBuf,
     debounce: Duration,
     woken: Arc<Notify>,
-    /// The directory that is watched, and which one that is: it may be replaced.
-    watched: Option<(PathBuf, u64, u64)>,
+    /// The directory that is watched, and which one that is (device, inode): it may be replaced.
+    watched: Option<(PathBuf, (u64, u64))>,
     known: Option<Identity>,
 }
 
@@ -151,7 +154,8 @@ impl Link {
                 self.known = now;
                 return;
             }
-            let _ = timeout(POLL, self.woken.notified()).await;
+            let next = self.links.rhythm.until_next(POLL);
+            let _ = timeout(next, self.woken.notified()).await;
         }
     }
 
@@ -168,22 +172,20 @@ impl Link {
     /// Watches the directory that the symlink is in now.
     fn watch(&mut self) {
         let parent = self.symlink.parent().unwrap_or(Path::new("/"));
-        let found = fs::canonicalize(parent).ok().and_then(|dir| {
-            let metadata = fs::metadata(&dir).ok()?;
-            Some((dir, metadata.dev(), metadata.ino()))
-        });
-        if found == self.watched {
+        let found = fs::metadata(parent).ok().map(|it| (it.dev(), it.ino()));
+        if found == self.watched.as_ref().map(|it| it.1) {
             return;
         }
+        let dir = fs::canonicalize(parent);
         self.unwatch();
-        if let Some((dir, ..)) = &found {
-            self.links.watch(dir, &self.woken);
+        if let (Some(found), Ok(dir)) = (found, dir) {
+            self.links.watch(&dir, &self.woken);
+            self.watched = Some((dir, found));
         }
-        self.watched = found;
     }
 
     fn unwatch(&mut self) {
-        if let Some((dir, ..)) = self.watched.take() {
+        if let Some((dir, _)) = self.watched.take() {
             self.links.unwatch(&dir, &self.woken);
         }
     }
@@ -220,7 +222,7 @@ mod tests {
         fs::create_dir(&www).unwrap();
         let path = www.join("current");
         symlink("1", &path).unwrap();
-        let mut link = Links::new().follow(&path, DEBOUNCE);
+        let mut link = Links::new(Rhythm::start()).follow(&path, DEBOUNCE);
         // In one step.
         point(&path, "2");
         is_noticed(&mut link).await;
@@ -247,7 +249,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("current");
         symlink("1", &path).unwrap();
-        let mut link = Links::new().follow(&path, Duration::from_millis(200));
+        let mut link = Links::new(Rhythm::start()).follow(&path, Duration::from_millis(200));
         fs::remove_file(&path).unwrap();
         let moves = async {
             for target in 2..40 {
