@@ -8,6 +8,7 @@ mod limits;
 mod log;
 mod rollout;
 mod salvage;
+mod systemd;
 pub(crate) mod values;
 mod watch;
 
@@ -20,4 +21,5 @@ pub use limits::Limits;
 pub use log::{LineFormat, Log, LogOutput};
 pub use rollout::{OnFailure, Rollout, Strategy};
 pub use salvage::{EVERY_HOST, salvaged_hosts};
+pub use systemd::Systemd;
 pub use watch::Watch;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::lock;
 use crate::root::Root;
+use crate::service_manager::scope;
 
 /// Where the kernel's hierarchies of groups are mounted.
 const MOUNTED: &str = "/sys/fs/cgroup";
@@ -52,6 +53,27 @@ impl ControlGroups {
             |name: &str| name.strip_prefix("session-").is_some_and(|it| it.contains(".scope"));
         let paths = self.0.iter().map(|group| group.path.as_str());
         paths.into_iter().find(|path| path.split('/').any(is_session))
+    }
+
+    /// The service of systemd that they belong to.
+    pub fn service(&self) -> Option<&str> {
+        self.units().find(|unit| unit.strip_suffix(".service").is_some())
+    }
+
+    /// Whether they are those of a generation's own scope.
+    pub fn are_own_scope(&self) -> bool {
+        self.units().any(scope::is_scope)
+    }
+
+    /// The longest path.
+    pub fn innermost(&self) -> &str {
+        let paths = self.0.iter().map(|group| group.path.as_str());
+        paths.max_by_key(|path| path.len()).unwrap_or_default()
+    }
+
+    /// The names in their paths, the innermost first.
+    fn units(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|group| group.path.rsplit('/'))
     }
 
     /// The first group that differs from that of `other`, and the other one.

@@ -30,7 +30,7 @@
 //! | [`logs`] | the logs of all replicas in one stream |
 //! | [`init`] | `serve` as pid 1 of a container |
 //! | [`log`] | the log of `serve` |
-//! | [`service_manager`] | tells systemd what `serve` does |
+//! | [`service_manager`] | tells systemd what `serve` does, and has it make a scope for each generation |
 //! | [`error`] | errors, with exit status and help |
 //! | `failpoint` | named places where a test can kill or halt the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |

@@ -12,6 +12,7 @@
 pub mod command;
 mod end;
 mod generation;
+mod held;
 mod inherited;
 mod launch;
 mod log_file;

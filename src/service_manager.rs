@@ -3,6 +3,8 @@
 //!
 //! A thread sends the messages: a service manager that does not read blocks the sender.
 
+pub mod scope;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};

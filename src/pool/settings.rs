@@ -13,7 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::backend;
-use crate::config::{File, Gateway, Hooks, Limits, Rollout, Strategy, Watch, values};
+use crate::config::{File, Gateway, Hooks, Limits, Rollout, Strategy, Systemd, Watch, values};
 use crate::error::Result;
 use crate::root::Root;
 pub use command::{Command, Listen, Protocol};
@@ -39,6 +39,8 @@ pub struct Settings {
     pub watch: Watch,
     /// When `serve` renews a replica.
     pub limits: Limits,
+    /// The scopes of its generations.
+    pub systemd: Systemd,
 }
 
 /// The settings of the servers that a pool's replicas are.
@@ -73,6 +75,8 @@ struct RawFile {
     #[serde(default)]
     watch: Watch,
     limits: Option<Spanned<Limits>>,
+    #[serde(default)]
+    systemd: Systemd,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +165,7 @@ impl Settings {
             hooks: raw.hooks,
             watch: raw.watch,
             limits,
+            systemd: raw.systemd,
         })
     }
 

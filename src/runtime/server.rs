@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Children, FrontPage, Generation, Occupied, Server, command, php_fpm};
 use crate::pool::{self, Pool};
-use crate::process::Process;
+use crate::process::{Process, Signal};
 
 impl Server {
     /// Its children; None: they are not on record.
@@ -47,6 +47,15 @@ impl Server {
         match self {
             Self::PhpFpm(server) => !server.ping_path.is_empty(),
             Self::Command(_) => true,
+        }
+    }
+
+    /// The signal with which systemd ends all its processes at a shutdown of the machine. php-fpm
+    /// completes its requests after QUIT, the master of `[command]` ends the server after TERM.
+    pub(super) fn shutdown_signal(&self) -> Signal {
+        match self {
+            Self::Command(server) if server.stop_signal != Signal::QUIT.as_raw() => Signal::TERM,
+            Self::PhpFpm(_) | Self::Command(_) => Signal::QUIT,
         }
     }
 

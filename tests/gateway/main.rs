@@ -27,11 +27,11 @@ mod releases;
 mod reload;
 mod room;
 mod rules;
-
 mod service_manager;
 mod signals;
 mod slow;
 mod start;
 mod statics;
 mod supervisor;
+mod systemd;
 mod variables;

@@ -67,7 +67,7 @@ async fn launch_master(
         .stdin(in_memory(&order).map_err(memfd)?)
         .stdout(Stdio::null())
         .stderr(output.try_clone().map_err(memfd)?);
-    let status = launch(pool, generation, &mut process, record).await?;
+    let status = launch(pool, generation, process, record).await?;
     let said = read_all(&mut output);
     let said = String::from_utf8_lossy(&said);
     let said = said.trim().trim_start_matches("ERROR: ");

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend;
-use crate::config::{Hooks, Limits, Rollout, Watch};
+use crate::config::{Hooks, Limits, Rollout, Systemd, Watch};
 use crate::file::Stamp;
 use crate::fuzz::{Bytes, a_megabyte_of, damaged};
 use crate::pool::{self, Settings};
@@ -89,6 +89,7 @@ pub(super) fn pool_in(root: &str) -> Pool {
         hooks: Hooks::default(),
         watch: Watch::default(),
         limits: Limits::default(),
+        systemd: Systemd::default(),
     };
     Pool {
         name: "www".to_owned(),

@@ -61,7 +61,7 @@ async fn launch_php_fpm(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr);
-    let status = launch(pool, generation, &mut process, conf).await?;
+    let status = launch(pool, generation, process, conf).await?;
     check_launch(
         command,
         generation,
