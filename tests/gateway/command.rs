@@ -1,10 +1,14 @@
-//! Pools of other servers than php-fpm: php-cgi, a PHP server, a Python server.
+//! Pools of other servers than php-fpm: php-cgi, a PHP server, a Python server, a Go server.
 
 mod http;
 mod lives;
 mod settings;
 mod site;
 mod world;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use harness::needs_root;
 
@@ -45,6 +49,24 @@ fn http_server_with_its_own_socket_is_restarted_without_loss() {
 fn http_server_whose_processes_share_a_port_is_restarted_without_loss() {
     needs_root!();
     rolls_and_swaps(PHP_PORT, "/");
+}
+
+#[test]
+fn http_server_in_go_is_restarted_without_loss() {
+    needs_root!();
+    let dir =
+        tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap();
+    let program = dir.path().join("go-server");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/servers/server.go");
+    let built = Command::new("go")
+        .args(["build", "-o", program.to_str().unwrap(), source])
+        .env("GOCACHE", dir.path().join("cache"))
+        .env("GO111MODULE", "off")
+        .status();
+    assert!(built.unwrap().success());
+    let run =
+        format!("run = [{program:?}]\nprotocol = \"http\"\nlisten = \"fd3\"\nprocesses = 2\n");
+    rolls_and_swaps(&run, "/");
 }
 
 #[test]

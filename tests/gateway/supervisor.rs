@@ -145,13 +145,16 @@ fn replicas_that_do_not_stay_up_are_shown() {
     let served = supervised("");
     let shown = || served.site.run(&["status"]).stdout;
     assert!(!shown().contains("do not stay up"), "{}", shown());
+    let mut master = served.site.master(1);
     // The start of the pool counts too.
     for _ in 0..4 {
-        let dead = served.site.master(1);
+        let dead = master;
         served.site.kill(&[dead]);
-        wait_for("another master", || {
+        master = wait_for("another master", || {
             let running = served.site.look().running();
-            running.iter().any(|(replica, pid)| *replica == 1 && *pid != dead).then_some(())
+            running
+                .into_iter()
+                .find_map(|(replica, pid)| (replica == 1 && pid != dead).then_some(pid))
         });
     }
     served.await_log("times in short order, the next time in");

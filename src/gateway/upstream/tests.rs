@@ -147,16 +147,24 @@ async fn waiting_request_goes_to_a_new_endpoint_of_the_same_release() {
 }
 
 #[tokio::test]
-async fn queue_has_a_length_limit_and_a_time_limit() {
-    let settings =
-        Gateway { queue: 1, queue_timeout: Duration::from_millis(20), ..Gateway::default() };
-    let fixture = Fixture::new(&settings);
+async fn queue_has_a_length_limit() {
+    let fixture = Fixture::new(&Gateway { queue: 1, ..Gateway::default() });
     fixture.upstream.replace_endpoints(vec![fixture.spec("a", "1", 1)]);
     let served = fixture.upstream.release().unwrap();
     let _running = fixture.upstream.acquire(&served, None).await.unwrap();
     let mut waits = Box::pin(fixture.upstream.acquire(&served, None));
     assert!(is_ready!(waits).is_err());
     assert_eq!(fixture.upstream.acquire(&served, None).await.unwrap_err(), NoLease::QueueFull);
+}
+
+#[tokio::test]
+async fn queue_has_a_time_limit() {
+    let settings = Gateway { queue_timeout: Duration::from_millis(20), ..Gateway::default() };
+    let fixture = Fixture::new(&settings);
+    fixture.upstream.replace_endpoints(vec![fixture.spec("a", "1", 1)]);
+    let served = fixture.upstream.release().unwrap();
+    let _running = fixture.upstream.acquire(&served, None).await.unwrap();
+    let waits = fixture.upstream.acquire(&served, None);
     assert_eq!(waits.await.unwrap_err(), NoLease::TimedOut);
 }
 

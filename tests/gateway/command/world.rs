@@ -181,11 +181,21 @@ fn canary_whose_process_crashes_bounces() {
     add_release(&served.site, 2);
     let code = served.site.read("www/r2/server.py").replace(
         "server.serve_forever()",
-        "import threading\nthreading.Timer(1.5, lambda: os._exit(9)).start()\nserver.serve_forever()",
+        // A process that is started after the crash stays.
+        "import threading\n\
+         started = time.time()\n\
+         def crash():\n    \
+             while not os.path.exists('crash') or os.path.getmtime('crash') < started:\n        \
+                 time.sleep(0.005)\n    \
+             os._exit(9)\n\
+         threading.Thread(target=crash).start()\nserver.serve_forever()",
     );
     served.site.write("www/r2/server.py", &code);
     served.site.switch("r2");
-    let ran = served.site.run(&["restart", "--canary", "60s"]);
+    let mut restart = served.site.spawn(&["restart", "--canary", "60s", "--json"]);
+    restart.await_event("watching", |event| event["event"] == "watching");
+    served.site.write("www/r2/crash", "");
+    let ran = restart.finish();
     ran.status(1);
     assert!(ran.stdout.contains("is not sound: process 1 (pid "), "{ran}");
     assert!(ran.stdout.contains("ended with status 9"), "{ran}");

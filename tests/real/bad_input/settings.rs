@@ -45,7 +45,7 @@ fn unknown_missing_or_duplicate_key_is_an_error() {
             by: "",
             at: "current_dir =",
             what: "unknown key `current_dir`",
-            help: "what can stand here: `php`, `command`, `apache`, `haproxy`, `gateway`, `rollout`, `hooks`, `watch`, `limits`",
+            help: "what can stand here: `php`, `command`, `apache`, `haproxy`, `gateway`, `rollout`, `hooks`, `watch`, `limits`, `systemd`",
         },
         Mistake {
             from: "balancer_name = \"phpfpmlb\"\n",
