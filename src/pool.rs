@@ -10,7 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use placeholders::user_name;
-pub use settings::{Command, Isolate, Listen, Php, Pinning, Protocol, Server, Settings, templates};
+pub use settings::{
+    Command, Isolate, Listen, Php, Pinning, Protocol, Server, Settings, TABLES, templates,
+};
 
 use crate::backend::{self, Backend};
 use crate::error::{Error, Result};
