@@ -2,6 +2,7 @@
 
 mod change;
 mod check;
+mod config;
 mod history;
 mod list;
 mod logs;
@@ -62,6 +63,8 @@ enum Command {
     Status(status::Args),
     /// Look for problems without changing anything, and print how to solve them
     Check(check::Args),
+    /// Show the settings in effect
+    Config(config::Args),
     /// List the pools
     List(list::Args),
     /// Show the release directories of a pool, and which of them are in use
@@ -128,6 +131,7 @@ impl Cli {
             Command::Repair(args) => args.repair(&root, self.json).await,
             Command::Status(args) => args.run(&root, self.json).await,
             Command::Check(args) => args.run(&root, self.json).await,
+            Command::Config(args) => args.run(&root, self.json),
             Command::List(args) => args.run(&root, self.json),
             Command::Releases(args) => args.run(&root, self.json).await,
             Command::Serve(args) => args.run(&root, self.json).await,

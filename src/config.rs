@@ -11,6 +11,7 @@ mod rollout;
 mod salvage;
 pub(crate) mod values;
 mod watch;
+mod written;
 
 pub use file::File;
 pub(crate) use file::nearest;
@@ -27,3 +28,4 @@ pub use rollout::{OnFailure, Rollout, Strategy};
 pub use salvage::{EVERY_HOST, salvaged_hosts};
 pub(crate) use watch::KEYS as WATCH_KEYS;
 pub use watch::Watch;
+pub use written::{Place, Written};

@@ -9,6 +9,7 @@
 //! | [`render`] | prints events: the classic lines, live progress, JSON lines |
 //! | [`status`], [`check`], [`releases`], [`tree`] | the contents of `status`, `check`, `releases` and `ps-list` |
 //! | [`snippet`] | configurations of web servers for a pool |
+//! | [`in_effect`] | the contents of `config show`: each key, its value, and where that comes from |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`gateway`] | the embedded web server and balancer |
 //! | [`runtime`] | the servers that replicas run: generations, their start, probes and stop; php-fpm, and the servers of `[command]` |
@@ -31,6 +32,7 @@
 //! | [`init`] | `serve` as pid 1 of a container |
 //! | [`log`] | the log of `serve` |
 //! | [`service_manager`] | tells systemd what `serve` does |
+//! | `wrapped` | text in lines of a limited width |
 //! | [`error`] | errors, with exit status and help |
 //! | `failpoint` | named places where a test can kill or halt the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
@@ -54,6 +56,7 @@ mod fuzz;
 pub mod gateway;
 pub mod hook;
 pub mod http;
+pub mod in_effect;
 pub mod init;
 pub mod lock;
 pub mod log;
@@ -77,3 +80,4 @@ pub mod stress;
 pub mod supervise;
 pub mod tree;
 pub mod trust;
+mod wrapped;

@@ -11,6 +11,7 @@ mod bad_release;
 mod balancer;
 mod canary;
 mod check;
+mod config_show;
 mod crash;
 mod early_answer;
 mod haproxy;
