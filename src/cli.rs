@@ -4,6 +4,7 @@ mod change;
 mod check;
 mod config;
 mod history;
+mod init;
 mod list;
 mod logs;
 mod ps_list;
@@ -47,6 +48,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Create a pool: ask for what it needs, or take it from the options
+    Init(init::Args),
     /// Start the replicas that do not run
     Start(change::Args),
     /// Stop replicas; requests in flight can finish first
@@ -123,6 +126,7 @@ impl Cli {
     pub async fn run(self) -> Result<()> {
         let root = root(self.root)?;
         match self.command {
+            Command::Init(args) => args.run(&root, self.json).await,
             Command::Start(args) => args.run(&root, self.json).await,
             Command::Stop(args) => args.stop(&root, self.json).await,
             Command::Restart(args) => args.run(&root, self.json).await,

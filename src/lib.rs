@@ -8,6 +8,7 @@
 //! | [`cli`] | the command line: one file for each command |
 //! | [`render`] | prints events: the classic lines, live progress, JSON lines |
 //! | [`status`], [`check`], [`releases`], [`tree`] | the contents of `status`, `check`, `releases` and `ps-list` |
+//! | [`new_pool`] | the contents of `init`: writes a pool |
 //! | [`snippet`] | configurations of web servers for a pool |
 //! | [`in_effect`] | the contents of `config show`: each key, its value, and where that comes from |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
@@ -62,6 +63,7 @@ pub mod lock;
 pub mod log;
 pub mod logs;
 pub mod machine;
+pub mod new_pool;
 pub mod pool;
 pub mod process;
 pub mod release;

@@ -18,6 +18,7 @@ mod haproxy;
 mod history;
 mod hooks;
 mod hostile;
+mod init;
 mod interrupt;
 mod isolation;
 mod json;
