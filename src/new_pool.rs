@@ -157,6 +157,11 @@ fn check_paths(root: &Root, choices: &Choices) -> Result<()> {
         return Err(exists(symlink, "it is no symlink to a release"));
     }
     let Some(release) = &choices.release else { return Ok(()) };
+    if current_dir.starts_with(release) {
+        let message = format!("the release {} holds current_dir", release.display());
+        return Err(Error::config(message)
+            .hint("name one release, not the directory of them all; or --dir DIR"));
+    }
     crate::release::Release::at(release)?.check(current_dir)?;
     match fs::canonicalize(symlink) {
         Ok(now) if now != *release => Err(exists(symlink, "leads to another release")),

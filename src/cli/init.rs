@@ -154,14 +154,11 @@ fn next(root: &Root, choices: &Choices, created: &Created) -> Vec<(String, Strin
         );
     }
     if choices.web_server == WebServer::Gateway {
-        step("pools-manager serve".to_owned(), "starts the replicas, and is the web server");
+        step("pools-manager serve".to_owned(), "starts replicas and web server");
     } else {
         let server = choices.web_server.name();
         step("pools-manager start".to_owned(), "starts the replicas");
-        step(
-            format!("pools-manager snippet {server} {pool}"),
-            "prints the configuration of the web server for the pool",
-        );
+        step(format!("pools-manager snippet {server} {pool}"), "prints what to configure there");
     }
     step(format!("pools-manager switch {pool} RELEASE"), "deploys another release");
     step(format!("pools-manager rollback single {pool}"), "goes back");
@@ -171,7 +168,7 @@ fn next(root: &Root, choices: &Choices, created: &Created) -> Vec<(String, Strin
 
 fn next_lines(next: &[(String, String)]) -> String {
     let line = |(command, what): &(String, String)| {
-        let line = format!("  {command:38}  # {what}\n");
+        let line = format!("  {command:34}  # {what}\n");
         if line.chars().count() <= WIDTH + 1 {
             return line;
         }

@@ -73,8 +73,8 @@ pub(super) fn of_replica(choices: &Choices, replica: u32, dir: &str) -> String {
     )
 }
 
-/// `pool.conf`: what all replicas have. `logs` leaves out those that php-fpm opens when it only
-/// checks a configuration.
+/// `pool.conf`: what all replicas have. Without `logs`, the logs that php-fpm would open when it only
+/// checks a configuration are /dev/null.
 pub(super) fn of_all_replicas(choices: &Choices, logs: bool) -> String {
     let mut conf = Conf::default();
     let old = choices.old.as_ref();
@@ -83,9 +83,7 @@ pub(super) fn of_all_replicas(choices: &Choices, logs: bool) -> String {
     listen(&mut conf, choices, old);
     children(&mut conf, old);
     pages(&mut conf, old);
-    if logs {
-        own_logs(&mut conf, old);
-    }
+    own_logs(&mut conf, old, logs);
     if let Some(old) = old {
         conf.comment(&format!("From [{}] in {}:", old.name, old.file.display()));
         let rest = old.taken.iter().filter(|(name, _)| !is_written_above(name));
@@ -185,13 +183,12 @@ fn pages(conf: &mut Conf, old: Option<&OldPool>) {
     conf.set("catch_workers_output", "yes");
 }
 
-fn own_logs(conf: &mut Conf, old: Option<&OldPool>) {
-    let has = |name| old.is_some_and(|old| old.changes(name));
-    if has("access.log") {
-        let _ = writeln!(conf.text, "access.log = pid/php-fpm-$pool.access.log");
-    }
-    if has("slowlog") {
-        let _ = writeln!(conf.text, "slowlog = pid/php-fpm-$pool.slow.log");
+fn own_logs(conf: &mut Conf, old: Option<&OldPool>, logs: bool) {
+    for (name, suffix) in [("access.log", "access"), ("slowlog", "slow")] {
+        if old.is_some_and(|old| old.changes(name)) {
+            let file = format!("pid/php-fpm-$pool.{suffix}.log");
+            let _ = writeln!(conf.text, "{name} = {}", if logs { &file } else { "/dev/null" });
+        }
     }
 }
 

@@ -41,10 +41,14 @@ pub(super) async fn choose(args: &Args, root: &Root, questions: Questions) -> Re
     let found = found(args, release.as_deref(), web_server, questions)?;
     notes.push(match &release {
         Some(release) => format!(
-            "release: {}, {}, document root {}/",
+            "release: {} ({}{})",
             release.display(),
             found.framework.name(),
-            found.document_root
+            match (web_server, found.document_root.as_str()) {
+                (WebServer::Gateway, root) if !root.is_empty() =>
+                    format!(", document root {root}/"),
+                _ => String::new(),
+            }
         ),
         None => format!("release: none yet ({})", found.framework.name()),
     });
