@@ -96,6 +96,11 @@ pub async fn create(root: &Root, choices: &Choices) -> Result<Created> {
     let global = Global::read(root)?;
     check_configuration(root, choices).await?;
 
+    // Dropped in the opposite order: what another `init` could rely on is removed under the lock.
+    let parent = root.path().join("etc/php/fpm");
+    let mut above = Placed::default();
+    above.dir(&parent)?;
+    let mut staging = Staging::new(parent.join(".init"))?;
     let mut placed = Placed::default();
     for dir in [root.pools_dir(), root.pid_dir(), root.path().join("sockets")] {
         placed.dir(&dir)?;
@@ -103,8 +108,6 @@ pub async fn create(root: &Root, choices: &Choices) -> Result<Created> {
     placed.dir(&choices.layout.current_dir)?;
     placed.dir(choices.layout.symlink.parent().unwrap_or(root.path()))?;
     failpoint::hit("init: directories made");
-    let parent = root.path().join("etc/php/fpm");
-    let staging = Staging::new(parent.join(format!(".init-{}", choices.pool)))?;
     let dir = root.pools_dir().join(&choices.pool);
     let written = format!("etc/php/fpm/redundant-pools/{}", choices.pool);
     staging.write(pool::FILE_NAME, &settings_file::of_pool(root, choices))?;
@@ -125,7 +128,8 @@ pub async fn create(root: &Root, choices: &Choices) -> Result<Created> {
     }
     failpoint::hit("init: release linked");
     staging.publish(&dir)?;
-    let mut paths = placed.keep();
+    let mut paths = above.keep();
+    paths.extend(placed.keep());
     let replicas = (1..=choices.replicas).map(|replica| format!("{replica}.conf"));
     let names = [pool::FILE_NAME.to_owned(), "pool.conf".to_owned()].into_iter().chain(replicas);
     paths.extend(names.map(|name| dir.join(name)));

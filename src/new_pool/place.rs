@@ -126,7 +126,7 @@ pub(super) struct Staging {
 
 impl Staging {
     /// Creates the directory, or empties what a killed `init` has left. An error with the exit status
-    /// of a lock: another `init` for this pool runs.
+    /// of a lock: another `init` runs on the root.
     pub(super) fn new(dir: PathBuf) -> Result<Self> {
         match DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -163,7 +163,7 @@ impl Staging {
     }
 
     /// Gives the directory its name. Fails if that exists.
-    pub(super) fn publish(mut self, path: &Path) -> Result<()> {
+    pub(super) fn publish(&mut self, path: &Path) -> Result<()> {
         let publish = || -> io::Result<()> {
             fs::set_permissions(&self.dir, Permissions::from_mode(0o755))?;
             File::open(&self.dir)?.sync_all()?;
@@ -232,16 +232,17 @@ mod tests {
         let path = dir.path().join(".staging");
         fs::create_dir(&path).unwrap();
         fs::write(path.join("left"), "").unwrap();
-        let staging = Staging::new(path.clone()).unwrap();
+        let mut staging = Staging::new(path.clone()).unwrap();
         assert_eq!(Staging::new(path.clone()).unwrap_err().exit, crate::error::Exit::Locked);
         staging.write("new", "").unwrap();
         let pool = dir.path().join("pool");
         fs::create_dir(&pool).unwrap();
         fs::write(pool.join("file"), "").unwrap();
         assert!(staging.publish(&pool).is_err());
+        drop(staging);
         assert!(!path.exists());
         fs::remove_file(pool.join("file")).unwrap();
-        let staging = Staging::new(path).unwrap();
+        let mut staging = Staging::new(path).unwrap();
         staging.write("new", "").unwrap();
         staging.publish(&pool).unwrap();
         let names: Vec<_> = fs::read_dir(pool).unwrap().map(|it| it.unwrap().file_name()).collect();

@@ -159,12 +159,12 @@ fn nothing_is_overwritten_and_nothing_is_half_written() {
         let _ = fs::remove_dir(site.path(POOL));
     }
     // Found in the middle of the work.
-    site.write("etc/php/fpm/.init-www", "");
+    site.write("etc/php/fpm/.init", "");
     let before = paths(&site);
     let ran = init(&site, &["--release", "www/release1"]);
     assert!(ran.status(1).stderr.contains("cannot open"), "{ran}");
     assert_eq!(paths(&site), before);
-    fs::remove_file(site.path("etc/php/fpm/.init-www")).unwrap();
+    fs::remove_file(site.path("etc/php/fpm/.init")).unwrap();
     symlink("release2", site.path("www/current.release")).unwrap();
     refused(
         &site,
@@ -189,11 +189,41 @@ fn killed_init_is_finished_by_the_next_one() {
         killed.killed_by(rustix::process::Signal::KILL);
         assert!(!site.path(POOL).exists(), "{killed}");
         site.run(&args).succeeds();
-        let left: Vec<_> = paths(&site).into_iter().filter(|it| it.contains(".init-")).collect();
+        let left: Vec<_> = paths(&site).into_iter().filter(|it| it.contains("/.init")).collect();
         assert!(left.is_empty(), "{left:?}");
         site.run(&["start"]).succeeds();
         site.run(&["stop"]).succeeds();
     }
+}
+
+#[test]
+fn one_of_several_at_the_same_time_creates_the_pool() {
+    let site = empty(Site::prepared());
+    add_releases(&site, &[("index.php", PAGE)]);
+    let args = [&GATEWAY, &["--release", "www/release1"][..]].concat();
+    let all: Vec<_> = (0..3).map(|_| site.spawn(&args)).collect();
+    let all: Vec<Ran> = all.into_iter().map(harness::Program::finish).collect();
+    let status = |expected| all.iter().filter(|ran| ran.status.code() == Some(expected)).count();
+    assert_eq!((status(0), status(2) + status(3)), (1, 2), "{all:#?}");
+    site.run(&["start"]).succeeds();
+    site.run(&["stop"]).succeeds();
+}
+
+#[test]
+fn full_disk_leaves_nothing_behind() {
+    needs_root!();
+    let site = empty(Site::prepared());
+    let disk = harness::Disk::on(&site, "small", "size=16k");
+    site.write("small/release/index.php", "<?php");
+    let root = site.path("small");
+    let before = paths(&site);
+    let ran = site.run(
+        &[&["--root", root.to_str().unwrap()], &GATEWAY[..], &["--release", "small/release"]]
+            .concat(),
+    );
+    assert!(ran.status(1).stderr.contains("No space left on device"), "{ran}");
+    assert_eq!(paths(&site), before);
+    drop(disk);
 }
 
 #[test]
