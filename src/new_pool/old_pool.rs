@@ -108,7 +108,7 @@ impl OldPool {
                 None => None,
             };
             match why {
-                Some(why) if !is_default || name == "listen" => {
+                Some(why) if !is_default || name == "listen" || ALWAYS.contains(&name.as_str()) => {
                     changed.push(Changed { directive: name.clone(), value: value.clone(), why });
                 }
                 None if !is_default || ALWAYS.contains(&name.as_str()) => {
