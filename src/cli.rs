@@ -2,7 +2,9 @@
 
 mod change;
 mod check;
+mod config;
 mod history;
+mod init;
 mod list;
 mod logs;
 mod ps_list;
@@ -46,6 +48,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Create a pool: ask for what it needs, or take it from the options
+    Init(init::Args),
     /// Start the replicas that do not run
     Start(change::Args),
     /// Stop replicas; requests in flight can finish first
@@ -62,6 +66,8 @@ enum Command {
     Status(status::Args),
     /// Look for problems without changing anything, and print how to solve them
     Check(check::Args),
+    /// Show the settings in effect
+    Config(config::Args),
     /// List the pools
     List(list::Args),
     /// Show the release directories of a pool, and which of them are in use
@@ -120,6 +126,7 @@ impl Cli {
     pub async fn run(self) -> Result<()> {
         let root = root(self.root)?;
         match self.command {
+            Command::Init(args) => args.run(&root, self.json).await,
             Command::Start(args) => args.run(&root, self.json).await,
             Command::Stop(args) => args.stop(&root, self.json).await,
             Command::Restart(args) => args.run(&root, self.json).await,
@@ -128,6 +135,7 @@ impl Cli {
             Command::Repair(args) => args.repair(&root, self.json).await,
             Command::Status(args) => args.run(&root, self.json).await,
             Command::Check(args) => args.run(&root, self.json).await,
+            Command::Config(args) => args.run(&root, self.json),
             Command::List(args) => args.run(&root, self.json),
             Command::Releases(args) => args.run(&root, self.json).await,
             Command::Serve(args) => args.run(&root, self.json).await,

@@ -8,7 +8,9 @@
 //! | [`cli`] | the command line: one file for each command |
 //! | [`render`] | prints events: the classic lines, live progress, JSON lines |
 //! | [`status`], [`check`], [`releases`], [`tree`] | the contents of `status`, `check`, `releases` and `ps-list` |
+//! | [`new_pool`] | the contents of `init`: writes a pool |
 //! | [`snippet`] | configurations of web servers for a pool |
+//! | [`in_effect`] | the contents of `config show`: each key, its value, and where that comes from |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`gateway`] | the embedded web server and balancer |
 //! | [`runtime`] | the servers that replicas run: generations, their start, probes and stop; php-fpm, and the servers of `[command]` |
@@ -31,6 +33,7 @@
 //! | [`init`] | `serve` as pid 1 of a container |
 //! | [`log`] | the log of `serve` |
 //! | [`service_manager`] | tells systemd what `serve` does, and has it make a scope for each generation |
+//! | `wrapped` | text in lines of a limited width |
 //! | [`error`] | errors, with exit status and help |
 //! | `failpoint` | named places where a test can kill or halt the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
@@ -54,11 +57,13 @@ mod fuzz;
 pub mod gateway;
 pub mod hook;
 pub mod http;
+pub mod in_effect;
 pub mod init;
 pub mod lock;
 pub mod log;
 pub mod logs;
 pub mod machine;
+pub mod new_pool;
 mod path;
 pub mod pool;
 pub mod process;
@@ -78,3 +83,4 @@ pub mod stress;
 pub mod supervise;
 pub mod tree;
 pub mod trust;
+mod wrapped;

@@ -10,7 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use placeholders::user_name;
-pub use settings::{Command, Isolate, Listen, Php, Pinning, Protocol, Server, Settings, templates};
+pub use settings::{
+    Command, Isolate, Listen, Php, Pinning, Protocol, Server, Settings, TABLES, templates,
+};
 
 use crate::backend::{self, Backend};
 use crate::error::{Error, Result};
@@ -118,16 +120,10 @@ pub fn load(root: &Root, name: &str) -> Result<Pool> {
     let dir = root.pools_dir().join(name);
     let path = dir.join(FILE_NAME);
     // "www/" would be found too, but a pool's files are named after it.
-    if Path::new(name).file_name() != Some(name.as_ref()) || !path.exists() {
+    if !is_file_name(name) || !path.exists() {
         return Err(no_such_pool(root, name));
     }
-    if name.len() > NAME_MAX {
-        let length = name.len();
-        return Err(Error::config(format!(
-            "the name of the pool \"{name}\" has {length} bytes, and {NAME_MAX} are the most"
-        ))
-        .hint("its files in pid/ are named after it: give it a shorter one"));
-    }
+    check_name(name)?;
     // Taken first: of a file that changes just now, it is the stamp of before.
     let stamp = Stamp::of(&path);
     let settings = Settings::read(&path, root)?;
@@ -137,6 +133,26 @@ pub fn load(root: &Root, name: &str) -> Result<Pool> {
     };
     settings.backend.check_replicas(&path, replica_count)?;
     Ok(Pool { name: name.to_owned(), root: root.clone(), replica_count, settings, stamp })
+}
+
+/// Refuses a name that no pool can have.
+pub fn check_name(name: &str) -> Result<()> {
+    if !is_file_name(name) {
+        return Err(Error::config(format!("\"{name}\" is no name for a pool"))
+            .hint("it is the name of a directory"));
+    }
+    let length = name.len();
+    if length > NAME_MAX {
+        return Err(Error::config(format!(
+            "the name of the pool \"{name}\" has {length} bytes, and {NAME_MAX} are the most"
+        ))
+        .hint("its files in pid/ are named after it: give it a shorter one"));
+    }
+    Ok(())
+}
+
+fn is_file_name(name: &str) -> bool {
+    Path::new(name).file_name() == Some(name.as_ref())
 }
 
 fn no_such_pool(root: &Root, name: &str) -> Error {

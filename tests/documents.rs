@@ -1,8 +1,12 @@
-//! The documents: links lead somewhere, and the messages in `docs/operations.md` are real.
+//! The documents: links lead somewhere, the messages in `docs/operations.md` are real, and the tables of
+//! configuration keys are those of the source.
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use pools_manager::config::keys::{DOCUMENTS, updated};
+use pools_manager::{config, pool};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -34,6 +38,35 @@ fn named_source_files_exist() {
     };
     let missing: Vec<String> = documents().into_iter().flat_map(missing).collect();
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// After a change of a key: `POOLS_MANAGER_WRITE_DOCS=1 cargo test --test documents keys`
+#[test]
+fn tables_of_keys_are_those_of_the_source() {
+    let all = [("pool", pool::TABLES), ("global", config::GLOBAL_TABLES)];
+    let lookup = |file: &str, name: &str| {
+        let (_, tables) = all.iter().find(|(of, _)| *of == file)?;
+        tables.iter().find(|table| table.name == name).copied()
+    };
+    let mut text = String::new();
+    for document in DOCUMENTS {
+        let path = Path::new(ROOT).join(document);
+        let before = fs::read_to_string(&path).unwrap();
+        let after = updated(&before, lookup).unwrap_or_else(|error| panic!("{document}, {error}"));
+        if std::env::var_os("POOLS_MANAGER_WRITE_DOCS").is_some() {
+            fs::write(&path, &after).unwrap();
+        } else {
+            let write = "POOLS_MANAGER_WRITE_DOCS=1 cargo test --test documents keys";
+            assert_eq!(before, after, "{document} differs from the source, so run: {write}");
+        }
+        text += &after;
+    }
+    for (file, tables) in all {
+        for table in tables {
+            let mark = format!("<!-- keys: {file} [{}] -->", table.name);
+            assert!(text.contains(&mark), "no document has {mark}");
+        }
+    }
 }
 
 fn documents() -> Vec<PathBuf> {

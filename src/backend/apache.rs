@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 pub use document::Columns;
 use document::{Problem, Section};
 use manager::Manager;
+pub(crate) use settings::KEYS;
 pub use settings::Settings;
 pub use snapshot::{MemberStatus, Snapshot, Worker};
 

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use super::Member;
 use crate::error::{Error, Result};
 use api::Api;
+pub(crate) use settings::KEYS;
 pub use settings::Settings;
 use state::{Problem, Server};
 

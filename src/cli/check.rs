@@ -65,7 +65,7 @@ async fn check_all(names: Vec<String>, root: &Root) -> Vec<PoolChecked> {
 }
 
 /// The text of some topics; empty if `quiet` is set and all topics are OK.
-fn shown(title: &str, topics: &[Checked], quiet: bool) -> String {
+pub(super) fn shown(title: &str, topics: &[Checked], quiet: bool) -> String {
     let wanted = topics.iter().filter(|it| !quiet || it.level > Level::Ok);
     let lines: String = wanted.map(|checked| lines(checked, quiet)).collect();
     if quiet && lines.is_empty() { lines } else { format!("{title}...\n{lines}") }

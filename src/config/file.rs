@@ -54,7 +54,13 @@ impl<'a> File<'a> {
         format!("{}:{}", self.path.display(), self.line(at))
     }
 
-    fn line(&self, at: &Range<usize>) -> usize {
+    /// Its text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The line of the place `at`, from 1.
+    pub(super) fn line(&self, at: &Range<usize>) -> usize {
         let before = self.text.get(..at.start).unwrap_or(&self.text);
         // An error at the end of the file belongs to its last line.
         (before.matches('\n').count() + 1).min(self.text.lines().count().max(1))

@@ -1,6 +1,7 @@
 //! `[gateway]` of a pool.
 
 mod headers;
+mod keys;
 mod media_types;
 mod paths;
 mod redirects;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use headers::Headers;
+pub(crate) use keys::KEYS;
 use media_types::{Extension, MediaType};
 use paths::Denied;
 pub use redirects::Redirect;

@@ -1,6 +1,8 @@
 //! `etc/pools-manager.toml`: the settings that all pools share. All of them are optional, and so is
 //! the file.
 
+mod keys;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
+
+pub use keys::TABLES;
 
 use super::file::File;
 use super::log::Log;
@@ -166,9 +170,28 @@ impl Front {
     pub fn listen(&self) -> &[Listen] {
         &self.resolved
     }
+
+    /// The number of threads that serve. By default half of the cores: PHP needs the others, and
+    /// passing a lease between threads is costly.
+    pub fn thread_count(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
+            threads => threads,
+        }
+    }
+
+    /// The most bytes in temporary files for one pool.
+    pub fn temp_of_pool(&self) -> u64 {
+        self.max_temp_per_pool.unwrap_or(self.max_temp / 2)
+    }
+
+    /// The most bytes in temporary files for one client.
+    pub fn temp_of_client(&self) -> u64 {
+        self.max_temp_per_client.unwrap_or(self.max_temp / 8)
+    }
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
     #[serde(default)]
@@ -181,7 +204,7 @@ struct RawFile {
     log: Log,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawControl {
     socket: String,
@@ -255,4 +278,22 @@ fn listen(text: &str, root: &Root) -> Result<Listen> {
         };
     }
     text.parse().map(Listen::Tcp).map_err(|error| Error::config(format!("{error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::tests::{are_those_of, defaults_hold};
+    use super::{RawFile, TABLES};
+
+    #[test]
+    fn described_keys_are_those_that_are_parsed() {
+        are_those_of::<RawFile>(TABLES);
+    }
+
+    #[test]
+    fn described_defaults_are_those_that_hold() {
+        defaults_hold::<RawFile>(TABLES, |text| {
+            format!("{:?}", toml::from_str::<RawFile>(text).unwrap())
+        });
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::keys::{Default as Holds, Key, Kind};
 use super::values;
 
 /// When a hook runs.
@@ -50,6 +51,31 @@ pub struct Hooks {
 /// A program and its arguments, with their placeholders.
 #[derive(Debug, Clone, Deserialize)]
 struct Words(#[serde(deserialize_with = "values::command")] Vec<String>);
+
+const NO_HOOK: Holds = Holds::Unset("no program runs");
+
+/// The keys of `[hooks]`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new(
+        "before_rollout",
+        Kind::Command,
+        NO_HOOK,
+        "runs after all checks, and before any change, also of the symlink. If it fails, the rollout is refused with exit status 1, nothing is changed, and no other hook runs",
+    ),
+    Key::new(
+        "after_rollout",
+        Kind::Command,
+        NO_HOOK,
+        "runs when the rollout is done, and `monitor_url` has been compared",
+    ),
+    Key::new(
+        "on_failure",
+        Kind::Command,
+        NO_HOOK,
+        "runs when the rollout has failed or was interrupted, after what could be put back is back",
+    ),
+    Key::new("timeout", Kind::SOME_TIME, Holds::Value("\"60s\""), "how long each hook may take"),
+];
 
 impl Default for Hooks {
     fn default() -> Self {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::keys::{Default as Holds, Key, Kind};
 use super::values;
 
 /// `[limits]`: a replica that exceeds one of them is renewed, without loss of a request. None: no
@@ -28,6 +29,32 @@ pub struct Limits {
     #[serde(deserialize_with = "values::some_duration")]
     pub interval: Duration,
 }
+
+const NO_LIMIT: Holds = Holds::Unset("no limit");
+
+/// The keys of `[limits]`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new(
+        "max_memory",
+        Kind::Size,
+        NO_LIMIT,
+        "the memory of all processes of a replica. A page that several processes share is divided among them (`Pss` of proc(5))",
+    ),
+    Key::new("max_age", Kind::SOME_TIME, NO_LIMIT, "the time since the start of the replica"),
+    Key::new(
+        "max_requests",
+        Kind::Number,
+        NO_LIMIT,
+        "the requests since its start. php-fpm counts connections: on kept connections the requests of the present children count, if they are more",
+    ),
+    Key::new("max_request_time", Kind::SOME_TIME, NO_LIMIT, "the time of a request in flight"),
+    Key::new(
+        "interval",
+        Kind::SOME_TIME,
+        Holds::Value("\"5s\""),
+        "the time between two measurements",
+    ),
+];
 
 impl Default for Limits {
     fn default() -> Self {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::keys::{Default as Holds, Key, Kind};
 use super::values;
 use crate::root::Root;
 
@@ -40,6 +41,34 @@ pub enum LogOutput {
     /// The datagram socket of syslog or journald.
     Syslog(PathBuf),
 }
+
+/// The keys of `[log]`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new(
+        "format",
+        Kind::OneOf(&["text", "json"]),
+        Holds::Value("\"text\""),
+        "the format of all lines. `serve --json` is JSON in any case",
+    ),
+    Key::new(
+        "output",
+        Kind::PathOr(&["stderr", "syslog"]),
+        Holds::Value("\"stderr\""),
+        "where they are written",
+    ),
+    Key::new(
+        "syslog_socket",
+        Kind::Path,
+        Holds::Value("\"/dev/log\""),
+        "the datagram socket of syslog or journald",
+    ),
+    Key::new(
+        "replicas",
+        Kind::Bool,
+        Holds::Value("true"),
+        "gather the logs of the replicas, if `serve` supervises",
+    ),
+];
 
 impl Default for Log {
     fn default() -> Self {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::file::File;
+use super::keys::{Default as Holds, Key, Kind};
 use super::values;
 use crate::error::Result;
 
@@ -27,6 +28,40 @@ pub struct Rollout {
     /// What happens to a replica whose new generation is not ready.
     pub on_failure: OnFailure,
 }
+
+/// The keys of `[rollout]`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new(
+        "strategy",
+        Kind::OneOf(&["rolling", "swap"]),
+        Holds::Derived("`\"rolling\"` with `[apache]` or `[haproxy]`, else `\"swap\"`"),
+        "one replica after the other, or all at once: see [rolling](architecture.md#rolling) and [swap](architecture.md#swap)",
+    ),
+    Key::new(
+        "drain_timeout",
+        Kind::TIME,
+        Holds::Value("\"60s\""),
+        "how long requests in flight may take to finish. Then they are cut",
+    ),
+    Key::new(
+        "ready_timeout",
+        Kind::SOME_TIME,
+        Holds::Value("\"10s\""),
+        "how long a new generation may take until it responds, and again for all its warm-up requests. Also how long a balancer that does not answer is retried",
+    ),
+    Key::new(
+        "warm_up",
+        Kind::Texts,
+        Holds::Derived("one request to [the front page](#the-front-page)"),
+        "the URL paths that are requested from a new generation before it is published. `[]`: none",
+    ),
+    Key::new(
+        "on_failure",
+        Kind::OneOf(&["rollback", "stop"]),
+        Holds::Value("\"rollback\""),
+        "what happens to a replica whose new generation is not ready. `rollback`: it gets its old release back. `stop`: it stays out, so that you can look at it. The rollout ends in both cases",
+    ),
+];
 
 impl Default for Rollout {
     fn default() -> Self {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
+use super::keys::{Default as Holds, Key, Kind};
 use super::values;
 
 /// `[systemd]`
@@ -22,6 +23,37 @@ pub struct Systemd {
     /// `TasksMax=` of a generation: its processes and threads.
     pub tasks_max: Option<u64>,
 }
+
+const NO_LIMIT: Holds = Holds::Unset("no limit");
+
+/// The keys of `[systemd]`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new(
+        "scope",
+        Kind::Bool,
+        Holds::Value("true"),
+        "where systemd runs, each generation gets [a scope of its own](operations.md#control-groups)",
+    ),
+    Key::new(
+        "slice",
+        Kind::Text,
+        Holds::Value("\"pools-manager.slice\""),
+        "the slice of the scopes",
+    ),
+    Key::new("memory_max", Kind::Size, NO_LIMIT, "`MemoryMax=` of a generation"),
+    Key::new(
+        "cpu_quota",
+        Kind::Text,
+        NO_LIMIT,
+        "`CPUQuota=` of a generation: `\"150%\"` is one processor and a half",
+    ),
+    Key::new(
+        "tasks_max",
+        Kind::Number,
+        NO_LIMIT,
+        "`TasksMax=` of a generation: its processes and threads",
+    ),
+];
 
 impl Default for Systemd {
     fn default() -> Self {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::keys::{Default as Holds, Key, Kind};
 use super::values;
 
 /// `[watch]`
@@ -16,6 +17,22 @@ pub struct Watch {
     #[serde(deserialize_with = "values::duration")]
     pub debounce: Duration,
 }
+
+/// The keys of `[watch]`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new(
+        "enabled",
+        Kind::Bool,
+        Holds::Value("true"),
+        "`serve` rolls out the release when the symlink moves",
+    ),
+    Key::new(
+        "debounce",
+        Kind::TIME,
+        Holds::Value("\"500ms\""),
+        "how long the symlink has to stay the same before that",
+    ),
+];
 
 impl Default for Watch {
     fn default() -> Self {

@@ -87,9 +87,8 @@ fn body_limits(front: &Front) -> request_body::Limits {
 }
 
 fn buffer_limits(front: &Front) -> buffer_space::Limits {
-    let total = front.max_temp;
-    let pool = front.max_temp_per_pool.unwrap_or(total / 2);
-    buffer_space::Limits { total, pool, client: front.max_temp_per_client.unwrap_or(total / 8) }
+    let (pool, client) = (front.temp_of_pool(), front.temp_of_client());
+    buffer_space::Limits { total: front.max_temp, pool, client }
 }
 
 /// The current [`State`] of a gateway. A reload replaces it.

@@ -7,7 +7,6 @@ use tokio::sync::{mpsc, watch};
 
 use super::connection::{self, Accepted, SharedLimits};
 use super::state::CurrentState;
-use crate::config::Front;
 use crate::error::{Error, Result};
 
 /// All worker threads. Dropping it ends them, and cuts their connections.
@@ -28,7 +27,7 @@ impl Workers {
         drain: &watch::Receiver<bool>,
     ) -> Result<Arc<Self>> {
         let limits = Arc::<SharedLimits>::default();
-        let workers = (0..thread_count(&state.get().front)).map(|number| {
+        let workers = (0..state.get().front.thread_count()).map(|number| {
             let (accepted, receiver) = mpsc::unbounded_channel();
             let connections = Arc::new(AtomicUsize::new(0));
             let thread = Thread {
@@ -57,14 +56,6 @@ impl Workers {
             // The thread receives as long as the sender exists.
             let _ = worker.accepted.send(accepted);
         }
-    }
-}
-
-/// By default half of the cores: PHP needs the others, and passing a lease between threads is costly.
-fn thread_count(front: &Front) -> usize {
-    match front.threads {
-        0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
-        threads => threads,
     }
 }
 

@@ -3,6 +3,7 @@
 mod command;
 #[cfg(test)]
 mod fuzz;
+mod keys;
 mod pinning;
 pub mod templates;
 
@@ -17,6 +18,7 @@ use crate::config::{File, Gateway, Hooks, Limits, Rollout, Strategy, Systemd, Wa
 use crate::error::Result;
 use crate::root::Root;
 pub use command::{Command, Listen, Protocol};
+pub use keys::TABLES;
 use pinning::Raw as RawPinning;
 pub use pinning::{Isolate, Pinning};
 
@@ -60,7 +62,7 @@ pub struct Php {
     pub command: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
     php: Option<Spanned<RawPhp>>,
@@ -79,7 +81,7 @@ struct RawFile {
     systemd: Systemd,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPhp {
     #[serde(default)]

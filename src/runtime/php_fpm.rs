@@ -8,7 +8,8 @@
 mod capacity;
 mod check;
 mod command;
-pub(super) mod conf;
+pub(crate) mod conf;
+mod directives;
 mod error_log;
 mod installed;
 mod launch;
@@ -21,7 +22,8 @@ mod stop;
 
 pub use capacity::Demand;
 pub(super) use check::inspect;
-pub use command::Command;
+pub use command::{Command, installed as installed_programs};
+pub use directives::{Section, directives, directives_of_file};
 pub(super) use error_log::error_log;
 use installed::Installed;
 pub(super) use launch::start;

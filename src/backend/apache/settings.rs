@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::Apache;
 use crate::backend::{Context, Description};
+use crate::config::keys::{Default, Key, Kind};
 use crate::config::{File, values};
 use crate::error::Result;
 use crate::http;
@@ -29,6 +30,23 @@ pub struct Settings {
     #[serde(serialize_with = "without_span")]
     member_urls: Spanned<Vec<String>>,
 }
+
+/// The keys of `[apache]`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new(
+        "manager_url",
+        Kind::Url,
+        Default::Required,
+        "the page with `SetHandler balancer-manager`",
+    ),
+    Key::new("balancer_name", Kind::Text, Default::Required, "the name after `balancer://`"),
+    Key::new(
+        "member_urls",
+        Kind::Texts,
+        Default::Required,
+        "one member for each replica, the first for `1.conf`: `\"fcgi://pool-1\"`",
+    ),
+];
 
 impl Settings {
     /// The URLs of the balancer's members: the first is that of replica 1.

@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::Haproxy;
 use crate::backend::{Context, Description};
 use crate::config::File;
+use crate::config::keys::{Default, Key, Kind};
 use crate::error::Result;
 
 const ONE_EACH: &str = "name one server of the backend for each replica, the first for 1.conf";
@@ -28,6 +29,23 @@ pub struct Settings {
     #[serde(serialize_with = "without_span")]
     servers: Spanned<Vec<String>>,
 }
+
+/// The keys of `[haproxy]`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new(
+        "socket",
+        Kind::Path,
+        Default::Required,
+        "the stats socket, with `level admin`. Only a unix socket",
+    ),
+    Key::new("backend", Kind::Text, Default::Required, "the backend that balances the replicas"),
+    Key::new(
+        "servers",
+        Kind::Texts,
+        Default::Required,
+        "one server of the backend for each replica, the first for `1.conf`",
+    ),
+];
 
 impl Settings {
     /// The path of the stats socket, as the operator wrote it.

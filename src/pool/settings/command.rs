@@ -1,5 +1,7 @@
 //! `[command]`: a pool whose replicas are servers that speak FastCGI or HTTP.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,6 +9,8 @@ use std::str::FromStr;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 use toml::Spanned;
+
+pub(crate) use keys::KEYS;
 
 use super::templates::{self, PLACEHOLDERS, Placeholder};
 use crate::config::{File, values};
@@ -84,7 +88,7 @@ impl Listen {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
     #[serde(default)]

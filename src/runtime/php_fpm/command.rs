@@ -1,5 +1,6 @@
 //! The command that starts php-fpm.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -65,21 +66,30 @@ fn without_sudo(words: Vec<String>, user: &str) -> Result<Vec<String>> {
     Ok(rest.collect())
 }
 
-/// The newest installed php-fpm. Debian names the program php-fpm8.2 and so on, other systems
-/// php-fpm.
+/// The newest installed php-fpm.
 fn newest() -> Result<String> {
+    match installed().pop() {
+        Some(path) => Ok(path.display().to_string()),
+        None => Err(Error::config("no php-fpm is installed")
+            .hint("install it (Debian: apt-get install php-fpm), or name it in php_fpm_cmd")),
+    }
+}
+
+/// Each installed php-fpm, the newest last. Debian names the programs php-fpm8.2 and so on, other
+/// systems php-fpm.
+pub fn installed() -> Vec<PathBuf> {
     let dirs = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&dirs)
         .chain(["/usr/sbin", "/usr/local/sbin"].into_iter().map(PathBuf::from));
     let programs = dirs.filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
-    let newest = programs
+    let mut found: Vec<_> = programs
         .filter_map(|entry| Some((version(entry.file_name().to_str()?)?, entry.path())))
-        .max_by(|(a, _), (b, _)| a.cmp(b));
-    match newest {
-        Some((_, path)) => Ok(path.display().to_string()),
-        None => Err(Error::config("no php-fpm is installed")
-            .hint("install it (Debian: apt-get install php-fpm), or name it in php_fpm_cmd")),
-    }
+        .collect();
+    // The first of a version in PATH, as a shell takes it.
+    let mut known = HashSet::new();
+    found.retain(|(version, _)| known.insert(version.clone()));
+    found.sort();
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 fn version(name: &str) -> Option<Vec<u32>> {

@@ -1,0 +1,94 @@
+//! The keys of `[gateway]` of a pool.
+
+use super::super::keys::{Default, Key, Kind};
+
+/// The keys of the table.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new(
+        "hosts",
+        Kind::Texts,
+        Default::Value("[]"),
+        "`\"example.com\"`, `\"*.example.com\"`. `[]`: all hosts that no other pool has. A host without a pool gets 421",
+    ),
+    Key::new(
+        "document_root",
+        Kind::Below("the release"),
+        Default::Value("\"\""),
+        "the document root. `\"\"`: the release",
+    ),
+    Key::new(
+        "index",
+        Kind::Texts,
+        Default::Value("[\"index.php\", \"index.html\"]"),
+        "the index files of a directory",
+    ),
+    Key::new(
+        "front_controller",
+        Kind::Below("the document root"),
+        Default::Value("\"index.php\""),
+        "the script for paths without a file; `\"\"`: none",
+    ),
+    Key::new(
+        "scripts",
+        Kind::Texts,
+        Default::Value("[]"),
+        "the only scripts that may run. `[]`: all. List them if visitors can upload files",
+    ),
+    Key::new(
+        "follow_symlinks",
+        Kind::Bool,
+        Default::Value("false"),
+        "whether a symlink may lead out of the document root",
+    ),
+    Key::new(
+        "fastcgi_keep_alive",
+        Kind::OneOf(&["auto", "on", "off"]),
+        Default::Value("\"auto\""),
+        "whether connections to php-fpm stay open. `auto`: with `pm = static`",
+    ),
+    Key::new(
+        "queue",
+        Kind::Number,
+        Default::Value("1024"),
+        "how many requests may wait for a child; further ones get 503",
+    ),
+    Key::new(
+        "queue_timeout",
+        Kind::SOME_TIME,
+        Default::Value("\"10s\""),
+        "how long a request may wait; then 503 with `Retry-After`",
+    ),
+    Key::new(
+        "request_timeout",
+        Kind::SOME_TIME,
+        Default::Value("\"60s\""),
+        "how long a script may send nothing; then 504",
+    ),
+    Key::new(
+        "compress",
+        Kind::Bool,
+        Default::Value("true"),
+        "whether the gateway compresses files",
+    ),
+    Key::new(
+        "types",
+        Kind::Table,
+        Default::Value("{}"),
+        "media types by extension, before the built-in ones: `types = { md = \"text/markdown; charset=utf-8\" }`",
+    ),
+    Key::new("headers", Kind::Table, Default::Value("{}"), "[headers](#headers) of all responses"),
+    Key::new("redirects", Kind::Table, Default::Value("{}"), "[redirects](#redirects) by path"),
+    Key::new("deny", Kind::Texts, Default::Value("[]"), "[paths that get 403](#denied-paths)"),
+    Key::new(
+        "server_software",
+        Kind::Text,
+        Default::Derived("`\"pools-manager/VERSION (nginx-compatible)\"`"),
+        "[`SERVER_SOFTWARE`](#server_software) in PHP",
+    ),
+    Key::new(
+        "cache",
+        Kind::Table,
+        Default::Value("{}"),
+        "`Cache-Control` of files: `cache = { \"/assets/\" = \"public, max-age=31536000, immutable\" }`. The longest matching prefix is used",
+    ),
+];
