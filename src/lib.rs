@@ -31,6 +31,7 @@
 //! | [`init`] | `serve` as pid 1 of a container |
 //! | [`log`] | the log of `serve` |
 //! | [`service_manager`] | tells systemd what `serve` does |
+//! | [`duration`] | the one format of durations |
 //! | [`error`] | errors, with exit status and help |
 //! | `failpoint` | named places where a test can kill or halt the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
@@ -43,6 +44,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod control_group;
+pub mod duration;
 pub mod error;
 pub mod event;
 mod failpoint;

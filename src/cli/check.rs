@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::scope::{POOL_SCOPE, PoolScope, SCOPE_HEADING};
+use super::scope::PoolWords;
 use crate::check::{self, PoolChecked, RootChecked};
 use crate::error::{Error, Result};
 use crate::finding::{Checked, Finding, Level};
@@ -15,19 +15,18 @@ use crate::render::print;
 use crate::root::Root;
 
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = POOL_SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct Args {
-    #[command(subcommand)]
-    scope: Option<PoolScope>,
+    #[command(flatten)]
+    words: PoolWords,
     /// Print only warnings and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long)]
     quiet: bool,
 }
 
 impl Args {
     /// Prints the findings of all pools, then fails if one of them is an error.
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let names = self.scope.unwrap_or(PoolScope::All).names(root)?;
+        let names = self.words.scope()?.names(root)?;
         let of_root = check::check_root(root);
         let mut pools = check_all(names, root).await;
         check::compare(&mut pools);

@@ -2,7 +2,7 @@
 
 use tokio::task::JoinSet;
 
-use super::scope::{SCOPE, SCOPE_HEADING, Scope};
+use super::scope::{Scope, Words};
 use crate::error::{Error, Result};
 use crate::render::print;
 use crate::root::Root;
@@ -10,19 +10,18 @@ use crate::state::CrashLoop;
 use crate::status::{PoolStatus, ReplicaStatus, status};
 
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct Args {
-    #[command(subcommand)]
-    scope: Option<Scope>,
+    #[command(flatten)]
+    words: Words,
     /// Print only OK or Error for each replica
-    #[arg(short, long, global = true)]
+    #[arg(short, long)]
     quiet: bool,
 }
 
 impl Args {
     /// Prints the state of all pools, then fails with the problems that were found.
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let found = query(self.scope.unwrap_or(Scope::All), root).await?;
+        let found = query(self.words.scope()?, root).await?;
         if json {
             show_json(&found);
         } else {
