@@ -13,7 +13,32 @@ use crate::pool::Pool;
 use crate::rollout::{Goal, Occasion, Request, Target};
 use crate::root::Root;
 
+/// The examples of `stop`.
+pub(super) const STOP_EXAMPLES: &str = "\
+Examples:
+  pools-manager stop www 2              stop replica 2; the others go on
+  pools-manager stop www --timeout 0    stop the pool www, and cut what it does
+
+`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+
+/// The examples of `repair`.
+pub(super) const REPAIR_EXAMPLES: &str = "\
+Examples:
+  pools-manager repair              at boot, or after a crash: start what ran before
+  pools-manager repair --dry-run    print what it would do
+  pools-manager repair www 2        repair replica 2 of the pool www
+
+`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+
+const START_EXAMPLES: &str = "\
+Examples:
+  pools-manager start           start what does not run, in all pools
+  pools-manager start www 2     start replica 2 of the pool www
+
+`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = START_EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     words: Words,
@@ -32,7 +57,17 @@ pub(super) struct DrainArgs {
     drain: DrainOptions,
 }
 
+const RESTART_EXAMPLES: &str = "\
+Examples:
+  pools-manager restart www                 restart the pool www on the symlink's release
+  pools-manager restart www --canary 30s    restart one replica first, and watch it for 30 s
+  pools-manager restart www 2               restart only replica 2
+  pools-manager restart --dry-run           print what a restart of all pools would do
+
+`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = RESTART_EXAMPLES)]
 pub(super) struct RestartArgs {
     #[command(flatten)]
     words: Words,

@@ -14,7 +14,15 @@ use crate::pool;
 use crate::render::print;
 use crate::root::Root;
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager check            all pools
+  pools-manager check www -q     only what is wrong with the pool www
+
+`single POOL` means the same as `POOL`; a pool that is called all or single needs it.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     words: PoolWords,

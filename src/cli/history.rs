@@ -12,7 +12,13 @@ use crate::render::{print, table};
 use crate::root::Root;
 use crate::state::{Entry, Outcome, State};
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager history www            the rollouts of the pool www
+  pools-manager history www --json     one document, with paths and milliseconds";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Show only this pool
     pool: Option<String>,

@@ -9,7 +9,13 @@ use crate::pool::Pool;
 use crate::render::print;
 use crate::root::Root;
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager list -q        only the names, one in a line
+  pools-manager list --json    one document, for programs";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Print only the names
     #[arg(short, long)]

@@ -12,7 +12,13 @@ use crate::releases::{Directory, Releases, releases};
 use crate::render::print;
 use crate::root::Root;
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager releases www
+  pools-manager releases www --in-use -q     the paths that a cleanup must keep";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The name of the pool
     pool: String,

@@ -9,7 +9,18 @@ use crate::root::Root;
 use crate::state::CrashLoop;
 use crate::status::{PoolStatus, ReplicaStatus, status};
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager status             all pools
+  pools-manager status www 2       replica 2 of the pool www
+  pools-manager status --json      one document, for programs
+
+Exit status: 0 all replicas are well, or you have stopped them; else 1.
+
+`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     words: Words,
@@ -56,11 +67,15 @@ async fn query(scope: Scope, root: &Root) -> Result<Found> {
 
 /// Combines several errors into one, with the highest exit status.
 pub(super) fn combine(errors: &[Error]) -> Result<()> {
-    let Some(exit) = errors.iter().map(|error| error.exit).max_by_key(|exit| *exit as u8) else {
-        return Ok(());
-    };
-    let messages: Vec<String> = errors.iter().map(Error::to_string).collect();
-    Err(Error { exit, message: messages.join("\n"), hint: None })
+    let exit = errors.iter().map(|error| error.exit).max_by_key(|exit| *exit as u8);
+    match (errors, exit) {
+        ([], _) | (_, None) => Ok(()),
+        ([one], _) => Err(one.clone()),
+        (several, Some(exit)) => {
+            let messages: Vec<String> = several.iter().map(Error::to_string).collect();
+            Err(Error { parts: several.to_vec(), ..Error::new(exit, messages.join("\n")) })
+        }
+    }
 }
 
 fn show(pool: &str, found: &Result<PoolStatus>, quiet: bool) {

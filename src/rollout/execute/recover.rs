@@ -35,11 +35,9 @@ impl Execution<'_> {
     pub(super) async fn left(&self, cause: &Error) -> Error {
         let state = self.state_left().await;
         match cause.exit {
-            Exit::HungUp | Exit::Interrupted | Exit::Terminated => Error {
-                exit: cause.exit,
-                message: format!("{}; {state}", cause.message),
-                hint: None,
-            },
+            Exit::HungUp | Exit::Interrupted | Exit::Terminated => {
+                Error::new(cause.exit, format!("{}; {state}", cause.message))
+            }
             _ => Error::failed(state).hint(TRY_AGAIN),
         }
     }
