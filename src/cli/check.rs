@@ -11,7 +11,8 @@ use crate::check::{self, PoolChecked, RootChecked};
 use crate::error::{Error, Result};
 use crate::finding::{Checked, Finding, Level};
 use crate::pool;
-use crate::render::print;
+use crate::render::colour::bracketed;
+use crate::render::{print, width};
 use crate::root::Root;
 
 const EXAMPLES: &str = "\
@@ -42,9 +43,10 @@ impl Args {
             print(&format!("{}\n", document(&of_root, &pools, self.quiet)));
         } else {
             let title = format!("Root \"{}\"", of_root.root.display());
-            print(&shown(&title, &of_root.topics, self.quiet));
+            let print_fitting = |text: String| print(&width::wrap(&text, width::of_stdout()));
+            print_fitting(shown(&title, &of_root.topics, self.quiet));
             for PoolChecked { pool, topics, .. } in &pools {
-                print(&shown(&format!("Redundant pool \"{pool}\""), topics, self.quiet));
+                print_fitting(shown(&format!("Redundant pool \"{pool}\""), topics, self.quiet));
             }
         }
         verdict(&of_root, &pools)
@@ -80,7 +82,7 @@ fn shown(title: &str, topics: &[Checked], quiet: bool) -> String {
 
 fn lines(checked: &Checked, quiet: bool) -> String {
     let Checked { topic, level, notes, findings } = checked;
-    let mut text = format!("  {topic}  [{level}]");
+    let mut text = format!("  {topic}  {}", bracketed(&level.to_string()));
     if !quiet && !notes.is_empty() {
         let _ = write!(text, "  ({})", notes.join(", "));
     }

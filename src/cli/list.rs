@@ -1,12 +1,14 @@
 //! `list`
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::scope::Scope;
 use super::status::combine;
 use crate::error::Result;
 use crate::pool::Pool;
-use crate::render::print;
+use crate::render::{print, table, width};
 use crate::root::Root;
 
 const EXAMPLES: &str = "\
@@ -33,15 +35,17 @@ impl Args {
             return Ok(());
         }
         let (mut pools, mut errors) = (Vec::new(), Vec::new());
-        for (_, selected) in Scope::All.select_each(root)? {
+        for (name, selected) in Scope::All.select_each(root)? {
             match selected {
                 Ok(selected) => pools.push(selected.pool),
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(error.of_pool(&name)),
             }
         }
         if json {
             let pools: Vec<_> = pools.iter().map(|pool| value(pool)).collect();
             print(&format!("{}\n", json!({ "pools": pools })));
+        } else if let Some(width) = width::of_stdout() {
+            print(&shown(&pools, width));
         } else {
             for pool in &pools {
                 print(&format!("{}\n", line(pool)));
@@ -65,7 +69,34 @@ fn value(pool: &Pool) -> serde_json::Value {
     value
 }
 
-/// The line that the Python proof of concept printed, with its format of lists.
+/// The pools for a terminal: a table if it fits, else some lines for each pool.
+fn shown(pools: &[Arc<Pool>], width: usize) -> String {
+    if pools.is_empty() {
+        return String::new();
+    }
+    let rows = || {
+        pools.iter().map(|pool| {
+            let Pool { name, replica_count, settings, .. } = &**pool;
+            let backend = settings.backend.name().to_owned();
+            let strategy = settings.strategy().to_string();
+            let place = settings.backend.describe().place;
+            [name.clone(), replica_count.to_string(), backend, strategy, place]
+        })
+    };
+    let table = table(&["pool", "replicas", "backend", "strategy", "address"], rows());
+    if width::fits(&table, width) {
+        return table;
+    }
+    let lines = |[name, replicas, backend, strategy, place]: [String; 5]| {
+        let pieces = [format!("{replicas} replicas,"), format!("{backend},"), strategy];
+        let place = if place.is_empty() { place } else { format!("    {place}\n") };
+        width::fill(&format!("  {name}  "), &pieces, Some(width)) + &width::wrap(&place, Some(width))
+    };
+    rows().map(lines).collect()
+}
+
+/// The line that the Python proof of concept printed. Its lists were those of Python: only the
+/// settings of `[apache]`, which it knew too, keep that notation.
 fn line(pool: &Pool) -> String {
     let Pool { name, replica_count, .. } = pool;
     let (backend, rest) = (pool.settings.backend.name(), pool.settings.backend.describe().line);

@@ -4,7 +4,8 @@ use tokio::task::JoinSet;
 
 use super::scope::{Scope, Words};
 use crate::error::{Error, Result};
-use crate::render::print;
+use crate::render::colour::bracketed;
+use crate::render::{Releases, print, width};
 use crate::root::Root;
 use crate::state::CrashLoop;
 use crate::status::{PoolStatus, ReplicaStatus, status};
@@ -24,9 +25,12 @@ Exit status: 0 all replicas are well, or you have stopped them; else 1.
 pub(super) struct Args {
     #[command(flatten)]
     words: Words,
-    /// Print only OK or Error for each replica
+    /// Print only OK, Stopped or Error for each replica
     #[arg(short, long)]
     quiet: bool,
+    /// Show releases by path on a terminal too, not by name
+    #[arg(long)]
+    paths: bool,
 }
 
 impl Args {
@@ -37,7 +41,7 @@ impl Args {
             show_json(&found);
         } else {
             for (pool, status) in &found {
-                show(pool, status, self.quiet);
+                print(&shown(pool, status, self.quiet, self.paths, width::of_stdout()));
             }
         }
         let verdicts = found.into_iter().map(|(_, status)| status.and_then(|it| it.verdict()));
@@ -57,6 +61,7 @@ async fn query(scope: Scope, root: &Root) -> Result<Found> {
                 Ok(selected) => status(&selected.pool, &selected.replicas).await,
                 Err(error) => Err(error),
             };
+            let found = found.map_err(|error| error.of_pool(&name));
             (place, name, found)
         });
     }
@@ -78,29 +83,50 @@ pub(super) fn combine(errors: &[Error]) -> Result<()> {
     }
 }
 
-fn show(pool: &str, found: &Result<PoolStatus>, quiet: bool) {
-    print(&format!("Redundant pool \"{pool}\"...\n"));
-    if let Ok(status) = found {
-        for replica in &status.replicas {
-            print(&format!("{}\n", line(replica, quiet)));
-        }
-        if let Some(CrashLoop { when, starts }) = &status.crash_loop {
-            print(&format!(
-                "  The replicas do not stay up: the supervisor has started them {starts} times in short order, \
-                 last at {when}. Its log says why.\n"
-            ));
-        }
+/// The lines of one pool. Without a `width`, they are those of the original tool, with paths.
+fn shown(
+    pool: &str,
+    found: &Result<PoolStatus>,
+    quiet: bool,
+    paths: bool,
+    width: Option<usize>,
+) -> String {
+    let mut text = format!("Redundant pool \"{pool}\"...\n");
+    let Ok(status) = found else { return text };
+    let running = status.replicas.iter().filter_map(|it| it.release.as_deref());
+    let releases = Releases::of(running, paths || width.is_none());
+    for replica in &status.replicas {
+        text += &line(replica, quiet, releases, width);
     }
+    if let Some(CrashLoop { when, starts }) = &status.crash_loop {
+        let loops = format!(
+            "  The replicas do not stay up: the supervisor has started them {starts} times in short order, \
+             last at {when}. Its log says why.\n"
+        );
+        text += &width::wrap(&loops, width);
+    }
+    text
 }
 
-fn line(status: &ReplicaStatus, quiet: bool) -> String {
-    let ReplicaStatus { replica, ok, lb, ping_php, current, .. } = status;
-    let word = if *ok { "OK" } else { "Error" };
-    let short = format!("  Status for replica {replica} [{word}]");
+fn line(
+    status: &ReplicaStatus,
+    quiet: bool,
+    releases: Releases,
+    width: Option<usize>,
+) -> String {
+    let ReplicaStatus { replica, state, lb, ping_php, current, release, help, .. } = status;
+    let head = format!("  Status for replica {replica} {}", bracketed(&state.to_string()));
     if quiet {
-        return short;
+        return head + "\n";
     }
-    format!("{short}  (LB=\"{lb}\", ping_php=\"{ping_php}\", current=\"{current}\")")
+    let current = release.as_deref().map_or_else(|| current.clone(), |it| releases.show(it));
+    let pieces = [
+        format!("(LB=\"{lb}\","),
+        format!("ping_php=\"{ping_php}\","),
+        format!("current=\"{current}\")"),
+    ];
+    let help = help.iter().map(|help| width::wrap(&format!("    {help}\n"), width));
+    width::fill(&(head + "  "), &pieces, width) + &help.collect::<String>()
 }
 
 fn show_json(found: &Found) {

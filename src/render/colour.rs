@@ -73,7 +73,7 @@ impl Tone {
 }
 
 /// A verdict in brackets, for standard output: `[OK]`.
-pub fn verdict(word: &str) -> String {
+pub fn bracketed(word: &str) -> String {
     let text = format!("[{word}]");
     match word {
         "OK" => Tone::Good.on_stdout(&text),

@@ -47,14 +47,14 @@ fn options<'a>(width: usize) -> Options<'a> {
     Options::new(width).break_words(false).word_splitter(WordSplitter::NoHyphenation)
 }
 
-/// A head and pieces in one line, if it fits. Else the pieces follow below the head, as many in a line
-/// as fit, indented by four columns.
+/// A head, which ends with a gap, and pieces in one line, if it fits. Else the pieces follow below the
+/// head, as many in a line as fit, indented by four columns.
 pub fn fill(head: &str, pieces: &[String], width: Option<usize>) -> String {
-    let whole = format!("{head}  {}", pieces.join(" "));
+    let whole = format!("{head}{}", pieces.join(" "));
     let Some(width) = width.filter(|width| display_width(&whole) > *width) else {
         return whole + "\n";
     };
-    let mut lines = vec![head.to_owned()];
+    let mut lines = vec![head.trim_end().to_owned()];
     let mut line = String::new();
     for piece in pieces {
         if !line.is_empty() && 4 + display_width(&line) + 1 + display_width(piece) > width {
@@ -86,22 +86,23 @@ mod tests {
     #[test]
     fn pieces_stay_whole() {
         let pieces = ["(LB=\"Init Ok\",", "ping_php=\"pong\",", "current=\"release1\")"].map(str::to_owned);
-        let head = "  Status for replica 1 [OK]";
+        let head = "  Status for replica 1 [OK]  ";
+        let below = head.trim_end();
         let all = r#"(LB="Init Ok", ping_php="pong", current="release1")"#;
-        assert_eq!(fill(head, &pieces, None), format!("{head}  {all}\n"));
-        assert_eq!(fill(head, &pieces, Some(80)), format!("{head}  {all}\n"));
-        assert_eq!(fill(head, &pieces, Some(60)), format!("{head}\n    {all}\n"));
+        assert_eq!(fill(head, &pieces, None), format!("{head}{all}\n"));
+        assert_eq!(fill(head, &pieces, Some(80)), format!("{head}{all}\n"));
+        assert_eq!(fill(head, &pieces, Some(60)), format!("{below}\n    {all}\n"));
         assert_eq!(
             fill(head, &pieces, Some(40)),
             format!(
-                "{head}\n    (LB=\"Init Ok\", ping_php=\"pong\",\n    current=\"release1\")\n"
+                "{below}\n    (LB=\"Init Ok\", ping_php=\"pong\",\n    current=\"release1\")\n"
             )
         );
     }
 
     #[test]
     fn colours_take_no_room() {
-        let head = "  \x1b[32m[OK]\x1b[0m";
-        assert_eq!(fill(head, &["x".repeat(30)], Some(40)), format!("{head}  {}\n", "x".repeat(30)));
+        let head = "  \x1b[32m[OK]\x1b[0m  ";
+        assert_eq!(fill(head, &["x".repeat(30)], Some(40)), format!("{head}{}\n", "x".repeat(30)));
     }
 }
