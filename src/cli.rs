@@ -31,31 +31,39 @@ use crate::render::print_error;
 use crate::rollout::Wanted;
 use crate::root::Root;
 
+/// The heading of the options that all commands have.
+const GENERAL: &str = "General options";
+
 const NOTES: &str = "\
 Examples:
-  pools-manager status                  is all well?
-  pools-manager restart www             restart the replicas of the pool www, one after the other
-  pools-manager switch www release2     deploy: move the symlink, and restart the pool on it
-  pools-manager rollback www            take it back
-  pools-manager help restart            the options of a command
+  pools-manager status
+      is all well?
+  pools-manager restart www
+      restart the replicas of the pool www, one after the other
+  pools-manager switch www release2
+      deploy: move the symlink, and restart the pool on it
+  pools-manager rollback www
+      take it back
+  pools-manager help restart
+      the options of a command
 
 Exit status: 0 success, 1 failure, 2 error in usage or configuration, 3 the pool is locked, 130 \
 stopped by Ctrl-C.";
 
-/// Restart PHP-FPM pools and switch them to new releases. No request fails.
+/// Restart PHP-FPM pools and switch them to new releases without a failed request
 #[derive(Debug, Parser)]
 #[command(name = "pools-manager", version, max_term_width = 100, subcommand_required = true)]
 #[command(after_help = NOTES)]
 pub struct Cli {
     /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
-    #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT")]
+    #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT", help_heading = GENERAL)]
     root: Option<PathBuf>,
     /// Print JSON: one document, or one line for each event if the command changes pools
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GENERAL)]
     json: bool,
-    /// When to use colours: auto, always or never. auto: on a terminal, unless NO_COLOR is set
+    /// When to use colours: auto, always or never. auto: on a terminal, unless `NO_COLOR` is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    #[arg(hide_default_value = true, hide_possible_values = true)]
+    #[arg(hide_default_value = true, hide_possible_values = true, help_heading = GENERAL)]
     color: When,
     #[command(subcommand)]
     command: Command,

@@ -60,8 +60,21 @@ mod tests {
             assert_eq!(parse(text), Some(Duration::from_millis(ms)), "{text}");
         }
         let wrong = [
-            "", " ", "s", "-5", "+5", "5x", "soon", "5 5", "0x5", "31536001", "366days",
-            "99999999999999999999", "99999999999999999999s", "٥", "5\n",
+            "",
+            " ",
+            "s",
+            "-5",
+            "+5",
+            "5x",
+            "soon",
+            "5 5",
+            "0x5",
+            "31536001",
+            "366days",
+            "99999999999999999999",
+            "99999999999999999999s",
+            "٥",
+            "5\n",
         ];
         for text in wrong {
             assert_eq!(parse(text), None, "{text}");

@@ -210,8 +210,7 @@ impl Prepared {
             }
             return (Err(error), None);
         }
-        let visitors =
-            Visitors::before(pool, &observation, release.as_ref(), switch.is_some());
+        let visitors = Visitors::before(pool, &observation, release.as_ref(), switch.is_some());
         let mut execution = Execution {
             pool,
             backend,

@@ -187,13 +187,13 @@ async fn ping(running: &Running) -> std::result::Result<String, String> {
 fn help(pool: &Pool, observed: &Observed) -> Option<String> {
     let name = &pool.name;
     if observed.has_no_master() {
-        Some(format!("master dead, its children serve on: run pools-manager repair {name}"))
+        Some(format!("master dead: run pools-manager repair {name}"))
     } else if !observed.running.is_empty() {
         None
     } else if observed.ended.is_empty() {
         Some(format!("not started: run pools-manager start {name}"))
     } else {
-        Some(format!("it ran, and has ended: run pools-manager repair {name}"))
+        Some(format!("it has ended: run pools-manager repair {name}"))
     }
 }
 
@@ -228,8 +228,12 @@ fn current(pool: &Pool, running: &Running) -> Current {
 impl PoolStatus {
     /// The error that `status` ends with, unless the pool is healthy.
     pub fn verdict(&self) -> Result<()> {
-        let bad: Vec<String> =
-            self.replicas.iter().filter(|it| it.state == State::Error).map(|it| it.replica.to_string()).collect();
+        let bad: Vec<String> = self
+            .replicas
+            .iter()
+            .filter(|it| it.state == State::Error)
+            .map(|it| it.replica.to_string())
+            .collect();
         let mut problems = self.problems.clone();
         if !bad.is_empty() {
             problems.insert(0, format!("not well: replica {}", bad.join(", ")));

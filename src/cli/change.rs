@@ -16,24 +16,31 @@ use crate::root::Root;
 /// The examples of `stop`.
 pub(super) const STOP_EXAMPLES: &str = "\
 Examples:
-  pools-manager stop www 2              stop replica 2; the others go on
-  pools-manager stop www --timeout 0    stop the pool www, and cut what it does
+  pools-manager stop www 2
+      stop replica 2; the others go on
+  pools-manager stop www --timeout 0
+      stop the pool www, and cut what it does
 
 `single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
 
 /// The examples of `repair`.
 pub(super) const REPAIR_EXAMPLES: &str = "\
 Examples:
-  pools-manager repair              at boot, or after a crash: start what ran before
-  pools-manager repair --dry-run    print what it would do
-  pools-manager repair www 2        repair replica 2 of the pool www
+  pools-manager repair
+      at boot, or after a crash: start what ran before
+  pools-manager repair --dry-run
+      print what it would do
+  pools-manager repair www 2
+      repair replica 2 of the pool www
 
 `single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
 
 const START_EXAMPLES: &str = "\
 Examples:
-  pools-manager start           start what does not run, in all pools
-  pools-manager start www 2     start replica 2 of the pool www
+  pools-manager start
+      start what does not run, in all pools
+  pools-manager start www 2
+      start replica 2 of the pool www
 
 `single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
 
@@ -52,17 +59,21 @@ pub(super) struct DrainArgs {
     #[command(flatten)]
     words: Words,
     #[command(flatten)]
-    change: ChangeOptions,
-    #[command(flatten)]
     drain: DrainOptions,
+    #[command(flatten)]
+    change: ChangeOptions,
 }
 
 const RESTART_EXAMPLES: &str = "\
 Examples:
-  pools-manager restart www                 restart the pool www on the symlink's release
-  pools-manager restart www --canary 30s    restart one replica first, and watch it for 30 s
-  pools-manager restart www 2               restart only replica 2
-  pools-manager restart --dry-run           print what a restart of all pools would do
+  pools-manager restart www
+      restart the pool www on the symlink's release
+  pools-manager restart www --canary 30s
+      restart one replica first, and watch it for 30 s
+  pools-manager restart www 2
+      restart only replica 2
+  pools-manager restart --dry-run
+      print what a restart of all pools would do
 
 `single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
 
@@ -101,17 +112,17 @@ struct DrainOptions {
 /// The options of a rollout: `restart`, `switch`, `rollback`.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Options {
-    #[command(flatten)]
-    change: ChangeOptions,
-    #[command(flatten)]
-    drain: DrainOptions,
+    /// Restart one replica first and watch it for this time (30s, 5m) before the others follow
+    #[arg(long, value_name = "TIME", value_parser = duration::some_option)]
+    canary: Option<Duration>,
     /// rolling: restart one replica after the other. swap: start all new generations beside the old
     /// ones, then switch to all of them at once [default: the strategy of the pool]
     #[arg(long, hide_possible_values = true)]
     strategy: Option<Strategy>,
-    /// Restart one replica first and watch it for this time (30s, 5m) before the others follow
-    #[arg(long, value_name = "TIME", value_parser = duration::some_option)]
-    canary: Option<Duration>,
+    #[command(flatten)]
+    drain: DrainOptions,
+    #[command(flatten)]
+    change: ChangeOptions,
 }
 
 impl Args {

@@ -17,8 +17,10 @@ use crate::root::Root;
 
 const EXAMPLES: &str = "\
 Examples:
-  pools-manager check            all pools
-  pools-manager check www -q     only what is wrong with the pool www
+  pools-manager check
+      all pools
+  pools-manager check www -q
+      only what is wrong with the pool www
 
 `single POOL` means the same as `POOL`; a pool that is called all or single needs it.";
 

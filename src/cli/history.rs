@@ -14,8 +14,10 @@ use crate::state::{Entry, Outcome, State};
 
 const EXAMPLES: &str = "\
 Examples:
-  pools-manager history www            the rollouts of the pool www
-  pools-manager history www --json     one document, with paths and milliseconds";
+  pools-manager history www
+      the rollouts of the pool www
+  pools-manager history www --json
+      one document, with paths and milliseconds";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -94,19 +96,14 @@ fn lines(entry: &Entry, releases: Releases, width: usize) -> String {
     let took = match result {
         Outcome::Unfinished => "unfinished".to_owned(),
         Outcome::Failed(why) => format!("failed after {ms} ms: {why}"),
-        result => format!("{result} after {ms} ms"),
+        result => format!("{result} in {ms} ms"),
     };
     let release = |path: &Option<PathBuf>| release(path.as_deref(), releases);
     let moved = format!("{} -> {}", release(from), release(to));
     let plain = |text: &str| text.replace(char::is_control, "?");
-    let text = format!(
-        "  {when}  {}: {}\n    {}\n    {}\n",
-        plain(who),
-        plain(command),
-        plain(&moved),
-        plain(&took)
-    );
-    width::wrap(&text, Some(width))
+    let first = width::fill(&format!("  {when}  {}: ", plain(who)), &[plain(command)], Some(width));
+    let rest = format!("    {}\n    {}\n", plain(&moved), plain(&took));
+    first + &width::wrap(&rest, Some(width))
 }
 
 #[cfg(test)]
@@ -142,10 +139,16 @@ mod tests {
             let is_long = |line: &&str| line.chars().count() > width && !line.contains(path);
             assert_eq!(text.lines().find(is_long), None, "{width}\n{text}");
             let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(words(&text).contains(why) && text.contains("2026-11-21-153000-abcdef0"), "{text}");
+            assert!(
+                words(&text).contains(why) && text.contains("2026-11-21-153000-abcdef0"),
+                "{text}"
+            );
         }
         let whole = shown("www", &history, false, None);
-        assert!(whole.lines().count() == 5 && whole.contains("  /srv/site/www/releases/2026-11-21"), "{whole}");
+        assert!(
+            whole.lines().count() == 5 && whole.contains("  /srv/site/www/releases/2026-11-21"),
+            "{whole}"
+        );
         let short = [Entry { from: None, to: None, ..entry("restart", Outcome::Done) }];
         let table = "  WHEN                  WHO    COMMAND  FROM  TO  TOOK    RESULT\n";
         assert!(shown("www", &short, false, Some(80)).contains(table));

@@ -13,8 +13,10 @@ use crate::root::Root;
 
 const EXAMPLES: &str = "\
 Examples:
-  pools-manager list -q        only the names, one in a line
-  pools-manager list --json    one document, for programs";
+  pools-manager list -q
+      only the names, one in a line
+  pools-manager list --json
+      one document, for programs";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -88,9 +90,11 @@ fn shown(pools: &[Arc<Pool>], width: usize) -> String {
         return table;
     }
     let lines = |[name, replicas, backend, strategy, place]: [String; 5]| {
+        let backend = if backend == "none" { "no balancer" } else { &backend };
         let pieces = [format!("{replicas} replicas,"), format!("{backend},"), strategy];
         let place = if place.is_empty() { place } else { format!("    {place}\n") };
-        width::fill(&format!("  {name}  "), &pieces, Some(width)) + &width::wrap(&place, Some(width))
+        width::fill(&format!("  {name}  "), &pieces, Some(width))
+            + &width::wrap(&place, Some(width))
     };
     rows().map(lines).collect()
 }

@@ -16,8 +16,10 @@ use crate::root::Root;
 
 const EXAMPLES: &str = "\
 Examples:
-  pools-manager logs                   the last 20 entries of all pools
-  pools-manager logs www -n 100 -f     the last 100 of the pool www, and what follows";
+  pools-manager logs
+      the last 20 entries of all pools
+  pools-manager logs www -n 100 -f
+      the last 100 of the pool www, and what follows";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

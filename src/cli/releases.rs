@@ -15,7 +15,8 @@ use crate::root::Root;
 const EXAMPLES: &str = "\
 Examples:
   pools-manager releases www
-  pools-manager releases www --in-use -q     the paths that a cleanup must keep";
+  pools-manager releases www --in-use -q
+      the paths that a cleanup must keep";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

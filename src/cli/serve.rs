@@ -24,8 +24,10 @@ use crate::supervise::Supervisor;
 
 const EXAMPLES: &str = "\
 Examples:
-  pools-manager serve                        in the working directory, until Ctrl-C
-  pools-manager --root /srv/site serve       as a unit of systemd does";
+  pools-manager serve
+      in the working directory, until Ctrl-C
+  pools-manager --root /srv/site serve
+      as a unit of systemd does";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

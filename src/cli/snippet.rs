@@ -18,8 +18,10 @@ const MAX_FILE: u64 = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
-  pools-manager snippet nginx www --listen 80                  print what nginx needs
-  pools-manager snippet --diff /etc/nginx/sites-enabled/www    what in this file would lose requests";
+  pools-manager snippet nginx www --listen 80
+      print what nginx needs
+  pools-manager snippet --diff /etc/nginx/sites-enabled/www
+      what in this file would lose requests";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

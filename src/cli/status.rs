@@ -12,9 +12,12 @@ use crate::status::{PoolStatus, ReplicaStatus, status};
 
 const EXAMPLES: &str = "\
 Examples:
-  pools-manager status             all pools
-  pools-manager status www 2       replica 2 of the pool www
-  pools-manager status --json      one document, for programs
+  pools-manager status
+      all pools
+  pools-manager status www 2
+      replica 2 of the pool www
+  pools-manager status --json
+      one document, for programs
 
 Exit status: 0 all replicas are well, or you have stopped them; else 1.
 
@@ -108,12 +111,7 @@ fn shown(
     text
 }
 
-fn line(
-    status: &ReplicaStatus,
-    quiet: bool,
-    releases: Releases,
-    width: Option<usize>,
-) -> String {
+fn line(status: &ReplicaStatus, quiet: bool, releases: Releases, width: Option<usize>) -> String {
     let ReplicaStatus { replica, state, lb, ping_php, current, release, help, .. } = status;
     let head = format!("  Status for replica {replica} {}", bracketed(&state.to_string()));
     if quiet {

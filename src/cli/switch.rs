@@ -11,9 +11,12 @@ use crate::root::Root;
 
 const SWITCH_EXAMPLES: &str = "\
 Examples:
-  pools-manager switch www release2                 the directory beside the current release
-  pools-manager switch www /srv/www/releases/42     a path
-  pools-manager switch www release2 --canary 1m     watch one replica for a minute first";
+  pools-manager switch www release2
+      the directory beside the current release
+  pools-manager switch www /srv/www/releases/42
+      a path
+  pools-manager switch www release2 --canary 1m
+      watch one replica for a minute first";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = SWITCH_EXAMPLES)]
@@ -28,8 +31,10 @@ pub(super) struct SwitchArgs {
 
 const ROLLBACK_EXAMPLES: &str = "\
 Examples:
-  pools-manager rollback www               the release from before the last rollout
-  pools-manager rollback www --dry-run     print which one that is";
+  pools-manager rollback www
+      the release from before the last rollout
+  pools-manager rollback www --dry-run
+      print which one that is";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = ROLLBACK_EXAMPLES)]

@@ -33,7 +33,8 @@ struct Early {
 impl Early {
     fn of(args: &[OsString]) -> Self {
         let mut early = Self::default();
-        let mut args = args.iter().skip(1).filter_map(|arg| arg.to_str()).take_while(|it| *it != "--");
+        let mut args =
+            args.iter().skip(1).filter_map(|arg| arg.to_str()).take_while(|it| *it != "--");
         while let Some(arg) = args.next() {
             let color = match arg.strip_prefix("--color") {
                 Some("") => args.next(),
@@ -41,7 +42,8 @@ impl Early {
                 None => None,
             };
             early.json |= arg == "--json";
-            early.color = color.and_then(|it| When::from_str(it, false).ok()).unwrap_or(early.color);
+            early.color =
+                color.and_then(|it| When::from_str(it, false).ok()).unwrap_or(early.color);
         }
         early
     }
@@ -60,7 +62,9 @@ impl Early {
 
 /// Removes the suggestions of commands that change something.
 fn only_suggest_reads(error: &mut clap::Error) {
-    if let Some(ContextValue::Strings(mut commands)) = error.remove(ContextKind::SuggestedSubcommand) {
+    if let Some(ContextValue::Strings(mut commands)) =
+        error.remove(ContextKind::SuggestedSubcommand)
+    {
         commands.retain(|command| READS.contains(&&**command));
         if !commands.is_empty() {
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(commands));
@@ -96,7 +100,9 @@ mod tests {
 
     #[test]
     fn typo_suggests_only_commands_that_change_nothing() {
-        for (typo, tip) in [("stat", "status"), ("chekc", "check"), ("lst", "list"), ("histry", "history")] {
+        for (typo, tip) in
+            [("stat", "status"), ("chekc", "check"), ("lst", "list"), ("histry", "history")]
+        {
             let text = mistake(&format!("pools-manager {typo}"));
             assert!(text.contains(" exist") && text.contains(&format!("'{tip}'")), "{text}");
         }
@@ -120,7 +126,8 @@ mod tests {
 
     #[test]
     fn options_for_mistakes_are_read_before_the_others() {
-        let early = |line: &str| Early::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let early =
+            |line: &str| Early::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         let is = |json, color| Early { json, color };
         assert_eq!(early("p status"), is(false, When::Auto));
         assert_eq!(early("p nonsense --color always --json"), is(true, When::Always));

@@ -25,7 +25,7 @@ struct Stage {
     bar: ProgressBar,
     /// What it waits for, shown after the seconds.
     waits_for: Arc<Mutex<String>>,
-    /// The seconds that it has waited for requests.
+    /// The seconds that it has waited, as its events say.
     waited: u64,
 }
 
@@ -52,10 +52,11 @@ impl Stage {
         *self.waits_for.lock().unwrap_or_else(PoisonError::into_inner) = waits_for;
     }
 
-    /// The classic line, with the seconds of the wait.
+    /// The classic line, with the seconds that it took.
     fn end(self, how: &str) {
         self.bar.finish_and_clear();
-        let waited = match self.waited {
+        // Events that were kept come all at once: then only they know the time.
+        let waited = match self.waited.max(self.bar.elapsed().as_secs()) {
             0 => String::new(),
             seconds => format!("({seconds}s)"),
         };
@@ -82,11 +83,8 @@ fn live_line(title: &str, seconds: u64, waits_for: &str, room: usize) -> String 
 
 /// What is in flight, in a few words.
 fn in_flight(accepted: u32, queued: u32, idle: u32) -> String {
-    let mut text = format!("{} in flight", accepted.saturating_sub(idle) + queued);
-    if idle > 0 {
-        text += &format!(", {idle} idle");
-    }
-    text
+    let kept = if idle > 0 { format!(", {idle} idle") } else { String::new() };
+    format!("{} in flight{kept}", accepted.saturating_sub(idle) + queued)
 }
 
 impl Live {

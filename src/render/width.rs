@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn lines_are_wrapped_between_words() {
-        let text = "  Warning: the path /a/very/long/path/that/stays/whole-even-so is long\nshort\n";
+        let text =
+            "  Warning: the path /a/very/long/path/that/stays/whole-even-so is long\nshort\n";
         assert_eq!(wrap(text, None), text);
         assert_eq!(wrap(text, Some(80)), text);
         assert_eq!(
@@ -85,7 +86,8 @@ mod tests {
 
     #[test]
     fn pieces_stay_whole() {
-        let pieces = ["(LB=\"Init Ok\",", "ping_php=\"pong\",", "current=\"release1\")"].map(str::to_owned);
+        let pieces =
+            ["(LB=\"Init Ok\",", "ping_php=\"pong\",", "current=\"release1\")"].map(str::to_owned);
         let head = "  Status for replica 1 [OK]  ";
         let below = head.trim_end();
         let all = r#"(LB="Init Ok", ping_php="pong", current="release1")"#;

@@ -195,12 +195,16 @@ fn left(site: &Site, first: &str) -> String {
 
 /// What a restart ends with that has changed nothing for visitors, and has left the symlink alone.
 fn bounced(site: &Site) -> String {
+    ended(&bounced_message(site))
+}
+
+fn bounced_message(site: &Site) -> String {
     let link = site.path("www/current.release");
-    ended(&format!(
-        "release2 bounced: pool \"www\" is back on release1. No replica on release2 got a request. \
-         {} still leads to release2.",
-        link.display()
-    ))
+    let leads = format!(" {} still leads to it.", link.display());
+    let leads = if link.exists() { &leads } else { "" };
+    format!(
+        "release2 bounced: pool \"www\" is back on release1. The new release got no request.{leads}"
+    )
 }
 
 fn ended(how: &str) -> String {

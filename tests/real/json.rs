@@ -203,10 +203,14 @@ fn errors_are_json_documents_on_standard_error() {
     assert_eq!(unknown["message"], "there is no pool \"wwww\"");
     assert_eq!(unknown["help"], "did you mean \"www\"? the pools are: www");
     // clap's errors too, wherever the option stands.
-    for args in [&["--json", "restart", "--tiemout", "3"][..], &["restart", "--tiemout", "--json"]] {
+    for args in [&["--json", "restart", "--tiemout", "3"][..], &["restart", "--tiemout", "--json"]]
+    {
         let usage = document(args, 2);
         assert_eq!(usage["message"], "unexpected argument '--tiemout' found");
-        assert!(usage["help"].as_str().unwrap().contains("Usage: pools-manager restart"), "{usage}");
+        assert!(
+            usage["help"].as_str().unwrap().contains("Usage: pools-manager restart"),
+            "{usage}"
+        );
     }
     assert_eq!(document(&["stat", "--json"], 2)["message"], "unrecognized subcommand 'stat'");
     document(&["--json"], 2);
@@ -221,7 +225,10 @@ fn errors_are_json_documents_on_standard_error() {
 fn each_pool_has_its_own_error() {
     let site = Site::new();
     for pool in ["api", "web"] {
-        site.write(&format!("etc/php/fpm/redundant-pools/{pool}/pools-manager.toml"), "[nonsense]\n");
+        site.write(
+            &format!("etc/php/fpm/redundant-pools/{pool}/pools-manager.toml"),
+            "[nonsense]\n",
+        );
     }
     for command in ["status", "list", "history", "start"] {
         let ran = site.run(&[command, "--json"]);
@@ -229,7 +236,10 @@ fn each_pool_has_its_own_error() {
         let pools: Vec<&str> = errors.iter().map(|it| it["pool"].as_str().unwrap()).collect();
         let of_www = if command == "status" { &["api", "web", "www"][..] } else { &["api", "web"] };
         assert_eq!(pools, of_www, "{ran}");
-        assert!(errors[0]["message"].as_str().unwrap().contains("/api/pools-manager.toml:1: "), "{ran}");
+        assert!(
+            errors[0]["message"].as_str().unwrap().contains("/api/pools-manager.toml:1: "),
+            "{ran}"
+        );
     }
     site.run(&["stop", "www"]).succeeds();
 }

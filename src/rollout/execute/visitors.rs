@@ -59,40 +59,41 @@ impl Visitors {
         }
         let name = &pool.name;
         let (old, new) = names(&from.path, &target.path);
-        let mut text = if from == target {
+        let state = if from == target {
             format!("the restart failed: pool \"{name}\" is on {old} as before.")
         } else {
             format!("{new} bounced: pool \"{name}\" is back on {old}.")
         };
-        text += &match self.since {
-            Some(since) if from != target => {
+        let cut = self.cut.then(|| "Requests may have been cut: see the warnings.".to_owned());
+        let elsewhere = if from == target { None } else { self.of_symlink(pool, target) };
+        let all = [Some(state), self.of_requests(pool, from == target), cut, elsewhere];
+        Some(all.into_iter().flatten().collect::<Vec<_>>().join(" "))
+    }
+
+    /// What requests got, as far as none was cut.
+    fn of_requests(&self, pool: &Pool, is_same: bool) -> Option<String> {
+        match self.since {
+            Some(_) if is_same => Some("Visitors may have had failures meanwhile.".to_owned()),
+            Some(since) => {
                 let seconds = Duration::from_secs(since.elapsed().as_secs().max(1));
-                format!(" Visitors may have had {new} for {}.", humantime::format_duration(seconds))
+                let time = humantime::format_duration(seconds);
+                Some(format!("Visitors may have had the new release for {time}."))
             }
-            Some(_) => " Visitors may have had failures meanwhile.".to_owned(),
-            None if self.cut => String::new(),
-            None if from == target || is_gateway(pool) => {
-                " Visitors were not affected.".to_owned()
-            }
-            None => format!(" No replica on {new} got a request."),
-        };
-        if self.cut {
-            text += " Requests may have been cut: see the warnings.";
+            None if self.cut => None,
+            None if is_same || is_gateway(pool) => Some("Visitors were not affected.".to_owned()),
+            None => Some("The new release got no request.".to_owned()),
         }
-        if from == target {
-            return Some(text);
+    }
+
+    /// What follows the symlink: static files of other web servers than the gateway.
+    fn of_symlink(&self, pool: &Pool, target: &Release) -> Option<String> {
+        let link = &pool.settings.pinning.as_ref()?.symlink;
+        if !self.moved_symlink {
+            let leads = Release::resolve(link).is_ok_and(|named| named == *target);
+            return leads.then(|| format!("{} still leads to it.", link.display()));
         }
-        let symlink = pool.settings.pinning.as_ref().map(|it| &it.symlink);
-        match symlink {
-            Some(link) if !self.moved_symlink => {
-                if Release::resolve(link).is_ok_and(|named| named == *target) {
-                    text += &format!(" {} still leads to {new}.", link.display());
-                }
-            }
-            _ if is_gateway(pool) => {}
-            _ => text += &format!(" Static files may have come from {new} for a moment."),
-        }
-        Some(text)
+        let served = "Static files may have come from it for a moment.";
+        (!is_gateway(pool)).then(|| served.to_owned())
     }
 }
 

@@ -179,7 +179,8 @@ fn invalid_url_is_an_error() {
 
 #[test]
 fn invalid_time_is_an_error() {
-    const EXPECTED: &str = "expected a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds";
+    const EXPECTED: &str =
+        "expected a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds";
     let site = running();
     for given in ["60x", "soon", "", "-1s", "2 years", "31536001"] {
         let line = format!("drain_timeout = \"{given}\"");
