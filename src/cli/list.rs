@@ -37,10 +37,10 @@ impl Args {
             return Ok(());
         }
         let (mut pools, mut errors) = (Vec::new(), Vec::new());
-        for (name, selected) in Scope::All.select_each(root)? {
+        for (_, selected) in Scope::All.select_each(root)? {
             match selected {
                 Ok(selected) => pools.push(selected.pool),
-                Err(error) => errors.push(error.of_pool(&name)),
+                Err(error) => errors.push(error),
             }
         }
         if json {

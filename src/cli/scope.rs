@@ -117,6 +117,10 @@ impl Scope {
 
     /// Reads one of the selected pools.
     pub(super) fn select(&self, root: &Root, name: &str) -> Result<Selected> {
+        self.load(root, name).map_err(|error| error.of_pool(name))
+    }
+
+    fn load(&self, root: &Root, name: &str) -> Result<Selected> {
         let pool = Arc::new(pool::load(root, name)?);
         let replicas = match self {
             Self::Single { replica: Some(replica), .. } => {

@@ -201,6 +201,7 @@ fn errors_are_json_documents_on_standard_error() {
     };
     let unknown = document(&["restart", "wwww", "--json"], 2);
     assert_eq!(unknown["message"], "there is no pool \"wwww\"");
+    assert_eq!(unknown["pool"], "wwww");
     assert_eq!(unknown["help"], "did you mean \"www\"? the pools are: www");
     // clap's errors too, wherever the option stands.
     for args in [&["--json", "restart", "--tiemout", "3"][..], &["restart", "--tiemout", "--json"]]

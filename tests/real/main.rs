@@ -37,6 +37,7 @@ mod soak;
 mod stop;
 mod switch;
 mod symlinks;
+mod terminal;
 mod twice;
 mod warm_up;
 mod web_servers;
