@@ -203,7 +203,7 @@ fn bounced_message(site: &Site) -> String {
     let leads = format!(" {} still leads to it.", link.display());
     let leads = if link.exists() { &leads } else { "" };
     format!(
-        "release2 bounced: pool \"www\" is back on release1. The new release got no request.{leads}"
+        "release2 bounced: pool \"www\" is back on release1. No new generation got a visitor's request.{leads}"
     )
 }
 

@@ -81,7 +81,7 @@ impl Visitors {
             }
             None if self.cut => None,
             None if is_same || is_gateway(pool) => Some("Visitors were not affected.".to_owned()),
-            None => Some("The new release got no request.".to_owned()),
+            None => Some("No new generation got a visitor's request.".to_owned()),
         }
     }
 

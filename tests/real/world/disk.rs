@@ -90,8 +90,7 @@ fn disk_that_fills_up_during_a_drain_stops_no_replica() {
         let ran = manager.finish();
         let said = format!("the disk of {} is full", site.path(dir).display());
         assert!(ran.stdout.contains(&said), "{ran}");
-        let back =
-            "release2 bounced: pool \"www\" is back on release1. The new release got no request. ";
+        let back = "release2 bounced: pool \"www\" is back on release1. No new generation got a visitor's request. ";
         assert!(ran.status(1).error_message().starts_with(back), "{ran}");
         disk.make_room();
         assert_eq!((site.masters(), site.sockets(), site.members()), before);
