@@ -57,7 +57,7 @@ impl Cancel {
             Some(Exit::Terminated) => (Exit::Terminated, "SIGTERM"),
             _ => return Ok(()),
         };
-        Err(Error { exit, message: format!("told to stop by {signal}"), hint: None })
+        Err(Error::new(exit, format!("told to stop by {signal}")))
     }
 
     /// Waits until the work is cancelled, and returns the error of [`Cancel::check`].

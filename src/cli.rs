@@ -16,6 +16,7 @@ mod signals;
 mod snippet;
 mod status;
 mod switch;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,25 +24,49 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 pub use ps_list::PsList;
 use rustix::process::{Resource, getrlimit};
+pub use usage::parse;
 
 use crate::error::{Error, Result};
 use crate::log;
+use crate::render::colour::When;
+use crate::render::print_error;
 use crate::rollout::Wanted;
 use crate::root::Root;
 
-/// Restart PHP-FPM pools and switch them to new releases. No request fails.
+/// The heading of the options that all commands have.
+const GENERAL: &str = "General options";
+
+const NOTES: &str = "\
+Examples:
+  pools-manager status
+      is all well?
+  pools-manager restart www
+      restart the replicas of the pool www, one after the other
+  pools-manager switch www release2
+      deploy: move the symlink, and restart the pool on it
+  pools-manager rollback www
+      take it back
+  pools-manager help restart
+      the options of a command
+
+Exit status: 0 success, 1 failure, 2 error in usage or configuration, 3 the pool is locked, 130 \
+stopped by Ctrl-C.";
+
+/// Restart PHP-FPM pools and switch them to new releases without a failed request
 #[derive(Debug, Parser)]
 #[command(name = "pools-manager", version, max_term_width = 100, subcommand_required = true)]
-#[command(
-    after_help = "Exit status: 0 success, 1 failure, 2 error in usage or configuration, 3 the pool is locked, 130 stopped by Ctrl-C."
-)]
+#[command(after_help = NOTES)]
 pub struct Cli {
     /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
-    #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT")]
+    #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT", help_heading = GENERAL)]
     root: Option<PathBuf>,
     /// Print JSON: one document, or one line for each event if the command changes pools
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GENERAL)]
     json: bool,
+    /// When to use colours: auto, always or never. auto: on a terminal, unless `NO_COLOR` is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(hide_default_value = true, hide_possible_values = true, help_heading = GENERAL)]
+    color: When,
     #[command(subcommand)]
     command: Command,
 }
@@ -50,9 +75,18 @@ pub struct Cli {
 enum Command {
     /// Create a pool: ask for what it needs, or take it from the options
     Init(init::Args),
+    /// Show the state of each replica
+    Status(status::Args),
+    /// List the pools
+    List(list::Args),
+    /// Look for problems without changing anything, and print how to solve them
+    Check(check::Args),
+    /// Show the settings in effect
+    Config(config::Args),
     /// Start the replicas that do not run
     Start(change::Args),
     /// Stop replicas; requests in flight can finish first
+    #[command(after_help = change::STOP_EXAMPLES)]
     Stop(change::DrainArgs),
     /// Restart replicas on the release that the symlink names now
     Restart(change::RestartArgs),
@@ -60,25 +94,18 @@ enum Command {
     Switch(switch::SwitchArgs),
     /// Switch to the previous release
     Rollback(switch::RollbackArgs),
-    /// Repair what a crash left behind; replicas that you stopped stay stopped
-    Repair(change::DrainArgs),
-    /// Show the state of each replica
-    Status(status::Args),
-    /// Look for problems without changing anything, and print how to solve them
-    Check(check::Args),
-    /// Show the settings in effect
-    Config(config::Args),
-    /// List the pools
-    List(list::Args),
     /// Show the release directories of a pool, and which of them are in use
     Releases(releases::Args),
+    /// Show past rollouts, the newest last
+    History(history::Args),
+    /// Repair what a crash left behind; replicas that you stopped stay stopped
+    #[command(after_help = change::REPAIR_EXAMPLES)]
+    Repair(change::DrainArgs),
+    /// Print the logs of all replicas, merged by time
+    Logs(logs::Args),
     /// Run in the foreground: keep all replicas running, follow the symlinks, and be the gateway of all
     /// pools that have a [gateway]
     Serve(serve::Args),
-    /// Show past rollouts, the newest last
-    History(history::Args),
-    /// Print the logs of all replicas, merged by time
-    Logs(logs::Args),
     /// Print the configuration of a web server for a pool, or what in an existing one would lose requests
     Snippet(snippet::Args),
 }
@@ -88,7 +115,7 @@ enum Command {
 const OPEN_FILES_MIN: u64 = 64;
 
 /// Runs the future to its end, prints its error, and returns the exit status.
-pub fn finish(work: impl Future<Output = Result<()>>) -> ExitCode {
+pub fn finish(work: impl Future<Output = Result<()>>, json: bool) -> ExitCode {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = check_open_files().and_then(|()| match runtime() {
         Ok(runtime) => runtime.block_on(work),
@@ -96,7 +123,7 @@ pub fn finish(work: impl Future<Output = Result<()>>) -> ExitCode {
     });
     let status = done.map_or_else(
         |error| {
-            log::say(&format!("error: {error}\n"));
+            print_error(&error, json);
             error.exit.into()
         },
         |()| ExitCode::SUCCESS,
@@ -120,6 +147,11 @@ impl Cli {
     /// Whether the command is `serve`.
     pub fn is_serve(&self) -> bool {
         matches!(self.command, Command::Serve(_))
+    }
+
+    /// Whether the output is JSON, errors too.
+    pub fn is_json(&self) -> bool {
+        self.json
     }
 
     /// Runs the command.

@@ -35,31 +35,47 @@ pub struct Error {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The pool that it is about, if it is about one.
+    pub pool: Option<String>,
+    /// The errors of several pools, if this is their sum. Then the message has all of them.
+    pub parts: Vec<Error>,
 }
 
 /// The result of everything that can fail in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// An error with this exit status.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None, pool: None, parts: Vec::new() }
+    }
+
     /// An error in the usage or in the configuration.
     pub fn config(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Config, message: message.into(), hint: None }
+        Self::new(Exit::Config, message)
     }
 
     /// Something failed at run time.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Failed, message: message.into(), hint: None }
+        Self::new(Exit::Failed, message)
     }
 
     /// Another process holds the pool's lock.
     pub fn locked(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Locked, message: message.into(), hint: None }
+        Self::new(Exit::Locked, message)
     }
 
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the pool that it is about.
+    #[must_use]
+    pub fn of_pool(mut self, pool: &str) -> Self {
+        self.pool = Some(pool.to_owned());
         self
     }
 

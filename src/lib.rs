@@ -34,6 +34,7 @@
 //! | [`log`] | the log of `serve` |
 //! | [`service_manager`] | tells systemd what `serve` does, and has it make a scope for each generation |
 //! | `wrapped` | text in lines of a limited width |
+//! | [`duration`] | the one format of durations |
 //! | [`error`] | errors, with exit status and help |
 //! | `failpoint` | named places where a test can kill or halt the manager |
 //! | [`stress`] | the load companions `ping-stress` and `sleep-stress` |
@@ -46,6 +47,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod control_group;
+pub mod duration;
 pub mod error;
 pub mod event;
 mod failpoint;

@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use pools_manager::cli::{Cli, finish};
+use pools_manager::cli::{self, Cli, finish};
 use pools_manager::runtime::command::master;
 use pools_manager::{init, log};
 
@@ -12,12 +11,16 @@ fn main() -> color_eyre::Result<ExitCode> {
     if let Some(status) = master::run() {
         return Ok(status);
     }
-    let cli = Cli::parse();
+    let cli = match cli::parse::<Cli>() {
+        Ok(cli) => cli,
+        Err(status) => return Ok(status),
+    };
     if cli.is_serve() {
         if init::is_init() {
             return Ok(init::run()?);
         }
         init::unblock_signals()?;
     }
-    Ok(finish(cli.run()))
+    let json = cli.is_json();
+    Ok(finish(cli.run(), json))
 }

@@ -89,6 +89,9 @@ pub const FILE_NAME: &str = "pools-manager.toml";
 /// longest that is named after it is `NAME.state.json.bad-20260102T030405Z.1000`.
 const NAME_MAX: usize = 200;
 
+/// The most pools that an error lists.
+const LISTED_MAX: usize = 20;
+
 /// The names of all pools below the root, sorted.
 pub fn names(root: &Root) -> Result<Vec<String>> {
     let dir = root.pools_dir();
@@ -162,9 +165,25 @@ fn no_such_pool(root: &Root, name: &str) -> Error {
     }
     let error = Error::config(format!("there is no pool \"{name}\""));
     match names(root) {
-        Ok(names) => error.hint(format!("the pools are: {}", names.join(", "))),
+        Ok(names) => error.hint(known(name, &names)),
         Err(none) => none,
     }
+}
+
+/// The pools that there are, after the one whose name is similar to an unknown name.
+fn known(unknown: &str, names: &[String]) -> String {
+    let likeness = |name: &&String| {
+        strsim::normalized_damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase())
+    };
+    let similar = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let similar = similar.filter(|name| likeness(name) >= 0.5);
+    let meant = similar.map(|name| format!("did you mean \"{name}\"? ")).unwrap_or_default();
+    let more = match names.len().saturating_sub(LISTED_MAX) {
+        0 => String::new(),
+        more => format!(", and {more} more (pools-manager list -q)"),
+    };
+    let listed: Vec<&str> = names.iter().take(LISTED_MAX).map(String::as_str).collect();
+    format!("{meant}the pools are: {}{more}", listed.join(", "))
 }
 
 /// Counts the replicas up to the first gap, as the original tool does.
@@ -175,5 +194,21 @@ fn count_replicas(dir: &Path) -> Result<u32> {
         None => Err(Error::config(format!("{} has no 1.conf", dir.display())).hint(
             "each replica has a php-fpm configuration of its own there: 1.conf, 2.conf, ...",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_name_gets_a_similar_one_and_the_list() {
+        let two = ["shop", "www"].map(str::to_owned);
+        assert_eq!(known("wwww", &two), "did you mean \"www\"? the pools are: shop, www");
+        assert_eq!(known("SHOP", &two), "did you mean \"shop\"? the pools are: shop, www");
+        assert_eq!(known("restart", &two), "the pools are: shop, www");
+        let many: Vec<String> = (10..50).map(|n| format!("pool{n}")).collect();
+        let hint = known("x", &many);
+        assert!(hint.ends_with(", pool29, and 20 more (pools-manager list -q)"), "{hint}");
     }
 }

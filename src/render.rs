@@ -1,15 +1,21 @@
 //! Shows events as the classic lines, with live progress on a terminal, or as JSON lines.
 
 mod classic;
+pub mod colour;
 mod json;
 mod live;
+mod problem;
+mod release;
 mod side_by_side;
 mod table;
+pub mod width;
 
 use std::io::{IsTerminal, Write};
 
 use classic::Classic;
 use live::Live;
+pub use problem::{print_error, print_note};
+pub use release::Releases;
 pub use side_by_side::{OnePool, SideBySide};
 pub use table::table;
 

@@ -34,7 +34,7 @@ use crate::event::{Event, Report};
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::runtime;
-use execute::{Execution, Progress};
+use execute::{Execution, Progress, Visitors};
 use hooks::Hooks;
 use prepare::{Prepared, prepare};
 use record::Record;
@@ -210,6 +210,7 @@ impl Prepared {
             }
             return (Err(error), None);
         }
+        let visitors = Visitors::before(pool, &observation, release.as_ref(), switch.is_some());
         let mut execution = Execution {
             pool,
             backend,
@@ -221,6 +222,7 @@ impl Prepared {
             cancel,
             report: &mut *report,
             progress: Progress::default(),
+            visitors,
         };
         let mut result = execution.execute(&stages).await;
         if is_rollout && result.is_ok() {

@@ -1,5 +1,7 @@
 //! `status`: the state of a pool.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use crate::release::Pinned;
 use crate::rollout::repair::describe_dead_master;
 use crate::rollout::{Observation, Observed, SpecQuery, observe};
 use crate::runtime::Running;
-use crate::state::{CrashLoop, State};
+use crate::state::{self, CrashLoop};
 use crate::step::Number;
 
 /// The release of a replica whose processes cannot be inspected.
@@ -26,7 +28,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct PoolStatus {
     /// Its name.
     pub pool: String,
-    /// Whether all replicas are healthy and run the same release.
+    /// Whether all replicas are healthy or were stopped by the operator, and run the same release.
     pub ok: bool,
     /// Its replicas, ascending.
     pub replicas: Vec<ReplicaStatus>,
@@ -37,6 +39,28 @@ pub struct PoolStatus {
     pub crash_loop: Option<CrashLoop>,
 }
 
+/// How a replica is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It gets requests and answers them.
+    Ok,
+    /// It does not run, because the operator has stopped it.
+    Stopped,
+    /// It should serve, and does not.
+    Error,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "OK",
+            Self::Stopped => "Stopped",
+            Self::Error => "Error",
+        })
+    }
+}
+
 /// The state of one replica.
 #[derive(Debug, Serialize)]
 pub struct ReplicaStatus {
@@ -44,6 +68,8 @@ pub struct ReplicaStatus {
     pub replica: u32,
     /// Whether it gets requests and answers them.
     pub ok: bool,
+    /// How it is.
+    pub state: State,
     /// The balancer's own words; "none" without a balancer.
     pub lb: String,
     /// The answer to a ping, or why there is none.
@@ -58,6 +84,12 @@ pub struct ReplicaStatus {
     pub running: usize,
     /// Whether the operator has stopped it, from the state file.
     pub stopped: bool,
+    /// What is wrong and what to do about it, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// The release of `current`, if it could be read.
+    #[serde(skip)]
+    pub release: Option<PathBuf>,
 }
 
 /// Observes a pool, and pings the replicas in `wanted`.
@@ -66,7 +98,8 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     let backend = pool.backend()?;
     let seen = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
     let (standings, unread) = standings(&backend, &seen).await;
-    let State { stopped, crash_loop, .. } = State::read(&pool.state_file()).unwrap_or_default();
+    let state::State { stopped, crash_loop, .. } =
+        state::State::read(&pool.state_file()).unwrap_or_default();
     let mut replicas = Vec::new();
     for (observed, standing) in seen.replicas.iter().zip(standings) {
         if wanted.contains(&observed.number) {
@@ -85,10 +118,10 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
         shown.filter(|it| it.has_no_master()).map(|observed| observed.number).collect();
     if !masterless.is_empty() {
         problems.extend(masterless.into_iter().map(describe_dead_master));
-        problems.push("run pools-manager repair".to_owned());
+        problems.push(format!("run pools-manager repair {}", pool.name));
     }
     problems.extend(unread); // last, because it ends with a help
-    let ok = problems.is_empty() && replicas.iter().all(|replica| replica.ok);
+    let ok = problems.is_empty() && replicas.iter().all(|it| it.state != State::Error);
     let crash_loop = crash_loop.filter(CrashLoop::is_recent);
     Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems, crash_loop })
 }
@@ -119,19 +152,25 @@ async fn replica_status(
             _ => "running, but its public socket name does not lead to it".to_owned(),
         }),
     };
-    let (pinned, current) = match published {
-        Some(running) => current(pool, running),
-        None => (false, String::new()),
+    let current = published.map(|running| current(pool, running)).unwrap_or_default();
+    let ok = standing.serves
+        && ping.is_ok()
+        && current.is_pinned
+        && published.is_some_and(|it| it.master.is_some());
+    let state = match () {
+        () if ok => State::Ok,
+        () if stopped && observed.running.is_empty() => State::Stopped,
+        () => State::Error,
     };
     ReplicaStatus {
         replica: observed.number,
-        ok: standing.serves
-            && ping.is_ok()
-            && pinned
-            && published.is_some_and(|it| it.master.is_some()),
+        ok,
+        state,
+        help: if state == State::Error { help(pool, observed) } else { None },
         lb: standing.word,
         ping_php: ping.unwrap_or_else(|why| why),
-        current,
+        current: current.shown,
+        release: current.release,
         generation: observed.published,
         pid: published.and_then(|running| Some(running.master.as_ref()?.pid())),
         running: observed.running.len(),
@@ -144,24 +183,57 @@ async fn ping(running: &Running) -> std::result::Result<String, String> {
     generation.ping(PING_TIMEOUT).await.map(|()| generation.server.pong().to_owned())
 }
 
-/// Whether the pinned release can serve, and its path or problem.
-fn current(pool: &Pool, running: &Running) -> (bool, String) {
+/// What is wrong with a replica, and what to do about it.
+fn help(pool: &Pool, observed: &Observed) -> Option<String> {
+    let name = &pool.name;
+    if observed.has_no_master() {
+        Some(format!("master dead: run pools-manager repair {name}"))
+    } else if !observed.running.is_empty() {
+        None
+    } else if observed.ended.is_empty() {
+        Some(format!("not started: run pools-manager start {name}"))
+    } else {
+        Some(format!("it has ended: run pools-manager repair {name}"))
+    }
+}
+
+/// The release that a replica runs.
+#[derive(Default)]
+struct Current {
+    /// Whether the release can serve.
+    is_pinned: bool,
+    /// Its path, or what is wrong with it.
+    shown: String,
+    release: Option<PathBuf>,
+}
+
+fn current(pool: &Pool, running: &Running) -> Current {
+    let bad = |shown: String| Current { shown, ..Current::default() };
     let Some(current_dir) = pool.settings.current_dir() else {
-        return (true, pool.root.path().display().to_string());
+        let shown = pool.root.path().display().to_string();
+        return Current { is_pinned: true, shown, release: None };
     };
     match running.pinned(current_dir) {
-        Some(Pinned::Release(release)) => (true, release.path.display().to_string()),
-        Some(Pinned::Deleted(path)) => (false, format!("{} (deleted)", path.display())),
-        Some(Pinned::Nothing) => (false, "not pinned".to_owned()),
-        None => (false, UNKNOWN.to_owned()),
+        Some(Pinned::Release(release)) => Current {
+            is_pinned: true,
+            shown: release.path.display().to_string(),
+            release: Some(release.path),
+        },
+        Some(Pinned::Deleted(path)) => bad(format!("{} (deleted)", path.display())),
+        Some(Pinned::Nothing) => bad("not pinned".to_owned()),
+        None => bad(UNKNOWN.to_owned()),
     }
 }
 
 impl PoolStatus {
     /// The error that `status` ends with, unless the pool is healthy.
     pub fn verdict(&self) -> Result<()> {
-        let bad: Vec<String> =
-            self.replicas.iter().filter(|it| !it.ok).map(|it| it.replica.to_string()).collect();
+        let bad: Vec<String> = self
+            .replicas
+            .iter()
+            .filter(|it| it.state == State::Error)
+            .map(|it| it.replica.to_string())
+            .collect();
         let mut problems = self.problems.clone();
         if !bad.is_empty() {
             problems.insert(0, format!("not well: replica {}", bad.join(", ")));
@@ -169,6 +241,7 @@ impl PoolStatus {
         if problems.is_empty() {
             return Ok(());
         }
-        Err(Error::failed(format!("pool \"{}\": {}", self.pool, problems.join("; "))))
+        let message = format!("pool \"{}\": {}", self.pool, problems.join("; "));
+        Err(Error::failed(message).of_pool(&self.pool))
     }
 }

@@ -163,6 +163,8 @@ pub(super) trait Driver: Sync {
 pub struct Description {
     /// The rest of the line, with a leading blank; empty where there is nothing to say.
     pub line: String,
+    /// The name and the address of the balancer, for people; empty where there is none.
+    pub place: String,
     /// The settings, without passwords; None: there are none.
     pub json: Option<Value>,
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use pools_manager::duration;
 use pools_manager::error::{Error, Result};
 use pools_manager::fastcgi::{Address, Request, Response, send_to};
 
@@ -43,7 +44,7 @@ struct Args {
     #[arg(long, value_name = "DIR")]
     document_root: Option<PathBuf>,
     /// How long the whole response may take
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::option)]
     timeout: Duration,
 }
 

@@ -2,11 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use pools_manager::cli::{PsList, finish};
+use pools_manager::cli::{self, PsList, finish};
 use pools_manager::log;
 
 fn main() -> color_eyre::Result<ExitCode> {
     log::report_panics()?;
-    Ok(finish(PsList::parse().run()))
+    let args = match cli::parse::<PsList>() {
+        Ok(args) => args,
+        Err(status) => return Ok(status),
+    };
+    let json = args.is_json();
+    Ok(finish(args.run(), json))
 }

@@ -3,46 +3,85 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use clap::value_parser;
-
 use super::Wanted;
-use super::scope::{SCOPE, SCOPE_HEADING, Scope, Selected};
+use super::scope::{Scope, Selected, Words};
 use super::side_by_side::{Job, run_all};
 use crate::config::Strategy;
+use crate::duration;
 use crate::error::Result;
 use crate::pool::Pool;
 use crate::rollout::{Goal, Occasion, Request, Target};
 use crate::root::Root;
 
-/// The longest time that an option accepts, in seconds. The clock can count much longer times.
-const A_YEAR: u64 = 365 * 24 * 60 * 60;
+/// The examples of `stop`.
+pub(super) const STOP_EXAMPLES: &str = "\
+Examples:
+  pools-manager stop www 2
+      stop replica 2; the others go on
+  pools-manager stop www --timeout 0
+      stop the pool www, and cut what it does
+
+`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+
+/// The examples of `repair`.
+pub(super) const REPAIR_EXAMPLES: &str = "\
+Examples:
+  pools-manager repair
+      at boot, or after a crash: start what ran before
+  pools-manager repair --dry-run
+      print what it would do
+  pools-manager repair www 2
+      repair replica 2 of the pool www
+
+`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+
+const START_EXAMPLES: &str = "\
+Examples:
+  pools-manager start
+      start what does not run, in all pools
+  pools-manager start www 2
+      start replica 2 of the pool www
+
+`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
 
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
+#[command(after_help = START_EXAMPLES)]
 pub(super) struct Args {
-    #[command(subcommand)]
-    scope: Option<Scope>,
+    #[command(flatten)]
+    words: Words,
     #[command(flatten)]
     change: ChangeOptions,
 }
 
 /// The arguments of `stop` and `repair`, which wait for requests in flight and are no rollout.
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
 pub(super) struct DrainArgs {
-    #[command(subcommand)]
-    scope: Option<Scope>,
     #[command(flatten)]
-    change: ChangeOptions,
+    words: Words,
     #[command(flatten)]
     drain: DrainOptions,
+    #[command(flatten)]
+    change: ChangeOptions,
 }
 
+const RESTART_EXAMPLES: &str = "\
+Examples:
+  pools-manager restart www
+      restart the pool www on the symlink's release
+  pools-manager restart www --canary 30s
+      restart one replica first, and watch it for 30 s
+  pools-manager restart www 2
+      restart only replica 2
+  pools-manager restart --dry-run
+      print what a restart of all pools would do
+
+`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
+#[command(after_help = RESTART_EXAMPLES)]
 pub(super) struct RestartArgs {
-    #[command(subcommand)]
-    scope: Option<Scope>,
+    #[command(flatten)]
+    words: Words,
     #[command(flatten)]
     options: Options,
 }
@@ -51,55 +90,45 @@ pub(super) struct RestartArgs {
 #[derive(Debug, Default, Clone, clap::Args)]
 struct ChangeOptions {
     /// Print what the command would do, and change nothing
-    #[arg(long, global = true)]
+    #[arg(long)]
     dry_run: bool,
     /// If another command holds the lock of the pool, exit with status 3 and do not wait
-    #[arg(long, global = true)]
+    #[arg(long)]
     no_wait: bool,
     /// How many pools to change at the same time [default: the number of processors]
-    #[arg(long, value_name = "N", global = true)]
+    #[arg(long, value_name = "N")]
     parallel: Option<NonZeroUsize>,
 }
 
 /// The options of the commands that stop generations.
 #[derive(Debug, Default, Clone, clap::Args)]
 struct DrainOptions {
-    /// How many seconds requests in flight may take to finish. Longer ones are cut; 0 cuts all at
-    /// once [default: the drain timeout of the pool, which is 60 unless configured]
-    #[arg(long, value_name = "SECONDS", global = true, value_parser = value_parser!(u64).range(..=A_YEAR))]
-    timeout: Option<u64>,
+    /// How long requests in flight may take to finish (30s, 2m). Longer ones are cut; 0 cuts all at
+    /// once [default: the drain timeout of the pool, which is 60s unless configured]
+    #[arg(long, value_name = "TIME", value_parser = duration::option)]
+    timeout: Option<Duration>,
 }
 
 /// The options of a rollout: `restart`, `switch`, `rollback`.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Options {
-    #[command(flatten)]
-    change: ChangeOptions,
-    #[command(flatten)]
-    drain: DrainOptions,
+    /// Restart one replica first and watch it for this time (30s, 5m) before the others follow
+    #[arg(long, value_name = "TIME", value_parser = duration::some_option)]
+    canary: Option<Duration>,
     /// rolling: restart one replica after the other. swap: start all new generations beside the old
     /// ones, then switch to all of them at once [default: the strategy of the pool]
-    #[arg(long, global = true, hide_possible_values = true)]
+    #[arg(long, hide_possible_values = true)]
     strategy: Option<Strategy>,
-    /// Restart one replica first and watch it for this time (30s, 5m) before the others follow
-    #[arg(long, value_name = "TIME", global = true, value_parser = positive_time)]
-    canary: Option<Duration>,
-}
-
-/// Parses a time in the format of the settings, such as 30s.
-fn positive_time(text: &str) -> std::result::Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if !time.is_zero() && time <= Duration::from_secs(A_YEAR) => Ok(time),
-        _ => {
-            Err("it has to be a time like 30s or 5m, more than 0 and of a year at most".to_owned())
-        }
-    }
+    #[command(flatten)]
+    drain: DrainOptions,
+    #[command(flatten)]
+    change: ChangeOptions,
 }
 
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
         let options = Options { change: self.change, ..Options::default() };
-        change(self.scope, &options, Wanted::Running, Target::Current, root, json).await
+        change(self.words, &options, Wanted::Running, Target::Current, root, json).await
     }
 }
 
@@ -114,25 +143,25 @@ impl DrainArgs {
 
     async fn run(self, state: Wanted, target: Target, root: &Root, json: bool) -> Result<()> {
         let options = Options { change: self.change, drain: self.drain, ..Options::default() };
-        change(self.scope, &options, state, target, root, json).await
+        change(self.words, &options, state, target, root, json).await
     }
 }
 
 impl RestartArgs {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        change(self.scope, &self.options, Wanted::Renewed, Target::Current, root, json).await
+        change(self.words, &self.options, Wanted::Renewed, Target::Current, root, json).await
     }
 }
 
 async fn change(
-    scope: Option<Scope>,
+    words: Words,
     options: &Options,
     state: Wanted,
     target: Target,
     root: &Root,
     json: bool,
 ) -> Result<()> {
-    let jobs = options.jobs(&scope.unwrap_or(Scope::All), state, &target, root)?;
+    let jobs = options.jobs(&words.scope()?, state, &target, root)?;
     run_all(jobs, options.change.parallel, json).await
 }
 
@@ -168,7 +197,7 @@ impl Options {
             goal: Goal { state, replicas, strategy, canary: self.canary },
             target,
             occasion: Occasion::Asked,
-            drain_timeout: self.drain.timeout.map(Duration::from_secs),
+            drain_timeout: self.drain.timeout,
             dry_run: self.change.dry_run,
             wait: !self.change.no_wait,
         }

@@ -6,28 +6,38 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::scope::{POOL_SCOPE, PoolScope, SCOPE_HEADING};
+use super::scope::PoolWords;
 use crate::check::{self, PoolChecked, RootChecked};
 use crate::error::{Error, Result};
 use crate::finding::{Checked, Finding, Level};
 use crate::pool;
-use crate::render::print;
+use crate::render::colour::bracketed;
+use crate::render::{print, width};
 use crate::root::Root;
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager check
+      all pools
+  pools-manager check www -q
+      only what is wrong with the pool www
+
+`single POOL` means the same as `POOL`; a pool that is called all or single needs it.";
+
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = POOL_SCOPE, subcommand_help_heading = SCOPE_HEADING)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    #[command(subcommand)]
-    scope: Option<PoolScope>,
+    #[command(flatten)]
+    words: PoolWords,
     /// Print only warnings and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long)]
     quiet: bool,
 }
 
 impl Args {
     /// Prints the findings of all pools, then fails if one of them is an error.
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let names = self.scope.unwrap_or(PoolScope::All).names(root)?;
+        let names = self.words.scope()?.names(root)?;
         let of_root = check::check_root(root);
         let mut pools = check_all(names, root).await;
         check::compare(&mut pools);
@@ -35,9 +45,10 @@ impl Args {
             print(&format!("{}\n", document(&of_root, &pools, self.quiet)));
         } else {
             let title = format!("Root \"{}\"", of_root.root.display());
-            print(&shown(&title, &of_root.topics, self.quiet));
+            let print_fitting = |text: String| print(&width::wrap(&text, width::of_stdout()));
+            print_fitting(shown(&title, &of_root.topics, self.quiet));
             for PoolChecked { pool, topics, .. } in &pools {
-                print(&shown(&format!("Redundant pool \"{pool}\""), topics, self.quiet));
+                print_fitting(shown(&format!("Redundant pool \"{pool}\""), topics, self.quiet));
             }
         }
         verdict(&of_root, &pools)
@@ -73,7 +84,7 @@ pub(super) fn shown(title: &str, topics: &[Checked], quiet: bool) -> String {
 
 fn lines(checked: &Checked, quiet: bool) -> String {
     let Checked { topic, level, notes, findings } = checked;
-    let mut text = format!("  {topic}  [{level}]");
+    let mut text = format!("  {topic}  {}", bracketed(&level.to_string()));
     if !quiet && !notes.is_empty() {
         let _ = write!(text, "  ({})", notes.join(", "));
     }

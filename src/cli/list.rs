@@ -1,15 +1,25 @@
 //! `list`
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::scope::Scope;
 use super::status::combine;
 use crate::error::Result;
 use crate::pool::Pool;
-use crate::render::print;
+use crate::render::{print, table, width};
 use crate::root::Root;
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager list -q
+      only the names, one in a line
+  pools-manager list --json
+      one document, for programs";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Print only the names
     #[arg(short, long)]
@@ -36,6 +46,8 @@ impl Args {
         if json {
             let pools: Vec<_> = pools.iter().map(|pool| value(pool)).collect();
             print(&format!("{}\n", json!({ "pools": pools })));
+        } else if let Some(width) = width::of_stdout() {
+            print(&shown(&pools, width));
         } else {
             for pool in &pools {
                 print(&format!("{}\n", line(pool)));
@@ -59,7 +71,36 @@ fn value(pool: &Pool) -> serde_json::Value {
     value
 }
 
-/// The line that the Python proof of concept printed, with its format of lists.
+/// The pools for a terminal: a table if it fits, else some lines for each pool.
+fn shown(pools: &[Arc<Pool>], width: usize) -> String {
+    if pools.is_empty() {
+        return String::new();
+    }
+    let rows = || {
+        pools.iter().map(|pool| {
+            let Pool { name, replica_count, settings, .. } = &**pool;
+            let backend = settings.backend.name().to_owned();
+            let strategy = settings.strategy().to_string();
+            let place = settings.backend.describe().place;
+            [name.clone(), replica_count.to_string(), backend, strategy, place]
+        })
+    };
+    let table = table(&["pool", "replicas", "backend", "strategy", "address"], rows());
+    if width::fits(&table, width) {
+        return table;
+    }
+    let lines = |[name, replicas, backend, strategy, place]: [String; 5]| {
+        let backend = if backend == "none" { "no balancer" } else { &backend };
+        let pieces = [format!("{replicas} replicas,"), format!("{backend},"), strategy];
+        let place = if place.is_empty() { place } else { format!("    {place}\n") };
+        width::fill(&format!("  {name}  "), &pieces, Some(width))
+            + &width::wrap(&place, Some(width))
+    };
+    rows().map(lines).collect()
+}
+
+/// The line that the Python proof of concept printed. Its lists were those of Python: only the
+/// settings of `[apache]`, which it knew too, keep that notation.
 fn line(pool: &Pool) -> String {
     let Pool { name, replica_count, .. } = pool;
     let (backend, rest) = (pool.settings.backend.name(), pool.settings.backend.describe().line);

@@ -11,9 +11,18 @@ use jiff::tz::TimeZone;
 use crate::error::{Error, Result};
 use crate::logs::{self, Entry, Origin, Output, Select, Stream, Wake};
 use crate::pool;
+use crate::render::print_note;
 use crate::root::Root;
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager logs
+      the last 20 entries of all pools
+  pools-manager logs www -n 100 -f
+      the last 100 of the pool www, and what follows";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The name of the pool [default: all pools]
     pool: Option<String>,
@@ -37,7 +46,7 @@ impl Args {
         let mut printer = Printer::new(stdout.lock(), json);
         let mut stream = Stream::new(root, select, &mut printer)?;
         if stream.is_empty() && !self.follow && !printer.has_failed {
-            eprintln_safely("no logs are known: nothing has run yet");
+            print_note("no logs are known: nothing has run yet", json);
         }
         stream.last(self.lines, &mut printer);
         if self.follow {
@@ -62,11 +71,6 @@ impl Args {
             _ => Ok(()),
         }
     }
-}
-
-fn eprintln_safely(text: &str) {
-    // Standard error may be closed.
-    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Prints records to standard output.
@@ -115,7 +119,7 @@ impl Output for Printer<'_> {
     fn problem(&mut self, problem: &str) {
         self.flush();
         self.has_failed = true;
-        eprintln_safely(&format!("warning: {problem}"));
+        print_note(&format!("warning: {problem}"), self.json);
     }
 
     fn is_over(&self) -> bool {

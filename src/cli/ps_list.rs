@@ -24,15 +24,20 @@ pub struct PsList {
 }
 
 impl PsList {
+    /// Whether the output is JSON, errors too.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints the trees of all pools that can be read, then fails with the errors of the others.
     pub async fn run(self) -> Result<()> {
         let (mut trees, mut errors) = (Vec::new(), Vec::new());
-        for (_, selected) in Scope::All.select_each(&root(self.root)?)? {
+        for (name, selected) in Scope::All.select_each(&root(self.root)?)? {
             let tree = match selected {
                 Ok(selected) => tree(&selected.pool).await,
                 Err(error) => Err(error),
             };
-            match tree {
+            match tree.map_err(|error| error.of_pool(&name)) {
                 Ok(tree) => trees.push(tree),
                 Err(error) => errors.push(error),
             }

@@ -9,10 +9,17 @@ use serde_json::json;
 use crate::error::Result;
 use crate::pool;
 use crate::releases::{Directory, Releases, releases};
-use crate::render::print;
+use crate::render::{print, width};
 use crate::root::Root;
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager releases www
+  pools-manager releases www --in-use -q
+      the paths that a cleanup must keep";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The name of the pool
     pool: String,
@@ -48,10 +55,14 @@ fn print_paths(found: &Releases) {
 }
 
 fn line(directory: &Directory) -> String {
-    let named = directory.current.then(|| "current_release_symlink".to_owned());
-    let users: Vec<String> =
-        named.into_iter().chain(directory.generations.iter().map(ToString::to_string)).collect();
     let deleted = if directory.deleted { " (deleted)" } else { "" };
-    let used = if users.is_empty() { "not in use".into() } else { users.join(", ") };
-    format!("  {}{deleted}: {used}\n", directory.path.display())
+    let head = format!("  {}{deleted}: ", directory.path.display());
+    let named = directory.current.then(|| "current_release_symlink".to_owned());
+    let generations = directory.generations.iter().map(ToString::to_string);
+    let users: Vec<String> = named.into_iter().chain(generations).collect();
+    let users = if users.is_empty() { vec!["not in use".to_owned()] } else { users };
+    let last = users.len() - 1;
+    let comma = |(place, user)| if place < last { format!("{user},") } else { user };
+    let pieces: Vec<String> = users.into_iter().enumerate().map(comma).collect();
+    width::fill(&head, &pieces, width::of_stdout())
 }

@@ -22,7 +22,15 @@ use crate::root::Root;
 use crate::service_manager;
 use crate::supervise::Supervisor;
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager serve
+      in the working directory, until Ctrl-C
+  pools-manager --root /srv/site serve
+      as a unit of systemd does";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {}
 
 impl Args {

@@ -37,7 +37,7 @@ pub(super) async fn run_all(
     let is_one_of_many = jobs.len() > 1;
     let is_dry_run = jobs.iter().all(|job| job.work.as_ref().is_ok_and(|(_, it)| it.dry_run));
     // A dry run changes nothing: a signal may end the process anywhere.
-    let cancel = if is_dry_run { Cancel::never() } else { signals::cancel()? };
+    let cancel = if is_dry_run { Cancel::never() } else { signals::cancel(json)? };
     let at_once = at_once(parallel);
     let all = async {
         let mut waiting = jobs.into_iter().enumerate();
@@ -79,7 +79,9 @@ async fn run(job: Job, is_one_of_many: bool, cancel: &Cancel, mut report: OnePoo
             Err(error)
         }
     };
-    done.map_err(|error| if is_one_of_many { with_pool_name(&name, error) } else { error })
+    done.map_err(|error| {
+        if is_one_of_many { with_pool_name(&name, error) } else { error }.of_pool(&name)
+    })
 }
 
 /// Adds the name of the pool to an error that names neither the pool nor a file of it.

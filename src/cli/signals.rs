@@ -1,18 +1,18 @@
 //! Ctrl-C, TERM and HUP while a command changes pools: the first signal cancels the work at the next
 //! good place, the second one ends the process.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cancel::{self, Cancel, Canceller};
 use crate::error::{Error, Exit, Result};
+use crate::render::print_note;
 
-const NOTED: &[u8] = b"stopping at the next good place; once more stops at once\n";
+const NOTED: &str = "stopping at the next good place; once more stops at once";
 
 /// From here on the three signals do so, for the rest of the process.
-pub(super) fn cancel() -> Result<Cancel> {
+pub(super) fn cancel(json: bool) -> Result<Cancel> {
     let kinds = [
         (SignalKind::hangup(), Exit::HungUp),
         (SignalKind::interrupt(), Exit::Interrupted),
@@ -22,18 +22,18 @@ pub(super) fn cancel() -> Result<Cancel> {
     for (kind, exit) in kinds {
         let signals = signal(kind)
             .map_err(|error| Error::failed(format!("cannot listen for signals: {error}")))?;
-        tokio::spawn(await_signals(signals, exit, Arc::clone(&canceller)));
+        tokio::spawn(await_signals(signals, exit, Arc::clone(&canceller), json));
     }
     Ok(canceller.cancel())
 }
 
-async fn await_signals(mut signals: Signal, exit: Exit, canceller: Arc<Canceller>) {
+async fn await_signals(mut signals: Signal, exit: Exit, canceller: Arc<Canceller>, json: bool) {
     while signals.recv().await.is_some() {
         if canceller.signal(exit) {
             cancel::released().await;
             // The next command puts right what this leaves.
             std::process::exit(i32::from(exit as u8));
         }
-        let _ = std::io::stderr().write_all(NOTED);
+        print_note(NOTED, json);
     }
 }

@@ -16,7 +16,15 @@ use crate::snippet::{Found, Include, Kind, Listen, Trap, Wanted, diff, recognize
 /// The largest configuration that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager snippet nginx www --listen 80
+      print what nginx needs
+  pools-manager snippet --diff /etc/nginx/sites-enabled/www
+      what in this file would lose requests";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The web server. With --diff, it can be left out: the words of the file tell it
     #[arg(value_enum, required_unless_present = "diff")]

@@ -2,32 +2,49 @@
 
 use tokio::task::JoinSet;
 
-use super::scope::{SCOPE, SCOPE_HEADING, Scope};
+use super::scope::{Scope, Words};
 use crate::error::{Error, Result};
-use crate::render::print;
+use crate::render::colour::bracketed;
+use crate::render::{Releases, print, width};
 use crate::root::Root;
 use crate::state::CrashLoop;
 use crate::status::{PoolStatus, ReplicaStatus, status};
 
+const EXAMPLES: &str = "\
+Examples:
+  pools-manager status
+      all pools
+  pools-manager status www 2
+      replica 2 of the pool www
+  pools-manager status --json
+      one document, for programs
+
+Exit status: 0 all replicas are well, or you have stopped them; else 1.
+
+`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+
 #[derive(Debug, clap::Args)]
-#[command(subcommand_value_name = SCOPE, subcommand_help_heading = SCOPE_HEADING)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    #[command(subcommand)]
-    scope: Option<Scope>,
-    /// Print only OK or Error for each replica
-    #[arg(short, long, global = true)]
+    #[command(flatten)]
+    words: Words,
+    /// Print only OK, Stopped or Error for each replica
+    #[arg(short, long)]
     quiet: bool,
+    /// Show releases by path on a terminal too, not by name
+    #[arg(long)]
+    paths: bool,
 }
 
 impl Args {
     /// Prints the state of all pools, then fails with the problems that were found.
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let found = query(self.scope.unwrap_or(Scope::All), root).await?;
+        let found = query(self.words.scope()?, root).await?;
         if json {
             show_json(&found);
         } else {
             for (pool, status) in &found {
-                show(pool, status, self.quiet);
+                print(&shown(pool, status, self.quiet, self.paths, width::of_stdout()));
             }
         }
         let verdicts = found.into_iter().map(|(_, status)| status.and_then(|it| it.verdict()));
@@ -47,6 +64,7 @@ async fn query(scope: Scope, root: &Root) -> Result<Found> {
                 Ok(selected) => status(&selected.pool, &selected.replicas).await,
                 Err(error) => Err(error),
             };
+            let found = found.map_err(|error| error.of_pool(&name));
             (place, name, found)
         });
     }
@@ -57,36 +75,56 @@ async fn query(scope: Scope, root: &Root) -> Result<Found> {
 
 /// Combines several errors into one, with the highest exit status.
 pub(super) fn combine(errors: &[Error]) -> Result<()> {
-    let Some(exit) = errors.iter().map(|error| error.exit).max_by_key(|exit| *exit as u8) else {
-        return Ok(());
-    };
-    let messages: Vec<String> = errors.iter().map(Error::to_string).collect();
-    Err(Error { exit, message: messages.join("\n"), hint: None })
-}
-
-fn show(pool: &str, found: &Result<PoolStatus>, quiet: bool) {
-    print(&format!("Redundant pool \"{pool}\"...\n"));
-    if let Ok(status) = found {
-        for replica in &status.replicas {
-            print(&format!("{}\n", line(replica, quiet)));
-        }
-        if let Some(CrashLoop { when, starts }) = &status.crash_loop {
-            print(&format!(
-                "  The replicas do not stay up: the supervisor has started them {starts} times in short order, \
-                 last at {when}. Its log says why.\n"
-            ));
+    let exit = errors.iter().map(|error| error.exit).max_by_key(|exit| *exit as u8);
+    match (errors, exit) {
+        ([], _) | (_, None) => Ok(()),
+        ([one], _) => Err(one.clone()),
+        (several, Some(exit)) => {
+            let messages: Vec<String> = several.iter().map(Error::to_string).collect();
+            Err(Error { parts: several.to_vec(), ..Error::new(exit, messages.join("\n")) })
         }
     }
 }
 
-fn line(status: &ReplicaStatus, quiet: bool) -> String {
-    let ReplicaStatus { replica, ok, lb, ping_php, current, .. } = status;
-    let word = if *ok { "OK" } else { "Error" };
-    let short = format!("  Status for replica {replica} [{word}]");
+/// The lines of one pool. Without a `width`, they are those of the original tool, with paths.
+fn shown(
+    pool: &str,
+    found: &Result<PoolStatus>,
+    quiet: bool,
+    paths: bool,
+    width: Option<usize>,
+) -> String {
+    let mut text = format!("Redundant pool \"{pool}\"...\n");
+    let Ok(status) = found else { return text };
+    let running = status.replicas.iter().filter_map(|it| it.release.as_deref());
+    let releases = Releases::of(running, paths || width.is_none());
+    for replica in &status.replicas {
+        text += &line(replica, quiet, releases, width);
+    }
+    if let Some(CrashLoop { when, starts }) = &status.crash_loop {
+        let loops = format!(
+            "  The replicas do not stay up: the supervisor has started them {starts} times in short order, \
+             last at {when}. Its log says why.\n"
+        );
+        text += &width::wrap(&loops, width);
+    }
+    text
+}
+
+fn line(status: &ReplicaStatus, quiet: bool, releases: Releases, width: Option<usize>) -> String {
+    let ReplicaStatus { replica, state, lb, ping_php, current, release, help, .. } = status;
+    let head = format!("  Status for replica {replica} {}", bracketed(&state.to_string()));
     if quiet {
-        return short;
+        return head + "\n";
     }
-    format!("{short}  (LB=\"{lb}\", ping_php=\"{ping_php}\", current=\"{current}\")")
+    let current = release.as_deref().map_or_else(|| current.clone(), |it| releases.show(it));
+    let pieces = [
+        format!("(LB=\"{lb}\","),
+        format!("ping_php=\"{ping_php}\","),
+        format!("current=\"{current}\")"),
+    ];
+    let help = help.iter().map(|help| width::wrap(&format!("    {help}\n"), width));
+    width::fill(&(head + "  "), &pieces, width) + &help.collect::<String>()
 }
 
 fn show_json(found: &Found) {

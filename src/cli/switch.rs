@@ -9,7 +9,17 @@ use crate::error::{Error, Result};
 use crate::rollout::{Target, Wanted};
 use crate::root::Root;
 
+const SWITCH_EXAMPLES: &str = "\
+Examples:
+  pools-manager switch www release2
+      the directory beside the current release
+  pools-manager switch www /srv/www/releases/42
+      a path
+  pools-manager switch www release2 --canary 1m
+      watch one replica for a minute first";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = SWITCH_EXAMPLES)]
 pub(super) struct SwitchArgs {
     /// The name of the pool
     pool: String,
@@ -19,7 +29,15 @@ pub(super) struct SwitchArgs {
     options: Options,
 }
 
+const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  pools-manager rollback www
+      the release from before the last rollout
+  pools-manager rollback www --dry-run
+      print which one that is";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = ROLLBACK_EXAMPLES)]
 pub(super) struct RollbackArgs {
     /// Roll back only this pool
     pool: Option<String>,

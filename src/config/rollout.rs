@@ -109,6 +109,15 @@ pub enum Strategy {
     Swap,
 }
 
+impl std::fmt::Display for Strategy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Rolling => "rolling",
+            Self::Swap => "swap",
+        })
+    }
+}
+
 /// What to do with a replica whose new generation is not ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -7,19 +7,18 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
 
+use crate::duration;
 use crate::http;
 
-/// The longest duration of a setting: a longer one could overflow the clock.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
+/// A duration: a string, or a whole number of seconds.
 pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    from.deserialize_str(Time)
+    from.deserialize_any(Time)
 }
 
 /// A duration that must not be 0.
 pub(crate) fn some_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let duration = from.deserialize_str(Time)?;
-    if duration.is_zero() { Err(Error::custom("it must be more than 0")) } else { Ok(duration) }
+    let time = from.deserialize_any(Time)?;
+    if time.is_zero() { Err(Error::custom(duration::NOT_ZERO)) } else { Ok(time) }
 }
 
 struct Time;
@@ -28,14 +27,16 @@ impl Visitor<'_> for Time {
     type Value = Duration;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a time like \"60s\" or \"500ms\", of a year at most")
+        f.write_str(duration::EXPECTED)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-        match humantime::parse_duration(text) {
-            Ok(duration) if duration <= LONGEST => Ok(duration),
-            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
-        }
+        duration::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<Duration, E> {
+        duration::parse(&seconds.to_string())
+            .ok_or_else(|| E::invalid_value(Unexpected::Signed(seconds), &self))
     }
 }
 

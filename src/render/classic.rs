@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use super::colour::{Tone, bracketed};
 use crate::config::Hook;
 use crate::event::{Event, LinkChange, Report};
 use crate::step::Stage;
@@ -65,7 +66,7 @@ impl<W: Write + Send + Sync> Report for Classic<W> {
                 self.write(&dots);
             }
             Event::StageDone { .. } | Event::HookDone { failure: None, .. } => {
-                self.end_line(" [OK]\n");
+                self.end_line(&format!(" {}\n", bracketed("OK")));
             }
             Event::StageFailed { reason, .. } | Event::HookDone { failure: Some(reason), .. } => {
                 self.end_line(&failed(reason));
@@ -85,7 +86,7 @@ pub(super) fn hook_title(hook: Hook) -> String {
 
 /// The end of the line of a stage that has failed.
 pub(super) fn failed(reason: &str) -> String {
-    format!(" [FAILED]\n{}", indent(reason))
+    format!(" {}\n{}", bracketed("FAILED"), indent(reason))
 }
 
 /// The lines of an event outside of a stage; empty for events that are not shown.
@@ -102,7 +103,7 @@ pub(super) fn line(event: &Event) -> String {
                 LinkChange::MovedBack => format!("  {link} leads to {target} again\n"),
             }
         }
-        Event::Warning { text } => format!("  Warning: {text}\n"),
+        Event::Warning { text } => format!("  {} {text}\n", Tone::Warning.on_stdout("Warning:")),
         Event::Warmed { replica, requests, ms } => {
             format!("  Replica {replica} has answered {requests} warm-up requests in {ms} ms\n")
         }

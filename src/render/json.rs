@@ -1,28 +1,29 @@
-//! JSON lines: one document for each event.
+//! JSON lines: one document for each event, with its time and its pool.
 
 use serde::Serialize;
 
+use super::problem::now;
 use crate::event::Event;
 
-/// An event, and the pool that it does not name itself.
+/// An event with its time, and the pool unless the event names it itself.
 #[derive(Serialize)]
-struct OfPool<'a> {
+struct Line<'a> {
+    time: &'a str,
     #[serde(flatten)]
     event: &'a Event,
-    pool: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<&'a str>,
 }
 
 /// Prints an event of a pool.
 pub(super) fn print(pool: &str, event: &Event) {
-    super::print(&format!("{}\n", line(pool, event)));
+    super::print(&format!("{}\n", line(&now(), pool, event)));
 }
 
-fn line(pool: &str, event: &Event) -> String {
-    let line = match event {
-        Event::Pool { .. } | Event::Done { .. } => serde_json::to_string(event),
-        _ => serde_json::to_string(&OfPool { event, pool }),
-    };
-    line.unwrap_or_default()
+fn line(time: &str, pool: &str, event: &Event) -> String {
+    let names_pool = matches!(event, Event::Pool { .. } | Event::Done { .. });
+    let line = Line { time, event, pool: (!names_pool).then_some(pool) };
+    serde_json::to_string(&line).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -31,20 +32,20 @@ mod tests {
     use crate::step::{GenerationId, Number, Step, Title};
 
     #[test]
-    fn each_line_names_its_pool_once() {
+    fn each_line_has_its_time_and_names_its_pool_once() {
         let id = GenerationId { replica: 2, generation: Number::Started(7) };
-        let shown = |event: Event| line("www", &event);
+        let shown = |event: Event| line("2026-01-02T03:04:05.678Z", "www", &event);
         assert_eq!(
             shown(Event::Pool { pool: "www".to_owned() }),
-            r#"{"event":"pool","pool":"www"}"#
+            r#"{"time":"2026-01-02T03:04:05.678Z","event":"pool","pool":"www"}"#
         );
         assert_eq!(
             shown(Event::StepStarted { step: Step::Stop(id) }),
-            r#"{"event":"step_started","step":"stop","replica":2,"generation":7,"pool":"www"}"#
+            r#"{"time":"2026-01-02T03:04:05.678Z","event":"step_started","step":"stop","replica":2,"generation":7,"pool":"www"}"#
         );
         assert_eq!(
             shown(Event::StageDone { title: Title::Switching, ms: 3 }),
-            r#"{"event":"stage_done","stage":"switching","ms":3,"pool":"www"}"#
+            r#"{"time":"2026-01-02T03:04:05.678Z","event":"stage_done","stage":"switching","ms":3,"pool":"www"}"#
         );
     }
 }

@@ -9,6 +9,7 @@ mod canary;
 mod leftovers;
 mod recover;
 mod verify;
+mod visitors;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::process::Signal;
 use crate::release::Release;
 use crate::runtime::{Log, Running};
 use crate::step::{GenerationId, Stage, Title};
+pub(super) use visitors::Visitors;
 
 /// What all steps of a plan share.
 pub(super) struct Execution<'a> {
@@ -42,6 +44,7 @@ pub(super) struct Execution<'a> {
     pub(super) cancel: &'a Cancel,
     pub(super) report: &'a mut dyn Report,
     pub(super) progress: Progress,
+    pub(super) visitors: Visitors,
 }
 
 /// What a plan has done so far, as far as recovery needs it.
@@ -81,11 +84,8 @@ impl Execution<'_> {
             self.progress.cause = Some(error);
             return Err(left);
         }
-        self.clean_up()?;
-        match self.cancel.check() {
-            Err(cancelled) => Err(self.left(&cancelled).await),
-            Ok(()) => Ok(()),
-        }
+        // A signal that came in the last stage has nothing left to stop.
+        self.clean_up()
     }
 
     /// Continues adopted masters. Stopping one halts it first, and a manager that was killed in

@@ -16,6 +16,7 @@ use super::page::Page;
 use super::print::Printer;
 use super::summary::Summary;
 use super::{Sample, Stop, run};
+use crate::duration;
 use crate::error::{Error, Exit, Result};
 
 /// The options of both programs. The name, the description and the default URL depend on the page.
@@ -32,13 +33,13 @@ struct Flags {
     #[arg(long, value_name = "N", default_value = "1")]
     concurrency: NonZeroU16,
     /// How long to send requests: 10s, 2m [default: until stopped by a signal]
-    #[arg(long, value_name = "TIME", value_parser = positive_time)]
+    #[arg(long, value_name = "TIME", value_parser = duration::some_option)]
     duration: Option<Duration>,
     /// How many requests to send in all [default: until stopped by a signal]
     #[arg(long, value_name = "N")]
     requests: Option<NonZeroU64>,
     /// How long one response may take
-    #[arg(long, value_name = "TIME", value_parser = positive_time, default_value = "30s")]
+    #[arg(long, value_name = "TIME", value_parser = duration::some_option, default_value = "30s")]
     timeout: Duration,
     /// Fail if an older release responds after a newer one did
     #[arg(long)]
@@ -81,14 +82,6 @@ impl Flags {
             .about(about)
             .mut_arg("url", |url| url.required(false).default_value(page.default_url()));
         Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
-    }
-}
-
-fn positive_time(text: &str) -> std::result::Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it has to be more than 0".to_owned()),
-        Ok(time) => Ok(time),
-        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -70,7 +70,8 @@ fn history_has_each_rollout() {
     assert!(lines[3].contains("  restart --strategy swap  "), "{ran}");
     assert!(lines[3].contains(&format!("  {begins}")), "{ran}");
     assert_eq!(lines.len(), 4, "{ran}");
-    let none = "error: there is no pool \"wwww\"\n  help: the pools are: www\n";
+    let none =
+        "error: there is no pool \"wwww\"\n  help: did you mean \"www\"? the pools are: www\n";
     site.run(&["history", "wwww"]).status(2).stderr(none);
 }
 

@@ -158,6 +158,7 @@ fn json_output_has_events_for_hooks() {
     let mut told = events(&ran);
     told.retain(|event| event["event"].as_str().unwrap().starts_with("hook_"));
     for event in &mut told {
+        assert!(event.as_object_mut().unwrap().remove("time").is_some());
         let ms = event.as_object_mut().unwrap().remove("ms");
         assert_eq!(ms.is_some_and(|ms| ms.is_u64()), event["event"] == "hook_done");
     }
@@ -174,6 +175,6 @@ fn json_output_has_events_for_hooks() {
     );
     let warning =
         "the hook after_rollout ended with exit status: 7\n  the end of its output:\n    no";
-    let warned = json!({"event": "warning", "text": warning, "pool": "www"});
-    assert!(events(&ran).contains(&warned), "{ran}");
+    let is_it = |event: &Value| event["event"] == "warning" && event["text"] == warning;
+    assert!(events(&ran).iter().any(is_it), "{ran}");
 }

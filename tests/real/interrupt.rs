@@ -123,3 +123,40 @@ fn interrupt_restores_the_error_handling_of_a_member() {
     site.is_in_order_on("release1");
     load.finish();
 }
+
+/// The last replica is finished in any case: nothing is left to stop.
+#[test]
+fn interrupt_in_the_last_replica_is_no_failure() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let warm_up = site.hold_warm_up();
+    site.switch("release2");
+    let manager = site.spawn(&["restart", "www", "2", "--strategy", "rolling"]);
+    warm_up.reached();
+    manager.signal(Signal::INT);
+    assert_eq!(manager.await_complaint(), NOTED);
+    warm_up.open();
+    let ran = manager.finish();
+    assert!(ran.status(0).stdout.ends_with("balancer for replica 2  [OK]\n"), "{ran}");
+    assert_eq!(site.releases(), [site.path("www/release1"), site.path("www/release2")]);
+}
+
+#[test]
+fn interrupt_after_a_swap_has_switched_is_no_failure() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    site.switch("release2");
+    let requests = site.hold_both();
+    let mut manager = site.spawn(&["restart", "--strategy", "swap", "--json"]);
+    manager.await_event("that it waits", |event| event["event"] == "progress");
+    assert_eq!(site.releases(), [site.path("www/release2"), site.path("www/release2")]);
+    manager.signal(Signal::INT);
+    let note: serde_json::Value = serde_json::from_str(&manager.await_complaint()).unwrap();
+    assert_eq!((&note["event"], &note["message"]), (&"note".into(), &NOTED.trim().into()));
+    for request in requests {
+        request.end(1);
+    }
+    manager.finish().status(0);
+    assert!(site.run(&["history"]).stdout.ends_with("  done\n"));
+    site.is_in_order_on("release2");
+}

@@ -29,7 +29,11 @@ fn status_prints_one_json_document() {
     let site = Site::new();
     site.run(&["start", "single", "www", "1"]).succeeds();
     let ran = site.run(&["status", "--json"]);
-    ran.status(1).stderr("error: pool \"www\": not well: replica 2\n");
+    let error = json!({
+        "event": "error", "pool": "www", "exit": 1, "help": null,
+        "message": "pool \"www\": not well: replica 2",
+    });
+    assert_eq!(without_time(&ran.status(1).stderr), [error]);
     let mut found = document(&ran.stdout);
     let replica = found["pools"][0]["replicas"][0].as_object_mut().unwrap();
     assert!(replica.remove("pid").unwrap().as_i64() > Some(1));
@@ -40,6 +44,7 @@ fn status_prints_one_json_document() {
             {
                 "replica": 1,
                 "ok": true,
+                "state": "ok",
                 "lb": "Init Ok",
                 "ping_php": "pong",
                 "current": site.path("www/release1"),
@@ -50,6 +55,8 @@ fn status_prints_one_json_document() {
             {
                 "replica": 2,
                 "ok": false,
+                "state": "error",
+                "help": "not started: run pools-manager start www",
                 "lb": "Init Ok",
                 "ping_php": "not running",
                 "current": "",
@@ -75,6 +82,8 @@ fn restart_prints_one_json_event_per_line() {
     site.run(&["start"]).succeeds();
     let ran = site.run(&["restart", "--json"]);
     let mut events = events(&ran.succeeds().stdout);
+    assert!(events.iter().all(|event| is_time(&event["time"])), "{events:?}");
+    events.iter_mut().for_each(remove_time);
     let mut done = events.pop().unwrap();
     assert!(done.as_object_mut().unwrap().remove("ms").unwrap().is_u64());
     assert_eq!(done, json!({"event": "done", "pool": "www", "ok": true}));
@@ -158,4 +167,80 @@ fn document(text: &str) -> Value {
 
 fn events(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn remove_time(event: &mut Value) {
+    event.as_object_mut().unwrap().remove("time");
+}
+
+/// JSON lines whose times are right, without them.
+fn without_time(text: &str) -> Vec<Value> {
+    let mut events = events(text);
+    assert!(events.iter().all(|event| is_time(&event["time"])), "{events:?}");
+    events.iter_mut().for_each(remove_time);
+    events
+}
+
+/// `2026-01-02T03:04:05.678Z`
+fn is_time(value: &Value) -> bool {
+    let digits = |it: char| if it.is_ascii_digit() { '0' } else { it };
+    let shape: String = value.as_str().unwrap_or_default().chars().map(digits).collect();
+    shape == "0000-00-00T00:00:00.000Z"
+}
+
+#[test]
+fn errors_are_json_documents_on_standard_error() {
+    let site = Site::new();
+    let document = |args: &[&str], exit: u8| {
+        let ran = site.run(args);
+        let mut all = without_time(&ran.status(i32::from(exit)).stderr);
+        let error = all.pop().unwrap();
+        assert_eq!((&error["event"], &error["exit"]), (&json!("error"), &json!(exit)), "{ran}");
+        assert!(all.is_empty(), "{ran}");
+        error
+    };
+    let unknown = document(&["restart", "wwww", "--json"], 2);
+    assert_eq!(unknown["message"], "there is no pool \"wwww\"");
+    assert_eq!(unknown["pool"], "wwww");
+    assert_eq!(unknown["help"], "did you mean \"www\"? the pools are: www");
+    // clap's errors too, wherever the option stands.
+    for args in [&["--json", "restart", "--tiemout", "3"][..], &["restart", "--tiemout", "--json"]]
+    {
+        let usage = document(args, 2);
+        assert_eq!(usage["message"], "unexpected argument '--tiemout' found");
+        assert!(
+            usage["help"].as_str().unwrap().contains("Usage: pools-manager restart"),
+            "{usage}"
+        );
+    }
+    assert_eq!(document(&["stat", "--json"], 2)["message"], "unrecognized subcommand 'stat'");
+    document(&["--json"], 2);
+    document(&["--root", "/nonexistent", "list", "--json"], 2);
+    assert_eq!(document(&["rollback", "www", "--json"], 2)["pool"], "www");
+    // Help is no error.
+    let help = site.run(&["restart", "--help", "--json"]);
+    assert!(help.succeeds().stdout.contains("Usage: "), "{help}");
+}
+
+#[test]
+fn each_pool_has_its_own_error() {
+    let site = Site::new();
+    for pool in ["api", "web"] {
+        site.write(
+            &format!("etc/php/fpm/redundant-pools/{pool}/pools-manager.toml"),
+            "[nonsense]\n",
+        );
+    }
+    for command in ["status", "list", "history", "start"] {
+        let ran = site.run(&[command, "--json"]);
+        let errors = without_time(&ran.stderr);
+        let pools: Vec<&str> = errors.iter().map(|it| it["pool"].as_str().unwrap()).collect();
+        let of_www = if command == "status" { &["api", "web", "www"][..] } else { &["api", "web"] };
+        assert_eq!(pools, of_www, "{ran}");
+        assert!(
+            errors[0]["message"].as_str().unwrap().contains("/api/pools-manager.toml:1: "),
+            "{ran}"
+        );
+    }
+    site.run(&["stop", "www"]).succeeds();
 }

@@ -39,6 +39,7 @@ mod soak;
 mod stop;
 mod switch;
 mod symlinks;
+mod terminal;
 mod twice;
 mod warm_up;
 mod web_servers;

@@ -72,8 +72,10 @@ fn goes_back(strategy: &str) {
     for replica in [1, 2] {
         says(&site, &ran, &format!("  Rolling replica {replica} back to ROOT/www/release1\n"));
     }
-    let left = "error: pool \"www\" is left as follows: replica 1 runs ROOT/www/release1 ";
-    assert!(site.shown(&ran.status(1).stderr).starts_with(left), "{ran}");
+    let back = "error: release2 bounced: pool \"www\" is back on release1. Visitors may have had the new release for ";
+    let said = site.shown(&ran.status(1).stderr);
+    assert!(said.starts_with(back), "{ran}");
+    assert!(said.contains(" Static files may have come from it for a moment.\n"), "{ran}");
     assert_eq!(fs::read_link(site.path("www/current.release")).unwrap(), Path::new("release1"));
     assert_eq!(results(&site).len(), 1);
     assert!(results(&site)[0].starts_with("failed: http://localhost:"));

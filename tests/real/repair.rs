@@ -317,7 +317,7 @@ fn start_reports_a_dead_master() {
     site.run(&["start", "--dry-run"]).stderr(&error).status(1);
     site.run(&["start", "single", "www", "1"]).succeeds();
     let not_well =
-        format!("error: pool \"www\": not well: replica 2; {dead}; run pools-manager repair\n");
+        format!("error: pool \"www\": not well: replica 2; {dead}; run pools-manager repair www\n");
     site.run(&["status", "-q"]).stderr(&not_well).status(1);
     site.run(&["repair"]).succeeds();
     site.run(&["start"]).succeeds();

@@ -143,7 +143,7 @@ fn interrupt_before_the_first_replica_moves_the_link_back() {
     manager.signal(Signal::INT);
     let ran = manager.finish();
     ran.status(130);
-    assert!(ran.stdout.contains(r#"{"event":"link","change":"moved_back","#), "{ran}");
+    assert!(ran.stdout.contains(r#""event":"link","change":"moved_back","#), "{ran}");
     request.end(1);
     assert_eq!(link(&site), PathBuf::from("release1"));
     site.is_in_order_on("release1");

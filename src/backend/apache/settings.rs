@@ -112,7 +112,8 @@ impl Settings {
             shown.manager_url,
             members.join(", ")
         );
-        Description { line, json: Some(json!(shown)) }
+        let place = format!("{} at {}", shown.balancer_name, shown.manager_url);
+        Description { line, place, json: Some(json!(shown)) }
     }
 }
 

@@ -117,14 +117,11 @@ impl Settings {
     }
 
     pub(in crate::backend) fn describe(&self) -> Description {
-        let servers: Vec<String> = self.servers().iter().map(|it| format!("'{it}'")).collect();
-        let line = format!(
-            " socket=\"{}\" haproxy_backend=\"{}\" servers=\"[{}]\"",
-            self.socket(),
-            self.backend(),
-            servers.join(", ")
-        );
-        Description { line, json: Some(json!(self)) }
+        let (socket, backend) = (self.socket(), self.backend());
+        let servers = self.servers().join(", ");
+        let line =
+            format!(" socket=\"{socket}\" haproxy_backend=\"{backend}\" servers=\"{servers}\"");
+        Description { line, place: format!("{backend} at {socket}"), json: Some(json!(self)) }
     }
 }
 

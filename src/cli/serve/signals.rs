@@ -92,7 +92,7 @@ impl Signals {
                 None => std::future::pending().await,
             };
             let message = format!("stopped by {name}");
-            return Received::Stop(Error { exit, message, hint: None });
+            return Received::Stop(Error::new(exit, message));
         }
     }
 }

@@ -83,10 +83,16 @@ impl Execution<'_> {
     pub(super) fn publish(&mut self, id: GenerationId) -> Result<()> {
         let running = self.running(id)?;
         let generation = running.generation.clone();
-        if self.progress.started.get(&id.replica).is_some_and(|it| it.generation == generation) {
+        let is_new =
+            self.progress.started.get(&id.replica).is_some_and(|it| it.generation == generation);
+        if is_new {
             start::check_pin(self.pool, running)?; // it was right when the generation was ready
         }
-        self.names().publish(&generation)
+        self.names().publish(&generation)?;
+        if is_new {
+            self.visitors.note_published(self.release.as_ref());
+        }
+        Ok(())
     }
 
     /// The public names, for a move: the backend has to be notified after it.
@@ -117,13 +123,14 @@ impl Execution<'_> {
         };
         if let Some(left) = wait.await_idle(check, self.report).await? {
             self.progress.busy.push(id);
+            self.visitors.cut = true;
             self.warn(wait.will_cut(&left));
         }
         Ok(())
     }
 
     /// The generation that serves in place of the replica that is being renewed.
-    fn substitute(&self) -> Result<Option<Generation>> {
+    pub(super) fn substitute(&self) -> Result<Option<Generation>> {
         let substitute = self.progress.substitute.map(|id| self.running(id)).transpose()?;
         Ok(substitute.map(|running| running.generation.clone()))
     }

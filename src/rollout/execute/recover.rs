@@ -18,6 +18,7 @@ impl Execution<'_> {
     /// Undoes what can be undone. Returns the error that ends the rollout; the failed stage has
     /// reported the cause.
     pub(super) async fn recover(&mut self, cause: &Error) -> Error {
+        self.visitors.lost |= self.has_lost_substitute();
         self.discard_unpublished().await;
         self.put_back().await;
         if let Err(error) = self.notify_backend().await {
@@ -31,17 +32,38 @@ impl Execution<'_> {
         self.left(cause).await
     }
 
+    /// Whether the generation that serves for another one has died.
+    fn has_lost_substitute(&self) -> bool {
+        match self.substitute() {
+            Ok(Some(it)) => !socket::is_listening(&it.socket).unwrap_or(false),
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+
     /// The error that says what state is left.
     pub(super) async fn left(&self, cause: &Error) -> Error {
-        let state = self.state_left().await;
-        match cause.exit {
-            Exit::HungUp | Exit::Interrupted | Exit::Terminated => Error {
-                exit: cause.exit,
-                message: format!("{}; {state}", cause.message),
-                hint: None,
-            },
-            _ => Error::failed(state).hint(TRY_AGAIN),
+        let members = self.backend.members().await;
+        let unread = members.as_ref().err().map(|error| error.message.clone());
+        let members = members.unwrap_or_default();
+        let pool = &self.pool.name;
+        let now = observe(self.pool, async { Ok(members) }, SpecQuery::default()).await;
+        let state = match &now {
+            Ok(now) => {
+                let all: Vec<String> =
+                    now.replicas.iter().map(describe).chain(unread.clone()).collect();
+                format!("pool \"{pool}\" is left as follows: {}", all.join("; "))
+            }
+            Err(error) => {
+                error.clone().within(format!("pool \"{pool}\" has failed, and")).to_string()
+            }
+        };
+        if matches!(cause.exit, Exit::HungUp | Exit::Interrupted | Exit::Terminated) {
+            return Error::new(cause.exit, format!("{}; {state}", cause.message));
         }
+        let now = now.ok().filter(|_| unread.is_none());
+        let undone = now.and_then(|now| self.visitors.sentences(self.pool, &now));
+        Error::failed(undone.unwrap_or(state)).hint(TRY_AGAIN)
     }
 
     /// Discards the new generations to which no name leads: they have served no request.
@@ -161,23 +183,6 @@ impl Execution<'_> {
         let replicas = vec![replica];
         let goal = Goal { state, replicas, strategy: Strategy::Rolling, canary: None };
         Ok(plan(&self.observation.view(), &goal))
-    }
-
-    async fn state_left(&self) -> String {
-        let members = self.backend.members().await;
-        let unread = members.as_ref().err().map(|error| error.message.clone());
-        let members = members.unwrap_or_default();
-        match observe(self.pool, async { Ok(members) }, SpecQuery::default()).await {
-            Ok(now) => {
-                let pool = &self.pool.name;
-                let replicas = now.replicas.iter().map(describe);
-                let all: Vec<String> = replicas.chain(unread).collect();
-                format!("pool \"{pool}\" is left as follows: {}", all.join("; "))
-            }
-            Err(error) => {
-                error.within(format!("pool \"{}\" has failed, and", self.pool.name)).to_string()
-            }
-        }
     }
 }
 

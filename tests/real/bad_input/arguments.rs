@@ -1,23 +1,90 @@
 //! Mistakes on the command line and in the environment.
 
-use super::{error, running};
+use super::{POOL, SETTINGS, error, running};
+use harness::Site;
 
 #[test]
 fn unknown_pool_or_replica_is_an_error() {
     let site = running();
-    let no_pool = |name: &str| error(&format!("there is no pool \"{name}\""), "the pools are: www");
+    let no_pool = |name: &str| {
+        // A similar name is named once more.
+        let is_similar = ["www/", "WWW", "wwww"].contains(&name);
+        let meant = if is_similar { "did you mean \"www\"? " } else { "" };
+        error(&format!("there is no pool \"{name}\""), &format!("{meant}the pools are: www"))
+    };
     let no_replica = |replica: &str| {
         error(&format!("the pool \"www\" has no replica {replica}"), "its replicas are 1 to 2")
     };
     // A name with a slash would name files elsewhere.
-    for name in ["nope", "", "www/", "../redundant-pools/www", "WWW"] {
-        site.refuses(&["restart", "single", name], &no_pool(name));
-        site.refuses(&["status", "single", name], &no_pool(name));
+    for name in ["nope", "", "www/", "../redundant-pools/www", "WWW", "wwww"] {
+        for command in ["restart", "status", "stop"] {
+            site.refuses(&[command, name], &no_pool(name));
+            site.refuses(&[command, "single", name], &no_pool(name));
+        }
     }
     for replica in ["0", "9"] {
         site.refuses(&["restart", "single", "www", replica], &no_replica(replica));
         site.refuses(&["status", "single", "www", replica], &no_replica(replica));
+        site.refuses(&["restart", "www", replica], &no_replica(replica));
     }
+    let one_pool = "write one pool, and one of its replicas: POOL [N]";
+    let mistakes = [
+        ("restart www one", "\"one\" is not the number of a replica", one_pool),
+        ("restart www 1 2", "unexpected word \"2\"", one_pool),
+        (
+            "stop all www",
+            "unexpected word \"www\"",
+            "`all` means all pools: for one pool, write only its name",
+        ),
+        ("stop single", "the name of a pool is missing after `single`", "write: single POOL [N]"),
+        ("check single www 2", "unexpected argument '2' found", ""),
+        (
+            "check www 2",
+            "unexpected word \"2\"",
+            "this command applies to whole pools: leave the number out",
+        ),
+    ];
+    for (line, what, help) in mistakes {
+        let args: Vec<&str> = line.split(' ').collect();
+        if help.is_empty() {
+            let ran = site.unchanged_by(|| site.run(&args));
+            assert!(ran.status(2).stderr.starts_with(&format!("error: {what}")), "{ran}");
+        } else {
+            site.refuses(&args, &error(what, help));
+        }
+    }
+}
+
+/// `all` and `single` are words of the command line, also if a pool has that name.
+#[test]
+fn pool_with_the_name_of_a_word_needs_single() {
+    let site = Site::new();
+    site.run(&["start"]).succeeds();
+    let masters = site.masters();
+    for name in ["all", "single"] {
+        let pool = format!("etc/php/fpm/redundant-pools/{name}");
+        let settings = {
+            let text = site.read(SETTINGS);
+            text.split_once("[apache]").unwrap().0.to_owned()
+        };
+        site.write(&format!("{pool}/pools-manager.toml"), &settings);
+        let conf = site.read(&format!("{POOL}/1.conf"));
+        let conf = conf.replace("www1", &format!("{name}1"));
+        site.write(&format!("{pool}/1.conf"), &conf);
+        let title = format!("Redundant pool \"{name}\"...\n");
+        let does = |what: &str| format!("{title}  {what} replica 1  [OK]\n");
+        site.run(&["start", "single", name, "1"]).prints(&does("Starting"));
+        site.run(&["check", "single", name, "-q"]).succeeds();
+        let status = site.run(&["status", "-q", "single", name]);
+        status.prints(&format!("{title}  Status for replica 1 [OK]\n"));
+        site.run(&["stop", "single", name]).prints(&does("Stopping"));
+        assert_eq!(site.run(&["list", "-q"]).stdout.lines().count(), 2);
+        let all = site.run(&["status", "-q", "all"]);
+        assert!(all.succeeds().stdout.contains("Redundant pool \"www\""), "{all}");
+        assert_eq!(site.run(&["stop", "single"]).status(2).stdout, "");
+        std::fs::remove_dir_all(site.path(&pool)).unwrap();
+    }
+    assert_eq!(site.masters(), masters);
 }
 
 /// The words are clap's; what they say first is what is wrong.
@@ -26,40 +93,33 @@ fn invalid_command_line_is_an_error() {
     let site = running();
     let mistakes = [
         ("restrat", "unrecognized subcommand 'restrat'"),
-        ("restart www", "unrecognized subcommand 'www'"),
+        ("www", "unrecognized subcommand 'www'"),
         ("restart --tiemout 3", "unexpected argument '--tiemout' found"),
-        (
-            "restart --timeout",
-            "a value is required for '--timeout <SECONDS>' but none was supplied",
-        ),
+        ("restart --timeout", "a value is required for '--timeout <TIME>' but none was supplied"),
         (
             "restart --timeout x",
-            "invalid value 'x' for '--timeout <SECONDS>': invalid digit found in string",
+            "invalid value 'x' for '--timeout <TIME>': expected a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds",
         ),
         (
             "restart --timeout 99999999999",
-            "invalid value '99999999999' for '--timeout <SECONDS>': 99999999999 is not in 0..=31536000",
+            "invalid value '99999999999' for '--timeout <TIME>': expected a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds",
         ),
         (
-            "restart --canary 30",
-            "invalid value '30' for '--canary <TIME>': it has to be a time like 30s or 5m, more than 0 and of a year at most",
+            "restart --canary 30x",
+            "invalid value '30x' for '--canary <TIME>': expected a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds",
         ),
         (
             "switch www release2 --canary soon",
-            "invalid value 'soon' for '--canary <TIME>': it has to be a time like 30s or 5m, more than 0 and of a year at most",
+            "invalid value 'soon' for '--canary <TIME>': expected a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds",
         ),
         (
             "rollback --canary 0s",
-            "invalid value '0s' for '--canary <TIME>': it has to be a time like 30s or 5m, more than 0 and of a year at most",
+            "invalid value '0s' for '--canary <TIME>': it must be more than 0",
         ),
         ("start --canary 30s", "unexpected argument '--canary' found"),
         ("restart --strategy canary", "invalid value 'canary' for '--strategy <STRATEGY>'"),
-        (
-            "restart single www one",
-            "invalid value 'one' for '[REPLICA]': invalid digit found in string",
-        ),
         ("restart single www 1 2", "unexpected argument '2' found"),
-        ("restart single", "the following required arguments were not provided:"),
+        ("switch www", "the following required arguments were not provided:"),
         ("start --timeout 3", "unexpected argument '--timeout' found"),
     ];
     for (line, what) in mistakes {
@@ -69,10 +129,35 @@ fn invalid_command_line_is_an_error() {
         assert!(ran.stderr.ends_with("\nFor more information, try '--help'.\n"), "{ran}");
         ran.status(2).stdout("");
     }
-    // Which command that is not all: the line that shows its usage says what may stand there.
-    let ran = site.run(&["restart", "www"]);
-    let usage = "Usage: pools-manager restart [OPTIONS] [all | single POOL [N]]";
-    assert!(ran.stderr.contains(usage), "{ran}");
+    // The usage of the command says what may stand there.
+    let ran = site.run(&["restart", "--tiemout", "3"]);
+    assert!(ran.stderr.contains("Usage: pools-manager restart "), "{ran}");
+}
+
+/// What is typed in haste must not lead to a change of the pools.
+#[test]
+fn typo_suggests_no_command_that_changes_something() {
+    let site = running();
+    let ran = site.unchanged_by(|| site.run(&["stat"]));
+    assert!(ran.status(2).stderr.contains("a similar subcommand exists: 'status'"), "{ran}");
+    for typo in ["sto", "strat", "restrat", "swich", "rolback", "repiar", "serv"] {
+        let ran = site.unchanged_by(|| site.run(&[typo]));
+        for command in ["start", "stop", "restart", "switch", "rollback", "repair", "serve"] {
+            let is_named = ran.status(2).stderr.contains(&format!("'{command}'"));
+            assert!(!is_named, "{ran}");
+        }
+    }
+}
+
+#[test]
+fn number_alone_is_seconds_in_options_and_settings() {
+    let site = running();
+    for time in ["5", "5s", "1m", "5000ms"] {
+        site.run(&["restart", "www", "--timeout", time]).succeeds();
+    }
+    site.add_rollout("drain_timeout = 5\nready_timeout = \"30\"");
+    site.run(&["restart", "www", "1", "--canary", "1"]).succeeds();
+    site.run(&["status"]).succeeds();
 }
 
 #[test]

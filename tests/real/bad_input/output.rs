@@ -50,7 +50,7 @@ fn exit_status_does_not_depend_on_standard_error() {
             assert_eq!(status_of(&site, &["status"], output), 2, "{what}");
         });
     }
-    site.run(&["stop", "single", "www", "2"]).succeeds();
+    site.kill_replica(2);
     for (what, output) in ODD {
         assert_eq!(status_of(&site, &["status"], output), 1, "{what}");
     }

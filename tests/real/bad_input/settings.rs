@@ -179,16 +179,24 @@ fn invalid_url_is_an_error() {
 
 #[test]
 fn invalid_time_is_an_error() {
-    const EXPECTED: &str = "expected a time like \"60s\" or \"500ms\", of a year at most";
+    const EXPECTED: &str =
+        "expected a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds";
     let site = running();
-    for given in ["60", "soon", "", "-1s", "2 years"] {
+    for given in ["60x", "soon", "", "-1s", "2 years", "31536001"] {
         let line = format!("drain_timeout = \"{given}\"");
         let what = format!("invalid value: string \"{given}\", {EXPECTED}");
         refuses_in_rollout(&site, &line, &what, &format!("correct this line: {line}"));
     }
-    let line = "drain_timeout = 60";
-    let what = format!("invalid type: integer `60`, {EXPECTED}");
-    refuses_in_rollout(&site, line, &what, &format!("correct this line: {line}"));
+    for (given, kind) in [
+        ("-1", "invalid value: integer"),
+        ("31536001", "invalid value: integer"),
+        ("1.5", "invalid type: floating point"),
+        ("true", "invalid type: boolean"),
+    ] {
+        let line = format!("drain_timeout = {given}");
+        let what = format!("{kind} `{given}`, {EXPECTED}");
+        refuses_in_rollout(&site, &line, &what, &format!("correct this line: {line}"));
+    }
     let line = "ready_timeout = \"0s\"";
     let what = "it must be more than 0";
     refuses_in_rollout(&site, line, what, &format!("correct this line: {line}"));
@@ -236,8 +244,8 @@ fn invalid_hook_is_an_error() {
         ("on_failure = [\"nice\", 3]", "invalid type: integer `3`, expected a string"),
         ("timeout = \"0s\"", "it must be more than 0"),
         (
-            "timeout = 60",
-            "invalid type: integer `60`, expected a time like \"60s\" or \"500ms\", of a year at most",
+            "timeout = []",
+            "invalid type: sequence, expected a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds",
         ),
     ];
     for (line, what) in mistakes {

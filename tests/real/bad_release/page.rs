@@ -1,6 +1,6 @@
 //! Releases whose warm-up page fails, each with its own error.
 
-use super::{WARM_UP, left};
+use super::{WARM_UP, bounced};
 use harness::Site;
 
 /// The content of the page, and the error.
@@ -37,7 +37,7 @@ fn bounces(strategy: &str) {
     site.run(&["start"]).succeeds();
     site.switch("release2");
     let load = site.steady_load();
-    let (old, new) = (site.path("www/release1"), site.path("www/release2"));
+    let new = site.path("www/release2");
     for (page, said) in MISTAKES {
         site.write("www/release2/warm.php", page);
         let ran = site.run(&["restart", "--strategy", strategy]);
@@ -46,8 +46,7 @@ fn bounces(strategy: &str) {
         let (_, warm_up) = before.split_once("  Starting replica 1  [FAILED]\n    ").unwrap();
         assert!(warm_up.starts_with("warm-up of generation "), "{ran}");
         assert!(reason.contains(said), "{page}: {ran}");
-        let serves_on = format!("replica 1 runs {} (LB=\"Init Ok\")", old.display());
-        ran.status(1).stderr(&left(&site, &serves_on));
+        ran.status(1).stderr(&bounced(&site));
         site.serves("release1");
     }
     site.write("www/release2/warm.php", "<?php echo 'warm';");

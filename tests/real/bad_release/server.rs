@@ -2,7 +2,7 @@
 
 use rustix::process::{Signal, kill_process};
 
-use super::left;
+use super::bounced;
 use harness::{Site, php_fpm};
 
 const STRATEGIES: [&str; 2] = ["rolling", "swap"];
@@ -64,9 +64,7 @@ fn bounces(strategy: &str) {
             ran.stdout.contains(&format!("  Starting replica 1  [FAILED]\n    {said}"))
         };
         assert!(said.iter().any(is_told), "{said:?}\n{ran}");
-        let old = site.path("www/release1");
-        ran.status(1)
-            .stderr(&left(&site, &format!("replica 1 runs {} (LB=\"Init Ok\")", old.display())));
+        ran.status(1).stderr(&bounced(&site));
         site.serves("release1");
         load.finish();
     }
@@ -106,9 +104,7 @@ fn php_fpm_that_dies_during_warm_up_is_rolled_back() {
         site.kill_generation("www.1.g2");
         let ran = manager.finish();
         assert!(ran.stdout.contains("  Starting replica 1  [FAILED]\n    warm-up of "), "{ran}");
-        let old = site.path("www/release1");
-        ran.status(1)
-            .stderr(&left(&site, &format!("replica 1 runs {} (LB=\"Init Ok\")", old.display())));
+        ran.status(1).stderr(&bounced(&site));
         site.serves("release1");
         load.finish();
     }

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// What a program has said, and how it ended.
 #[derive(Debug)]
@@ -36,6 +37,14 @@ impl Ran {
     pub fn stderr(&self, expected: &str) -> &Self {
         assert_eq!(self.stderr, expected, "standard error\n{self}");
         self
+    }
+
+    /// The message of its error, which it printed as JSON.
+    pub fn error_message(&self) -> String {
+        let last = self.stderr.lines().last().unwrap_or_default();
+        let error: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{self}"));
+        assert_eq!(error["event"], "error", "{self}");
+        error["message"].as_str().unwrap().to_owned()
     }
 
     /// Its exit status.
