@@ -7,6 +7,7 @@ mod list;
 mod logs;
 mod ps_list;
 mod releases;
+mod root_lookup;
 mod scope;
 mod serve;
 mod side_by_side;
@@ -20,12 +21,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 pub use ps_list::PsList;
+use root_lookup::root;
 use rustix::process::{Resource, getrlimit};
 
 use crate::error::{Error, Result};
 use crate::log;
 use crate::rollout::Wanted;
-use crate::root::Root;
 
 /// Restart PHP-FPM pools and switch them to new releases. No request fails.
 #[derive(Debug, Parser)]
@@ -34,7 +35,8 @@ use crate::root::Root;
     after_help = "Exit status: 0 success, 1 failure, 2 error in usage or configuration, 3 the pool is locked, 130 stopped by Ctrl-C."
 )]
 pub struct Cli {
-    /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
+    /// The directory that holds etc/, pid/ and sockets/ [default: the nearest one from the working
+    /// directory upwards, else /var/lib/pools-manager]
     #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT")]
     root: Option<PathBuf>,
     /// Print JSON: one document, or one line for each event if the command changes pools
@@ -135,16 +137,5 @@ impl Cli {
             Command::Logs(args) => args.run(&root, self.json),
             Command::Snippet(args) => args.run(&root, self.json).await,
         }
-    }
-}
-
-/// The root, absolute and without symlinks: replicas outlive the working directory of a command, and
-/// the kernel lists their sockets by the path that they were bound to.
-fn root(named: Option<PathBuf>) -> Result<Root> {
-    let path = named.unwrap_or_else(|| PathBuf::from("."));
-    match std::fs::canonicalize(&path) {
-        Ok(path) => Ok(Root::new(path)),
-        Err(error) => Err(Error::config(format!("the root {}: {error}", path.display()))
-            .hint("the root holds etc/, pid/ and sockets/: correct --root or POOLS_MANAGER_ROOT")),
     }
 }
