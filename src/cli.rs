@@ -1,10 +1,13 @@
 //! The command line.
 
+mod balancer_manager;
 mod change;
 mod check;
+mod fcgi_request;
 mod history;
 mod list;
 mod logs;
+mod programs;
 mod ps_list;
 mod releases;
 mod root_lookup;
@@ -19,7 +22,10 @@ mod switch;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub use balancer_manager::BalancerManager;
 use clap::{Parser, Subcommand};
+pub use fcgi_request::FcgiRequest;
+pub use programs::programs;
 pub use ps_list::PsList;
 use root_lookup::root;
 use rustix::process::{Resource, getrlimit};
