@@ -24,8 +24,7 @@ const SEE_ALSO: &str = "\
 .BR fcgi\\-request (1),
 .BR balancer\\-manager (1),
 .BR ping\\-stress (1),
-.BR sleep\\-stress (1),
-.BR php\\-fpm8.2 (8)
+.BR sleep\\-stress (1)
 ";
 
 /// The files that matter to an operator, in the page of `pools-manager` itself.
@@ -110,6 +109,8 @@ fn write_pages(command: &Command, version: &str, dir: &Path) -> io::Result<()> {
     let mut page = Vec::new();
     let source = format!("{MANUAL} {version}");
     Man::new(command.clone()).title(name).manual(MANUAL).source(source).render(&mut page)?;
+    let mut page =
+        String::from_utf8_lossy(&page).replace(".SH EXTRA\n", ".SH NOTES\n").into_bytes();
     if name == MANUAL {
         page.write_all(FILES.as_bytes())?;
     }
