@@ -1,14 +1,18 @@
 //! The command line.
 
+mod balancer_manager;
 mod change;
 mod check;
 mod config;
+mod fcgi_request;
 mod history;
 mod init;
 mod list;
 mod logs;
+mod programs;
 mod ps_list;
 mod releases;
+mod root_lookup;
 mod scope;
 mod serve;
 mod side_by_side;
@@ -21,8 +25,12 @@ mod usage;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub use balancer_manager::BalancerManager;
 use clap::{Parser, Subcommand};
+pub use fcgi_request::FcgiRequest;
+pub use programs::programs;
 pub use ps_list::PsList;
+use root_lookup::{here, root};
 use rustix::process::{Resource, getrlimit};
 pub use usage::parse;
 
@@ -31,7 +39,6 @@ use crate::log;
 use crate::render::colour::When;
 use crate::render::print_error;
 use crate::rollout::Wanted;
-use crate::root::Root;
 
 /// The heading of the options that all commands have.
 const GENERAL: &str = "General options";
@@ -57,7 +64,8 @@ stopped by Ctrl-C.";
 #[command(name = "pools-manager", version, max_term_width = 100, subcommand_required = true)]
 #[command(after_help = NOTES)]
 pub struct Cli {
-    /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
+    /// The directory that holds etc/, pid/ and sockets/ [default: the nearest one from the working
+    /// directory upwards, else /var/lib/pools-manager]
     #[arg(long, value_name = "DIR", global = true, env = "POOLS_MANAGER_ROOT", help_heading = GENERAL)]
     root: Option<PathBuf>,
     /// Print JSON: one document, or one line for each event if the command changes pools
@@ -110,6 +118,13 @@ enum Command {
     Snippet(snippet::Args),
 }
 
+impl Command {
+    /// Whether the command may begin a root: then the one above the working directory is not meant.
+    fn makes_root(&self) -> bool {
+        matches!(self, Self::Init(_))
+    }
+}
+
 /// The smallest limit of open files with which a command works. A restart of two replicas has up to
 /// 25 files open (measured), most of them while php-fpm prints its configuration.
 const OPEN_FILES_MIN: u64 = 64;
@@ -156,7 +171,7 @@ impl Cli {
 
     /// Runs the command.
     pub async fn run(self) -> Result<()> {
-        let root = root(self.root)?;
+        let root = if self.command.makes_root() { here(self.root) } else { root(self.root) }?;
         match self.command {
             Command::Init(args) => args.run(&root, self.json).await,
             Command::Start(args) => args.run(&root, self.json).await,
@@ -175,16 +190,5 @@ impl Cli {
             Command::Logs(args) => args.run(&root, self.json),
             Command::Snippet(args) => args.run(&root, self.json).await,
         }
-    }
-}
-
-/// The root, absolute and without symlinks: replicas outlive the working directory of a command, and
-/// the kernel lists their sockets by the path that they were bound to.
-fn root(named: Option<PathBuf>) -> Result<Root> {
-    let path = named.unwrap_or_else(|| PathBuf::from("."));
-    match std::fs::canonicalize(&path) {
-        Ok(path) => Ok(Root::new(path)),
-        Err(error) => Err(Error::config(format!("the root {}: {error}", path.display()))
-            .hint("the root holds etc/, pid/ and sockets/: correct --root or POOLS_MANAGER_ROOT")),
     }
 }

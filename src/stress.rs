@@ -36,7 +36,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 
-pub use command::main;
+pub use command::{command_line, main};
 pub use options::Options;
 pub use page::Page;
 pub use sample::{Failure, FailureKind, Sample};

@@ -40,6 +40,7 @@ fn account_and_directories_are_created() {
     needs_root!();
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("etc")).unwrap();
+    fs::write(dir.path().join("etc/group"), "root:x:0:\nadm:x:4:\n").unwrap();
     let root = format!("--root={}", dir.path().display());
     let accounts = sample("sysusers.d/pools-manager.conf");
     run("systemd-sysusers", &[&root, accounts.to_str().unwrap()]);
@@ -47,19 +48,25 @@ fn account_and_directories_are_created() {
     assert!(passwd.contains("pools-manager:x:"), "{passwd}");
     let directories = sample("tmpfiles.d/pools-manager.conf");
     run("systemd-tmpfiles", &[&root, "--create", directories.to_str().unwrap()]);
-    assert!(dir.path().join("srv/pools-manager/sockets").is_dir());
+    let root = dir.path().join("var/lib/pools-manager");
+    assert!(root.join("sockets").is_dir() && root.join("www/current").is_dir());
+    assert_eq!(fs::read_link(root.join("etc")).unwrap(), Path::new("/etc/pools-manager"));
 }
 
 #[test]
 fn logs_are_rotated() {
     let dir = tempfile::tempdir().unwrap();
     let conf = fs::read_to_string(sample("logrotate.d/pools-manager")).unwrap();
-    let conf = conf.replace("/srv/pools-manager", dir.path().to_str().unwrap());
+    let (pid, logs) = (dir.path().join("pid"), dir.path().join("logs"));
+    let conf = conf.replace("/var/lib/pools-manager/pid", pid.to_str().unwrap());
+    let conf = conf.replace("/var/log/pools-manager", logs.to_str().unwrap());
+    assert!(!conf.contains("/var/"), "{conf}");
     let conf = conf.replace("systemctl try-reload-or-restart", "echo reload; true");
-    let pid = dir.path().join("pid");
     fs::create_dir(&pid).unwrap();
-    for log in ["php-fpm-www1.log", "access.log", "shop.1.g1.log"] {
-        fs::write(pid.join(log), "a line\n").unwrap();
+    fs::create_dir(&logs).unwrap();
+    let output = pid.join("shop.1.g1.log");
+    for log in [&logs.join("php-fpm-www1.log"), &logs.join("access.log"), &output] {
+        fs::write(log, "a line\n").unwrap();
     }
     // In place of a master: this signal ends it.
     let mut master = Command::new("sleep").arg("60").spawn().unwrap();
@@ -69,7 +76,7 @@ fn logs_are_rotated() {
     let state = dir.path().join("state");
     run("logrotate", &["-f", "-s", state.to_str().unwrap(), path.to_str().unwrap()]);
     assert_eq!(master.wait().unwrap().signal(), Some(Signal::USR1.as_raw()));
-    assert!(pid.join("php-fpm-www1.log.1").exists() && pid.join("access.log.1").exists());
-    assert_eq!(fs::read_to_string(pid.join("shop.1.g1.log")).unwrap(), "");
+    assert!(logs.join("php-fpm-www1.log.1").exists() && logs.join("access.log.1").exists());
+    assert_eq!(fs::read_to_string(output).unwrap(), "");
     assert!(pid.join("shop.1.g1.log.1.gz").exists());
 }

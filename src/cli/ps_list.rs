@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::root;
+use super::root_lookup::root;
 use super::scope::Scope;
 use super::status::combine;
 use crate::error::Result;
@@ -15,7 +15,8 @@ use crate::tree::tree;
 #[derive(Debug, Parser)]
 #[command(name = "ps-list", version, max_term_width = 100)]
 pub struct PsList {
-    /// The directory that holds etc/, pid/ and sockets/ [default: the working directory]
+    /// The directory that holds etc/, pid/ and sockets/ [default: the nearest one from the working
+    /// directory upwards, else /var/lib/pools-manager]
     #[arg(long, value_name = "DIR", env = "POOLS_MANAGER_ROOT")]
     root: Option<PathBuf>,
     /// Print one JSON document, with memory in bytes

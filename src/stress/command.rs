@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU64};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser};
 use tokio::runtime;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -68,21 +68,24 @@ pub fn main(page: Page) -> ExitCode {
 impl Flags {
     /// Parses the command line. Exits if it is wrong, or asks for help.
     fn of(page: Page) -> Self {
-        let (name, about) = match page {
-            Page::Ping => {
-                ("ping-stress", "Send short requests to a pool and report which of them failed")
-            }
-            Page::Sleep => (
-                "sleep-stress",
-                "Keep slow requests in flight at a pool and report which of them failed",
-            ),
-        };
-        let command = Self::command()
-            .name(name)
-            .about(about)
-            .mut_arg("url", |url| url.required(false).default_value(page.default_url()));
-        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+        let matches = command_line(page).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
+}
+
+/// The command line of the program for `page`.
+pub fn command_line(page: Page) -> Command {
+    let (name, about) = match page {
+        Page::Ping => {
+            ("ping-stress", "Send short requests to a pool and report which of them failed")
+        }
+        Page::Sleep => (
+            "sleep-stress",
+            "Keep slow requests in flight at a pool and report which of them failed",
+        ),
+    };
+    let url = |url: Arg| url.required(false).default_value(page.default_url());
+    Flags::command().name(name).about(about).mut_arg("url", url)
 }
 
 /// Generates load and prints the summary. It uses one thread, to leave the other cores to the servers.

@@ -34,6 +34,7 @@ mod releases;
 mod repair;
 mod restarts;
 mod rollback;
+mod root;
 mod session;
 mod soak;
 mod stop;

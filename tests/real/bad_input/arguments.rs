@@ -198,11 +198,20 @@ fn invalid_root_is_an_error() {
 fn root_without_pools_is_an_error() {
     let site = running();
     site.while_moved_away("etc", || {
+        let root = site.root().display().to_string();
+        let (name, help) = (["--root", &root], "the root is ROOT: run the command in the directory that holds etc/, or name it with --root or POOLS_MANAGER_ROOT");
+        site.refuses(
+            &["restart", name[0], name[1]],
+            &error(
+                "cannot read ROOT/etc/php/fpm/redundant-pools: No such file or directory (os error 2)",
+                help,
+            ),
+        );
         site.refuses(
             &["restart"],
             &error(
-                "cannot read ROOT/etc/php/fpm/redundant-pools: No such file or directory (os error 2)",
-                "the root is ROOT: run the command in the directory that holds etc/, or name it with --root or POOLS_MANAGER_ROOT",
+                "there is no root: ROOT has no etc/php/fpm/redundant-pools, nor has a directory above it, nor has /var/lib/pools-manager",
+                "run the command in the root, or name it with --root or POOLS_MANAGER_ROOT",
             ),
         );
     });

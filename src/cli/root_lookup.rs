@@ -1,0 +1,177 @@
+//! Finds the root of a command.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::root::Root;
+use crate::trust;
+
+/// The root of the Debian package. Its `etc` is a symlink to `/etc/pools-manager`.
+const PACKAGE_ROOT: &str = "/var/lib/pools-manager";
+
+/// The root, absolute and without symlinks: replicas outlive the working directory of a command, and
+/// the kernel lists their sockets by the path that they were bound to.
+///
+/// `named`: from `--root` or `POOLS_MANAGER_ROOT`. Without it, the root is the nearest directory with
+/// pools, from the working directory upwards; else the one of the package.
+///
+/// # Errors
+///
+/// There is no root; or the one above the working directory can be changed by another user, who may
+/// have placed it there for this command to find.
+pub(super) fn root(named: Option<PathBuf>) -> Result<Root> {
+    if named.is_some() {
+        return here(named);
+    }
+    let from = env::current_dir().map_err(|error| {
+        Error::config(format!("the working directory: {error}"))
+            .hint("change to another directory, or name the root with --root or POOLS_MANAGER_ROOT")
+    })?;
+    find(&from, Path::new(PACKAGE_ROOT))
+}
+
+/// The root that is named, else the working directory, whether it has pools or not.
+pub(super) fn here(named: Option<PathBuf>) -> Result<Root> {
+    let path = named.unwrap_or_else(|| PathBuf::from("."));
+    canonical(&path).map_err(|error| {
+        error.hint("the root holds etc/, pid/ and sockets/: correct --root or POOLS_MANAGER_ROOT")
+    })
+}
+
+fn canonical(path: &Path) -> Result<Root> {
+    let canonical = fs::canonicalize(path);
+    canonical
+        .map(Root::new)
+        .map_err(|error| Error::config(format!("the root {}: {error}", path.display())))
+}
+
+/// `from`: the working directory, absolute and without symlinks.
+fn find(from: &Path, package_root: &Path) -> Result<Root> {
+    let above = from.ancestors().map(|path| Root::new(path.to_owned())).find(has_pools);
+    if let Some(root) = above {
+        // A command in the root itself checks it where that matters: a command that only reads works
+        // in any root.
+        if root.path() != from {
+            require_trusted(&root, from)?;
+        }
+        return Ok(root);
+    }
+    match canonical(package_root) {
+        Ok(root) if has_pools(&root) => Ok(root),
+        _ => Err(Error::config(format!(
+            "there is no root: {} has no etc/php/fpm/redundant-pools, nor has a directory above it, nor has {}",
+            from.display(),
+            package_root.display()
+        ))
+        .hint("run the command in the root, or name it with --root or POOLS_MANAGER_ROOT")),
+    }
+}
+
+fn has_pools(root: &Root) -> bool {
+    root.pools_dir().is_dir()
+}
+
+fn require_trusted(root: &Root, from: &Path) -> Result<()> {
+    let Err(problem) = trust::require(trust::of_root(root)) else { return Ok(()) };
+    let path = root.path().display();
+    let message = format!(
+        "the root {path}, found above {}, is not safe: {}",
+        from.display(),
+        problem.message
+    );
+    let hint = problem.hint.unwrap_or_default();
+    Err(Error::config(message)
+        .hint(format!("{hint}; or name the root that you mean: --root {path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const POOLS: &str = "etc/php/fpm/redundant-pools";
+
+    /// A directory without pools on the way up, and one with them in place of the package's.
+    fn places() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(dir.path()).unwrap();
+        let (from, package) = (top.join("site/www/release1"), top.join("package"));
+        fs::create_dir_all(&from).unwrap();
+        fs::create_dir_all(package.join(POOLS)).unwrap();
+        (dir, from, package)
+    }
+
+    fn add_pools(root: &Path) {
+        fs::create_dir_all(root.join(POOLS)).unwrap();
+    }
+
+    #[test]
+    fn nearest_directory_with_pools_is_the_root() {
+        let (_dir, from, package) = places();
+        assert_eq!(find(&from, &package).unwrap().path(), package);
+        let outer = from.ancestors().nth(2).unwrap();
+        add_pools(outer);
+        assert_eq!(find(&from, &package).unwrap().path(), outer);
+        assert_eq!(find(outer, &package).unwrap().path(), outer);
+        let inner = from.parent().unwrap();
+        add_pools(inner);
+        assert_eq!(find(&from, &package).unwrap().path(), inner);
+    }
+
+    #[test]
+    fn file_in_place_of_the_pools_is_no_root() {
+        let (_dir, from, package) = places();
+        let above = from.parent().unwrap().join(POOLS);
+        fs::create_dir_all(above.parent().unwrap()).unwrap();
+        fs::write(&above, "").unwrap();
+        assert_eq!(find(&from, &package).unwrap().path(), package);
+    }
+
+    #[test]
+    fn package_is_found_through_symlinks() {
+        let (_dir, from, package) = places();
+        let link = package.parent().unwrap().join("link");
+        std::os::unix::fs::symlink(&package, &link).unwrap();
+        assert_eq!(find(&from, &link).unwrap().path(), package);
+    }
+
+    #[test]
+    fn error_names_all_places() {
+        let (_dir, from, package) = places();
+        let absent = package.join("absent");
+        let error = find(&from, &absent).unwrap_err();
+        let (from, absent) = (from.display(), absent.display());
+        let message = format!(
+            "there is no root: {from} has no {POOLS}, nor has a directory above it, nor has {absent}"
+        );
+        assert_eq!(error.message, message);
+    }
+
+    #[test]
+    fn root_above_that_others_can_change_is_refused() {
+        let (_dir, from, package) = places();
+        let root = from.parent().unwrap().parent().unwrap();
+        add_pools(root);
+        for place in [root.to_owned(), root.join("etc"), root.join(POOLS)] {
+            for mode in [0o777, 0o1777, 0o757] {
+                fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+                let error = find(&from, &package).unwrap_err();
+                let start = format!(
+                    "the root {}, found above {}, is not safe: {} can be written by every user",
+                    root.display(),
+                    from.display(),
+                    place.display()
+                );
+                assert!(error.message.starts_with(&start), "{error}");
+                let end = format!("; or name the root that you mean: --root {}", root.display());
+                assert!(error.hint.unwrap().ends_with(&end));
+                assert!(find(root, &package).is_ok());
+            }
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        assert_eq!(find(&from, &package).unwrap().path(), root);
+    }
+}
