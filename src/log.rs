@@ -15,6 +15,7 @@ mod syslog;
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -83,19 +84,32 @@ pub fn start(format: LineFormat, output: &LogOutput) -> Result<()> {
 
 /// None: standard error.
 fn open(output: &LogOutput) -> Result<Option<Output>> {
-    let (opened, hint) = match output {
+    let opened = match output {
         LogOutput::Stderr => return Ok(None),
-        LogOutput::File(path) => (
-            Output::named(path).map_err(|error| (path, error)),
-            "its directory must exist, and only root and you may write to it: see [log] output",
-        ),
-        LogOutput::Syslog(path) => (
-            Output::syslog(path).map_err(|error| (path, error)),
-            "no syslog or journald receives there: start it, or change [log] output or syslog_socket",
-        ),
+        LogOutput::File(path) => Output::named(path).map_err(|error| cannot_log(output, path, &error)),
+        LogOutput::Syslog(path) => {
+            Output::syslog(path).map_err(|error| cannot_log(output, path, &error))
+        }
     };
-    opened.map(Some).map_err(|(path, error)| {
-        Error::config(format!("cannot log to {}: {error}", path.display())).hint(hint)
+    opened.map(Some)
+}
+
+/// Why an output cannot be opened; None: it can. No file is opened or made, and nothing is sent.
+pub fn refusal(output: &LogOutput) -> Option<Error> {
+    let (path, tried) = match output {
+        LogOutput::Stderr => return None,
+        LogOutput::File(path) => (path, output::check_named(path)),
+        LogOutput::Syslog(path) => (path, Output::syslog(path).map(drop)),
+    };
+    tried.err().map(|error| cannot_log(output, path, &error))
+}
+
+fn cannot_log(output: &LogOutput, path: &Path, error: &io::Error) -> Error {
+    Error::config(format!("cannot log to {}: {error}", path.display())).hint(match output {
+        LogOutput::Syslog(_) => {
+            "no syslog or journald receives there: start it, or change [log] output or syslog_socket"
+        }
+        _ => "its directory must exist, and only root and you may write to it: see [log] output",
     })
 }
 

@@ -35,6 +35,7 @@ use tokio::task::JoinSet;
 
 use crate::cancel::{Cancel, Canceller};
 use crate::error::{Error, Exit, Result};
+use crate::file;
 use crate::lock::{self, Lock};
 use crate::pool::{self, Pool};
 use crate::rollout::{self, Occasion, Request, Target, Wanted};
@@ -167,6 +168,8 @@ impl Pools {
     }
 
     async fn reload(&mut self) {
+        // For `check`, which finds settings that have changed since.
+        let _ = file::touch(&self.root.supervisor_lock());
         let names = match pool::names(&self.root) {
             Ok(names) => names,
             Err(error) => return tracing::error!("the pools stay as they are: {error}"),

@@ -25,6 +25,10 @@ const CONCURRENT: usize = 16;
 /// other pools.
 const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The help for a host that several pools configure.
+pub(super) const OTHER_HOSTS: &str =
+    "configure other hosts in the [gateway] of each: hosts = [\"example.com\"]";
+
 /// The content of all files.
 #[derive(Debug)]
 pub(super) struct Configuration {
@@ -86,8 +90,7 @@ impl Configuration {
         }
         let (hosts, conflicts) = HostMap::new(choose(vhosts).await, &broken, before);
         for conflict in conflicts {
-            let hint = "configure other hosts in the [gateway] of each: hosts = [\"example.com\"]";
-            tracing::error!("{conflict}; help: {hint}");
+            tracing::error!("{conflict}; help: {OTHER_HOSTS}");
         }
         Ok((self.global, hosts))
     }
@@ -100,7 +103,8 @@ fn read(root: &Root, name: String) -> PoolFiles {
     PoolFiles { name, pool, hosts }
 }
 
-fn nothing_to_serve() -> Error {
+/// The error of a gateway without a pool.
+pub(super) fn nothing_to_serve() -> Error {
     Error::config("no pool has a [gateway], so there is nothing to serve")
         .hint("add [gateway] to the pools-manager.toml of a pool; it needs no keys")
 }

@@ -15,6 +15,7 @@ use super::access_log::Entry;
 use super::admit::admit;
 use super::cgi_params::CgiRequest;
 use super::client::{Client, Ends};
+use super::health;
 use super::host::Host;
 use super::host_map::Owner;
 use super::http_error::HttpError;
@@ -42,6 +43,10 @@ pub(super) fn respond(
         let (request, body) = request.into_parts();
         let client = Client::of(&ends, &request.headers, &state.front.trusted_proxies);
         let id = state.request_ids.id_of(&request, &client);
+        if let Some(mut response) = health::respond(&state, &ends, &request) {
+            set_id(&mut response, id);
+            return response;
+        }
         let mut entry = state.access_log.as_ref().map(|log| log.entry(client.address));
         let handler =
             Handler { state: &state, ends: &ends, client: &client, request: &request, id: &id };
@@ -49,11 +54,15 @@ pub(super) fn respond(
         if let Some(entry) = &mut entry {
             entry.note(&request, &id, response.status());
         }
-        if let Ok(id) = HeaderValue::try_from(id) {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
+        set_id(&mut response, id);
         response.map(|body| body.logged(entry))
     })
+}
+
+fn set_id(response: &mut Response<ResponseBody>, id: String) {
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
 }
 
 struct Handler<'a> {

@@ -45,6 +45,9 @@ pub struct Obstacle {
     pub help: &'static str,
 }
 
+/// What stands beside a release, or why the other releases cannot be hidden.
+pub type Beside = std::result::Result<Siblings, Obstacle>;
+
 impl Siblings {
     /// Reads the directory that holds a release. `symlink` names the release that should run, and
     /// releases are mounted on `current_dir`.
@@ -56,7 +59,7 @@ impl Siblings {
         release: &Release,
         symlink: &Path,
         current_dir: &Path,
-    ) -> std::result::Result<Self, Obstacle> {
+    ) -> Beside {
         let (dir, own) = match (release.path.parent(), release.path.file_name()) {
             (Some(dir), Some(own)) if dir.parent().is_some() => (dir, own),
             _ => {

@@ -17,7 +17,10 @@ mod messages;
 mod page;
 mod resolved;
 mod server;
+mod start_check;
 mod stop;
+mod unopened_logs;
+mod uploads;
 
 pub use capacity::Demand;
 pub(super) use check::inspect;
@@ -30,4 +33,5 @@ pub(super) use log::crash;
 pub(super) use page::{front_page, front_script, has_script, host, request_page};
 pub use resolved::Resolved;
 pub use server::Server;
+pub use uploads::Uploads;
 pub(super) use stop::stop;

@@ -43,7 +43,8 @@ fn all_ok(site: &Site, monitor: &str, replicas: &str) -> String {
     let program = newest_php_fpm(site);
     format!(
         "Root \"{root}\"...\n  \
-         Directory pid  [OK]  ({root}/pid)\n\
+         Directory pid  [OK]  ({root}/pid)\n  \
+         Serve  [OK]  (does not run)\n\
          Redundant pool \"www\"...\n  \
          Configuration  [OK]  (2 replicas)\n  \
          PHP-FPM  [OK]  ({program})\n  \
