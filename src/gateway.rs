@@ -61,6 +61,7 @@ mod refusals;
 mod reload;
 mod request_body;
 mod request_id;
+mod request_label;
 mod request_target;
 mod response_body;
 mod response_buffer;

@@ -125,7 +125,9 @@ pub fn holder(path: &Path) -> Option<Holder> {
 pub fn refusal(path: &Path) -> Option<Error> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.is_file() || found.nlink() != 1 => Some(not_a_lock_file(path)),
-        Ok(_) => file::options().read(true).write(true).open(path).err().map(|it| cannot(path, &it)),
+        Ok(_) => {
+            file::options().read(true).write(true).open(path).err().map(|it| cannot(path, &it))
+        }
         Err(_) => file::can_append(path).err().map(|error| cannot(path, &error)),
     }
 }

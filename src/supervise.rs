@@ -177,14 +177,14 @@ impl Pools {
         for name in &names {
             match pool::load(&self.root, name) {
                 Ok(pool) => self.keep(Arc::new(pool)),
-                Err(error) => tracing::error!("pool \"{name}\": {error}"),
+                Err(error) => tracing::error!(pool = %name, "{error}"),
             }
         }
         let gone: Vec<String> =
             self.kept.keys().filter(|name| !names.contains(name)).cloned().collect();
         for name in gone {
             if let Some(kept) = self.kept.remove(&name) {
-                tracing::info!("pool \"{name}\" is gone: its replicas are stopped");
+                tracing::info!(pool = %name, "it is gone: its replicas are stopped");
                 drop(kept.orders);
                 stop(&kept.pool, &self.cancel).await;
             }
@@ -225,6 +225,6 @@ async fn stop(pool: &Arc<Pool>, cancel: &Cancel) {
     let request = Request::of_supervisor(pool, Wanted::Stopped, all, Target::Current, needed);
     let mut report = LogEvents::of(&pool.name);
     if let Err(error) = rollout::run(pool, &request, cancel, &mut report).await {
-        tracing::error!("pool \"{}\": {error}", pool.name);
+        tracing::error!(pool = %pool.name, "{error}");
     }
 }

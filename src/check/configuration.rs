@@ -19,7 +19,8 @@ pub(super) fn check(pool: &Pool) -> Checked {
     let count = pool.replica_count;
     let note = format!("{count} replica{}", if count == 1 { "" } else { "s" });
     let untrusted = untrusted(trust::of_pool(pool));
-    let findings = untrusted.chain(unused(count, names)).chain(unsupervised(pool)).chain(unread(pool));
+    let findings =
+        untrusted.chain(unused(count, names)).chain(unsupervised(pool)).chain(unread(pool));
     Checked::new(Topic::Configuration, [note], findings)
 }
 

@@ -45,9 +45,9 @@ pub(super) fn check(
         findings.extend(found);
         notes.extend(note.filter(|note| !notes.contains(note)));
         notes.extend(
-            pinning.obstacle(beside).map(|why| {
-                format!("the other releases are not hidden from its replicas: {why}")
-            }),
+            pinning
+                .obstacle(beside)
+                .map(|why| format!("the other releases are not hidden from its replicas: {why}")),
         );
     }
     Checked::new(Topic::Release, notes, findings)

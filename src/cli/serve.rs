@@ -40,7 +40,7 @@ impl Args {
         let (stop, stopped) = oneshot::channel::<()>();
         let (up, is_up) = oneshot::channel::<()>();
         let ready = move |addresses: &[String]| {
-            print_ready(addresses, json);
+            print_ready(addresses, format == LineFormat::Json);
             let _ = up.send(());
         };
         let gateway = async {

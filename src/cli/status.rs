@@ -70,6 +70,9 @@ fn show(pool: &str, found: &Result<PoolStatus>, quiet: bool) {
         for replica in &status.replicas {
             print(&format!("{}\n", line(replica, quiet)));
         }
+        if !status.unseen.is_empty() {
+            print(&format!("  Not visible to this account: {}\n", status.unseen.join("; ")));
+        }
         if let Some(CrashLoop { when, starts }) = &status.crash_loop {
             print(&format!(
                 "  The replicas do not stay up: the supervisor has started them {starts} times in short order, \

@@ -23,6 +23,7 @@ use super::http_upstream::HttpRequest;
 use super::redirect;
 use super::request_body::RequestBody;
 use super::request_id::REQUEST_ID;
+use super::request_label::RequestLabel;
 use super::request_target::RequestTarget;
 use super::response_body::ResponseBody;
 use super::route::{Route, route, route_to_server};
@@ -79,13 +80,18 @@ impl Handler<'_> {
     async fn respond(&self, body: Incoming, entry: Option<&mut Entry>) -> Response<ResponseBody> {
         let (vhost, host) = match self.virtual_host() {
             Ok(found) => found,
-            Err(error) => return self.error_response(&error),
+            Err(error) => {
+                let host = Host::of(self.request).ok();
+                return self.error_response(&error, "", host.as_ref());
+            }
         };
         if let Some(entry) = entry {
             entry.pool.clone_from(&vhost.pool.name);
         }
         let result = self.respond_by(vhost, &host, body).await;
-        let mut response = result.unwrap_or_else(|error| self.error_response(&error));
+        let pool = &vhost.pool.name;
+        let failed = |error| self.error_response(&error, pool, Some(&host));
+        let mut response = result.unwrap_or_else(failed);
         vhost.settings.headers.apply(response.headers_mut());
         response
     }
@@ -202,6 +208,7 @@ impl Handler<'_> {
                 body: &body,
                 space: &space,
                 id: self.id,
+                host,
                 deadline,
             };
             let may_reuse = resends == 0 && may_reuse_connection(&request.method, &body);
@@ -212,11 +219,18 @@ impl Handler<'_> {
         }
     }
 
-    fn error_response(&self, error: &HttpError) -> Response<ResponseBody> {
+    /// `pool`: empty, if the host has none.
+    fn error_response(
+        &self,
+        error: &HttpError,
+        pool: &str,
+        host: Option<&Host<'_>>,
+    ) -> Response<ResponseBody> {
         let HttpError { status, reason } = error;
         if !reason.is_empty() {
-            let reason = reason.replace(char::is_control, "?");
-            tracing::warn!("request {}: {}: {reason}", self.id, status.as_u16());
+            let host = host.map_or("", |host| &host.name);
+            let label = RequestLabel::new(pool, self.id, host, self.request);
+            label.warn(format_args!("{}: {reason}", status.as_u16()));
         }
         let text = Bytes::from(format!("{status}\n"));
         let mut response = Response::new(ResponseBody::chunks([text].into()));

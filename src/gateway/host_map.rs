@@ -45,7 +45,8 @@ impl HostMap {
         broken: &[Broken],
         before: Option<&Self>,
     ) -> (Self, Vec<String>) {
-        let claims = claims(all.iter().map(|vhost| (vhost, vhost.settings.hosts.get_ref().as_slice())));
+        let claims =
+            claims(all.iter().map(|vhost| (vhost, vhost.settings.hosts.get_ref().as_slice())));
         let mut map = Self::default();
         let mut conflicts = Vec::new();
         for (host, claimants) in &claims {

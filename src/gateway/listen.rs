@@ -129,9 +129,13 @@ fn cannot_listen(listen: &Listen, global: &Global, error: &io::Error) -> Error {
             let taker = taker::name(listen).unwrap_or_else(|| "another program".to_owned());
             format!("{taker} uses it: stop that program, or change listen in {file}")
         }
-        (ErrorKind::PermissionDenied, Listen::Tcp(_)) => format!("a port below 1024 needs root or CAP_NET_BIND_SERVICE; or change listen in {file}"),
+        (ErrorKind::PermissionDenied, Listen::Tcp(_)) => format!(
+            "a port below 1024 needs root or CAP_NET_BIND_SERVICE; or change listen in {file}"
+        ),
         (ErrorKind::PermissionDenied | ErrorKind::NotFound, Listen::Unix(_)) => {
-            format!("its directory has to be there, and writable for you; or change listen in {file}")
+            format!(
+                "its directory has to be there, and writable for you; or change listen in {file}"
+            )
         }
         _ => format!("correct listen in {file}"),
     })

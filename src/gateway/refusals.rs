@@ -60,8 +60,7 @@ pub fn findings(root: &Root, global: &Global, running: Option<&SettingsState>) -
     let own: BTreeSet<&str> =
         running.into_iter().flat_map(|it| &it.listen).map(String::as_str).collect();
     let others = global.front.listen().iter().filter(|it| !own.contains(it.to_string().as_str()));
-    findings
-        .extend(others.filter_map(|it| listen::refusal(it, global)).map(Finding::from));
+    findings.extend(others.filter_map(|it| listen::refusal(it, global)).map(Finding::from));
     findings.extend(conflicts(&served));
     findings.extend(no_temp_dir(global));
     findings
@@ -85,6 +84,9 @@ fn no_temp_dir(global: &Global) -> Option<Finding> {
             "cannot create files in {} (temp_dir): {error}: large uploads and answers get 507",
             dir.display()
         ),
-        format!("make it (mkdir) and give it to you (chown), or change temp_dir in {}", global.path.display()),
+        format!(
+            "make it (mkdir) and give it to you (chown), or change temp_dir in {}",
+            global.path.display()
+        ),
     ))
 }

@@ -55,11 +55,7 @@ impl Siblings {
     /// In a directory with the name `releases`, each directory is a release. Elsewhere, a release is
     /// a directory whose name differs from that of `release` in its numbers only, or is a commit
     /// hash of the same length.
-    pub fn read(
-        release: &Release,
-        symlink: &Path,
-        current_dir: &Path,
-    ) -> Beside {
+    pub fn read(release: &Release, symlink: &Path, current_dir: &Path) -> Beside {
         let (dir, own) = match (release.path.parent(), release.path.file_name()) {
             (Some(dir), Some(own)) if dir.parent().is_some() => (dir, own),
             _ => {

@@ -33,5 +33,5 @@ pub(super) use log::crash;
 pub(super) use page::{front_page, front_script, has_script, host, request_page};
 pub use resolved::Resolved;
 pub use server::Server;
-pub use uploads::Uploads;
 pub(super) use stop::stop;
+pub use uploads::Uploads;

@@ -63,7 +63,7 @@ impl Pinning {
             return Ok(None);
         }
         let beside = self.beside(release);
-        self.hidden(&beside).map(|it| it.cloned())
+        self.hidden(&beside).map(Option::<&Siblings>::cloned)
     }
 }
 

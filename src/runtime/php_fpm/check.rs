@@ -172,7 +172,9 @@ fn unwritable_log(
     let (account, shown) = (&account.name, path.display());
     Some(Finding::warning(
         format!("{account}, who runs PHP, cannot write PHP's error_log {shown}: {error}"),
-        format!("make its directory, and let {account} write there; or set php_admin_value[error_log]"),
+        format!(
+            "make its directory, and let {account} write there; or set php_admin_value[error_log]"
+        ),
     ))
 }
 

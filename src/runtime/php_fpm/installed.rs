@@ -50,9 +50,8 @@ fn parse(text: &str) -> Installed {
         let value = text.lines().find_map(value)?;
         Some(value.split(" => ").next().unwrap_or_default().trim().to_owned())
     };
-    let path = |name: &str| {
-        find(name).filter(|it| it != "no value" && it != "(none)").map(PathBuf::from)
-    };
+    let path =
+        |name: &str| find(name).filter(|it| it != "no value" && it != "(none)").map(PathBuf::from);
     Installed {
         version: find("PHP Version").unwrap_or_else(|| "unknown version".to_owned()),
         file_cache: path("opcache.file_cache"),

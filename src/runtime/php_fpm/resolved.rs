@@ -81,7 +81,8 @@ impl Resolved {
             return Err(not_php_fpm(pool, command, &output));
         }
         if !output.status.success() {
-            let error = format!("php-fpm does not accept {}:\n{}", conf.display(), error_lines(&text));
+            let error =
+                format!("php-fpm does not accept {}:\n{}", conf.display(), error_lines(&text));
             return Err(Error::config(error).hint(if text.contains(NO_USER) {
                 "root does not run PHP: name the account that does, such as user = www-data, in the section"
             } else {
@@ -139,7 +140,9 @@ pub(super) async fn run(
     if let Some((file, filter)) = test {
         inherit(&mut probe, file);
         // Last: it takes the right to gain privileges.
-        filter.into_iter().for_each(|filter| unopened_logs::open_none(&mut probe, filter));
+        if let Some(filter) = filter {
+            unopened_logs::open_none(&mut probe, filter);
+        }
     }
     let status = match probe.spawn() {
         Ok(mut child) => tokio::time::timeout(TIMEOUT, child.wait()).await,
@@ -284,10 +287,7 @@ fn opened<'a>(
 }
 
 /// The slow log, if requests are written to it.
-fn slow_log<'a>(
-    find: &impl Fn(&str, &str) -> Option<&'a str>,
-    section: &str,
-) -> Option<&'a str> {
+fn slow_log<'a>(find: &impl Fn(&str, &str) -> Option<&'a str>, section: &str) -> Option<&'a str> {
     let timeout = find(section, "request_slowlog_timeout")?;
     find(section, "slowlog").filter(|_| !["0", "0s"].contains(&timeout))
 }
@@ -299,7 +299,10 @@ fn logs<'a>(
     section: &str,
     of_php: Option<&str>,
 ) -> Vec<LogFile> {
-    let all = [(slow_log(find, section), LogKind::Slow), (of_php.filter(|path| !path.is_empty()), LogKind::Php)];
+    let all = [
+        (slow_log(find, section), LogKind::Slow),
+        (of_php.filter(|path| !path.is_empty()), LogKind::Php),
+    ];
     let file = |(path, kind): (Option<&str>, LogKind)| Some(LogFile { path: path?.into(), kind });
     all.into_iter().filter_map(file).collect()
 }

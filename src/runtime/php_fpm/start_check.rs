@@ -44,7 +44,8 @@ impl Resolved {
         let may_be_root = command.args.iter().any(|it| AS_ROOT.contains(&it.as_str()));
         let is_root = account.ids().is_some_and(|(user, group, _)| user == 0 || group == 0);
         (is_root && !may_be_root).then(|| {
-            let message = format!("[{section}] runs PHP as root (user = {user}), which php-fpm refuses");
+            let message =
+                format!("[{section}] runs PHP as root (user = {user}), which php-fpm refuses");
             Error::config(message).hint(
                 "name another account and group, such as user = www-data; or add -R to php_fpm_cmd",
             )

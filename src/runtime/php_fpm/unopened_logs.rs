@@ -44,8 +44,7 @@ fn program() -> Option<BpfProgram> {
     let rule = |(call, place): (i64, u8)| {
         let compared = SeccompCmpOp::MaskedEq(u64::from(COMPARED.unsigned_abs()));
         let value = u64::from(OF_A_LOG.unsigned_abs());
-        let flags =
-            SeccompCondition::new(place, SeccompCmpArgLen::Dword, compared, value).ok()?;
+        let flags = SeccompCondition::new(place, SeccompCmpArgLen::Dword, compared, value).ok()?;
         Some((call, vec![SeccompRule::new(vec![flags]).ok()?]))
     };
     let rules = calls.into_iter().map(rule).collect::<Option<_>>()?;

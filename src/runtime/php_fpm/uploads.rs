@@ -51,20 +51,20 @@ impl Limits<'_> {
         );
         let lower: Vec<String> =
             files.filter(|_| self.accepts_files).into_iter().chain(bodies).collect();
-        let (first, global) = (lower.first()?, self.global.display());
+        if lower.is_empty() {
+            return None;
+        }
         let message = format!(
-            "PHP accepts less than the gateway, which accepts bodies of {} (max_body in {global}): {}",
+            "PHP accepts less than the gateway, which accepts bodies of {} (max_body in {}): {}",
             shown(*max_body),
+            self.global.display(),
             lower.join(", ")
         );
-        let key = first.split(' ').next().unwrap_or_default();
-        Some(Finding::warning(
-            message,
-            format!(
-                "set the same: php_admin_value[{key}] in the section, such as {}; or lower max_body",
-                shown_in_php(*max_body)
-            ),
-        ))
+        let key = |text: &String| text.split(' ').next().unwrap_or_default().to_owned();
+        let same = |key| format!("php_admin_value[{key}] = {}", shown_in_php(*max_body));
+        let lines: Vec<String> = lower.iter().map(key).map(same).collect();
+        let help = format!("set the same in the section: {}; or lower max_body", lines.join(", "));
+        Some(Finding::warning(message, help))
     }
 
     /// The value and its place, if it is lower than the gateway's limit.
@@ -81,14 +81,14 @@ impl Limits<'_> {
 
 fn shown(bytes: u64) -> String {
     match bytes {
-        _ if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
-        _ if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
         _ => format!("{bytes} bytes"),
     }
 }
 
 fn shown_in_php(bytes: u64) -> String {
-    if bytes % (1 << 20) == 0 { format!("{}M", bytes >> 20) } else { bytes.to_string() }
+    if bytes.is_multiple_of(1 << 20) { format!("{}M", bytes >> 20) } else { bytes.to_string() }
 }
 
 #[cfg(test)]
