@@ -2,6 +2,7 @@
 
 mod balancer;
 mod configured;
+mod php;
 mod running;
 
 use std::process::Command;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::snapshot::{Snapshot, Worker};
-use super::write::{check_nonce, forbid_failing_sessions};
+use super::write::{forbid_failing_sessions, nonce};
 use crate::backend::{Behind, Inspection};
 use crate::config::Strategy;
 use crate::error::Error;
@@ -55,7 +55,7 @@ fn as_a_whole(snapshot: &Snapshot, strategy: Strategy) -> Vec<Finding> {
         Strategy::Rolling => Finding::from(error),
         Strategy::Swap => Finding::warning(error.message, error.hint.unwrap_or_default()),
     };
-    let refusals = [check_nonce(snapshot), forbid_failing_sessions(snapshot)];
+    let refusals = [nonce(snapshot).map(drop), forbid_failing_sessions(snapshot)];
     refusals.into_iter().filter_map(Result::err).map(refused).collect()
 }
 

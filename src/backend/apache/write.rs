@@ -49,7 +49,7 @@ impl Apache {
     /// nothing.
     pub async fn check_changeable(&self, drains: bool) -> Result<()> {
         let now = self.read().await?;
-        check_nonce(&now)?;
+        nonce(&now)?;
         if drains { forbid_failing_sessions(&now) } else { Ok(()) }
     }
 
@@ -158,7 +158,7 @@ impl Apache {
             if attempts.next().is_none() {
                 return Err(self.ignored(index, flags));
             }
-            let nonce = before.nonce.as_deref().ok_or_else(|| self.read_only())?;
+            let nonce = nonce(&before)?;
             self.post(worker, nonce, flags).await?;
             before = self.reread().await?;
         }
@@ -187,13 +187,12 @@ impl Apache {
     }
 }
 
-/// Why no member can be drained or enabled.
-pub(super) fn check_nonce(now: &Snapshot) -> Result<()> {
-    if now.nonce.is_some() {
-        return Ok(());
-    }
-    Err(Error::config(format!("balancer {:?} is read-only: it has no nonce", now.name))
-        .hint("remove nonce=None from its ProxySet in Apache's configuration, or use a strategy that does not drain (--strategy swap)"))
+/// The nonce that a change needs. An error if no member can be drained or enabled.
+pub(super) fn nonce(now: &Snapshot) -> Result<&str> {
+    now.nonce.as_deref().ok_or_else(|| {
+        Error::config(format!("balancer {:?} is read-only: it has no nonce", now.name))
+            .hint("remove nonce=None from its ProxySet in Apache's configuration, or use a strategy that does not drain (--strategy swap)")
+    })
 }
 
 /// Why no member can be drained.

@@ -16,7 +16,8 @@ fn with_proxy_set(text: &str) -> Site {
 fn check_finds_a_read_only_balancer() {
     let site = with_proxy_set("nonce=None");
     let told = "error: balancer \"phpfpmlb\" is read-only: it has no nonce\n  \
-                help: remove nonce=None from its ProxySet in Apache's configuration";
+                help: remove nonce=None from its ProxySet in Apache's configuration, or use a \
+                strategy that does not drain (--strategy swap)";
     assert_eq!(found(&site, "balancer"), [told]);
     site.add_rollout("strategy = \"swap\"");
     assert_eq!(found(&site, "balancer"), [told.replace("error:", "warning:")]);
