@@ -106,7 +106,7 @@ fn serve_without_a_pool_of_the_gateway_supervises() {
     site.replace(&format!("{POOL}/pools-manager.toml"), "[gateway]", "");
     site.replace(GLOBAL, UNSUPERVISED, "");
     let mut serve = site.spawn(&["serve"]);
-    serve.await_line("that it supervises", |line| line == "Supervising all pools\n");
+    serve.await_line("that it supervises", |line| line.trim_end() == "Supervising all pools");
     wait_for("the replicas", || (site.php_fpm().len() > 2).then_some(()));
     serve.signal(rustix::process::Signal::TERM);
     serve.finish().status(0);
@@ -218,7 +218,7 @@ fn check_finds_settings_that_the_supervisor_has_not_read() {
     site.replace(&settings, "[gateway]", "");
     site.replace(GLOBAL, UNSUPERVISED, "");
     let mut serve = site.spawn(&["serve"]);
-    serve.await_line("that it supervises", |line| line == "Supervising all pools\n");
+    serve.await_line("that it supervises", |line| line.trim_end() == "Supervising all pools");
     wait_for("nothing new", || serve_topic(&site).is_empty().then_some(()));
     fs::set_permissions(site.path(GLOBAL), Permissions::from_mode(0o640)).unwrap();
     let pid = serve.pid().as_raw_nonzero();

@@ -95,6 +95,8 @@ fn findings_have_a_remedy() {
 fn check_continues_after_a_broken_pool() {
     let site = Site::new();
     site.write("etc/php/fpm/redundant-pools/api/pools-manager.toml", "[php]\nmonitor = \"\"\n");
+    // The pool may want the gateway, whose port another program may have.
+    site.write("etc/pools-manager.toml", "");
     let root = site.root().display();
     site.run(&["check", "-q"])
         .stdout(&format!(

@@ -75,11 +75,16 @@ impl Resolved {
         release: Option<&Release>,
     ) -> Result<Self> {
         let conf = pool.replica_conf(replica);
-        let output = dump(pool, command, replica, release).await?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        if !text.contains("NOTICE: [global]") && !text.contains(FAILED) {
+        let filter = unopened_logs::filter();
+        let mut output = dump(pool, command, replica, release, filter).await?;
+        if !is_answer(&output) && filter.is_some() {
+            // The error log is syslog: then the lines have neither times nor levels.
+            output = dump(pool, command, replica, release, None).await?;
+        }
+        if !is_answer(&output) {
             return Err(not_php_fpm(pool, command, &output));
         }
+        let text = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
             let error =
                 format!("php-fpm does not accept {}:\n{}", conf.display(), error_lines(&text));
@@ -98,17 +103,22 @@ impl Resolved {
     }
 }
 
+fn is_answer(output: &Output) -> bool {
+    let text = String::from_utf8_lossy(&output.stderr);
+    text.contains("NOTICE: [global]") || text.contains(&format!("ERROR: {FAILED}"))
+}
+
 /// Runs `-tt` on a file that overrides the log level: php-fpm prints its settings whatever the
-/// operator's level is. It opens none of the operator's logs; where the kernel has no filter for that,
-/// the file overrides the error log.
+/// operator's level is. With the filter it opens none of the operator's logs; without it, the file
+/// overrides the error log.
 async fn dump(
     pool: &Pool,
     command: &Command,
     replica: u32,
     release: Option<&Release>,
+    filter: Option<&'static BpfProgram>,
 ) -> Result<Output> {
     let include = quoted(&pool.replica_conf(replica))?;
-    let filter = unopened_logs::filter();
     let log = if filter.is_some() { String::new() } else { format!("error_log={NO_LOG}\n") };
     let text = format!("include={include}\n[global]\n{log}log_level=notice\n");
     let file = in_memory(&text).map_err(|error| memfd(&error))?;

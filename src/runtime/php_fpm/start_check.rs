@@ -1,5 +1,5 @@
 //! Why php-fpm would not start, although `-tt` accepts its configuration: a log that it cannot open,
-//! or an account that there is not.
+//! or root as the account of PHP.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -35,12 +35,8 @@ impl Resolved {
     fn account_refusal(&self, command: &Command) -> Option<Error> {
         let Self { section, user, group, .. } = self;
         let user = user.as_deref().filter(|_| geteuid().is_root())?;
-        let Some(account) = Account::named(user, group.as_deref()) else {
-            let group = group.as_ref().map(|it| format!(", group = {it}")).unwrap_or_default();
-            let message =
-                format!("[{section}] has user = {user}{group}: there is no such account or group");
-            return Some(Error::config(message).hint("create it, or name another one"));
-        };
+        // An account that does not exist is refused by `-tt`.
+        let account = Account::named(user, group.as_deref())?;
         let may_be_root = command.args.iter().any(|it| AS_ROOT.contains(&it.as_str()));
         let is_root = account.ids().is_some_and(|(user, group, _)| user == 0 || group == 0);
         (is_root && !may_be_root).then(|| {
@@ -71,7 +67,7 @@ fn cannot_open(key: &str, path: &Path, error: &io::Error) -> Error {
             format!("php-fpm makes the file, and not its directory: mkdir -p {dir}; or set {key}")
         }
         ErrorKind::PermissionDenied => {
-            format!("set {key} to a file that you may write (php-fpm's default is one of root), or chown {shown}")
+            format!("set {key} to a file that you may write, or give this one to you: chown")
         }
         _ => format!("correct {key}"),
     })

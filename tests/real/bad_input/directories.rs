@@ -124,9 +124,9 @@ fn status_for_another_user_shows_what_it_may_see() {
     let status = |args: &[&str]| {
         let mut command = site.command(&program);
         command.arg("status").args(args).uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
-        site.unchanged_by(|| Program::start(&mut command).finish())
+        Program::start(&mut command).finish()
     };
-    let ran = status(&["--json"]);
+    let ran = site.unchanged_by(|| status(&["--json"]));
     let document: Value = serde_json::from_str(&ran.succeeds().stdout).unwrap();
     let pool = &document["pools"][0];
     for (replica, number) in pool["replicas"].as_array().unwrap().iter().zip(1..) {

@@ -75,26 +75,32 @@ fn check_writes_no_log_and_makes_none() {
     });
 }
 
-/// The default of php-fpm's `error_log` is a file of root.
+/// php-fpm's default is `log/php-fpm.log`, below the prefix: the root.
 #[test]
-fn default_log_of_an_ordinary_user_is_refused() {
+fn default_log_and_log_of_root_are_refused() {
     needs_root!();
     let site = Site::prepared().owned_by_ordinary_user().serve();
     site.run(&["start"]).succeeds();
     let conf = format!("{POOL}/1.conf");
     let text = site.read(&conf);
     let line = text.lines().find(|line| line.trim_start().starts_with("error_log")).unwrap();
+    let cannot = |path: &str, why: &str, help: &str| {
+        let what = format!("ROOT/{conf}: php-fpm cannot write error_log {path}: {why}");
+        site.refuses(&["restart"], &format!("error: {what}\n  help: {help}\n"));
+    };
     site.while_changed(&conf, line, "", || {
-        let told = found(&site, "php_fpm");
-        assert_eq!(told.len(), 1, "{told:?}");
-        let [message, help] = *told[0].split("\n  help: ").collect::<Vec<_>>() else { panic!() };
-        assert!(
-            message.starts_with(&format!(
-                "error: ROOT/{conf}: php-fpm cannot write error_log /var/log/"
-            ))
+        cannot(
+            "ROOT/log/php-fpm.log",
+            "No such file or directory (os error 2)",
+            "php-fpm makes the file, and not its directory: mkdir -p ROOT/log; or set error_log",
         );
-        assert!(message.ends_with(": Permission denied (os error 13)"), "{message}");
-        site.refuses(&["restart"], &format!("{message}\n  help: {help}\n"));
+    });
+    site.while_changed(&conf, line, "error_log = /var/log/php-fpm-of-nobody.log", || {
+        cannot(
+            "/var/log/php-fpm-of-nobody.log",
+            "Permission denied (os error 13)",
+            "set error_log to a file that you may write, or give this one to you: chown",
+        );
     });
 }
 
@@ -119,16 +125,12 @@ fn account_that_cannot_run_php_is_refused() {
         ),
         "root does not run PHP: name the account that does, such as user = www-data, in the section",
     );
-    let group = text
-        .lines()
-        .find_map(|line| line.strip_prefix("group = "))
-        .map_or(String::new(), |it| format!(", group = {it}"));
     refused(
         "user = no-such-user",
         &format!(
-            "{conf}: [www1] has user = no-such-user{group}: there is no such account or group"
+            "php-fpm does not accept {conf}:\n    ERROR: [pool www1] cannot get uid for user 'no-such-user'"
         ),
-        "create it, or name another one",
+        "nothing was changed; correct the file and run the command again",
     );
     refused(
         "user = root",

@@ -23,7 +23,7 @@ impl Site {
         ran.status(2);
         // No step has begun.
         assert!(ran.stdout.lines().all(|line| line.starts_with("Redundant pool ")), "{ran}");
-        let is_of_all = !args.contains(&"single");
+        let is_of_all = !args.contains(&"single") && !args.contains(&"--root");
         if matches!(args[0], "start" | "restart") && is_of_all {
             self.check_refuses(stderr);
         }
