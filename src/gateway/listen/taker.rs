@@ -100,6 +100,7 @@ fn ip(hex: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::net::TcpListener;
 
     #[test]
@@ -115,6 +116,14 @@ mod tests {
         assert!(socket.collides("0.0.0.0:8080".parse().unwrap()));
         assert!(!socket.collides("127.0.0.2:8080".parse().unwrap()));
         assert!(!socket.collides("127.0.0.1:8081".parse().unwrap()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_causes_a_panic(line: String, address in "[0-9A-F]{0,40}", port in "[0-9A-F]{0,5}") {
+            let _ = Socket::parse(&line);
+            let _ = Socket::parse(&format!("0: {address}:{port} 0:0 0A 0:0 0:0 0 33 0 4711 1"));
+        }
     }
 
     #[test]
