@@ -1,6 +1,7 @@
 //! The account that runs PHP, and the directories that it may not enter.
 
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,8 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, open};
 use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use crate::file;
 
 /// The page that most sites have. If it exists, it must be readable.
 const FRONT_PAGE: &str = "index.php";
@@ -75,6 +78,17 @@ impl Account {
                 Err(_) => None, // root in a container may lack the right; then the answer is unknown
             });
             thread.join().ok().flatten()
+        })
+    }
+
+    /// Whether it can append to a file, or create it: see [`file::can_append`].
+    pub(crate) fn can_append(&self, path: &Path) -> io::Result<()> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| match self.take_ids() {
+                Ok(()) => file::can_append(path),
+                Err(_) => Ok(()), // the answer is unknown, as above
+            });
+            thread.join().unwrap_or(Ok(()))
         })
     }
 

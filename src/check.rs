@@ -15,6 +15,7 @@ mod pinned_links;
 mod release;
 mod replicas;
 mod scripts;
+mod serve;
 mod sockets;
 mod walk;
 
@@ -28,10 +29,10 @@ pub use between::compare;
 
 use crate::backend::Behind;
 use crate::error::Error;
-use crate::finding::{Checked, Level, Topic};
+use crate::finding::{Checked, Finding, Level, Topic};
 use crate::lock;
 use crate::pool::Pool;
-use crate::rollout::look;
+use crate::rollout::{look, refusals};
 use crate::root::Root;
 use crate::runtime::{self, Snapshot};
 
@@ -62,9 +63,9 @@ pub struct PoolChecked {
     listens: Vec<Listens>,
 }
 
-/// Checks what all pools share.
-pub fn check_root(root: &Root) -> RootChecked {
-    let topics = vec![directory::check_pid_dir(root)];
+/// Checks what all pools share, for these pools.
+pub async fn check_root(root: &Root, pools: &[String]) -> RootChecked {
+    let topics = vec![directory::check_pid_dir(root, pools), serve::check(root).await];
     RootChecked { root: root.path().to_owned(), ok: is_ok(&topics), topics }
 }
 
@@ -78,20 +79,24 @@ pub fn broken_pool(name: &str, error: Error) -> PoolChecked {
 pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     let holder = lock::holder(&pool.lock_file());
     let current = release::current(pool);
-    let wanted = match &current {
-        Some((Ok(release), _)) => Some(release.clone()),
-        _ => None,
-    };
+    let wanted = current.as_ref().and_then(|it| it.release.clone());
     // If the release cannot be mounted, php-fpm runs without it.
-    let pinnable = wanted.clone().filter(|_| matches!(current, Some((_, Ok(())))));
+    let is_refused = current.as_ref().is_some_and(|it| !it.refusals.is_empty());
+    let pinnable = wanted.clone().filter(|_| !is_refused);
+    let backend = pool.backend();
     let inspect = async {
-        match pool.backend() {
+        match &backend {
             Ok(backend) => Ok(backend.inspect().await),
-            Err(error) => Err(error),
+            Err(error) => Err(error.clone()),
         }
     };
-    let (runtime, inspected) = tokio::join!(runtime::inspect(pool, pinnable, turns), inspect);
+    let (mut runtime, inspected) =
+        tokio::join!(runtime::inspect(pool, pinnable.clone(), turns), inspect);
     let specs = runtime.specs;
+    for (replica, spec) in &specs {
+        let refused = refusals::of_server(pool, *replica, spec, pinnable.as_ref());
+        runtime.checked.add(refused.into_iter().map(Finding::from));
+    }
     let snapshot = Snapshot::shared(&pool.root).await;
     let observed = snapshot
         .and_then(|it| look(pool, specs.clone(), Vec::new(), &it.records(pool), &it.unix_sockets));
@@ -115,7 +120,7 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     let mut topics = vec![
         configuration::check(pool),
         runtime.checked,
-        release::check(pool, current, runtime.account.as_ref()),
+        release::check(pool, current.as_ref(), runtime.account.as_ref(), backend.as_ref().ok()),
         sockets::check(pool, &specs, observation.as_ref(), trouble),
         match inspected {
             Ok(inspected) => inspected.check(pool.settings.strategy(), &behind),
@@ -127,7 +132,8 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     if let Some(observation) = &observation {
         let mut replicas = replicas::check(&seen, wanted.as_ref(), holder.as_ref());
         replicas.add(control_groups::check(pool, observation));
-        if let Some(wanted) = wanted.as_ref().filter(|_| holder.is_none()) {
+        let beside = current.as_ref().and_then(|it| it.beside.as_ref());
+        if let Some(wanted) = wanted.as_ref().zip(beside).filter(|_| holder.is_none()) {
             replicas.add(scripts::check(pool, observation, wanted).await);
         }
         topics.push(replicas);

@@ -31,6 +31,8 @@ pub enum Request {
     },
     /// Return the state of this pool.
     Show(String),
+    /// Return which settings the gateway has.
+    Settings,
 }
 
 /// The response to a request.
@@ -42,8 +44,23 @@ pub enum Response {
     /// The state of a pool.
     #[serde(rename = "shown")]
     State(PoolState),
+    /// The settings of the gateway.
+    Settings(SettingsState),
     /// The request failed.
     Failed(String),
+}
+
+/// Which settings a gateway has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsState {
+    /// Its process.
+    pub pid: u32,
+    /// The stamp of the global settings that it has read last.
+    pub stamp: Stamp,
+    /// The addresses on which it listens, as they are configured.
+    pub listen: Vec<String>,
+    /// The keys that have changed since its start, and that it does not apply before it is restarted.
+    pub restart_keys: Vec<String>,
 }
 
 /// The state of a pool in the gateway.
@@ -53,6 +70,9 @@ pub struct PoolState {
     pub replicas: Vec<ReplicaState>,
     /// How many requests wait for a replica.
     pub waiting: usize,
+    /// The stamp of the settings by which it is served. None: the gateway is of an earlier version.
+    #[serde(default)]
+    pub stamp: Option<Stamp>,
 }
 
 impl PoolState {

@@ -10,7 +10,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{
+    Access, AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_NOW, access, utimensat,
+};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// The most bytes that are read: far more than a pid file, a lock, or a generation's record has.
@@ -27,6 +30,20 @@ impl Stamp {
         let metadata = fs::metadata(path).ok();
         Self(metadata.map(|it| (it.dev(), it.ino(), it.ctime(), it.ctime_nsec())))
     }
+
+    /// Whether the file has changed after another one was touched. False: one of them does not exist.
+    pub fn is_after_touch_of(&self, path: &Path) -> bool {
+        let touched = fs::metadata(path).map(|it| (it.mtime(), it.mtime_nsec()));
+        let changed = self.0.map(|(_, _, seconds, nanoseconds)| (seconds, nanoseconds));
+        changed.zip(touched.ok()).is_some_and(|(changed, touched)| changed > touched)
+    }
+}
+
+/// Sets the time of a file's last change to now.
+pub fn touch(path: &Path) -> io::Result<()> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Options that open a file without following a symlink and without blocking.
@@ -35,6 +52,24 @@ pub fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
     options
+}
+
+/// Whether a file can be opened for appending, or created. It is neither opened nor created. Error: that of
+/// open(2).
+pub fn can_append(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(Errno::ISDIR.into()),
+        Ok(_) => Ok(access(path, Access::WRITE_OK)?),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Err(_) => {
+            let dir = path.parent().unwrap_or(Path::new("/"));
+            if let Ok(target) = fs::read_link(path) {
+                return can_append(&dir.join(target));
+            }
+            // The dot makes this fail for a file, which may be writable too.
+            Ok(access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK)?)
+        }
+    }
 }
 
 /// Whether an open file is a regular file without other hard links.

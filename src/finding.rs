@@ -72,6 +72,8 @@ pub(crate) fn untrusted(paths: impl IntoIterator<Item = PathBuf>) -> impl Iterat
 pub enum Topic {
     /// The root's directory `pid/`.
     PidDirectory,
+    /// `etc/pools-manager.toml`, and what `serve` needs.
+    Serve,
     /// `pools-manager.toml` and the replicas' files.
     Configuration,
     /// php-fpm, and the replicas' files as php-fpm resolves them.
@@ -96,6 +98,7 @@ impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PidDirectory => "Directory pid",
+            Self::Serve => "Serve",
             Self::Configuration => "Configuration",
             Self::PhpFpm => "PHP-FPM",
             Self::Server => "Server",

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | accept a connection, hand it to a worker thread | `listen`, `accept_errors`, `workers` |
 //! | HTTP by hyper, with limits for slow and hostile clients | `connection`, `pace` |
+//! | the state of the gateway, for monitors | `health` |
 //! | the request id, the client, the host; unsupported requests | `handler`, `request_id`, `client`, `host`, `admit` |
 //! | the virtual host | `host_map`, `virtual_host` |
 //! | the request target and its path; configured redirects | `request_target`, `url_path`, `redirect` |
@@ -22,13 +23,13 @@
 //! | the response, at the pace of the client | `response_body`, `response_buffer`, `buffer_space` |
 //! | an error of the gateway; the access log | `http_error`, `access_log` |
 //!
-//! `serve` starts and stops a gateway. `configuration` reads the operator's files and builds the virtual
+//! `serve` starts and stops a gateway, and `refusals` tells without a start why it would not start. `configuration` reads the operator's files and builds the virtual
 //! hosts. `state` holds what the requests share; `reload` replaces it. `refresh` observes a pool and
 //! replaces its endpoints: at the start, when a command asks for it on the control socket
 //! (`control_server`), and when an endpoint is unreachable. Nothing is remembered across a restart.
 //!
 //! A module uses the modules below it in this list, never those above:
-//! `serve`; `reload`, `control_server`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
+//! `serve`, `refusals`; `reload`, `control_server`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
 //! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `upstream`; all others.
 
 mod accept_errors;
@@ -46,6 +47,7 @@ pub mod fastcgi;
 mod file_lookup;
 mod file_reader;
 mod handler;
+mod health;
 mod host;
 mod host_map;
 mod http_error;
@@ -55,9 +57,11 @@ mod log_throttle;
 mod pace;
 mod redirect;
 mod refresh;
+mod refusals;
 mod reload;
 mod request_body;
 mod request_id;
+mod request_label;
 mod request_target;
 mod response_body;
 mod response_buffer;
@@ -74,5 +78,6 @@ mod virtual_host;
 mod workers;
 mod x_sendfile;
 
+pub use refusals::{findings, is_wanted};
 pub use reload::Reloads;
 pub use serve::serve;

@@ -121,6 +121,17 @@ pub fn holder(path: &Path) -> Option<Holder> {
     })
 }
 
+/// Why a lock cannot be taken, whoever holds it. Neither creates its file nor takes the lock.
+pub fn refusal(path: &Path) -> Option<Error> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() || found.nlink() != 1 => Some(not_a_lock_file(path)),
+        Ok(_) => {
+            file::options().read(true).write(true).open(path).err().map(|it| cannot(path, &it))
+        }
+        Err(_) => file::can_append(path).err().map(|error| cannot(path, &error)),
+    }
+}
+
 /// The process that holds a lock, from `/proc/locks`. It may have ended, and have left the lock to
 /// a child.
 fn held_by(path: &Path) -> Option<u32> {

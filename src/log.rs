@@ -9,12 +9,15 @@
 //! The logs of the replicas go the same way, by [`offer`]. They can wait, because they are in files: so
 //! they never take the room of the program's own lines.
 
+pub mod escape;
+mod event;
 mod lines;
 mod output;
 mod syslog;
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -47,8 +50,7 @@ pub struct Style {
     pub is_syslog: bool,
 }
 
-/// Starts the log: lines like `2026-11-20T14:39:45.123456Z  WARN message`, or JSON documents with
-/// `timestamp`, `level` and `message`. It cannot be stopped. Error: the output cannot be opened, the thread
+/// Starts the log, with lines as in [`event`]. It cannot be stopped. Error: the output cannot be opened, the thread
 /// cannot be started, or another global subscriber is set.
 pub fn start(format: LineFormat, output: &LogOutput) -> Result<()> {
     let cannot =
@@ -62,40 +64,47 @@ pub fn start(format: LineFormat, output: &LogOutput) -> Result<()> {
         OTHER.get_or_init(|| lines);
     }
     let is_syslog = matches!(output, LogOutput::Syslog(_));
-    STYLE.get_or_init(|| Style { format, is_syslog });
-    let text = tracing_subscriber::fmt()
+    let style = *STYLE.get_or_init(|| Style { format, is_syslog });
+    let subscriber = tracing_subscriber::fmt()
         .with_max_level(Level::INFO)
-        .with_target(false)
         .with_ansi(false)
         .log_internal_errors(false)
-        .with_writer(Queue);
-    let set = match (format, is_syslog) {
-        (LineFormat::Json, _) => {
-            tracing::subscriber::set_global_default(text.json().flatten_event(true).finish())
-        }
-        (LineFormat::Text, true) => {
-            tracing::subscriber::set_global_default(text.without_time().with_level(false).finish())
-        }
-        (LineFormat::Text, false) => tracing::subscriber::set_global_default(text.finish()),
-    };
-    set.map_err(|error| cannot(&error))
+        .event_format(event::Lines(style))
+        .with_writer(Queue)
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).map_err(|error| cannot(&error))
 }
 
 /// None: standard error.
 fn open(output: &LogOutput) -> Result<Option<Output>> {
-    let (opened, hint) = match output {
+    let opened = match output {
         LogOutput::Stderr => return Ok(None),
-        LogOutput::File(path) => (
-            Output::named(path).map_err(|error| (path, error)),
-            "its directory must exist, and only root and you may write to it: see [log] output",
-        ),
-        LogOutput::Syslog(path) => (
-            Output::syslog(path).map_err(|error| (path, error)),
-            "no syslog or journald receives there: start it, or change [log] output or syslog_socket",
-        ),
+        LogOutput::File(path) => {
+            Output::named(path).map_err(|error| cannot_log(output, path, &error))
+        }
+        LogOutput::Syslog(path) => {
+            Output::syslog(path).map_err(|error| cannot_log(output, path, &error))
+        }
     };
-    opened.map(Some).map_err(|(path, error)| {
-        Error::config(format!("cannot log to {}: {error}", path.display())).hint(hint)
+    opened.map(Some)
+}
+
+/// Why an output cannot be opened; None: it can. No file is opened or made, and nothing is sent.
+pub fn refusal(output: &LogOutput) -> Option<Error> {
+    let (path, tried) = match output {
+        LogOutput::Stderr => return None,
+        LogOutput::File(path) => (path, output::check_named(path)),
+        LogOutput::Syslog(path) => (path, Output::syslog(path).map(drop)),
+    };
+    tried.err().map(|error| cannot_log(output, path, &error))
+}
+
+fn cannot_log(output: &LogOutput, path: &Path, error: &io::Error) -> Error {
+    Error::config(format!("cannot log to {}: {error}", path.display())).hint(match output {
+        LogOutput::Syslog(_) => {
+            "no syslog or journald receives there: start it, or change [log] output or syslog_socket"
+        }
+        _ => "its directory must exist, and only root and you may write to it: see [log] output",
     })
 }
 
@@ -126,10 +135,10 @@ pub fn await_room(limit: Duration) {
 }
 
 /// Writes to standard error. After [`start`] the text goes through the queue of the log, without blocking;
-/// and also to the log, if that is elsewhere.
+/// and also to the log, if that is elsewhere. If the log is JSON, it is the message of a line.
 pub fn say(text: &str) {
     match STDERR.get() {
-        Some(lines) => lines.push(text.as_bytes()),
+        Some(lines) => lines.push(in_style(text).as_bytes()),
         // An error cannot be reported anywhere.
         None => drop(io::stderr().write_all(text.as_bytes())),
     }
@@ -138,10 +147,21 @@ pub fn say(text: &str) {
     }
 }
 
+/// A text for standard error, as JSON if the log is. One that is a JSON document stays as it is.
+fn in_style(text: &str) -> String {
+    let is_document = || serde_json::from_str::<serde_json::Map<_, _>>(text).is_ok();
+    match style() {
+        Some(style) if style.format == LineFormat::Json && !is_document() => {
+            event::Line::new(Level::ERROR, text.trim_end()).shown(style)
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// Writes a problem of the log itself to standard error, if the log is elsewhere.
 fn complain(problem: &str) {
     if let (Some(stderr), Some(_)) = (STDERR.get(), OTHER.get()) {
-        stderr.push(format!("{problem}\n").as_bytes());
+        stderr.push(in_style(&format!("{problem}\n")).as_bytes());
     }
 }
 

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-pub use siblings::{Obstacle, Siblings};
+pub use siblings::{Beside, Obstacle, Siblings};
 
 /// The flags that open a directory for lookups only.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

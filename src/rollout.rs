@@ -12,6 +12,7 @@ mod observe;
 mod plan;
 mod prepare;
 mod record;
+pub(crate) mod refusals;
 pub(crate) mod repair;
 mod steps;
 mod switch;
@@ -20,7 +21,6 @@ mod target;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use check::check_names;
 pub use goal::{Goal, Wanted};
 pub(crate) use observe::refuse_other_file;
 pub use observe::{Observation, Observed, SpecQuery, look, observe};

@@ -284,6 +284,16 @@ impl Spec {
         }
     }
 
+    /// All reasons for which the server would not start on `release`.
+    pub fn refusals(&self, pool: &Pool, release: Option<&Release>) -> Vec<Error> {
+        match self {
+            // Without a command, the configuration could not have been resolved.
+            Self::PhpFpm(resolved) => php_fpm::Command::of(pool)
+                .map_or_else(|error| vec![error], |it| resolved.refusals(pool, &it, release)),
+            Self::Command(_) => Vec::new(),
+        }
+    }
+
     /// The first crash of a child in the log since the last call, in the words of the log.
     pub fn crash(&self, log: &mut Log) -> Option<String> {
         match self {

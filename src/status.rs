@@ -1,5 +1,7 @@
 //! `status`: the state of a pool.
 
+mod other_account;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +39,9 @@ pub struct PoolStatus {
     /// Whether its replicas did not stay up lately, although they may be well now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crash_loop: Option<CrashLoop>,
+    /// What this account may not see. Empty: it sees all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
 }
 
 /// How a replica is.
@@ -96,7 +101,12 @@ pub struct ReplicaStatus {
 pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     let mut problems = Vec::new();
     let backend = pool.backend()?;
-    let seen = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
+    let seen = match observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await {
+        Err(_) if other_account::is_another(pool) => {
+            return other_account::status(pool, wanted).await;
+        }
+        seen => seen?,
+    };
     let (standings, unread) = standings(&backend, &seen).await;
     let state::State { stopped, crash_loop, .. } =
         state::State::read(&pool.state_file()).unwrap_or_default();
@@ -123,7 +133,8 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
     problems.extend(unread); // last, because it ends with a help
     let ok = problems.is_empty() && replicas.iter().all(|it| it.state != State::Error);
     let crash_loop = crash_loop.filter(CrashLoop::is_recent);
-    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems, crash_loop })
+    let unseen = Vec::new();
+    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems, crash_loop, unseen })
 }
 
 /// The replicas in the backend, and the error if it cannot be read.

@@ -35,6 +35,7 @@ use tokio::task::JoinSet;
 
 use crate::cancel::{Cancel, Canceller};
 use crate::error::{Error, Exit, Result};
+use crate::file;
 use crate::lock::{self, Lock};
 use crate::pool::{self, Pool};
 use crate::rollout::{self, Occasion, Request, Target, Wanted};
@@ -169,6 +170,8 @@ impl Pools {
     }
 
     async fn reload(&mut self) {
+        // For `check`, which finds settings that have changed since.
+        let _ = file::touch(&self.root.supervisor_lock());
         let names = match pool::names(&self.root) {
             Ok(names) => names,
             Err(error) => return tracing::error!("the pools stay as they are: {error}"),
@@ -176,14 +179,14 @@ impl Pools {
         for name in &names {
             match pool::load(&self.root, name) {
                 Ok(pool) => self.keep(Arc::new(pool)),
-                Err(error) => tracing::error!("pool \"{name}\": {error}"),
+                Err(error) => tracing::error!(pool = %name, "{error}"),
             }
         }
         let gone: Vec<String> =
             self.kept.keys().filter(|name| !names.contains(name)).cloned().collect();
         for name in gone {
             if let Some(kept) = self.kept.remove(&name) {
-                tracing::info!("pool \"{name}\" is gone: its replicas are stopped");
+                tracing::info!(pool = %name, "it is gone: its replicas are stopped");
                 drop(kept.orders);
                 stop(&kept.pool, &self.cancel).await;
             }
@@ -224,6 +227,6 @@ async fn stop(pool: &Arc<Pool>, cancel: &Cancel) {
     let request = Request::of_supervisor(pool, Wanted::Stopped, all, Target::Current, needed);
     let mut report = LogEvents::of(&pool.name);
     if let Err(error) = rollout::run(pool, &request, cancel, &mut report).await {
-        tracing::error!("pool \"{}\": {error}", pool.name);
+        tracing::error!(pool = %pool.name, "{error}");
     }
 }

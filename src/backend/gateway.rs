@@ -48,7 +48,7 @@ impl Gateway {
         match control::send(&self.control, &Request::Show(self.pool.clone())).await? {
             Some(Response::State(state)) => Ok(Some(state)),
             Some(Response::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
-            Some(Response::Done) | None => Ok(None),
+            Some(Response::Done | Response::Settings(_)) | None => Ok(None),
         }
     }
 }
@@ -72,7 +72,11 @@ impl Driver for Gateway {
     }
 
     async fn inspect(&self) -> Box<dyn Inspection> {
-        Box::new(Read { listens: self.listens.clone(), state: self.state().await })
+        Box::new(Read {
+            listens: self.listens.clone(),
+            state: self.state().await,
+            stamp: self.stamp,
+        })
     }
 
     /// When this returns, every new request is routed by what the public names lead to now.

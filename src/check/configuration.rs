@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use super::serve;
 use crate::config::Global;
 use crate::error::Error;
 use crate::finding::{Checked, Finding, Topic, untrusted};
+use crate::lock;
 use crate::pool::Pool;
 use crate::trust;
 
@@ -17,8 +19,19 @@ pub(super) fn check(pool: &Pool) -> Checked {
     let count = pool.replica_count;
     let note = format!("{count} replica{}", if count == 1 { "" } else { "s" });
     let untrusted = untrusted(trust::of_pool(pool));
-    let findings = untrusted.chain(unused(count, names)).chain(unsupervised(pool));
+    let findings =
+        untrusted.chain(unused(count, names)).chain(unsupervised(pool)).chain(unread(pool));
     Checked::new(Topic::Configuration, [note], findings)
+}
+
+/// Finds settings that the supervisor has not read: it touches its lock before it reads them.
+fn unread(pool: &Pool) -> Option<Finding> {
+    let lock = pool.root.supervisor_lock();
+    if !pool.stamp.is_after_touch_of(&lock) {
+        return None;
+    }
+    let holder = lock::holder(&lock)?;
+    Some(serve::unread(&pool.settings_file().display().to_string(), holder.pid))
 }
 
 /// Finds limits without a supervisor.

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, StatVfs, access, statvfs};
+use rustix::fs::{StatVfs, statvfs};
 
+use crate::error::Error;
 use crate::finding::{self, Checked, Finding, Topic};
+use crate::lock;
+use crate::rollout::refusals;
 use crate::root::Root;
 use crate::trust;
 
@@ -14,41 +17,32 @@ const LEAST_BYTES: u64 = 1 << 20;
 /// The least free inodes. A generation needs four files; its sockets have inodes too.
 const LEAST_INODES: u64 = 100;
 
-/// Checks `pid/`, the locks in it, and whether other users can change the files that all pools
-/// share.
-pub(super) fn check_pid_dir(root: &Root) -> Checked {
+/// Checks `pid/`, the locks of these pools in it, and whether other users can change the files that all
+/// pools share.
+pub(super) fn check_pid_dir(root: &Root, pools: &[String]) -> Checked {
     let dir = root.pid_dir();
-    let untrusted = finding::untrusted(trust::of_root(root));
-    let findings = untrusted.chain(check(&dir)).chain(others_locks(&dir));
+    let mut findings: Vec<Finding> = finding::untrusted(trust::of_root(root)).collect();
+    let locks = refused_locks(&dir, pools);
+    // A command takes the lock first.
+    let unwritable = refusals::of_records(root).filter(|_| locks.is_empty());
+    findings.extend(locks.into_iter().chain(unwritable).map(Finding::from));
+    findings.extend(scarce_in(&dir));
     Checked::new(Topic::PidDirectory, [dir.display().to_string()], findings)
 }
 
-/// Finds locks that belong to another user, such as root.
-fn others_locks(dir: &Path) -> Vec<Finding> {
-    let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let locks = files.filter(|path| path.extension() == Some("lock".as_ref()));
-    let is_shut = |path: &PathBuf| access(path, Access::READ_OK | Access::WRITE_OK).is_err();
-    let mut shut: Vec<PathBuf> = locks.filter(is_shut).collect();
-    shut.sort();
-    let findings = shut.into_iter().map(|path| {
-        Finding::error(
-            format!("cannot lock {}: it is not writable for you", path.display()),
-            "another user has run pools-manager here: always run it as the same user (chown)",
-        )
-    });
-    findings.collect()
+/// The locks that no command can take. Of those that do not exist yet only the first one: they have the
+/// same reason, which is the directory.
+fn refused_locks(dir: &Path, pools: &[String]) -> Vec<Error> {
+    let path = |name: &String| dir.join(format!("{name}.lock"));
+    let (there, absent): (Vec<PathBuf>, Vec<PathBuf>) =
+        pools.iter().map(path).partition(|path| fs::symlink_metadata(path).is_ok());
+    let refused = |path: PathBuf| lock::refusal(&path);
+    let first = absent.into_iter().find_map(refused);
+    first.into_iter().chain(there.into_iter().filter_map(refused)).collect()
 }
 
-/// Checks that files can be created in a directory.
-pub(super) fn check(dir: &Path) -> Vec<Finding> {
-    let shown = dir.display();
-    // The dot makes this fail for a file, which may be writable too.
-    if let Err(error) = access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK) {
-        return vec![Finding::error(
-            format!("cannot write to {shown}: {error}"),
-            "it must exist (mkdir), and be writable for you (chown)",
-        )];
-    }
+/// Finds a lack of space in a directory.
+pub(super) fn scarce_in(dir: &Path) -> Vec<Finding> {
     statvfs(dir).map(|space| scarce(dir, &space)).unwrap_or_default()
 }
 

@@ -14,7 +14,7 @@ use super::walk::{Walk, shown};
 use crate::finding::Finding;
 use crate::path;
 use crate::pool::Pinning;
-use crate::release::{Release, Siblings};
+use crate::release::{Beside, Release, Siblings};
 
 /// The most symlinks that are named.
 const NAMED_MAX: usize = 5;
@@ -22,14 +22,18 @@ const NAMED_MAX: usize = 5;
 const MAX_LINKS: usize = 40;
 
 /// The findings, and a note if the walk is not complete.
-pub(super) fn check(pinning: &Pinning, release: &Release) -> (Vec<Finding>, Option<String>) {
+pub(super) fn check(
+    pinning: &Pinning,
+    release: &Release,
+    beside: &Beside,
+) -> (Vec<Finding>, Option<String>) {
     // Other checks report what cannot be read.
     let (Ok(walk), Ok(current_dir)) =
         (Walk::through(&release.path, |_| false), fs::canonicalize(&pinning.current_dir))
     else {
         return (Vec::new(), None);
     };
-    let siblings = pinning.siblings(release).ok().flatten();
+    let siblings = pinning.hidden(beside).ok().flatten();
     let seen = Seen { release: &release.path, current_dir, siblings };
     let mut wrong = walk.links.iter().filter_map(|link| seen.problem(link));
     let mut findings: Vec<Finding> = wrong.by_ref().take(NAMED_MAX).collect();
@@ -65,7 +69,7 @@ struct Seen<'a> {
     /// Without any symlink in its path.
     current_dir: PathBuf,
     /// None: the other releases are not hidden.
-    siblings: Option<Siblings>,
+    siblings: Option<&'a Siblings>,
 }
 
 /// Something in the files, as they are outside: its path, and its device and inode.
@@ -143,7 +147,7 @@ impl Seen<'_> {
 
     /// The name of another release leads to this one. None: the path has no such name.
     fn in_own_release(&self, inside: &Path) -> Option<PathBuf> {
-        let siblings = self.siblings.as_ref()?;
+        let siblings = self.siblings?;
         let mut names = inside.strip_prefix(&siblings.dir).ok()?.iter();
         let name = names.next()?;
         let is_other = siblings.others.iter().any(|other| other == name);

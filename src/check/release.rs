@@ -7,64 +7,64 @@ use std::path::Path;
 use super::links::{self, Links};
 use super::pinned_links;
 use crate::account::{Account, Barrier};
-use crate::error::Result;
+use crate::backend::Backend;
 use crate::finding::{Checked, Finding, Topic};
-use crate::pool::{Pinning, Pool};
-use crate::release::{self, Release};
+use crate::pool::Pool;
+use crate::release::Release;
+use crate::rollout::refusals::{self, Current};
+use crate::runtime;
 
-/// The release that the symlink names, and whether it can be mounted as the settings say. None:
-/// releases are not pinned.
-pub(super) fn current(pool: &Pool) -> Option<(Result<Release>, Result<()>)> {
-    let pinning = pool.settings.pinning.as_ref()?;
-    let Pinning { symlink, current_dir, .. } = pinning;
-    let mount_point = release::check_mount_point(current_dir);
-    let release = Release::resolve(symlink).and_then(|release| match &mount_point {
-        Ok(()) => {
-            release.check_is_not(current_dir, symlink)?;
-            release.check(current_dir).map(|()| release)
-        }
-        Err(_) => Ok(release),
-    });
-    let mountable = match &release {
-        Ok(release) => mount_point.and_then(|()| pinning.siblings(release).map(drop)),
-        Err(_) => mount_point,
-    };
-    Some((release, mountable))
+/// The release that the symlink names. None: releases are not pinned.
+pub(super) fn current(pool: &Pool) -> Option<Current> {
+    pool.settings.pinning.as_ref().map(Current::read)
 }
 
-/// `account` runs PHP; None: it is not known.
+/// `account` runs PHP; None: it is not known. `backend` serves the release; None: it is not known.
 pub(super) fn check(
     pool: &Pool,
-    current: Option<(Result<Release>, Result<()>)>,
+    current: Option<&Current>,
     account: Option<&Account>,
+    backend: Option<&Backend>,
 ) -> Checked {
-    let Some((release, mount_point)) = current else {
+    let (Some(current), Some(pinning)) = (current, &pool.settings.pinning) else {
         let Links { findings, note } = links(pool, pool.root.path());
         return Checked::new(Topic::Release, once("not pinned".to_owned()).chain(note), findings);
     };
-    let mut findings: Vec<Finding> = Vec::new();
-    findings.extend(mount_point.err().map(Finding::from));
+    let mut findings: Vec<Finding> = current.refusals.iter().cloned().map(Finding::from).collect();
     let mut notes = Vec::new();
-    match release {
-        Err(error) => findings.push(error.into()),
-        Ok(release) => {
-            findings.extend(account.and_then(|account| closed(pool, &release, account)));
-            notes.push(release.path.display().to_string());
-            let found = links(pool, &release.path);
-            findings.extend(found.findings);
-            notes.extend(found.note);
-            let pinned = pool.settings.pinning.iter();
-            for pinning in pinned {
-                let (found, note) = pinned_links::check(pinning, &release);
-                findings.extend(found);
-                notes.extend(note.filter(|note| !notes.contains(note)));
-                notes.extend(pinning.obstacle(&release).map(|why| {
-                    format!("the other releases are not hidden from its replicas: {why}")
-                }));
-            }
-        }
+    if let (Some(release), Some(beside)) = (&current.release, &current.beside) {
+        findings.extend(backend.and_then(|it| it.check_release(release).err()).map(Finding::from));
+        findings.extend(refusals::of_warm_up(pool, release).map(Finding::from));
+        findings.extend(without_front_page(pool, release));
+        findings.extend(account.and_then(|account| closed(pool, release, account)));
+        notes.push(release.path.display().to_string());
+        let found = links(pool, &release.path);
+        findings.extend(found.findings);
+        notes.extend(found.note);
+        let (found, note) = pinned_links::check(pinning, release, beside);
+        findings.extend(found);
+        notes.extend(note.filter(|note| !notes.contains(note)));
+        notes.extend(
+            pinning
+                .obstacle(beside)
+                .map(|why| format!("the other releases are not hidden from its replicas: {why}")),
+        );
     }
     Checked::new(Topic::Release, notes, findings)
+}
+
+/// Finds a release that nothing proves to work before it is published.
+fn without_front_page(pool: &Pool, release: &Release) -> Option<Finding> {
+    let is_probed = pool.settings.rollout.probes_front_page() && pool.settings.command().is_none();
+    (is_probed && runtime::front_script(pool, &release.path).is_none()).then(|| {
+        Finding::warning(
+            format!(
+                "the release {} has no front page, and warm_up is not set: no page is requested before a replica is published",
+                release.path.display()
+            ),
+            "name pages of the release in [rollout], such as warm_up = [\"/login\"]; or set warm_up = [] if it has none",
+        )
+    })
 }
 
 /// The symlinks that the gateway does not follow, if it serves the pool.

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::finding::{Finding, by_replica};
 use crate::pool::{Pinning, Pool};
-use crate::release::{Release, Siblings};
+use crate::release::{Beside, Release, Siblings};
 use crate::rollout::Observation;
 
 /// How long the status page may take.
@@ -18,11 +18,12 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 const HELP: &str = "take PHP scripts from current_dir: `pools-manager snippet` prints how. In nginx, replace $realpath_root by $document_root; in Caddy, remove resolve_root_symlink";
 
-/// The findings for the published generations. `wanted` is the release that the symlink names.
+/// The findings for the published generations. `wanted` is the release that the symlink names, with
+/// what stands beside it.
 pub(super) async fn check(
     pool: &Pool,
     observation: &Observation,
-    wanted: &Release,
+    (wanted, beside): (&Release, &Beside),
 ) -> Vec<Finding> {
     let Some(pinning) = &pool.settings.pinning else { return Vec::new() };
     let mut asked = JoinSet::new();
@@ -33,7 +34,7 @@ pub(super) async fn check(
     }
     let mut answers = asked.join_all().await;
     answers.sort();
-    let known = Known::new(pinning, wanted);
+    let known = Known::new(pinning, wanted, beside);
     let found = answers.iter().filter_map(|(replica, scripts)| {
         let wrong = scripts.iter().find_map(|script| known.wrong_root(Path::new(script)))?;
         let (wrong, right) = (wrong.display(), pinning.current_dir.display());
@@ -44,22 +45,22 @@ pub(super) async fn check(
 }
 
 /// The paths by which a script of a release can be named.
-struct Known {
+struct Known<'a> {
     current_dir: [PathBuf; 2],
     symlink: PathBuf,
     release: PathBuf,
-    siblings: Option<Siblings>,
+    siblings: Option<&'a Siblings>,
 }
 
-impl Known {
-    fn new(pinning: &Pinning, wanted: &Release) -> Self {
+impl<'a> Known<'a> {
+    fn new(pinning: &Pinning, wanted: &Release, beside: &'a Beside) -> Self {
         let Pinning { symlink, current_dir, .. } = pinning;
         let real = current_dir.canonicalize().unwrap_or_else(|_| current_dir.clone());
         Self {
             current_dir: [current_dir.clone(), real],
             symlink: symlink.clone(),
             release: wanted.path.clone(),
-            siblings: Siblings::read(wanted, symlink, current_dir).ok(),
+            siblings: beside.as_ref().ok(),
         }
     }
 
@@ -71,7 +72,7 @@ impl Known {
         }
         let whole = [&self.symlink, &self.release].into_iter().find(|dir| script.starts_with(dir));
         whole.cloned().or_else(|| {
-            let siblings = self.siblings.as_ref()?;
+            let siblings = self.siblings?;
             let name = script.strip_prefix(&siblings.dir).ok()?.iter().next()?;
             let is_shared = siblings.shared.iter().any(|shared| shared == name);
             (!is_shared && siblings.is_release(name)).then(|| siblings.dir.join(name))
@@ -96,7 +97,9 @@ mod tests {
             current_dir: root.join("current"),
             isolate: crate::pool::Isolate::Never,
         };
-        let known = Known::new(&pinning, &Release::at(&root.join("release2")).unwrap());
+        let release = Release::at(&root.join("release2")).unwrap();
+        let beside = pinning.beside(&release);
+        let known = Known::new(&pinning, &release, &beside);
         for wrong in ["release1", "release2", "release77", "current.release"] {
             let script = root.join(wrong).join("public/x.php");
             assert_eq!(known.wrong_root(&script), Some(root.join(wrong)), "{wrong}");

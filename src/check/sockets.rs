@@ -3,9 +3,9 @@
 use super::directory;
 use crate::finding::{Checked, Finding, Topic, untrusted};
 use crate::pool::Pool;
-use crate::rollout::{Observation, check_names, refuse_other_file};
-use crate::runtime::{Generation, Spec};
-use crate::step::{GenerationId, Number};
+use crate::rollout::refusals;
+use crate::rollout::{Observation, refuse_other_file};
+use crate::runtime::Spec;
 use crate::trust;
 
 /// Checks the replicas whose configuration is known. `seen` is None if the observation has failed;
@@ -27,24 +27,20 @@ pub(super) fn check(
     let names = trust::of_generations(configured, recorded);
     let mut findings: Vec<Finding> =
         untrusted(names.into_iter().filter(|name| !shared.contains(name))).collect();
-    findings.extend(dirs.iter().flat_map(|dir| directory::check(dir)));
-    let same = check_names(specs.iter().map(|(replica, it)| (*replica, it)));
+    let same = refusals::check_names(specs.iter().map(|(replica, it)| (*replica, it)));
     findings.extend(same.err().map(Finding::from));
     let other_files = specs.iter().filter_map(|(_, it)| refuse_other_file(it.public()).err());
     findings.extend(other_files.map(Finding::from));
     for (replica, spec) in specs {
-        let last = seen.and_then(|seen| Some(seen.replica(*replica)?.last_number()));
-        findings.extend(next(pool, *replica, spec, last.unwrap_or_default()));
+        let observed = seen.and_then(|seen| Some((seen, seen.replica(*replica)?)));
+        let last = observed.map(|(_, observed)| observed.last_number());
+        let refused = refusals::of_names(pool, *replica, spec, last.unwrap_or_default());
+        findings.extend(refused.into_iter().map(Finding::from));
+        let stranger = observed
+            .and_then(|(seen, observed)| refusals::check_public_name(pool, seen, observed).err());
+        findings.extend(stranger.map(Finding::from));
     }
+    findings.extend(dirs.iter().flat_map(|dir| directory::scarce_in(dir)));
     findings.extend(trouble);
     Checked::new(Topic::Sockets, notes, findings)
-}
-
-/// Checks that a next generation can be created: its names can be written in php-fpm's format, and
-/// are short enough.
-fn next(pool: &Pool, replica: u32, spec: &Spec, last: Number) -> Option<Finding> {
-    let id = GenerationId { replica, generation: last.next() };
-    let next = Generation::new(pool, id, spec, None);
-    let error = next.and_then(|next| spec.check(pool, &next)).err()?;
-    Some(error.within(pool.replica_conf(replica).display()).into())
 }

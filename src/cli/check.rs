@@ -38,8 +38,8 @@ impl Args {
     /// Prints the findings of all pools, then fails if one of them is an error.
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
         let names = self.words.scope()?.names(root)?;
-        let of_root = check::check_root(root);
-        let mut pools = check_all(names, root).await;
+        let (of_root, mut pools) =
+            tokio::join!(check::check_root(root, &names), check_all(names.clone(), root));
         check::compare(&mut pools);
         if json {
             print(&format!("{}\n", document(&of_root, &pools, self.quiet)));

@@ -133,7 +133,8 @@ fn created_line(path: &Path) -> String {
 
 async fn check(root: &Root, name: &str) -> Result<(crate::check::RootChecked, PoolChecked)> {
     let pool = Arc::new(pool::load(root, name)?);
-    Ok((check_root(root), check_pool(&pool, &Semaphore::new(1)).await))
+    let of_root = check_root(root, std::slice::from_ref(&pool.name)).await;
+    Ok((of_root, check_pool(&pool, &Semaphore::new(1)).await))
 }
 
 /// Commands, each with what it is for.
@@ -161,7 +162,7 @@ fn next(root: &Root, choices: &Choices, created: &Created) -> Vec<(String, Strin
         step(format!("pools-manager snippet {server} {pool}"), "prints what to configure there");
     }
     step(format!("pools-manager switch {pool} RELEASE"), "deploys another release");
-    step(format!("pools-manager rollback single {pool}"), "goes back");
+    step(format!("pools-manager rollback {pool}"), "goes back");
     step(format!("pools-manager config show {pool}"), "prints all settings");
     next
 }

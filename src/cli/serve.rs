@@ -16,7 +16,6 @@ use crate::error::{Error, Exit, Result};
 use crate::gateway;
 use crate::log;
 use crate::logs::Gathering;
-use crate::pool;
 use crate::render::print;
 use crate::root::Root;
 use crate::service_manager;
@@ -41,7 +40,7 @@ impl Args {
         let signals = Signals::listen()?;
         raise_descriptor_limit();
         service_manager::keep_watchdog();
-        let has_gateway = has_gateway(root, &global);
+        let has_gateway = gateway::is_wanted(root, &global);
         if !has_gateway && !global.supervisor.enabled {
             global.listens()?;
         }
@@ -49,7 +48,7 @@ impl Args {
         let (stop, stopped) = oneshot::channel::<()>();
         let (up, is_up) = oneshot::channel::<()>();
         let ready = move |addresses: &[String]| {
-            print_ready(addresses, json);
+            print_ready(addresses, format == LineFormat::Json);
             let _ = up.send(());
         };
         let gateway = async {
@@ -153,7 +152,7 @@ impl Serving<'_> {
         match Global::read(self.root) {
             Ok(now) => {
                 let file = now.path.display();
-                for key in needs_restart(&self.global, &now) {
+                for key in self.global.serve_restart_keys(&now) {
                     tracing::warn!("{key} in {file} has changed: restart serve to apply it");
                 }
                 self.global.supervisor.stop_replicas = now.supervisor.stop_replicas;
@@ -210,25 +209,6 @@ async fn stop_gathering(logs: Option<Gathering>) {
     if let Some(logs) = logs {
         logs.stop().await;
     }
-}
-
-/// Whether the gateway runs: it is told where to listen, or a pool wants it, which is an error then.
-fn has_gateway(root: &Root, global: &Global) -> bool {
-    let is_wanted = |name: &String| {
-        pool::load(root, name).is_ok_and(|pool| pool.settings.backend.gateway().is_some())
-    };
-    let names = || pool::names(root).unwrap_or_default();
-    !global.front.listen().is_empty() || names().iter().any(is_wanted)
-}
-
-/// The keys that apply only at the start of `serve`, and have changed since. The gateway names its own.
-fn needs_restart(started: &Global, now: &Global) -> Vec<&'static str> {
-    let is_enabled = |global: &Global| global.supervisor.enabled;
-    let keys = [
-        ("[supervisor] enabled", is_enabled(started) != is_enabled(now)),
-        ("[log]", started.log != now.log),
-    ];
-    keys.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
 }
 
 /// TERM and QUIT are how a service manager stops the gateway: that is no error.

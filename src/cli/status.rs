@@ -101,6 +101,10 @@ fn shown(
     for replica in &status.replicas {
         text += &line(replica, quiet, releases, width);
     }
+    if !status.unseen.is_empty() {
+        let unseen = format!("  Not visible to this account: {}\n", status.unseen.join("; "));
+        text += &width::wrap(&unseen, width);
+    }
     if let Some(CrashLoop { when, starts }) = &status.crash_loop {
         let loops = format!(
             "  The replicas do not stay up: the supervisor has started them {starts} times in short order, \

@@ -17,6 +17,7 @@ use super::file::File;
 use super::log::Log;
 use super::values;
 use crate::error::{Error, Result};
+use crate::file::Stamp;
 use crate::root::Root;
 
 /// The settings of `etc/pools-manager.toml`, all paths absolute.
@@ -32,6 +33,8 @@ pub struct Global {
     pub supervisor: Supervisor,
     /// The log of `serve`.
     pub log: Log,
+    /// Which file these settings were read from: another one, or a changed one, has another stamp.
+    pub stamp: Stamp,
 }
 
 /// `[gateway]`
@@ -43,8 +46,8 @@ pub struct Front {
     pub threads: usize,
     /// The file to which each request is written, or `-` for standard output. Empty: none.
     pub access_log: String,
-    /// The format of its lines.
-    pub access_log_format: LogFormat,
+    /// The format of its lines. None: that of the log of `serve`.
+    pub access_log_format: Option<LogFormat>,
     /// The proxies whose `X-Forwarded-For`, `-Proto` and `-Port` headers are trusted.
     #[serde(deserialize_with = "values::networks")]
     pub trusted_proxies: Vec<IpNet>,
@@ -144,7 +147,7 @@ impl Default for Front {
             listen: Spanned::new(0..0, Vec::new()),
             threads: 0,
             access_log: String::new(),
-            access_log_format: LogFormat::Combined,
+            access_log_format: None,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             max_connections: 16_384,
@@ -231,6 +234,8 @@ impl Global {
     /// Reads the root's file. If it does not exist, all settings have their defaults.
     pub fn read(root: &Root) -> Result<Self> {
         let path = root.resolve("etc/pools-manager.toml");
+        // Taken first: of a file that changes just now, it is the stamp of before.
+        let stamp = Stamp::of(&path);
         let raw = if path.exists() {
             let file = File::read(&path)?;
             let mut raw: RawFile = file.parse()?;
@@ -250,8 +255,32 @@ impl Global {
             control: root.resolve(raw.control.socket),
             supervisor: raw.supervisor,
             log: raw.log,
+            stamp,
         })
     }
+
+    /// The keys of the gateway that apply only at its start, and differ in `now`.
+    pub fn gateway_restart_keys(&self, now: &Self) -> Vec<&'static str> {
+        let (one, other) = (&self.front, &now.front);
+        different([
+            ("[gateway] listen", one.listen() != other.listen()),
+            ("[gateway] threads", one.threads != other.threads),
+            ("[gateway] max_connections", one.max_connections != other.max_connections),
+            ("[control] socket", self.control != now.control),
+        ])
+    }
+
+    /// The keys of `serve` beside its gateway that apply only at its start, and differ in `now`.
+    pub fn serve_restart_keys(&self, now: &Self) -> Vec<&'static str> {
+        different([
+            ("[supervisor] enabled", self.supervisor.enabled != now.supervisor.enabled),
+            ("[log]", self.log != now.log),
+        ])
+    }
+}
+
+fn different<const N: usize>(keys: [(&'static str, bool); N]) -> Vec<&'static str> {
+    keys.into_iter().filter(|(_, is_different)| *is_different).map(|(key, _)| key).collect()
 }
 
 impl Front {

@@ -17,9 +17,10 @@ use hyper::http::request::Parts;
 use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
-use crate::config::{Global, LogFormat};
+use crate::config::{Global, LineFormat, LogFormat};
 use crate::error::{Error, Result};
-use crate::log::Lines;
+use crate::file;
+use crate::log::{self, Lines};
 use crate::root::Root;
 
 /// The time limit for writing the queued lines when the gateway ends.
@@ -68,12 +69,7 @@ impl AccessLog {
         global: &Global,
         before: Option<&Self>,
     ) -> Result<Option<Arc<Self>>> {
-        let (name, format) = (&global.front.access_log, global.front.access_log_format);
-        let path = match name.as_str() {
-            "" => return Ok(None),
-            "-" => PathBuf::from("-"),
-            path => root.resolve(path),
-        };
+        let Some(path) = path(root, global) else { return Ok(None) };
         let lines = open(&path).and_then(|file| match before {
             None => Lines::start("the access log", file).map(Arc::new),
             Some(before) => {
@@ -81,11 +77,15 @@ impl AccessLog {
                 Ok(Arc::clone(&before.lines))
             }
         });
-        let lines = lines.map_err(|error| {
-            Error::config(format!("cannot write the access log {}: {error}", path.display()))
-                .hint(format!("correct access_log in {}", global.path.display()))
-        })?;
-        Ok(Some(Arc::new(Self { lines, format })))
+        let lines = lines.map_err(|error| cannot_write(&path, global, &error))?;
+        Ok(Some(Arc::new(Self { lines, format: format(global) })))
+    }
+
+    /// Why the configured log cannot be opened. It is not opened: a FIFO that no process reads is not
+    /// found.
+    pub(super) fn refusal(root: &Root, global: &Global) -> Option<Error> {
+        let path = path(root, global).filter(|path| path != Path::new("-"))?;
+        file::can_append(&path).err().map(|error| cannot_write(&path, global, &error))
     }
 
     /// An entry for a request that begins now.
@@ -200,6 +200,29 @@ fn escaped(text: &str) -> String {
         }
     }
     if safe.is_empty() { "-".to_owned() } else { safe }
+}
+
+/// The file, or `-`. None: there is no access log.
+fn path(root: &Root, global: &Global) -> Option<PathBuf> {
+    match global.front.access_log.as_str() {
+        "" => None,
+        "-" => Some(PathBuf::from("-")),
+        path => Some(root.resolve(path)),
+    }
+}
+
+/// Unless it is set, that of the log of `serve`.
+fn format(global: &Global) -> LogFormat {
+    let log = || log::style().map_or(global.log.format, |style| style.format);
+    global.front.access_log_format.unwrap_or_else(|| match log() {
+        LineFormat::Text => LogFormat::Combined,
+        LineFormat::Json => LogFormat::Json,
+    })
+}
+
+fn cannot_write(path: &Path, global: &Global, error: &io::Error) -> Error {
+    Error::config(format!("cannot write the access log {}: {error}", path.display()))
+        .hint(format!("correct access_log in {}", global.path.display()))
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -14,18 +14,32 @@ const HOPS_MAX: usize = 64;
 pub(super) struct Ends {
     remote: SocketAddr,
     local: SocketAddr,
+    is_local: bool,
 }
 
 impl Ends {
     /// The ends of a TCP connection.
     pub(super) fn new(remote: SocketAddr, local: SocketAddr) -> Self {
-        Self { remote: canonical(remote), local: canonical(local) }
+        let remote = canonical(remote);
+        Self { remote, local: canonical(local), is_local: remote.ip().is_loopback() }
+    }
+
+    /// The ends that a proxy names at the beginning of this connection.
+    pub(super) fn by_proxy(self, remote: SocketAddr, local: SocketAddr) -> Self {
+        let named = Self::new(remote, local);
+        Self { is_local: named.is_local && self.is_local, ..named }
     }
 
     /// The ends of a connection on a unix socket: both are the loopback address.
     pub(super) fn unix() -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { remote: nowhere, local: nowhere }
+        Self { remote: nowhere, local: nowhere, is_local: true }
+    }
+
+    /// Whether both the peer of the connection and the client that it names are on this machine: they
+    /// have a loopback address, or the connection is one of a unix socket.
+    pub(super) fn is_local(&self) -> bool {
+        self.is_local
     }
 
     /// The peer's end.

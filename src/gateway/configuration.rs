@@ -25,6 +25,10 @@ const CONCURRENT: usize = 16;
 /// other pools.
 const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The help for a host that several pools configure.
+pub(super) const OTHER_HOSTS: &str =
+    "configure other hosts in the [gateway] of each: hosts = [\"example.com\"]";
+
 /// The content of all files.
 #[derive(Debug)]
 pub(super) struct Configuration {
@@ -66,8 +70,8 @@ impl Configuration {
                 Ok(None) => {}
                 Ok(Some(vhost)) => vhosts.push((vhost, old.cloned())),
                 Err(error) => {
-                    let line = report(&name, &error, old.is_some(), hosts.as_deref());
-                    errors.push((error, line));
+                    let line = report(&error, old.is_some(), hosts.as_deref());
+                    errors.push((error, name.clone(), line));
                     match old {
                         Some(old) => vhosts.push((Arc::clone(old), Some(Arc::clone(old)))),
                         None => broken.push(Broken { name, hosts: hosts.unwrap_or_default() }),
@@ -79,15 +83,14 @@ impl Configuration {
             return Err(errors
                 .into_iter()
                 .next()
-                .map_or_else(nothing_to_serve, |(error, _)| error));
+                .map_or_else(nothing_to_serve, |(error, ..)| error));
         }
-        for (_, line) in errors {
-            tracing::error!("{line}");
+        for (_, name, line) in errors {
+            tracing::error!(pool = %name, "{line}");
         }
         let (hosts, conflicts) = HostMap::new(choose(vhosts).await, &broken, before);
         for conflict in conflicts {
-            let hint = "configure other hosts in the [gateway] of each: hosts = [\"example.com\"]";
-            tracing::error!("{conflict}; help: {hint}");
+            tracing::error!("{conflict}; help: {OTHER_HOSTS}");
         }
         Ok((self.global, hosts))
     }
@@ -100,13 +103,14 @@ fn read(root: &Root, name: String) -> PoolFiles {
     PoolFiles { name, pool, hosts }
 }
 
-fn nothing_to_serve() -> Error {
+/// The error of a gateway without a pool.
+pub(super) fn nothing_to_serve() -> Error {
     Error::config("no pool has a [gateway], so there is nothing to serve")
         .hint("add [gateway] to the pools-manager.toml of a pool; it needs no keys")
 }
 
 /// The log line for an error in the files of a pool, with its effect on requests.
-fn report(name: &str, error: &Error, is_kept: bool, hosts: Option<&[String]>) -> String {
+fn report(error: &Error, is_kept: bool, hosts: Option<&[String]>) -> String {
     let error = error.in_one_line();
     let effect = match hosts {
         _ if is_kept => "the previous configuration stays in use".to_owned(),
@@ -116,7 +120,7 @@ fn report(name: &str, error: &Error, is_kept: bool, hosts: Option<&[String]>) ->
         Some([every]) if every == EVERY_HOST => "hosts that no other pool has get 503".to_owned(),
         Some(hosts) => format!("its hosts get 503: {}", hosts.join(", ")),
     };
-    format!("pool \"{name}\": {effect}: {error}")
+    format!("{effect}: {error}")
 }
 
 /// Refreshes the endpoints of each virtual host. The new one replaces the old one if it can be served,
@@ -147,7 +151,7 @@ async fn choose_one(new: Arc<VirtualHost>, old: Option<Arc<VirtualHost>>) -> Arc
         (Ok(()), _) => {}
         (Err(error), Some(old)) if !old.is_broken() => {
             let (name, error) = (&new.pool.name, error.in_one_line());
-            tracing::error!("pool \"{name}\": the previous configuration stays in use: {error}");
+            tracing::error!(pool = %name, "the previous configuration stays in use: {error}");
             return old;
         }
         (Err(error), _) => new.refresh.failed(&new.pool.name, &error),

@@ -17,7 +17,8 @@ use super::refresh::{Reason, refresh};
 use super::reload::Reloads;
 use super::state::CurrentState;
 use super::virtual_host::VirtualHost;
-use crate::control::{LINE_MAX, PoolState, Request, Response};
+use crate::config::Global;
+use crate::control::{LINE_MAX, PoolState, Request, Response, SettingsState};
 use crate::error::Result;
 use crate::file::Stamp;
 use crate::pool;
@@ -31,6 +32,8 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(8);
 pub(super) struct ControlServer {
     /// The root with the pools.
     pub root: Root,
+    /// The global settings at the start.
+    pub started: Arc<Global>,
     /// The state of the gateway.
     pub state: Arc<CurrentState>,
     /// Requests reloads.
@@ -61,6 +64,7 @@ impl ControlServer {
             let answer = match serde_json::from_str(&line) {
                 Ok(Request::Sync { pool, stamp }) => self.sync(&pool, stamp).await,
                 Ok(Request::Show(pool)) => self.show(&pool).await,
+                Ok(Request::Settings) => Response::Settings(self.settings().await),
                 Err(error) => Response::Failed(format!("the request is malformed: {error}")),
             };
             write.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
@@ -130,6 +134,21 @@ impl ControlServer {
             ));
         };
         let (replicas, waiting) = vhost.upstream.show();
-        Response::State(PoolState { replicas, waiting })
+        Response::State(PoolState { replicas, waiting, stamp: Some(vhost.pool.stamp) })
+    }
+
+    async fn settings(&self) -> SettingsState {
+        let root = self.root.clone();
+        let now = run_blocking(move || Global::read(&root)).await.and_then(|read| read);
+        let keys = |now: Global| {
+            let keys = self.started.gateway_restart_keys(&now).into_iter();
+            keys.chain(self.started.serve_restart_keys(&now)).map(str::to_owned).collect()
+        };
+        SettingsState {
+            pid: std::process::id(),
+            stamp: self.state.get().stamp,
+            listen: self.started.front.listen().iter().map(ToString::to_string).collect(),
+            restart_keys: now.map(keys).unwrap_or_default(),
+        }
     }
 }

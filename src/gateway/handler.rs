@@ -15,6 +15,7 @@ use super::access_log::Entry;
 use super::admit::admit;
 use super::cgi_params::CgiRequest;
 use super::client::{Client, Ends};
+use super::health;
 use super::host::Host;
 use super::host_map::Owner;
 use super::http_error::HttpError;
@@ -22,6 +23,7 @@ use super::http_upstream::HttpRequest;
 use super::redirect;
 use super::request_body::RequestBody;
 use super::request_id::REQUEST_ID;
+use super::request_label::RequestLabel;
 use super::request_target::RequestTarget;
 use super::response_body::ResponseBody;
 use super::route::{Route, route, route_to_server};
@@ -42,6 +44,10 @@ pub(super) fn respond(
         let (request, body) = request.into_parts();
         let client = Client::of(&ends, &request.headers, &state.front.trusted_proxies);
         let id = state.request_ids.id_of(&request, &client);
+        if let Some(mut response) = health::respond(&state, &ends, &request) {
+            set_id(&mut response, id);
+            return response;
+        }
         let mut entry = state.access_log.as_ref().map(|log| log.entry(client.address));
         let handler =
             Handler { state: &state, ends: &ends, client: &client, request: &request, id: &id };
@@ -49,11 +55,15 @@ pub(super) fn respond(
         if let Some(entry) = &mut entry {
             entry.note(&request, &id, response.status());
         }
-        if let Ok(id) = HeaderValue::try_from(id) {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
+        set_id(&mut response, id);
         response.map(|body| body.logged(entry))
     })
+}
+
+fn set_id(response: &mut Response<ResponseBody>, id: String) {
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
 }
 
 struct Handler<'a> {
@@ -70,13 +80,18 @@ impl Handler<'_> {
     async fn respond(&self, body: Incoming, entry: Option<&mut Entry>) -> Response<ResponseBody> {
         let (vhost, host) = match self.virtual_host() {
             Ok(found) => found,
-            Err(error) => return self.error_response(&error),
+            Err(error) => {
+                let host = Host::of(self.request).ok();
+                return self.error_response(&error, "", host.as_ref());
+            }
         };
         if let Some(entry) = entry {
             entry.pool.clone_from(&vhost.pool.name);
         }
         let result = self.respond_by(vhost, &host, body).await;
-        let mut response = result.unwrap_or_else(|error| self.error_response(&error));
+        let pool = &vhost.pool.name;
+        let failed = |error| self.error_response(&error, pool, Some(&host));
+        let mut response = result.unwrap_or_else(failed);
         vhost.settings.headers.apply(response.headers_mut());
         response
     }
@@ -193,6 +208,7 @@ impl Handler<'_> {
                 body: &body,
                 space: &space,
                 id: self.id,
+                host,
                 deadline,
             };
             let may_reuse = resends == 0 && may_reuse_connection(&request.method, &body);
@@ -203,11 +219,18 @@ impl Handler<'_> {
         }
     }
 
-    fn error_response(&self, error: &HttpError) -> Response<ResponseBody> {
+    /// `pool`: empty, if the host has none.
+    fn error_response(
+        &self,
+        error: &HttpError,
+        pool: &str,
+        host: Option<&Host<'_>>,
+    ) -> Response<ResponseBody> {
         let HttpError { status, reason } = error;
         if !reason.is_empty() {
-            let reason = reason.replace(char::is_control, "?");
-            tracing::warn!("request {}: {}: {reason}", self.id, status.as_u16());
+            let host = host.map_or("", |host| &host.name);
+            let label = RequestLabel::new(pool, self.id, host, self.request);
+            label.warn(format_args!("{}: {reason}", status.as_u16()));
         }
         let text = Bytes::from(format!("{status}\n"));
         let mut response = Response::new(ResponseBody::chunks([text].into()));

@@ -1,6 +1,6 @@
 //! Finds the virtual host for a host name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::virtual_host::VirtualHost;
@@ -15,6 +15,8 @@ pub(super) struct HostMap {
     wildcard: HashMap<String, Owner>,
     /// For all other hosts.
     default: Option<Owner>,
+    /// The names of the pools whose configuration cannot be used.
+    broken: Vec<String>,
 }
 
 /// The owner of a host name.
@@ -43,16 +45,8 @@ impl HostMap {
         broken: &[Broken],
         before: Option<&Self>,
     ) -> (Self, Vec<String>) {
-        let mut claims: BTreeMap<&str, Vec<&Arc<VirtualHost>>> = BTreeMap::new();
-        for vhost in &all {
-            for host in hosts(vhost) {
-                let claim = claims.entry(host).or_default();
-                // A pool may list a host twice.
-                if claim.last().is_none_or(|last| !Arc::ptr_eq(last, vhost)) {
-                    claim.push(vhost);
-                }
-            }
-        }
+        let claims =
+            claims(all.iter().map(|vhost| (vhost, vhost.settings.hosts.get_ref().as_slice())));
         let mut map = Self::default();
         let mut conflicts = Vec::new();
         for (host, claimants) in &claims {
@@ -69,6 +63,8 @@ impl HostMap {
                 map.set(host, Owner::Broken(Arc::clone(&reason)));
             }
         }
+        let is_wanted = |it: &&Broken| !it.hosts.is_empty();
+        map.broken = broken.iter().filter(is_wanted).map(|it| it.name.clone()).collect();
         map.all = all;
         (map, conflicts)
     }
@@ -94,6 +90,11 @@ impl HostMap {
         &self.all
     }
 
+    /// The names of the pools whose configuration cannot be used, and that have hosts.
+    pub(super) fn broken(&self) -> &[String] {
+        &self.broken
+    }
+
     /// Finds the owner of a host name, which is in lower case and without a port.
     pub(super) fn find(&self, host: &str) -> Option<&Owner> {
         if let Some(owner) = self.exact.get(host) {
@@ -110,10 +111,38 @@ impl HostMap {
     }
 }
 
-fn hosts(vhost: &VirtualHost) -> impl Iterator<Item = &str> {
-    let hosts = vhost.settings.hosts.get_ref();
-    let every = hosts.is_empty().then_some(EVERY_HOST);
-    hosts.iter().map(String::as_str).chain(every)
+/// The claimants of each host.
+fn claims<'a, T: Copy>(
+    claimants: impl Iterator<Item = (T, &'a [String])>,
+) -> BTreeMap<&'a str, Vec<T>> {
+    let mut claims: BTreeMap<&str, Vec<T>> = BTreeMap::new();
+    for (claimant, hosts) in claimants {
+        let every = hosts.is_empty().then_some(EVERY_HOST);
+        // A pool may list a host twice.
+        let own: BTreeSet<&str> = hosts.iter().map(String::as_str).chain(every).collect();
+        for host in own {
+            claims.entry(host).or_default().push(claimant);
+        }
+    }
+    claims
+}
+
+/// The messages about hosts that several of these pools configure. None of the pools has had the host
+/// before.
+pub(super) fn conflicts(pools: &[(&str, &[String])]) -> Vec<String> {
+    let claims = claims(pools.iter().copied());
+    let several = claims.iter().filter(|(_, pools)| pools.len() > 1);
+    several.map(|(host, pools)| unserved(&both(host, pools))).collect()
+}
+
+fn both(host: &str, pools: &[&str]) -> String {
+    let names: Vec<_> = pools.iter().map(|name| format!("\"{name}\"")).collect();
+    let shown = if host == EVERY_HOST { "every host" } else { host };
+    format!("the pools {} all configure {shown}", names.join(" and "))
+}
+
+fn unserved(message: &str) -> String {
+    format!("{message}: its requests get 503")
 }
 
 /// The owner of a host that several pools configure.
@@ -123,9 +152,8 @@ fn conflict(
     before: Option<&HostMap>,
     conflicts: &mut Vec<String>,
 ) -> Owner {
-    let names: Vec<_> = claimants.iter().map(|vhost| format!("\"{}\"", vhost.pool.name)).collect();
-    let shown = if host == EVERY_HOST { "every host" } else { host };
-    let message = format!("the pools {} all configure {shown}", names.join(" and "));
+    let names: Vec<&str> = claimants.iter().map(|vhost| vhost.pool.name.as_str()).collect();
+    let message = both(host, &names);
     let had = |vhost: &&&Arc<VirtualHost>| match before.and_then(|before| before.get(host)) {
         Some(Owner::VirtualHost(owner)) => owner.pool.name == vhost.pool.name,
         _ => false,
@@ -134,6 +162,6 @@ fn conflict(
         conflicts.push(format!("{message}: \"{}\" keeps it", vhost.pool.name));
         return Owner::VirtualHost(Arc::clone(vhost));
     }
-    conflicts.push(format!("{message}: its requests get 503"));
+    conflicts.push(unserved(&message));
     Owner::Broken(message.into())
 }

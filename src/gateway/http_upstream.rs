@@ -33,6 +33,7 @@ use super::client::Client;
 use super::host::Host;
 use super::http_error::HttpError;
 use super::request_body::RequestBody;
+use super::request_label::RequestLabel;
 use super::response_body::ResponseBody;
 use super::response_buffer::{MEMORY_MIN, response_buffer};
 use super::routing_table::ServedRelease;
@@ -203,7 +204,8 @@ impl HttpRequest<'_> {
             lease,
             writer,
             limit: self.vhost.settings.request_timeout,
-            label: format!("pool \"{}\", request {}", self.vhost.pool.name, self.id),
+            label: RequestLabel::new(&self.vhost.pool.name, self.id, &self.host.name, self.request)
+                .into_owned(),
         };
         tokio::spawn(pump.run(Vec::<Bytes>::from(chunks)));
         Ok(ResponseBody::buffered(reader).response(head.status, head.headers))

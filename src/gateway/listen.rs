@@ -1,5 +1,7 @@
 //! Listening sockets, each with a loop that hands its connections to the workers.
 
+mod taker;
+
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -8,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
@@ -40,15 +43,7 @@ impl Listener {
             Listen::Tcp(address) => tcp(*address).map(Self::Tcp),
             Listen::Unix(path) => unix(path, 0o666).map(Self::Unix),
         };
-        bound.map_err(|error| {
-            let file = global.path.display();
-            let error_text = format!("cannot listen on {listen}: {error}");
-            Error::config(error_text).hint(match error.kind() {
-                ErrorKind::AddrInUse => format!("another program uses it: stop that program, or change listen in {file}"),
-                ErrorKind::PermissionDenied => format!("a port below 1024 needs root or CAP_NET_BIND_SERVICE; or change listen in {file}"),
-                _ => format!("correct listen in {file}"),
-            })
-        })
+        bound.map_err(|error| cannot_listen(listen, global, &error))
     }
 
     /// The bound TCP address. For port 0 in the configuration, it has the port that the kernel chose.
@@ -116,25 +111,87 @@ fn prepare(stream: TcpStream, remote: SocketAddr) -> io::Result<(OwnedFd, Option
     Ok((stream.into_std()?.into(), Some(Ends::new(remote, local))))
 }
 
+/// Why the gateway cannot listen on an address; None: it can. A TCP address is bound for a moment, and
+/// not listened on; at the path of a unix socket nothing is made.
+pub(super) fn refusal(listen: &Listen, global: &Global) -> Option<Error> {
+    let tried = match listen {
+        Listen::Tcp(address) => bound(*address).map(drop),
+        Listen::Unix(path) => check_path(path).map(drop),
+    };
+    tried.err().map(|error| cannot_listen(listen, global, &error))
+}
+
+fn cannot_listen(listen: &Listen, global: &Global, error: &io::Error) -> Error {
+    let file = global.path.display();
+    let message = format!("cannot listen on {listen}: {error}");
+    Error::config(message).hint(match (error.kind(), listen) {
+        (ErrorKind::AddrInUse, _) => {
+            let taker = taker::name(listen).unwrap_or_else(|| "another program".to_owned());
+            format!("{taker} uses it: stop that program, or change listen in {file}")
+        }
+        (ErrorKind::PermissionDenied, Listen::Tcp(_)) => format!(
+            "a port below 1024 needs root or CAP_NET_BIND_SERVICE; or change listen in {file}"
+        ),
+        (ErrorKind::PermissionDenied | ErrorKind::NotFound, Listen::Unix(_)) => {
+            format!(
+                "its directory has to be there, and writable for you; or change listen in {file}"
+            )
+        }
+        _ => format!("correct listen in {file}"),
+    })
+}
+
+/// The control socket.
+pub(super) fn control_socket(path: &Path) -> Result<UnixListener> {
+    unix(path, 0o600).map_err(|error| no_control_socket(path, &error))
+}
+
+/// Why the control socket cannot be made; None: it can. Makes nothing.
+pub(super) fn control_refusal(path: &Path) -> Option<Error> {
+    check_path(path).err().map(|error| no_control_socket(path, &error))
+}
+
+fn no_control_socket(path: &Path, error: &io::Error) -> Error {
+    let message = format!("cannot listen on {}: {error}", path.display());
+    Error::config(message).hint(match error.kind() {
+        ErrorKind::AddrInUse => "another `pools-manager serve` runs on this root: stop it first",
+        _ => "its directory must exist and be writable: see [control] socket",
+    })
+}
+
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    bound(address)?.listen(BACKLOG)
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// Listens on a path. Replaces a socket on which no process listens. Errors: `ADDRINUSE` if one does,
 /// `EXIST` if the path is something else.
 pub(super) fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    match socket::read_name(path)? {
-        Name::Absent => {}
-        Name::Socket if !socket::is_listening(path).map_err(io::Error::other)? => {
-            file::remove(path)?;
-        }
-        Name::Socket => return Err(Errno::ADDRINUSE.into()),
-        Name::Link(_) | Name::Other => return Err(Errno::EXIST.into()),
+    if check_path(path)? == Name::Socket {
+        file::remove(path)?;
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     Ok(listener)
+}
+
+/// Whether a unix socket can be made at a path: it is absent, or a socket on which no process listens.
+fn check_path(path: &Path) -> io::Result<Name> {
+    let name = socket::read_name(path)?;
+    match name {
+        Name::Absent => {}
+        Name::Socket if !socket::is_listening(path).map_err(io::Error::other)? => {}
+        Name::Socket => return Err(Errno::ADDRINUSE.into()),
+        Name::Link(_) | Name::Other => return Err(Errno::EXIST.into()),
+    }
+    std::os::unix::net::SocketAddr::from_pathname(path)?;
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK)?;
+    Ok(name)
 }

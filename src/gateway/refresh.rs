@@ -131,7 +131,7 @@ fn apply(
     if !endpoints.is_empty() {
         for (socket, error) in failed.iter().filter(|(socket, _)| is_new(socket)) {
             let (pool, error) = (&vhost.pool.name, error.in_one_line());
-            tracing::error!("pool \"{pool}\": {} gets no requests: {error}", socket.display());
+            tracing::error!(pool = %pool, "{} gets no requests: {error}", socket.display());
         }
     }
     *unservable = failed.iter().map(|(socket, _)| socket.clone()).collect();

@@ -48,7 +48,7 @@ pub(super) struct Reload {
     /// The root with the files.
     pub root: Root,
     /// The configuration at the start.
-    pub started: Global,
+    pub started: Arc<Global>,
     /// The state to replace.
     pub state: Arc<CurrentState>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Reload {
 impl Reload {
     /// Reloads after each request. Never ends.
     pub(super) async fn run(self, requests: Arc<Reloads>) {
-        let mut global = self.started.clone();
+        let mut global = Global::clone(&self.started);
         loop {
             requests.requested.notified().await;
             requests.progress.send_modify(|progress| progress.begun += 1);
@@ -80,7 +80,7 @@ impl Reload {
         let configuration = Configuration::read(&self.root).await?;
         let (global, hosts) = configuration.into_hosts(Some(&old.hosts)).await?;
         let log = self.open_log(&global).await;
-        self.state.replace(old.next(hosts, global.front.clone(), log));
+        self.state.replace(old.next(hosts, &global, log));
         let new = self.state.get();
         for vhost in new.hosts.all() {
             match old.hosts.of_pool(&vhost.pool.name) {
@@ -96,7 +96,7 @@ impl Reload {
         let is_gone = |it: &&Arc<VirtualHost>| new.hosts.of_pool(&it.pool.name).is_none();
         old.hosts.all().iter().filter(is_gone).for_each(|vhost| vhost.request_refresh());
         let file = global.path.display();
-        for key in needs_restart(&self.started, &global) {
+        for key in self.started.gateway_restart_keys(&global) {
             tracing::warn!("{key} in {file} has changed: restart the gateway to apply it");
         }
         tracing::info!("reload done: {} pools", new.hosts.all().len());
@@ -113,16 +113,4 @@ impl Reload {
             before
         })
     }
-}
-
-/// The keys that apply only at the start of the gateway, and have changed since.
-fn needs_restart(started: &Global, now: &Global) -> Vec<&'static str> {
-    let (one, other) = (&started.front, &now.front);
-    let keys = [
-        ("[gateway] listen", one.listen() != other.listen()),
-        ("[gateway] threads", one.threads != other.threads),
-        ("[gateway] max_connections", one.max_connections != other.max_connections),
-        ("[control] socket", started.control != now.control),
-    ];
-    keys.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
 }

@@ -21,8 +21,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::buffer_space::ClientSpace;
 use super::fastcgi::{BadHead, Head, HeadParser, Part, Request};
+use super::host::Host;
 use super::http_error::HttpError;
 use super::request_body::RequestBody;
+use super::request_label::RequestLabel;
 use super::response_body::ResponseBody;
 use super::response_buffer::{MEMORY_MIN, response_buffer};
 use super::routing_table::ServedRelease;
@@ -53,6 +55,8 @@ pub(super) struct ScriptRequest<'a> {
     pub space: &'a ClientSpace,
     /// The request id.
     pub id: &'a str,
+    /// The host.
+    pub host: &'a Host<'a>,
     /// The end of the time in which it may be connected to an endpoint.
     pub deadline: Instant,
 }
@@ -102,7 +106,7 @@ pub(super) fn may_reuse_connection(method: &Method, body: &RequestBody) -> bool 
 /// Ejects an endpoint that refuses a connection. Its pool is observed again.
 pub(super) fn unreachable(vhost: &VirtualHost, lease: Lease, error: &io::Error) -> Unanswered {
     let (pool, socket) = (&vhost.pool.name, lease.socket());
-    tracing::warn!("pool \"{pool}\": cannot connect to {}: {error}", socket.display());
+    tracing::warn!(pool = %pool, "cannot connect to {}: {error}", socket.display());
     lease.eject_unreachable();
     vhost.request_refresh();
     Unanswered::NotSent
@@ -122,6 +126,10 @@ fn unavailable(reason: &str) -> HttpError {
 }
 
 impl ScriptRequest<'_> {
+    fn label(&self) -> RequestLabel<'_> {
+        RequestLabel::new(&self.vhost.pool.name, self.id, &self.host.name, self.request)
+    }
+
     /// Sends the request, and returns the response of the script. `may_reuse`: see
     /// [`may_reuse_connection`].
     pub(super) async fn respond(
@@ -130,7 +138,7 @@ impl ScriptRequest<'_> {
         may_reuse: bool,
     ) -> Result<Response<ResponseBody>, Unanswered> {
         let mut exchange = self.send(encoded, may_reuse).await?;
-        let mut stderr = ScriptStderr::new(&self.vhost.pool.name, self.id);
+        let mut stderr = ScriptStderr::new(self.label());
         let (head, rest) = match self.head(&mut exchange, &mut stderr).await {
             Ok((head, rest)) => {
                 if let Some(bad) = &head.bad_length {

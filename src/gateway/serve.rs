@@ -1,12 +1,12 @@
 //! A gateway from its start to its end.
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -85,11 +85,11 @@ impl Running {
         let access_log = AccessLog::open(root, &configuration.global, None)?;
         // First the control socket, then the observation of the pools. A command that publishes a name
         // and finds no control socket has published it before the observation.
-        let control = control_socket(&configuration.global.control)?;
+        let control = listen::control_socket(&configuration.global.control)?;
         let mut socket_files = SocketFiles(vec![configuration.global.control.clone()]);
         let (global, hosts) = configuration.into_hosts(None).await?;
         let tasks = Tasks::new();
-        let state = State::new(hosts, global.front.clone(), access_log);
+        let state = State::new(hosts, &global, access_log);
         let state = CurrentState::new(state, tasks.spawner());
         let flush = FlushOnDrop(Some(Arc::clone(&state)));
         let listeners = bind(&global, &mut socket_files)?;
@@ -99,8 +99,10 @@ impl Running {
         let connections = Arc::new(Semaphore::new(max_connections));
         let (drain, draining) = watch::channel(false);
         let workers = Workers::start(&state, &draining)?;
+        let global = Arc::new(global);
         let control = ControlServer {
             root: root.clone(),
+            started: Arc::clone(&global),
             state: Arc::clone(&state),
             reloads: Arc::clone(&reloads),
         }
@@ -132,6 +134,7 @@ impl Running {
     async fn shut_down(mut self) -> Result<()> {
         self.accept_loops.shutdown().await;
         drop(self.socket_files);
+        self.state.get().is_draining.store(true, Ordering::Relaxed);
         let _ = self.drain.send(true);
         let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
         let limit = self.state.get().front.shutdown_timeout;
@@ -193,18 +196,6 @@ fn bind(global: &Global, socket_files: &mut SocketFiles) -> Result<Vec<Listener>
         }
     }
     Ok(listeners)
-}
-
-fn control_socket(path: &Path) -> Result<UnixListener> {
-    listen::unix(path, 0o600).map_err(|error| {
-        let message = format!("cannot listen on {}: {error}", path.display());
-        Error::config(message).hint(match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "another `pools-manager serve` runs on this root: stop it first"
-            }
-            _ => "its directory must exist and be writable: see [control] socket",
-        })
-    })
 }
 
 fn url((listener, listen): (&Listener, &Listen)) -> String {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 
@@ -13,7 +14,8 @@ use super::request_body;
 use super::request_id::RequestIds;
 use super::static_file::Compressor;
 use super::tasks::Spawner;
-use crate::config::Front;
+use crate::config::{Front, Global};
+use crate::file::Stamp;
 
 /// The state of one configuration. A request keeps the state with which it began.
 #[derive(Debug)]
@@ -22,6 +24,10 @@ pub(super) struct State {
     pub hosts: HostMap,
     /// The global `[gateway]`.
     pub front: Arc<Front>,
+    /// The stamp of the global settings.
+    pub stamp: Stamp,
+    /// Whether the gateway is shutting down.
+    pub is_draining: Arc<AtomicBool>,
     /// The limits of request bodies.
     pub body_limits: request_body::Limits,
     /// Buffers for bodies and responses.
@@ -36,13 +42,16 @@ pub(super) struct State {
 
 impl State {
     /// The state for the first configuration.
-    pub(super) fn new(hosts: HostMap, front: Front, access_log: Option<Arc<AccessLog>>) -> Self {
+    pub(super) fn new(hosts: HostMap, global: &Global, access_log: Option<Arc<AccessLog>>) -> Self {
+        let (front, stamp) = (global.front.clone(), global.stamp);
         Self {
             hosts,
             body_limits: body_limits(&front),
             buffer_space: BufferSpace::new(front.temp_dir.clone(), buffer_limits(&front)),
             compressor: Compressor::new(front.max_compressed),
             front: Arc::new(front),
+            stamp,
+            is_draining: Arc::default(),
             access_log,
             request_ids: Arc::new(RequestIds::new()),
         }
@@ -53,9 +62,10 @@ impl State {
     pub(super) fn next(
         &self,
         hosts: HostMap,
-        front: Front,
+        global: &Global,
         access_log: Option<Arc<AccessLog>>,
     ) -> Self {
+        let (front, stamp) = (global.front.clone(), global.stamp);
         let limits = buffer_limits(&front);
         let keeps_space =
             self.front.temp_dir == front.temp_dir && buffer_limits(&self.front) == limits;
@@ -75,6 +85,8 @@ impl State {
             buffer_space,
             compressor,
             front: Arc::new(front),
+            stamp,
+            is_draining: Arc::clone(&self.is_draining),
             access_log,
             request_ids: Arc::clone(&self.request_ids),
         }

@@ -161,6 +161,11 @@ impl Upstream {
         self.scheduler.lock().close_stale();
     }
 
+    /// Whether an endpoint gets requests, and is not ejected.
+    pub(super) fn can_serve(&self) -> bool {
+        self.scheduler.lock().can_serve()
+    }
+
     /// The state of each endpoint for `status`, and the number of requests that wait.
     pub(super) fn show(&self) -> (Vec<control::ReplicaState>, usize) {
         let scheduler = self.scheduler.lock();

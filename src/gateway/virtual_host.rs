@@ -108,14 +108,14 @@ impl RefreshState {
         let error = error.in_one_line();
         let before = self.set(Some(error.clone()));
         if before.as_ref() != Some(&error) {
-            tracing::error!("pool \"{pool}\": {error}");
+            tracing::error!(pool = %pool, "{error}");
         }
     }
 
     /// Records that a refresh succeeded, and logs that if the last one failed.
     pub(super) fn succeeded(&self, pool: &str) {
         if self.set(None).is_some() {
-            tracing::info!("pool \"{pool}\": it can be served again");
+            tracing::info!(pool = %pool, "it can be served again");
         }
     }
 

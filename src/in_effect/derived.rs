@@ -56,9 +56,9 @@ fn isolate(pool: &Pool) -> Derived {
     let Some(release) = current(pool) else {
         return (None, "true where the layout allows it, but there is no release yet".to_owned());
     };
-    match pinning.obstacle(&release) {
+    match pinning.obstacle(&pinning.beside(&release)) {
         None => (Some(true.into()), "the layout allows it".to_owned()),
-        Some(why) => (Some(false.into()), why),
+        Some(why) => (Some(false.into()), why.to_owned()),
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::syslog::Syslog;
+use crate::file;
 use crate::trust;
 
 /// The destination of lines.
@@ -75,12 +76,23 @@ impl Output {
     }
 }
 
+/// Whether a file can be opened as [`Output::named`] does. It is neither opened nor created.
+pub(super) fn check_named(path: &Path) -> io::Result<()> {
+    check_dir(path)?;
+    file::can_append(path)
+}
+
 /// In a directory that others can write, the name could be a link to any file of this user.
-fn open(path: &Path) -> io::Result<File> {
+fn check_dir(path: &Path) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
-    if let Some(problem) = trust::problems([dir]).into_iter().next() {
-        return Err(io::Error::other(problem.in_one_line()));
+    match trust::problems([dir]).into_iter().next() {
+        Some(problem) => Err(io::Error::other(problem.in_one_line())),
+        None => Ok(()),
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    check_dir(path)?;
     // Without NONBLOCK, opening a FIFO waits until another process reads it.
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o640))?;

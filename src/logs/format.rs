@@ -5,16 +5,15 @@
 //! record begins with four spaces, and no first line does.
 
 use std::fmt::Write as _;
-use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter};
 use tracing::Level;
 
 use super::entry::Entry;
 use super::origin::{Origin, short};
+use crate::log::escape::{self, escape};
 use crate::runtime::LogKind;
 
 /// Formats a record as text, without a line feed at its end. `time`: with its time and level.
@@ -65,33 +64,6 @@ fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// Bytes that are no UTF-8 become `\xff`, control characters `\x1b` or `\u{202e}`. Tabs stay.
-fn escape(bytes: &[u8], into: &mut String) {
-    for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            match letter {
-                '\t' => into.push(letter),
-                _ if !is_unsafe(letter) => into.push(letter),
-                '\0'..='\x7f' => {
-                    let _ = write!(into, "\\x{:02x}", u32::from(letter));
-                }
-                _ => {
-                    let _ = write!(into, "\\u{{{:x}}}", u32::from(letter));
-                }
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(into, "\\x{byte:02x}");
-        }
-    }
-}
-
-/// Control characters, line separators, and those that change the direction of text.
-fn is_unsafe(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[derive(Serialize)]
 struct Document<'a> {
     timestamp: String,
@@ -129,39 +101,17 @@ pub fn json(entry: &Entry, origin: &Origin, file: &Path) -> String {
         message: String::from_utf8_lossy(&entry.text).into_owned(),
         left_out: entry.left_out,
     };
-    let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Escaping);
-    // Writing into memory does not fail.
-    let _ = document.serialize(&mut serializer);
-    String::from_utf8_lossy(&bytes).into_owned()
+    escape::json(&document)
 }
 
 fn level(level: Level) -> &'static str {
     level.as_str()
 }
 
-/// Escapes what `serde_json` leaves, but a terminal acts on.
-struct Escaping;
-
-impl Formatter for Escaping {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        to: &mut W,
-        text: &str,
-    ) -> io::Result<()> {
-        let mut rest = text;
-        while let Some((at, letter)) = rest.char_indices().find(|(_, letter)| is_unsafe(*letter)) {
-            CompactFormatter.write_string_fragment(to, &rest[..at])?;
-            write!(to, "\\u{:04x}", u32::from(letter))?;
-            rest = &rest[at + letter.len_utf8()..];
-        }
-        CompactFormatter.write_string_fragment(to, rest)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::escape::is_unsafe;
     use crate::step::Number;
     use proptest::prelude::*;
 

@@ -115,6 +115,7 @@ fn example(table: &Table, key: &Key) -> &'static str {
         ("hooks", "before_rollout", _) => "[\"bin/migrate\", \"--check\"]",
         ("limits", "max_age", _) => "\"1day\"",
         ("systemd", "cpu_quota", _) => "\"150%\"",
+        ("gateway", "access_log_format", _) => "\"json\"",
         ("gateway", "server_software", _) => "\"nginx\"",
         (_, _, Kind::Command) => "[\"bin/notify\"]",
         (_, _, Kind::Time { .. }) => "\"5m\"",

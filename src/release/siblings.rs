@@ -45,6 +45,9 @@ pub struct Obstacle {
     pub help: &'static str,
 }
 
+/// What stands beside a release, or why the other releases cannot be hidden.
+pub type Beside = std::result::Result<Siblings, Obstacle>;
+
 impl Siblings {
     /// Reads the directory that holds a release. `symlink` names the release that should run, and
     /// releases are mounted on `current_dir`.
@@ -52,11 +55,7 @@ impl Siblings {
     /// In a directory with the name `releases`, each directory is a release. Elsewhere, a release is
     /// a directory whose name differs from that of `release` in its numbers only, or is a commit
     /// hash of the same length.
-    pub fn read(
-        release: &Release,
-        symlink: &Path,
-        current_dir: &Path,
-    ) -> std::result::Result<Self, Obstacle> {
+    pub fn read(release: &Release, symlink: &Path, current_dir: &Path) -> Beside {
         let (dir, own) = match (release.path.parent(), release.path.file_name()) {
             (Some(dir), Some(own)) if dir.parent().is_some() => (dir, own),
             _ => {

@@ -1,26 +1,17 @@
 //! Finds what would fail in the middle of a plan, before anything is changed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-
-use rustix::fs::{Access, access, statvfs};
 
 use super::observe::{Observation, Observed};
+use super::refusals;
 use crate::backend::Backend;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::machine::Machine;
 use crate::pool::Pool;
-use crate::process;
 use crate::release::Release;
-use crate::runtime::{self, Generation, Runtime, Spec};
-use crate::socket::{self, Name, UnixSockets, is_listening};
+use crate::runtime::{Runtime, Spec};
 use crate::step::{GenerationId, Stage, Step};
 use crate::trust;
-
-/// The disk space that a rollout may need, in bytes: it writes some files of 1 KiB each.
-const NEEDED_BYTES: u64 = 128 * 1024;
-/// The inodes that a rollout may need: files, sockets and links.
-const NEEDED_INODES: u64 = 32;
 
 /// Refuses files, directories and programs that another user can change, and that a command uses
 /// before it runs php-fpm. The names from php-fpm's configuration are checked with the plan.
@@ -49,13 +40,13 @@ pub(super) async fn check_plan(
         if let Step::Start(id) = step
             && let Some(replica) = observation.replica(id.replica)
         {
-            check_names(observation.specs())?;
-            check_public_name(pool, observation, replica)?;
-            check_start(pool, replica)?;
+            refusals::check_names(observation.specs())?;
+            refusals::check_public_name(pool, observation, replica)?;
+            check_start(pool, replica, release)?;
         }
     }
     if steps().any(|step| matches!(step, Step::WarmUp(_))) {
-        check_warm_up(pool, release)?;
+        release.and_then(|release| refusals::of_warm_up(pool, release)).map_or(Ok(()), Err)?;
     }
     let drains = steps().any(|step| matches!(step, Step::Drain { .. }));
     if drains || steps().any(|step| matches!(step, Step::Enable { .. })) {
@@ -95,127 +86,17 @@ pub(super) fn check_capacity(
     }
 }
 
-/// Refuses two replicas with one public name: the `N.conf` of one is a copy of the other's.
-pub(crate) fn check_names<'a>(replicas: impl IntoIterator<Item = (u32, &'a Spec)>) -> Result<()> {
-    let mut names = BTreeMap::new();
-    for (number, spec) in replicas {
-        if let Some(other) = names.insert(spec.public(), number) {
-            let name = spec.public().display();
-            let message = format!("replicas {other} and {number} both listen on {name}");
-            return Err(Error::config(message).hint(format!(
-                "name each N.conf's section after itself, such as [www{number}] in {number}.conf: the sample's `listen` follows it"
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// Checks that a replica's next generation can be started. Called again before the old generation
 /// is stopped: the disk may have filled up during the drain.
-pub(super) fn check_start(pool: &Pool, replica: &Observed) -> Result<()> {
+pub(super) fn check_start(
+    pool: &Pool,
+    replica: &Observed,
+    release: Option<&Release>,
+) -> Result<()> {
     let Some(spec) = &replica.spec else { return Ok(()) };
-    let conf = pool.replica_conf(replica.number);
-    let within = |error: Error| error.within(conf.display());
-    let last = replica.last_number();
-    let id = GenerationId { replica: replica.number, generation: last.next() };
-    let next = Generation::new(pool, id, spec, None).map_err(within)?;
-    spec.check(pool, &next).map_err(within)?;
-    check_free(pool, &next)?;
-    check_writable(&pool.root.pid_dir(), "what runs is recorded there")?;
-    let key = if pool.settings.command().is_some() { "socket" } else { "listen" };
-    let why = format!("`{key}` puts the socket there");
-    check_writable(parent(spec.public()), &why).map_err(within)?;
-    let Some(pid) = spec.public_pid() else { return Ok(()) };
-    check_writable(parent(pid), "`pid` puts the pid file there").map_err(within)?;
-    if pid.is_dir() && !pid.is_symlink() {
-        let message = format!("`pid` is {}, which is a directory", pid.display());
-        return Err(within(Error::config(message).hint("a pid file belongs there: move it away")));
-    }
-    Ok(())
-}
-
-/// Checks that the names of a new generation are free. Links and files with these names are
-/// replaced: a crash has left them.
-fn check_free(pool: &Pool, next: &Generation) -> Result<()> {
-    for name in next.names(pool) {
-        let shown = name.display();
-        let taken = |problem: &str| {
-            Err(Error::config(format!("{shown} {problem}"))
-                .hint(format!("{next} needs that name: move it away")))
-        };
-        if name.is_dir() && !name.is_symlink() {
-            return taken("is a directory");
-        }
-        if socket::read_name(&name).is_ok_and(|it| it == Name::Socket) && is_listening(&name)? {
-            return taken("is a socket on which another process listens");
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a warm-up path that the release does not have: it would answer 404, which is a valid
-/// answer of a page.
-fn check_warm_up(pool: &Pool, release: Option<&Release>) -> Result<()> {
-    let Some(release) = release else { return Ok(()) };
-    for path in pool.settings.rollout.warm_up() {
-        if !runtime::has_page(pool, &release.path, path) {
-            let (file, release) = (pool.settings_file(), release.path.display());
-            return Err(Error::config(format!(
-                "{}: warm_up has {path:?}, and the release {release} has neither that nor an index.php",
-                file.display()
-            ))
-            .hint("complete the release, or correct warm_up"));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a public name that leads to a process without a record in this pool. It belongs to
-/// another pool, or its record was removed, and nothing would ever stop it.
-fn check_public_name(pool: &Pool, seen: &Observation, replica: &Observed) -> Result<()> {
-    let Some(spec) = &replica.spec else { return Ok(()) };
-    let Ok(Name::Link(target)) = socket::read_name(spec.public()) else { return Ok(()) };
-    let mut running = seen.replicas.iter().flat_map(|replica| &replica.running);
-    if running.any(|running| running.generation.socket == target) {
-        return Ok(());
-    }
-    let listeners = UnixSockets::read()?.bound(&target).listeners;
-    let holders = process::holders(&listeners)
-        .map_err(|error| Error::failed(format!("cannot look through /proc: {error}")))?;
-    let Some(holder) = holders.master.or(holders.children.into_iter().next()) else {
-        return Ok(());
-    };
-    let (conf, name) = (pool.replica_conf(replica.number), spec.public().display());
-    let (conf, target, pid) = (conf.display(), target.display(), holder.pid());
-    Err(Error::config(format!(
-        "{conf}: `listen` is {name}, which leads to {target} of pid {pid}: this pool has no record of that process"
-    ))
-    .hint(format!(
-        "if the process is another pool's, give this pool other names; if its record in pid/ was removed, end it: kill -QUIT {pid}"
-    )))
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-fn check_writable(dir: &Path, why: &str) -> Result<()> {
-    // The dot makes this fail for a file, which may be writable too.
-    access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-        Error::config(format!("cannot create files in {}: {error}", dir.display()))
-            .hint(format!("{why}: the directory has to be there, and writable for you"))
-    })?;
-    check_free_space(dir, why)
-}
-
-/// A full disk would otherwise be noticed only after the old generation was stopped.
-fn check_free_space(dir: &Path, why: &str) -> Result<()> {
-    let Ok(disk) = statvfs(dir) else { return Ok(()) };
-    // Some filesystems do not count inodes, and report 0 of 0.
-    let inodes = disk.f_files == 0 || disk.f_favail >= NEEDED_INODES;
-    if disk.f_bavail.saturating_mul(disk.f_frsize) >= NEEDED_BYTES && inodes {
-        return Ok(());
-    }
-    Err(Error::config(format!("the disk of {} is full", dir.display()))
-        .hint(format!("{why}: make room first")))
+    let names = refusals::of_names(pool, replica.number, spec, replica.last_number());
+    let others = || refusals::of_server(pool, replica.number, spec, release).into_iter().next();
+    let first = names.into_iter().next();
+    let first = first.or_else(|| refusals::of_records(&pool.root)).or_else(others);
+    first.map_or(Ok(()), Err)
 }

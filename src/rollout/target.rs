@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::observe::{SpecQuery, observe};
+use super::refusals::Current;
 use super::repair;
 use crate::error::{Error, Result};
 use crate::pool::{Pinning, Pool};
@@ -41,12 +42,12 @@ impl Target {
                 Self::Release(_) | Self::Before => Err(pins_none(pool)),
             };
         };
+        if *self == Self::Current {
+            return Current::read(pinning).accepted().map(Some);
+        }
         release::check_mount_point(current_dir)?;
         let release = match self {
-            Self::Current => {
-                let release = Release::resolve(symlink)?;
-                release.check_is_not(current_dir, symlink).map(|()| release)
-            }
+            Self::Current => Release::resolve(symlink),
             Self::Release(path) => named(symlink, current_dir, path),
             Self::Kept => repair::kept(pool, symlink, current_dir).await,
             Self::Before => before(pool, symlink, current_dir).await,

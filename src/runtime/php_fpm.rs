@@ -18,7 +18,10 @@ mod messages;
 mod page;
 mod resolved;
 mod server;
+mod start_check;
 mod stop;
+mod unopened_logs;
+mod uploads;
 
 pub use capacity::Demand;
 pub(super) use check::inspect;
@@ -33,3 +36,4 @@ pub(super) use page::{front_page, front_script, has_script, host, request_page};
 pub use resolved::Resolved;
 pub use server::Server;
 pub(super) use stop::stop;
+pub use uploads::Uploads;

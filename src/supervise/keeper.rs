@@ -188,7 +188,7 @@ impl Keeper {
                     self.bounced = look.symlink;
                     let pool = &self.pool.name;
                     tracing::error!(
-                        "pool \"{pool}\": the release is not tried again until the symlink changes"
+                        pool = %pool, "the release is not tried again until the symlink changes"
                     );
                     return Wait::of(Duration::ZERO);
                 }
@@ -216,11 +216,11 @@ impl Keeper {
 
     async fn renew(&mut self, excess: &Excess) {
         let pool = &self.pool.name;
-        tracing::warn!("pool \"{pool}\": {excess}");
+        tracing::warn!(pool = %pool, "{excess}");
         let replica = excess.replica;
         if let Some(renewals) = self.measured.renewed(replica) {
             tracing::error!(
-                "pool \"{pool}\": replica {replica} has been renewed {renewals} times in short order; a limit may be too low"
+                pool = %pool, "replica {replica} has been renewed {renewals} times in short order; a limit may be too low"
             );
         }
         let (only, limit) = (vec![replica], Occasion::Limit);
@@ -241,7 +241,7 @@ impl Keeper {
         }
         let pool = &self.pool.name;
         tracing::error!(
-            "pool \"{pool}\": replicas have been started {attempts} times in short order, the next time in {delay:?} at the earliest"
+            pool = %pool, "replicas have been started {attempts} times in short order, the next time in {delay:?} at the earliest"
         );
         self.note_crash_loop(attempts).await;
     }
@@ -258,7 +258,7 @@ impl Keeper {
         };
         let note = Some(CrashLoop::now(starts));
         if let Err(why) = state::change(&held, &path, |state| state.crash_loop = note) {
-            tracing::warn!("pool \"{}\": `status` does not show the crash loop: {why}", pool.name);
+            tracing::warn!(pool = %pool.name, "`status` does not show the crash loop: {why}");
         }
     }
 
@@ -295,7 +295,7 @@ impl Keeper {
 
     fn note(&self, error: &Error) {
         if self.cancel.check().is_ok() {
-            tracing::error!("pool \"{}\": {error}", self.pool.name);
+            tracing::error!(pool = %self.pool.name, "{error}");
         }
     }
 

@@ -16,21 +16,21 @@ impl Report for LogEvents {
         let pool = &self.0;
         match event {
             Event::LockWait { holder } => {
-                tracing::info!("pool \"{pool}\": waiting for its lock: {holder}");
+                tracing::info!(pool = %pool, "waiting for its lock: {holder}");
             }
-            Event::StageDone { title, ms } => tracing::info!("pool \"{pool}\": {title}: {ms} ms"),
+            Event::StageDone { title, ms } => tracing::info!(pool = %pool, "{title}: {ms} ms"),
             Event::StageFailed { title, reason } => {
-                tracing::error!("pool \"{pool}\": {title}: {reason}");
+                tracing::error!(pool = %pool, "{title}: {reason}");
             }
             Event::RollingBack { replica, release } => {
                 let to = release.as_ref().map(|it| format!(" to {}", it.display()));
                 let to = to.unwrap_or_default();
-                tracing::warn!("pool \"{pool}\": replica {replica} goes back{to}");
+                tracing::warn!(pool = %pool, "replica {replica} goes back{to}");
             }
             Event::HookDone { hook, failure: Some(failure), .. } => {
-                tracing::error!("pool \"{pool}\": the hook {hook}: {failure}");
+                tracing::error!(pool = %pool, "the hook {hook}: {failure}");
             }
-            Event::Warning { text } => tracing::warn!("pool \"{pool}\": {text}"),
+            Event::Warning { text } => tracing::warn!(pool = %pool, "{text}"),
             _ => {}
         }
     }

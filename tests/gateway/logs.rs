@@ -74,6 +74,7 @@ fn log_that_is_not_read_costs_no_request() {
     let said = String::from_utf8(said).unwrap();
     assert!(said.lines().next().unwrap().contains("WARN request "), "{said}");
     assert!(said.contains("WARN pool \"www\", request "), "{said}");
+    assert!(said.contains(", host \"localhost\", path \"/complain.php\": "), "{said}");
 }
 
 #[test]
@@ -143,5 +144,81 @@ fn log_is_json_with_the_option_json() {
     gateway.signal(Signal::TERM);
     gateway.finish().status(0);
     assert_eq!(line["level"], "WARN");
-    assert!(line["message"].as_str().unwrap().starts_with("request "), "{line}");
+    assert_eq!(line["message"], "400: more than one Host header");
+    assert_eq!((&line["path"], &line["pool"]), (&"/".into(), &serde_json::Value::Null));
+    assert!(line["request"].as_str().is_some_and(|id| !id.is_empty()), "{line}");
+}
+
+/// In text and in JSON, with what a client and a script can put into it.
+#[test]
+fn line_about_a_request_names_its_pool_host_and_path() {
+    for json in [false, true] {
+        let site = site("");
+        site.add_page("odd.php", "<?php error_log(\"one\\x1b[2J\\u{202e}\\xff\"); echo 'done';");
+        if json {
+            let global = format!("{}[log]\nformat = \"json\"\n", site.read(GLOBAL));
+            site.write(GLOBAL, &global);
+        }
+        let mut served = Served::serve(site);
+        let target = b"GET /odd.php/\"\xff?secret=1 HTTP/1.1\r\nHost: LocalHost:1\r\n\r\n";
+        let answer = served.raw(target).unwrap();
+        let id = answer.header("x-request-id").unwrap();
+        let line = served.await_log("one");
+        if json {
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let text = |key: &str| line[key].as_str().unwrap().to_owned();
+            assert_eq!((text("pool").as_str(), text("request").as_str()), ("www", id));
+            assert_eq!(
+                (text("host").as_str(), text("path").as_str()),
+                ("localhost", "/odd.php/\"\u{fffd}")
+            );
+            assert_eq!(text("level"), "WARN");
+            assert!(text("message").contains("one\x1b[2J\u{202e}"), "{line}");
+        } else {
+            let about = format!(
+                " WARN pool \"www\", request {id}, host \"localhost\", path \"/odd.php/\\\"\u{fffd}\": "
+            );
+            assert!(line.contains(&about), "{line}");
+            assert!(line.contains("one\\x1b[2J\\u{202e}"), "{line}");
+        }
+        assert!(!line.contains(['\x1b', '\u{202e}']) && !line.contains("secret"), "{line}");
+        served.stop_gateway().status(0);
+    }
+}
+
+/// Whatever ends it, and whichever of its outputs: no program that reads JSON meets a line of text.
+#[test]
+fn no_line_of_a_json_log_is_text() {
+    let site = site("access_log = \"-\"\nshutdown_timeout = \"0s\"");
+    let global = format!("{}[log]\nformat = \"json\"\n", site.read(GLOBAL));
+    site.write(GLOBAL, &global);
+    site.add_page("slow.php", "<?php echo 'begun'; flush(); sleep(60);");
+    let mut gateway = site.spawn(&["serve"]);
+    let ready = gateway.await_line("that it serves", |line| line.contains("\"ready\""));
+    let address: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    let address =
+        address["listen"][0].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.write_all(b"GET /file.txt HTTP/1.0\r\n\r\n").unwrap();
+    stream.read_to_string(&mut String::new()).unwrap();
+    // A second serve cannot have the control socket.
+    let second = site.run(&["serve"]);
+    let refused: serde_json::Value = serde_json::from_str(&second.status(2).stderr).unwrap();
+    assert_eq!(refused["level"], "ERROR");
+    assert!(refused["message"].as_str().unwrap().contains("runs on this root: stop it first"));
+    // The end cuts this connection, which is an error.
+    let mut held = TcpStream::connect(&address).unwrap();
+    held.write_all(b"GET /slow.php HTTP/1.0\r\n\r\n").unwrap();
+    wait_for("the request", || (site.in_flight() > 0).then_some(()));
+    gateway.signal(Signal::HUP);
+    gateway.signal(Signal::TERM);
+    let ran = gateway.finish();
+    ran.status(1);
+    assert!(ran.stderr.contains("were cut"), "{ran}");
+    let lines: Vec<&str> = ran.stdout.lines().chain(ran.stderr.lines()).collect();
+    assert!(lines.iter().any(|line| line.contains("\"GET /file.txt HTTP/1.0\"")), "{ran}");
+    for line in lines {
+        let document: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(document.is_object(), "{line}");
+    }
 }

@@ -53,9 +53,17 @@ fn invalid_global_configuration_is_refused() {
     refused(
         &format!("[gateway]\nlisten = [\"{address}\"]\n"),
         &format!(
-            "cannot listen on {address}: Address already in use (os error 98)\n  help: another program uses it: stop that program, or change listen in GLOBAL"
+            "cannot listen on {address}: Address already in use (os error 98)\n  help: {} uses it: stop that program, or change listen in GLOBAL",
+            this_process()
         ),
     );
+}
+
+/// As a program that has an address is named.
+pub(super) fn this_process() -> String {
+    let line = fs::read_to_string("/proc/self/cmdline").unwrap().replace('\0', " ");
+    let line: String = line.trim().chars().take(60).collect();
+    format!("pid {} ({})", std::process::id(), line.trim())
 }
 
 #[test]

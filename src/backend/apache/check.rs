@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::snapshot::{Snapshot, Worker};
+use super::write::{forbid_failing_sessions, nonce};
 use crate::backend::{Behind, Inspection};
 use crate::config::Strategy;
 use crate::error::Error;
@@ -49,26 +50,13 @@ impl Inspection for Read {
 }
 
 fn as_a_whole(snapshot: &Snapshot, strategy: Strategy) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let name = &snapshot.name;
     // A swap drains nothing; `stop` of one replica does.
-    let refused = match strategy {
-        Strategy::Rolling => Finding::error,
-        Strategy::Swap => Finding::warning,
+    let refused = |error: Error| match strategy {
+        Strategy::Rolling => Finding::from(error),
+        Strategy::Swap => Finding::warning(error.message, error.hint.unwrap_or_default()),
     };
-    if snapshot.nonce.is_none() {
-        findings.push(refused(
-            format!("balancer {name:?} is read-only: it has no nonce"),
-            "remove nonce=None from its ProxySet in Apache's configuration".to_owned(),
-        ));
-    }
-    if snapshot.is_sticky() && snapshot.forbids_failover() {
-        findings.push(refused(
-            format!("balancer {name:?} has sticky sessions and nofailover=On: no member can be drained without failing its sessions' requests"),
-            "set nofailover=Off, or strategy = \"swap\", which does not drain".to_owned(),
-        ));
-    }
-    findings
+    let refusals = [nonce(snapshot).map(drop), forbid_failing_sessions(snapshot)];
+    refusals.into_iter().filter_map(Result::err).map(refused).collect()
 }
 
 fn retries(worker: &Worker) -> Option<Finding> {

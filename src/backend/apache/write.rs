@@ -49,9 +49,7 @@ impl Apache {
     /// nothing.
     pub async fn check_changeable(&self, drains: bool) -> Result<()> {
         let now = self.read().await?;
-        if now.nonce.is_none() {
-            return Err(self.read_only());
-        }
+        nonce(&now)?;
         if drains { forbid_failing_sessions(&now) } else { Ok(()) }
     }
 
@@ -160,7 +158,7 @@ impl Apache {
             if attempts.next().is_none() {
                 return Err(self.ignored(index, flags));
             }
-            let nonce = before.nonce.as_deref().ok_or_else(|| self.read_only())?;
+            let nonce = nonce(&before)?;
             self.post(worker, nonce, flags).await?;
             before = self.reread().await?;
         }
@@ -177,11 +175,6 @@ impl Apache {
         self.read().await.map_err(failed)
     }
 
-    fn read_only(&self) -> Error {
-        Error::config(format!("balancer {:?} is read-only: it has no nonce", self.balancer))
-            .hint("remove nonce=None from its ProxySet in Apache's configuration, or use a strategy that does not drain (--strategy swap)")
-    }
-
     fn ignored(&self, index: usize, flags: &[(Flag, bool)]) -> Error {
         let wanted: Vec<_> = flags.iter().map(|(flag, on)| format!("{}={on}", flag.word)).collect();
         Error::failed(format!(
@@ -194,7 +187,16 @@ impl Apache {
     }
 }
 
-fn forbid_failing_sessions(now: &Snapshot) -> Result<()> {
+/// The nonce that a change needs. An error if no member can be drained or enabled.
+pub(super) fn nonce(now: &Snapshot) -> Result<&str> {
+    now.nonce.as_deref().ok_or_else(|| {
+        Error::config(format!("balancer {:?} is read-only: it has no nonce", now.name))
+            .hint("remove nonce=None from its ProxySet in Apache's configuration, or use a strategy that does not drain (--strategy swap)")
+    })
+}
+
+/// Why no member can be drained.
+pub(super) fn forbid_failing_sessions(now: &Snapshot) -> Result<()> {
     if now.is_sticky() && now.forbids_failover() {
         return Err(Error::config(format!(
             "balancer {:?} has sticky sessions and nofailover=On: draining a member would \

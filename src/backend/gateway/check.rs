@@ -6,6 +6,7 @@ use crate::backend::{Behind, Inspection};
 use crate::config::Strategy;
 use crate::control::PoolState;
 use crate::error::{Error, Result};
+use crate::file::Stamp;
 use crate::finding::{Checked, Finding, Topic};
 
 const SERVE: &str = "run pools-manager serve";
@@ -18,6 +19,8 @@ pub(super) struct Read {
     pub(super) listens: Result<()>,
     /// Ok(None): no gateway runs.
     pub(super) state: Result<Option<PoolState>>,
+    /// The stamp of the pool's settings.
+    pub(super) stamp: Stamp,
 }
 
 impl Inspection for Read {
@@ -27,7 +30,17 @@ impl Inspection for Read {
                 vec![Finding::warning(message, hint.clone().unwrap_or_default())]
             }
             (Ok(()), Err(error)) => vec![error.clone().into()],
-            (Ok(()), Ok(state)) => served(state.as_ref(), replicas),
+            (Ok(()), Ok(state)) => {
+                let mut findings = served(state.as_ref(), replicas);
+                let stamp = state.as_ref().and_then(|state| state.stamp);
+                findings.extend(stamp.filter(|it| *it != self.stamp).map(|_| {
+                    Finding::warning(
+                        "the gateway serves the pool by other settings than its pools-manager.toml has now",
+                        "send serve a HUP; if it keeps the previous settings, its log says why",
+                    )
+                }));
+                findings
+            }
         };
         Checked::new(Topic::Balancer, ["gateway".to_owned()], findings)
     }
@@ -97,7 +110,7 @@ mod tests {
             published: Some(Path::new(socket)),
         };
         let behind = [(1, "/1"), (2, "/2")].map(behind);
-        let state = state.map(|replicas| PoolState { replicas, waiting: 0 });
+        let state = state.map(|replicas| PoolState { replicas, waiting: 0, stamp: None });
         served(state.as_ref(), &behind).into_iter().map(|it| (it.level, it.message)).collect()
     }
 

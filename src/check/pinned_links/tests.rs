@@ -31,7 +31,8 @@ impl Tree {
             isolate: Isolate::WherePossible,
         };
         let root = self.root.to_str().unwrap();
-        let (mut findings, note) = check(&pinning, &Release::at(&self.root.join(release)).unwrap());
+        let release = Release::at(&self.root.join(release)).unwrap();
+        let (mut findings, note) = check(&pinning, &release, &pinning.beside(&release));
         assert_eq!(note, None);
         for finding in &mut findings {
             finding.message = finding.message.replace(root, "ROOT");

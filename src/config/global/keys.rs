@@ -33,8 +33,8 @@ const GATEWAY: &[Key] = &[
     Key::new(
         "access_log_format",
         Kind::OneOf(&["combined", "json"]),
-        Default::Value("\"combined\""),
-        "Apache's format, then host, microseconds and request id; or JSON",
+        Default::Derived("`\"combined\"` beside a log in text, `\"json\"` beside one in JSON"),
+        "Apache's format, then host, microseconds and request id; or JSON. See [the log](logs.md#log)",
     ),
     Key::new(
         "trusted_proxies",

@@ -25,8 +25,8 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), ends: Ends) -> i
     let mut rest = vec![0; length.into()];
     stream.read_exact(&mut rest).await?;
     match (command, family) {
-        (0x21, 0x11) => tcp::<4>(&rest).ok_or_else(bad),
-        (0x21, 0x21) => tcp::<16>(&rest).ok_or_else(bad),
+        (0x21, 0x11) => tcp::<4>(&rest, ends).ok_or_else(bad),
+        (0x21, 0x21) => tcp::<16>(&rest, ends).ok_or_else(bad),
         // A health check by the proxy, or a client on a unix socket.
         (0x20 | 0x21, _) => Ok(ends),
         _ => Err(bad()),
@@ -37,14 +37,14 @@ fn bad() -> io::Error {
     ErrorKind::InvalidData.into()
 }
 
-fn tcp<const N: usize>(rest: &[u8]) -> Option<Ends>
+fn tcp<const N: usize>(rest: &[u8], ends: Ends) -> Option<Ends>
 where
     IpAddr: From<[u8; N]>,
 {
     let (remote, rest) = rest.split_first_chunk::<N>()?;
     let (local, rest) = rest.split_first_chunk::<N>()?;
     let (remote_port, local_port) = ports(rest)?;
-    Some(Ends::new(
+    Some(ends.by_proxy(
         SocketAddr::new(IpAddr::from(*remote), remote_port),
         SocketAddr::new(IpAddr::from(*local), local_port),
     ))

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
+use crate::gateway::request_label::RequestLabel;
 use crate::gateway::response_buffer;
 use crate::gateway::upstream::Lease;
 
@@ -20,8 +21,8 @@ pub(super) struct Pump {
     pub(super) writer: response_buffer::Writer,
     /// The longest silence of the server.
     pub(super) limit: Duration,
-    /// The pool and the request, for the log.
-    pub(super) label: String,
+    /// For the log.
+    pub(super) label: RequestLabel<'static>,
 }
 
 impl Pump {
@@ -50,7 +51,7 @@ impl Pump {
                     return self.writer.end();
                 }
                 Err(error) => {
-                    tracing::warn!("{}: the response is incomplete: {error}", self.label);
+                    self.label.warn(format_args!("the response is incomplete: {error}"));
                     return; // dropping the writer makes the client's response incomplete
                 }
             }

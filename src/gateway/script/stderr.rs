@@ -1,7 +1,8 @@
 //! The FastCGI stderr stream of a script: its lines go to the gateway's log.
 
-use std::borrow::Cow;
 use std::mem;
+
+use crate::gateway::request_label::RequestLabel;
 
 /// The most that is logged for one request, in bytes.
 const LOGGED_MAX: usize = 64 * 1024;
@@ -9,24 +10,22 @@ const LOGGED_MAX: usize = 64 * 1024;
 /// The stderr stream of one request.
 #[derive(Debug)]
 pub(super) struct ScriptStderr<'a> {
-    pool: Cow<'a, str>,
-    id: Cow<'a, str>,
+    label: RequestLabel<'a>,
     /// The part of a line whose end has not arrived.
     line: String,
     left: usize,
 }
 
 impl<'a> ScriptStderr<'a> {
-    /// The stream of the request with this id, to this pool.
-    pub(super) fn new(pool: &'a str, id: &'a str) -> Self {
-        Self { pool: pool.into(), id: id.into(), line: String::new(), left: LOGGED_MAX }
+    /// The stream of a request.
+    pub(super) fn new(label: RequestLabel<'a>) -> Self {
+        Self { label, line: String::new(), left: LOGGED_MAX }
     }
 
     /// The same stream, for a task.
     pub(super) fn into_owned(mut self) -> ScriptStderr<'static> {
         ScriptStderr {
-            pool: mem::take(&mut self.pool).into_owned().into(),
-            id: mem::take(&mut self.id).into_owned().into(),
+            label: mem::take(&mut self.label).into_owned(),
             line: mem::take(&mut self.line),
             left: self.left,
         }
@@ -43,10 +42,9 @@ impl<'a> ScriptStderr<'a> {
         }
     }
 
-    /// Logs a line, with `?` for each control character.
+    /// Logs a line.
     pub(super) fn log(&self, line: &str) {
-        let line = line.replace(char::is_control, "?");
-        tracing::warn!("pool \"{}\", request {}: {line}", self.pool, self.id);
+        self.label.warn(format_args!("{line}"));
     }
 }
 

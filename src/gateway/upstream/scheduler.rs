@@ -216,6 +216,11 @@ impl Scheduler {
         self.endpoints.iter().any(|it| it.id == id && it.is_current && it.is_ejected())
     }
 
+    /// Whether an endpoint gets requests, and is not ejected.
+    pub(super) fn can_serve(&self) -> bool {
+        self.endpoints.iter().any(|it| it.is_current && !it.is_ejected())
+    }
+
     pub(super) fn show(&self) -> Vec<control::ReplicaState> {
         self.endpoints.iter().map(Endpoint::show).collect()
     }

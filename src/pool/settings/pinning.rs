@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::config::File;
 use crate::error::{Error, Result};
-use crate::release::{Obstacle, Release, Siblings};
+use crate::release::{Beside, Obstacle, Release, Siblings};
 use crate::root::Root;
 
 /// Where releases come from, and where processes see them.
@@ -33,28 +33,37 @@ pub enum Isolate {
 }
 
 impl Pinning {
-    /// Why the other releases are not hidden, if the settings leave that open.
-    pub fn obstacle(&self, release: &Release) -> Option<String> {
-        let is_open = self.isolate == Isolate::WherePossible;
-        is_open.then(|| self.read(release))?.err().map(|obstacle| obstacle.why)
+    /// What stands beside a release.
+    pub fn beside(&self, release: &Release) -> Beside {
+        Siblings::read(release, &self.symlink, &self.current_dir)
     }
 
-    /// What stands beside the release, if the other releases are to be hidden. An error if they
-    /// have to be, and cannot.
-    pub fn siblings(&self, release: &Release) -> Result<Option<Siblings>> {
-        match &self.isolate {
-            Isolate::Never => Ok(None),
-            Isolate::WherePossible => Ok(self.read(release).ok()),
-            Isolate::Always(place) => self.read(release).map(Some).map_err(|obstacle| {
-                let why = obstacle.why;
-                Error::config(format!("{place}: isolate cannot hide the other releases: {why}"))
-                    .hint(format!("{}; or set isolate = false", obstacle.help))
-            }),
+    /// Why the other releases are not hidden, if the settings leave that open.
+    pub fn obstacle<'a>(&self, beside: &'a Beside) -> Option<&'a str> {
+        let is_open = self.isolate == Isolate::WherePossible;
+        beside.as_ref().err().filter(|_| is_open).map(|obstacle| obstacle.why.as_str())
+    }
+
+    /// What stands beside a release, if the other releases are to be hidden. An error if they have to
+    /// be, and cannot.
+    pub fn hidden<'a>(&self, beside: &'a Beside) -> Result<Option<&'a Siblings>> {
+        match (&self.isolate, beside) {
+            (Isolate::Never, _) | (Isolate::WherePossible, Err(_)) => Ok(None),
+            (_, Ok(siblings)) => Ok(Some(siblings)),
+            (Isolate::Always(place), Err(Obstacle { why, help })) => Err(Error::config(format!(
+                "{place}: isolate cannot hide the other releases: {why}"
+            ))
+            .hint(format!("{help}; or set isolate = false"))),
         }
     }
 
-    fn read(&self, release: &Release) -> std::result::Result<Siblings, Obstacle> {
-        Siblings::read(release, &self.symlink, &self.current_dir)
+    /// The same for a release of which nothing is read yet.
+    pub fn siblings(&self, release: &Release) -> Result<Option<Siblings>> {
+        if self.isolate == Isolate::Never {
+            return Ok(None);
+        }
+        let beside = self.beside(release);
+        self.hidden(&beside).map(Option::<&Siblings>::cloned)
     }
 }
 

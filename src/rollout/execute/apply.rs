@@ -253,7 +253,7 @@ impl Execution<'_> {
             return Ok(());
         }
         check_substitute(self.substitute()?.as_ref(), &UnixSockets::read()?)?;
-        check_start(self.pool, replica)
+        check_start(self.pool, replica, self.release.as_ref())
     }
 }
 

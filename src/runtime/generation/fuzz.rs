@@ -117,6 +117,8 @@ pub(in crate::runtime) fn resolved() -> Resolved {
         file_cache: None,
         memory_limit: None,
         logs: Vec::new(),
+        opened: Vec::new(),
+        uploads: php_fpm::Uploads::default(),
     }
 }
 

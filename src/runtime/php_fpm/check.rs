@@ -6,14 +6,16 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Command, Demand, Installed, Resolved};
+use super::start_check::outside;
+use super::{Command, Demand, Installed, Resolved, uploads};
 use crate::account::Account;
+use crate::config::Global;
 use crate::error::Result;
 use crate::finding::{Checked, Finding, Topic, by_replica, untrusted};
 use crate::machine::Machine;
 use crate::pool::Pool;
 use crate::release::Release;
-use crate::runtime::{Inspected, Spec};
+use crate::runtime::{Inspected, LogKind, Spec};
 use crate::trust;
 
 /// Runs php-fpm for all replicas in parallel, as for a start on `release`.
@@ -35,6 +37,8 @@ pub(in crate::runtime) async fn inspect(
 /// What the runs of php-fpm have printed.
 struct Outputs {
     program: String,
+    args: Vec<String>,
+    release: Option<Release>,
     installed: Result<Installed>,
     /// For each replica, ascending.
     resolved: Vec<(u32, Result<Resolved>)>,
@@ -53,7 +57,8 @@ async fn run(pool: &Arc<Pool>, release: Option<Release>, turns: &Semaphore) -> R
     let installed = Installed::read(pool, &command, release.as_ref()).await;
     let mut resolved = runs.join_all().await;
     resolved.sort_by_key(|(replica, _)| *replica);
-    Ok(Outputs { program: command.program.clone(), installed, resolved })
+    let (program, args) = (command.program.clone(), command.args.clone());
+    Ok(Outputs { program, args, release, installed, resolved })
 }
 
 impl Outputs {
@@ -71,7 +76,10 @@ impl Outputs {
 
 /// The account that runs PHP. If the replicas differ, the first replica's.
 fn account(resolved: &[(u32, Resolved)]) -> Option<Account> {
-    let (_, resolved) = resolved.first()?;
+    resolved.first().and_then(|(_, resolved)| account_of(resolved))
+}
+
+fn account_of(resolved: &Resolved) -> Option<Account> {
     match &resolved.user {
         Some(user) => Account::named(user, resolved.group.as_deref()),
         None => Some(Account::own()),
@@ -85,8 +93,14 @@ fn check(pool: &Pool, outputs: Outputs, resolved: &[(u32, Resolved)]) -> Checked
     let mut shared = None;
     match outputs.installed {
         Ok(installed) => {
-            notes.push(installed.version);
             shared = installed.file_cache.as_deref().and_then(|it| shared_cache(it, current_dir));
+            let of_php = resolved.iter().flat_map(|(replica, it)| {
+                let uploads = uploads(pool, it, &installed, &outputs.args);
+                let log = unwritable_log(pool, it, &installed, outputs.release.as_ref());
+                uploads.into_iter().chain(log).map(|finding| (*replica, finding))
+            });
+            findings.extend(by_replica(of_php.collect::<Vec<_>>()));
+            notes.push(installed.version);
         }
         Err(error) => findings.push(error.into()),
     }
@@ -116,6 +130,52 @@ fn section<'a>(
     });
     let cache = resolved.file_cache.as_deref().and_then(|it| shared_cache(it, current_dir));
     stop.into_iter().chain(cache)
+}
+
+/// Whether PHP accepts smaller bodies than the gateway in front of it.
+fn uploads(
+    pool: &Pool,
+    resolved: &Resolved,
+    installed: &Installed,
+    args: &[String],
+) -> Option<Finding> {
+    pool.settings.backend.gateway()?;
+    let global = Global::read(&pool.root).ok()?;
+    let is_argument = args.iter().any(|it| it.contains("upload_max") || it.contains("post_max"));
+    let ini = match &installed.ini {
+        _ if is_argument => "php_fpm_cmd or php.ini".to_owned(),
+        Some(path) => path.display().to_string(),
+        None => "the default of PHP".to_owned(),
+    };
+    let limits = uploads::Limits {
+        section: &resolved.uploads,
+        installed: &installed.uploads,
+        accepts_files: installed.accepts_files,
+        ini: &ini,
+        max_body: global.front.max_body,
+        global: &global.path,
+    };
+    limits.finding()
+}
+
+/// Whether PHP's own error log can be written by the account that runs PHP.
+fn unwritable_log(
+    pool: &Pool,
+    resolved: &Resolved,
+    installed: &Installed,
+    release: Option<&Release>,
+) -> Option<Finding> {
+    let own = resolved.logs.iter().find(|log| log.kind == LogKind::Php).map(|log| &log.path);
+    let path = own.or(installed.error_log.as_ref()).filter(|path| path.is_absolute())?;
+    let account = account_of(resolved)?;
+    let error = account.can_append(&outside(pool, release, path)).err()?;
+    let (account, shown) = (&account.name, path.display());
+    Some(Finding::warning(
+        format!("{account}, who runs PHP, cannot write PHP's error_log {shown}: {error}"),
+        format!(
+            "make its directory, and let {account} write there; or set php_admin_value[error_log]"
+        ),
+    ))
 }
 
 /// Whether the children of all replicas fit on the machine, with the same messages as `start`.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::Command;
 use super::messages::error_lines;
 use super::resolved::run;
+use super::uploads::Uploads;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;
@@ -16,6 +17,14 @@ pub(super) struct Installed {
     pub(super) version: String,
     /// `opcache.file_cache` of php.ini.
     pub(super) file_cache: Option<PathBuf>,
+    /// `upload_max_filesize` and `post_max_size`.
+    pub(super) uploads: Uploads<String>,
+    /// Whether PHP accepts uploads at all (`file_uploads`).
+    pub(super) accepts_files: bool,
+    /// php.ini, if there is one.
+    pub(super) ini: Option<PathBuf>,
+    /// PHP's own `error_log` of php.ini.
+    pub(super) error_log: Option<PathBuf>,
 }
 
 impl Installed {
@@ -41,9 +50,18 @@ fn parse(text: &str) -> Installed {
         let value = text.lines().find_map(value)?;
         Some(value.split(" => ").next().unwrap_or_default().trim().to_owned())
     };
+    let path =
+        |name: &str| find(name).filter(|it| it != "no value" && it != "(none)").map(PathBuf::from);
     Installed {
         version: find("PHP Version").unwrap_or_else(|| "unknown version".to_owned()),
-        file_cache: find("opcache.file_cache").filter(|path| path != "no value").map(PathBuf::from),
+        file_cache: path("opcache.file_cache"),
+        uploads: Uploads {
+            upload_max_filesize: find("upload_max_filesize"),
+            post_max_size: find("post_max_size"),
+        },
+        accepts_files: find("file_uploads").is_none_or(|value| value != "Off"),
+        ini: path("Loaded Configuration File"),
+        error_log: path("error_log"),
     }
 }
 
@@ -59,10 +77,27 @@ mod tests {
                  opcache.file_cache_only => Off => Off\nPHP Version => 8.2.35\n"
             )
         };
-        let version = "8.2.35".to_owned();
-        let file_cache = Some(PathBuf::from("/var/cache/php"));
-        assert_eq!(parse(&text("/var/cache/php")), Installed { version, file_cache });
+        let found = parse(&text("/var/cache/php"));
+        assert_eq!(found.version, "8.2.35");
+        assert_eq!(found.file_cache, Some(PathBuf::from("/var/cache/php")));
         assert_eq!(parse(&text("no value")).file_cache, None);
         assert_eq!(parse("").version, "unknown version");
+    }
+
+    #[test]
+    fn limits_of_uploads_have_their_file() {
+        let text = |ini: &str, files: &str| {
+            format!(
+                "Loaded Configuration File => {ini}\nfile_uploads => {files} => {files}\n\
+                 post_max_size => 8M => 8M\nupload_max_filesize => 2M => 2M\n\
+                 error_log => no value => no value\n"
+            )
+        };
+        let found = parse(&text("/etc/php.ini", "On"));
+        assert_eq!(found.uploads.upload_max_filesize.as_deref(), Some("2M"));
+        assert_eq!(found.uploads.post_max_size.as_deref(), Some("8M"));
+        assert_eq!((found.ini, found.error_log), (Some(PathBuf::from("/etc/php.ini")), None));
+        let found = parse(&text("(none)", "Off"));
+        assert_eq!((found.ini, found.accepts_files), (None, false));
     }
 }

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use seccompiler::BpfProgram;
+
 use super::conf::{self, quoted};
 use super::messages::{FAILED, error_lines};
-use super::{Command, Server};
+use super::uploads::Uploads;
+use super::{Command, Server, unopened_logs};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::release::Release;
@@ -16,8 +19,13 @@ use crate::runtime::inherited::{in_child, in_memory, inherit, read_all};
 use crate::runtime::pin::{PIN_HINT, pin};
 use crate::runtime::{Children, Generation, LogFile, LogKind};
 
+/// php-fpm's message if root starts it, and the section has no `user`.
+const NO_USER: &str = "user has not been defined";
+
 /// How long `php-fpm -tt` may take. It takes about 30 ms.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The error log of `-tt` without a filter.
+const NO_LOG: &str = "/dev/null";
 
 /// The settings of one replica's php-fpm pool that pools-manager uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +56,13 @@ pub struct Resolved {
     pub file_cache: Option<PathBuf>,
     /// `memory_limit` in bytes, where the section sets one.
     pub memory_limit: Option<u64>,
-    /// The logs of its processes, except the error log: it is overridden here.
+    /// The logs of its processes, except the error log: the record of a generation does not have it.
     pub logs: Vec<LogFile>,
+    /// The logs that a master opens when it starts: their settings and paths. Without the error log
+    /// where the kernel has no filter: see [`unopened_logs`].
+    pub opened: Vec<(&'static str, PathBuf)>,
+    /// `upload_max_filesize` and `post_max_size`, where the section sets them.
+    pub uploads: Uploads<String>,
 }
 
 impl Resolved {
@@ -62,18 +75,24 @@ impl Resolved {
         release: Option<&Release>,
     ) -> Result<Self> {
         let conf = pool.replica_conf(replica);
-        let output = dump(pool, command, replica, release).await?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        if !text.contains("NOTICE: [global]") && !text.contains(FAILED) {
+        let filter = unopened_logs::filter();
+        let mut output = dump(pool, command, replica, release, filter).await?;
+        if !is_answer(&output) && filter.is_some() {
+            // The error log is syslog: then the lines have neither times nor levels.
+            output = dump(pool, command, replica, release, None).await?;
+        }
+        if !is_answer(&output) {
             return Err(not_php_fpm(pool, command, &output));
         }
+        let text = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
-            return Err(Error::config(format!(
-                "php-fpm does not accept {}:\n{}",
-                conf.display(),
-                error_lines(&text)
-            ))
-            .hint("nothing was changed; correct the file and run the command again"));
+            let error =
+                format!("php-fpm does not accept {}:\n{}", conf.display(), error_lines(&text));
+            return Err(Error::config(error).hint(if text.contains(NO_USER) {
+                "root does not run PHP: name the account that does, such as user = www-data, in the section"
+            } else {
+                "nothing was changed; correct the file and run the command again"
+            }));
         }
         parse(&text).map_err(|error| error.within(conf.display()))
     }
@@ -84,28 +103,36 @@ impl Resolved {
     }
 }
 
-/// Runs `-tt` on a file that overrides the log: php-fpm prints its settings whatever the operator's
-/// log level is, and does not write them into the operator's log.
+fn is_answer(output: &Output) -> bool {
+    let text = String::from_utf8_lossy(&output.stderr);
+    text.contains("NOTICE: [global]") || text.contains(&format!("ERROR: {FAILED}"))
+}
+
+/// Runs `-tt` on a file that overrides the log level: php-fpm prints its settings whatever the
+/// operator's level is. With the filter it opens none of the operator's logs; without it, the file
+/// overrides the error log.
 async fn dump(
     pool: &Pool,
     command: &Command,
     replica: u32,
     release: Option<&Release>,
+    filter: Option<&'static BpfProgram>,
 ) -> Result<Output> {
     let include = quoted(&pool.replica_conf(replica))?;
-    let text = format!("include={include}\n[global]\nerror_log=/dev/null\nlog_level=notice\n");
+    let log = if filter.is_some() { String::new() } else { format!("error_log={NO_LOG}\n") };
+    let text = format!("include={include}\n[global]\n{log}log_level=notice\n");
     let file = in_memory(&text).map_err(|error| memfd(&error))?;
     let path = in_child(&file);
-    run(pool, command, &["--fpm-config", &path, "-tt"], Some(file), release).await
+    run(pool, command, &["--fpm-config", &path, "-tt"], Some((file, filter)), release).await
 }
 
-/// Runs php-fpm with arguments that make it print and exit, pinned as for a start. It inherits
-/// `file`.
+/// Runs php-fpm with arguments that make it print and exit, pinned as for a start. It inherits the
+/// file, and gets the filter.
 pub(super) async fn run(
     pool: &Pool,
     command: &Command,
     args: &[&str],
-    file: Option<File>,
+    test: Option<(File, Option<&'static BpfProgram>)>,
     release: Option<&Release>,
 ) -> Result<Output> {
     let mut printed = in_memory("").map_err(|error| memfd(&error))?;
@@ -119,10 +146,14 @@ pub(super) async fn run(
         .stdout(printed.try_clone().map_err(|error| memfd(&error))?)
         .stderr(said.try_clone().map_err(|error| memfd(&error))?)
         .kill_on_drop(true);
-    if let Some(file) = file {
-        inherit(&mut probe, file);
-    }
     pin(&mut probe, pool, release)?;
+    if let Some((file, filter)) = test {
+        inherit(&mut probe, file);
+        // Last: it takes the right to gain privileges.
+        if let Some(filter) = filter {
+            unopened_logs::open_none(&mut probe, filter);
+        }
+    }
     let status = match probe.spawn() {
         Ok(mut child) => tokio::time::timeout(TIMEOUT, child.wait()).await,
         Err(error) => return Err(cannot_run(pool, command, &error, &mut said)),
@@ -242,7 +273,33 @@ fn parse(text: &str) -> Result<Resolved> {
             .map(PathBuf::from),
         memory_limit: php_value("memory_limit").and_then(php_size),
         logs: logs(&find, section, php_value("error_log")),
+        opened: opened(&find, section),
+        uploads: Uploads {
+            upload_max_filesize: php_value("upload_max_filesize").map(str::to_owned),
+            post_max_size: php_value("post_max_size").map(str::to_owned),
+        },
     })
+}
+
+/// The logs that a master opens, except those that are no files.
+fn opened<'a>(
+    find: &impl Fn(&str, &str) -> Option<&'a str>,
+    section: &str,
+) -> Vec<(&'static str, PathBuf)> {
+    let all = [
+        ("error_log", find("global", "error_log")),
+        ("access.log", find(section, "access.log")),
+        ("slowlog", slow_log(find, section)),
+    ];
+    let path = |(key, path): (&'static str, Option<&str>)| Some((key, PathBuf::from(path?)));
+    let is_file = |(_, path): &(_, PathBuf)| path.is_absolute() && path.as_os_str() != NO_LOG;
+    all.into_iter().filter_map(path).filter(is_file).collect()
+}
+
+/// The slow log, if requests are written to it.
+fn slow_log<'a>(find: &impl Fn(&str, &str) -> Option<&'a str>, section: &str) -> Option<&'a str> {
+    let timeout = find(section, "request_slowlog_timeout")?;
+    find(section, "slowlog").filter(|_| !["0", "0s"].contains(&timeout))
 }
 
 /// The slow log if requests are written to it, and the log of PHP itself if it has one. The error log is
@@ -252,16 +309,16 @@ fn logs<'a>(
     section: &str,
     of_php: Option<&str>,
 ) -> Vec<LogFile> {
-    let is_off = |timeout: &str| ["0", "0s"].contains(&timeout);
-    let slow = find(section, "slowlog")
-        .filter(|_| find(section, "request_slowlog_timeout").is_some_and(|it| !is_off(it)));
-    let all = [(slow, LogKind::Slow), (of_php.filter(|path| !path.is_empty()), LogKind::Php)];
+    let all = [
+        (slow_log(find, section), LogKind::Slow),
+        (of_php.filter(|path| !path.is_empty()), LogKind::Php),
+    ];
     let file = |(path, kind): (Option<&str>, LogKind)| Some(LogFile { path: path?.into(), kind });
     all.into_iter().filter_map(file).collect()
 }
 
 /// Bytes in PHP's notation, such as `128M`; -1 is no limit.
-fn php_size(text: &str) -> Option<u64> {
+pub(super) fn php_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let shift = match text.bytes().last()?.to_ascii_lowercase() {
         b'k' => 10,

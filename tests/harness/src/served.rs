@@ -98,9 +98,10 @@ impl Served {
     }
 
     fn await_gateway(&mut self, mut gateway: Program) {
-        let line = gateway.await_line("that it serves", |line| line.starts_with("Serving on "));
-        let port = line.trim_end().rsplit(':').next().unwrap();
-        self.port = port.parse().unwrap();
+        let is_ready = |line: &str| line.starts_with("Serving on ") || line.contains("\"ready\"");
+        let line = gateway.await_line("that it serves", is_ready);
+        let port = line.rsplit(':').next().unwrap();
+        self.port = port.trim_end_matches(|it: char| !it.is_ascii_digit()).parse().unwrap();
         self.gateway = Some(gateway);
     }
 

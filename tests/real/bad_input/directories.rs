@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use nix::unistd::User;
+use serde_json::Value;
 
 use super::{POOL, POOL_CONF, error, running};
 use harness::{Program, Site, needs_root};
@@ -111,11 +112,50 @@ fn other_user_cannot_change_a_site() {
         assert_eq!(site.shown(&ran.stderr), error(&what, LOCK_HELP));
         ran.status(2);
     }
-    let ran = site.unchanged_by(|| as_nobody(&["status"]));
-    let what = "ROOT/sockets/php-fpm-www1.g1.sock is listened on by a process that is not yours";
-    let help = "run pools-manager as the user who started it, or as root";
-    assert_eq!(site.shown(&ran.stderr), error(what, help));
-    ran.status(2);
+}
+
+/// It sees the records, the sockets and the balancer.
+#[test]
+fn status_for_another_user_shows_what_it_may_see() {
+    needs_root!();
+    let site = running();
+    let program = site.copy_of_program();
+    let nobody = User::from_name("nobody").unwrap().unwrap();
+    let status = |args: &[&str]| {
+        let mut command = site.command(&program);
+        command.arg("status").args(args).uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
+        Program::start(&mut command).finish()
+    };
+    let ran = site.unchanged_by(|| status(&["--json"]));
+    let document: Value = serde_json::from_str(&ran.succeeds().stdout).unwrap();
+    let pool = &document["pools"][0];
+    for (replica, number) in pool["replicas"].as_array().unwrap().iter().zip(1..) {
+        assert_eq!((&replica["replica"], &replica["ok"]), (&number.into(), &true.into()), "{ran}");
+        assert_eq!(replica["ping_php"], "pong");
+        assert_eq!(site.shown(replica["current"].as_str().unwrap()), "ROOT/www/release1");
+        assert!(replica["pid"].as_i64().is_some_and(|pid| pid > 1), "{ran}");
+    }
+    let unseen = "whether the processes are halted, and what they see mounted";
+    assert_eq!(pool["unseen"], serde_json::json!([unseen]));
+    let shown = status(&[]);
+    let line = format!("  Not visible to this account: {unseen}\n");
+    assert!(shown.succeeds().stdout.contains(&line), "{shown}");
+
+    // Sockets that only their owner may use: PHP cannot be asked.
+    for replica in 1..=2 {
+        let socket = site.path(&format!("sockets/php-fpm-www{replica}.g1.sock"));
+        fs::set_permissions(socket, Permissions::from_mode(0o600)).unwrap();
+    }
+    let ran = status(&["--json"]);
+    let document: Value = serde_json::from_str(&ran.succeeds().stdout).unwrap();
+    assert_eq!(document["pools"][0]["replicas"][0]["ping_php"], "unknown");
+    assert_eq!(document["pools"][0]["unseen"][1], "whether PHP answers (listen.mode)");
+
+    // What it can see decides.
+    site.run(&["stop", "single", "www", "2"]).succeeds();
+    let ran = status(&[]);
+    let error = "error: pool \"www\": not well: replica 2\n";
+    assert_eq!(ran.status(1).stderr, error);
 }
 
 fn while_read_only(dir: &Path, then: impl FnOnce()) {

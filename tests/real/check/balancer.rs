@@ -16,7 +16,8 @@ fn with_proxy_set(text: &str) -> Site {
 fn check_finds_a_read_only_balancer() {
     let site = with_proxy_set("nonce=None");
     let told = "error: balancer \"phpfpmlb\" is read-only: it has no nonce\n  \
-                help: remove nonce=None from its ProxySet in Apache's configuration";
+                help: remove nonce=None from its ProxySet in Apache's configuration, or use a \
+                strategy that does not drain (--strategy swap)";
     assert_eq!(found(&site, "balancer"), [told]);
     site.add_rollout("strategy = \"swap\"");
     assert_eq!(found(&site, "balancer"), [told.replace("error:", "warning:")]);
@@ -25,9 +26,9 @@ fn check_finds_a_read_only_balancer() {
 #[test]
 fn check_finds_sticky_sessions_that_prevent_a_drain() {
     let site = with_proxy_set("stickysession=ROUTEID nofailover=On");
-    let told = "error: balancer \"phpfpmlb\" has sticky sessions and nofailover=On: no member can \
-                be drained without failing its sessions' requests\n  \
-                help: set nofailover=Off, or strategy = \"swap\", which does not drain";
+    let told = "error: balancer \"phpfpmlb\" has sticky sessions and nofailover=On: draining a \
+                member would fail its sessions' requests\n  \
+                help: set nofailover=Off, or use a strategy that does not drain (--strategy swap)";
     assert_eq!(found(&site, "balancer"), [told]);
 }
 

@@ -169,9 +169,14 @@ fn check_finds_taken_long_or_duplicate_socket_names() {
                     help: it is where a replica's public socket belongs: move it away";
     assert_eq!(found(&site, "sockets"), [stranger]);
     listen(&site, "none/$pool.sock");
-    let nowhere = "error: cannot write to ROOT/none: No such file or directory (os error 2)\n  \
-                   help: it must exist (mkdir), and be writable for you (chown)";
-    assert_eq!(found(&site, "sockets"), [nowhere]);
+    let nowhere = |n| {
+        format!(
+            "error: ROOT/{POOL}/{n}.conf: cannot create files in ROOT/none: No such file or \
+             directory (os error 2)\n  \
+             help: `listen` puts the socket there: the directory has to be there, and writable for you"
+        )
+    };
+    assert_eq!(found(&site, "sockets"), [nowhere(1), nowhere(2)]);
     listen(&site, "sockets/same.sock");
     let same = "error: replicas 1 and 2 both listen on ROOT/sockets/same.sock\n  \
                 help: name each N.conf's section after itself, such as [www2] in 2.conf: the \
@@ -209,8 +214,8 @@ fn missing_pid_directory_is_an_error_of_the_root() {
     let told = format!(
         "Root \"{root}\"...\n  \
          Directory pid  [Error]\n    \
-         cannot write to {root}/pid: No such file or directory (os error 2)\n    \
-         help: it must exist (mkdir), and be writable for you (chown)\n"
+         cannot lock {root}/pid/www.lock: No such file or directory (os error 2)\n    \
+         help: the directory pid/ in the root has to be there, and it and the file writable for you\n"
     );
     assert!(ran.stdout.starts_with(&told), "{ran}");
 }
@@ -223,11 +228,16 @@ fn check_finds_files_left_by_root() {
     set_mode(&site, "sockets", 0o555);
     let document = document(&site);
     let root = site.root().display();
-    let lock = format!("cannot lock {root}/pid/www.lock: it is not writable for you");
+    let lock = format!("cannot lock {root}/pid/www.lock: Permission denied (os error 13)");
     assert_eq!(topic(&document, "pid_directory")["findings"][0]["message"], lock);
-    let shut = "error: cannot write to ROOT/sockets: Permission denied (os error 13)\n  \
-                help: it must exist (mkdir), and be writable for you (chown)";
-    assert_eq!(found(&site, "sockets"), [shut]);
+    let shut = |n| {
+        format!(
+            "error: ROOT/{POOL}/{n}.conf: cannot create files in ROOT/sockets: Permission denied (os \
+             error 13)\n  \
+             help: `listen` puts the socket there: the directory has to be there, and writable for you"
+        )
+    };
+    assert_eq!(found(&site, "sockets"), [shut(1), shut(2)]);
 }
 
 #[test]

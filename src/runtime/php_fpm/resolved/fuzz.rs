@@ -61,7 +61,7 @@ prop_compose! {
         let (listen, pid, file_cache) = (listen.into(), pid.map(Into::into), file_cache.map(Into::into));
         Resolved {
             section, listen, pid, ping_path, ping_response, status_path, start_servers, children,
-            stops_gently, user, group, file_cache, memory_limit: None, logs: Vec::new(),
+            stops_gently, user, group, file_cache, memory_limit: None, logs: Vec::new(), opened: Vec::new(), uploads: Uploads::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Commands that must change nothing.
 
 use rustix::process::Pid;
+use serde_json::Value;
 
 use super::files::Files;
 use super::{Ran, Site};
@@ -22,6 +23,34 @@ impl Site {
         ran.status(2);
         // No step has begun.
         assert!(ran.stdout.lines().all(|line| line.starts_with("Redundant pool ")), "{ran}");
+        let is_of_all = !args.contains(&"single") && !args.contains(&"--root");
+        if matches!(args[0], "start" | "restart") && is_of_all {
+            self.check_refuses(stderr);
+        }
+    }
+
+    /// Runs `check`, which must report this error of a command, and change nothing.
+    pub fn check_refuses(&self, stderr: &str) {
+        let ran = self.unchanged_by(|| self.run(&["check", "--json"]));
+        ran.status(2);
+        if self.shown(&ran.stderr) == stderr {
+            return; // a mistake in the command line, or in the root
+        }
+        let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let pools = document["pools"].as_array().unwrap();
+        let topics = [&document].into_iter().chain(pools).filter_map(|it| it["topics"].as_array());
+        let findings = topics.flatten().filter_map(|topic| topic["findings"].as_array()).flatten();
+        let errors = findings.filter(|finding| finding["level"] == "error");
+        let shown = |error: &Value| {
+            let text = |key: &str| self.shown(error[key].as_str().unwrap_or_default());
+            format!("error: {}\n  help: {}\n", text("message"), text("help"))
+        };
+        let found: Vec<String> = errors.map(shown).collect();
+        assert!(
+            found.iter().any(|it| it == stderr),
+            "check does not say\n{stderr}\nbut\n{}",
+            found.concat()
+        );
     }
 
     /// Runs something that must change nothing, on a site that serves release 1, or is stopped.
