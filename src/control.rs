@@ -104,6 +104,34 @@ pub struct ReplicaState {
     pub idle: usize,
 }
 
+/// The gateway behind a control socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gateway {
+    /// No gateway runs.
+    Absent,
+    /// One runs, or seems to, and does not tell its settings: it is of an earlier version, it does not
+    /// answer, or it belongs to another user.
+    Silent,
+    /// One runs, with these settings.
+    Runs(SettingsState),
+}
+
+impl Gateway {
+    /// Asks the gateway that listens there for its settings.
+    pub async fn ask(socket: &Path) -> Self {
+        match send(socket, &Request::Settings).await {
+            Ok(Some(Response::Settings(settings))) => Self::Runs(settings),
+            Ok(Some(_)) | Err(_) => Self::Silent,
+            Ok(None) => Self::Absent,
+        }
+    }
+
+    /// Its settings, if it tells them.
+    pub fn settings(&self) -> Option<&SettingsState> {
+        if let Self::Runs(settings) = self { Some(settings) } else { None }
+    }
+}
+
 /// Sends a request to the gateway that listens there. None: no gateway runs.
 pub async fn send(socket: &Path, request: &Request) -> Result<Option<Response>> {
     let cannot = |error: &dyn std::fmt::Display| {

@@ -4,7 +4,7 @@
 use tokio::task::spawn_blocking;
 
 use crate::config::Global;
-use crate::control::{self, Request, Response, SettingsState};
+use crate::control::{Gateway, SettingsState};
 use crate::finding::{Checked, Finding, Topic};
 use crate::gateway;
 use crate::lock::{self, Holder};
@@ -17,25 +17,17 @@ pub(super) async fn check(root: &Root) -> Checked {
         Ok(global) => global,
         Err(error) => return Checked::new(Topic::Serve, [], [error.into()]),
     };
-    let running = running(&global).await;
+    let gateway = Gateway::ask(&global.control).await;
+    let running = gateway.settings();
     let supervisor = lock::holder(&root.supervisor_lock());
-    let notes = [note(running.as_ref(), supervisor.as_ref())];
+    let notes = [note(running, supervisor.as_ref())];
     let log = log::refusal(&global.log.output(root)).map(Finding::from);
     let mut findings: Vec<Finding> = log.into_iter().collect();
-    findings.extend(changed(root, &global, running.as_ref(), supervisor.as_ref()));
+    findings.extend(changed(root, &global, running, supervisor.as_ref()));
     let root = root.clone();
-    let of_gateway =
-        spawn_blocking(move || gateway::findings(&root, &global, running.as_ref())).await;
+    let of_gateway = spawn_blocking(move || gateway::findings(&root, &global, &gateway)).await;
     findings.extend(of_gateway.unwrap_or_default());
     Checked::new(Topic::Serve, notes, findings)
-}
-
-/// The gateway that runs. None: none does, or an earlier version, or it cannot be asked.
-async fn running(global: &Global) -> Option<SettingsState> {
-    match control::send(&global.control, &Request::Settings).await {
-        Ok(Some(Response::Settings(state))) => Some(state),
-        _ => None,
-    }
 }
 
 fn note(running: Option<&SettingsState>, supervisor: Option<&Holder>) -> String {

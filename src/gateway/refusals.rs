@@ -8,7 +8,7 @@ use super::access_log::AccessLog;
 use super::configuration::{OTHER_HOSTS, nothing_to_serve};
 use super::{host_map, listen};
 use crate::config::Global;
-use crate::control::SettingsState;
+use crate::control::Gateway;
 use crate::error::Result;
 use crate::finding::Finding;
 use crate::pool::{self, Pool};
@@ -35,9 +35,9 @@ fn pools(root: &Root) -> Pools {
     names.iter().map(|name| pool::load(root, name)).collect()
 }
 
-/// What stands against a gateway with these settings. `running`: the gateway that runs on this root.
-/// Reads files, and blocks.
-pub fn findings(root: &Root, global: &Global, running: Option<&SettingsState>) -> Vec<Finding> {
+/// What stands against a gateway with these settings. `running`: the gateway that runs on this root. What
+/// that has, it may have. Reads files, and blocks.
+pub fn findings(root: &Root, global: &Global, running: &Gateway) -> Vec<Finding> {
     let pools = pools(root);
     if !is_wanted_by(&pools, global) {
         let has_nothing_to_do = !global.supervisor.enabled;
@@ -54,16 +54,23 @@ pub fn findings(root: &Root, global: &Global, running: Option<&SettingsState>) -
         findings.push(nothing_to_serve().into());
     }
     findings.extend(AccessLog::refusal(root, global).map(Finding::from));
-    if running.is_none() {
-        findings.extend(listen::control_refusal(&global.control).map(Finding::from));
-    }
-    let own: BTreeSet<&str> =
-        running.into_iter().flat_map(|it| &it.listen).map(String::as_str).collect();
-    let others = global.front.listen().iter().filter(|it| !own.contains(it.to_string().as_str()));
-    findings.extend(others.filter_map(|it| listen::refusal(it, global)).map(Finding::from));
+    findings.extend(unavailable(global, running));
     findings.extend(conflicts(&served));
     findings.extend(no_temp_dir(global));
     findings
+}
+
+/// The sockets that cannot be had.
+fn unavailable(global: &Global, running: &Gateway) -> Vec<Finding> {
+    let (control, own): (_, BTreeSet<&str>) = match running {
+        Gateway::Absent => (listen::control_refusal(&global.control), BTreeSet::new()),
+        Gateway::Runs(settings) => (None, settings.listen.iter().map(String::as_str).collect()),
+        // Its addresses are not known.
+        Gateway::Silent => return Vec::new(),
+    };
+    let others = global.front.listen().iter().filter(|it| !own.contains(it.to_string().as_str()));
+    let others = others.filter_map(|it| listen::refusal(it, global));
+    control.into_iter().chain(others).map(Finding::from).collect()
 }
 
 fn conflicts(served: &[&Pool]) -> Vec<Finding> {

@@ -14,6 +14,7 @@ mod error_log;
 mod installed;
 mod launch;
 mod log;
+mod logs;
 mod messages;
 mod page;
 mod resolved;

@@ -1,8 +1,10 @@
 //! What `serve` refuses, `check` refuses in the same words.
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 
 use harness::served::{Served, UNSUPERVISED};
 use harness::{Site, needs_root, wait_for};
@@ -208,6 +210,23 @@ fn check_finds_settings_that_serve_has_not_read() {
             (is_read && serve_topic(site) == [warning(key.clone())]).then_some(())
         });
     }
+}
+
+/// As after an upgrade of the program, before `serve` is restarted.
+#[test]
+fn check_tries_no_address_of_a_gateway_that_does_not_tell_its_own() {
+    let site = Served::site("", "");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    site.replace(GLOBAL, "127.0.0.1:0", &taken.local_addr().unwrap().to_string());
+    let socket = UnixListener::bind(site.path("sockets/pools-manager.sock")).unwrap();
+    std::thread::spawn(move || {
+        for stream in socket.incoming() {
+            let mut stream = stream.unwrap();
+            BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+            stream.write_all(b"{\"failed\":\"the request is malformed\"}\n").unwrap();
+        }
+    });
+    assert_eq!(serve_topic(&site), []);
 }
 
 /// A supervisor without a gateway has no control socket.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use seccompiler::BpfProgram;
 
 use super::conf::{self, quoted};
+use super::logs::{NO_LOG, logs, opened};
 use super::messages::{FAILED, error_lines};
 use super::uploads::Uploads;
 use super::{Command, Server, unopened_logs};
@@ -17,15 +18,13 @@ use crate::pool::Pool;
 use crate::release::Release;
 use crate::runtime::inherited::{in_child, in_memory, inherit, read_all};
 use crate::runtime::pin::{PIN_HINT, pin};
-use crate::runtime::{Children, Generation, LogFile, LogKind};
+use crate::runtime::{Children, Generation, LogFile};
 
 /// php-fpm's message if root starts it, and the section has no `user`.
 const NO_USER: &str = "user has not been defined";
 
 /// How long `php-fpm -tt` may take. It takes about 30 ms.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The error log of `-tt` without a filter.
-const NO_LOG: &str = "/dev/null";
 
 /// The settings of one replica's php-fpm pool that pools-manager uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,42 +280,6 @@ fn parse(text: &str) -> Result<Resolved> {
     })
 }
 
-/// The logs that a master opens, except those that are no files.
-fn opened<'a>(
-    find: &impl Fn(&str, &str) -> Option<&'a str>,
-    section: &str,
-) -> Vec<(&'static str, PathBuf)> {
-    let all = [
-        ("error_log", find("global", "error_log")),
-        ("access.log", find(section, "access.log")),
-        ("slowlog", slow_log(find, section)),
-    ];
-    let path = |(key, path): (&'static str, Option<&str>)| Some((key, PathBuf::from(path?)));
-    let is_file = |(_, path): &(_, PathBuf)| path.is_absolute() && path.as_os_str() != NO_LOG;
-    all.into_iter().filter_map(path).filter(is_file).collect()
-}
-
-/// The slow log, if requests are written to it.
-fn slow_log<'a>(find: &impl Fn(&str, &str) -> Option<&'a str>, section: &str) -> Option<&'a str> {
-    let timeout = find(section, "request_slowlog_timeout")?;
-    find(section, "slowlog").filter(|_| !["0", "0s"].contains(&timeout))
-}
-
-/// The slow log if requests are written to it, and the log of PHP itself if it has one. The error log is
-/// known when the master runs: see `error_log.rs`.
-fn logs<'a>(
-    find: &impl Fn(&str, &str) -> Option<&'a str>,
-    section: &str,
-    of_php: Option<&str>,
-) -> Vec<LogFile> {
-    let all = [
-        (slow_log(find, section), LogKind::Slow),
-        (of_php.filter(|path| !path.is_empty()), LogKind::Php),
-    ];
-    let file = |(path, kind): (Option<&str>, LogKind)| Some(LogFile { path: path?.into(), kind });
-    all.into_iter().filter_map(file).collect()
-}
-
 /// Bytes in PHP's notation, such as `128M`; -1 is no limit.
 pub(super) fn php_size(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -346,6 +309,7 @@ mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::LogKind;
 
     const SAMPLE: &str = "\
 [20-Nov-2026 07:28:01] NOTICE: [global]
