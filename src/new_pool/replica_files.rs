@@ -83,6 +83,7 @@ pub(super) fn of_all_replicas(choices: &Choices, logs: bool) -> String {
     listen(&mut conf, choices, old);
     children(&mut conf, old);
     pages(&mut conf, old);
+    uploads(&mut conf, choices, old);
     own_logs(&mut conf, old, logs);
     if let Some(old) = old {
         conf.comment(&format!("From [{}] in {}:", old.name, old.file.display()));
@@ -182,6 +183,21 @@ fn pages(conf: &mut Conf, old: Option<&OldPool>) {
     );
     conf.set("catch_workers_output", "yes");
 }
+
+/// The gateway accepts longer bodies than PHP does by default.
+fn uploads(conf: &mut Conf, choices: &Choices, old: Option<&OldPool>) {
+    let values = UPLOADS.map(|name| (name, old.is_some_and(|old| old.get(name).is_some())));
+    if choices.web_server != WebServer::Gateway || values.iter().any(|(_, is_taken)| *is_taken) {
+        return;
+    }
+    conf.comment("The size of uploads and forms: as much as the gateway accepts (max_body in etc/pools-manager.toml).");
+    for name in UPLOADS {
+        conf.set(name, "64M");
+    }
+}
+
+const UPLOADS: [&str; 2] =
+    ["php_admin_value[upload_max_filesize]", "php_admin_value[post_max_size]"];
 
 fn own_logs(conf: &mut Conf, old: Option<&OldPool>, logs: bool) {
     for (name, suffix) in [("access.log", "access"), ("slowlog", "slow")] {

@@ -45,7 +45,7 @@ pub(in crate::runtime) fn pin(
 }
 
 /// The help for a failed pin.
-pub(in crate::runtime) const PIN_HINT: &str = "root needs CAP_SYS_ADMIN to mount a release for a process alone; an ordinary user needs user namespaces (see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone, and AppArmor's restriction of them)";
+pub(in crate::runtime) const PIN_HINT: &str = "root needs CAP_SYS_ADMIN to mount a release for a process alone; an ordinary user needs user namespaces (see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone, AppArmor's restriction of them, and the seccomp profile of a container)";
 
 fn c_string(path: &Path) -> error::Result<CString> {
     CString::new(path.as_os_str().as_bytes())

@@ -153,8 +153,10 @@ fn status_for_another_user_shows_what_it_may_see() {
 
     // What it can see decides.
     site.run(&["stop", "single", "www", "2"]).succeeds();
+    assert!(status(&[]).succeeds().stdout.contains("replica 2 [Stopped]"));
+    site.kill_replica(1);
     let ran = status(&[]);
-    let error = "error: pool \"www\": not well: replica 2\n";
+    let error = "error: pool \"www\": not well: replica 1\n";
     assert_eq!(ran.status(1).stderr, error);
 }
 

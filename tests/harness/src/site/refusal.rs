@@ -23,7 +23,8 @@ impl Site {
         ran.status(2);
         // No step has begun.
         assert!(ran.stdout.lines().all(|line| line.starts_with("Redundant pool ")), "{ran}");
-        let is_of_all = !args.contains(&"single") && !args.contains(&"--root");
+        let names_a_pool = args.get(1).is_some_and(|word| !word.starts_with('-') && *word != "all");
+        let is_of_all = !names_a_pool && !args.contains(&"--root");
         if matches!(args[0], "start" | "restart") && is_of_all {
             self.check_refuses(stderr);
         }
@@ -33,8 +34,10 @@ impl Site {
     pub fn check_refuses(&self, stderr: &str) {
         let ran = self.unchanged_by(|| self.run(&["check", "--json"]));
         ran.status(2);
-        if self.shown(&ran.stderr) == stderr {
-            return; // a mistake in the command line, or in the root
+        if ran.stdout.is_empty() {
+            // A mistake in the command line, or in the root.
+            assert_eq!(self.shown(&self.run(&["check"]).stderr), stderr);
+            return;
         }
         let document: Value = serde_json::from_str(&ran.stdout).unwrap();
         let pools = document["pools"].as_array().unwrap();
