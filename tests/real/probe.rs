@@ -35,6 +35,7 @@ fn failing_front_page_rolls_a_rolling_restart_back() {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn failing_front_page_rolls_a_swap_back() {
     bounces("swap");
 }

@@ -26,6 +26,7 @@ fn failing_page_rolls_a_rolling_restart_back() {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn failing_page_rolls_a_swap_back() {
     bounces("swap");
 }

@@ -45,6 +45,7 @@ fn broken_php_fpm_rolls_a_rolling_restart_back() {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn broken_php_fpm_rolls_a_swap_back() {
     bounces("swap");
 }

@@ -69,6 +69,7 @@ fn rolling_restarts_of_http_servers_behind_haproxy_lose_nothing() {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn swaps_of_http_servers_behind_haproxy_lose_nothing() {
     restarts_lose_nothing("haproxy", "swap");
 }

@@ -45,6 +45,7 @@ fn prepared(kind: &str) -> Site {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn samples_serve_without_a_change() {
     for kind in ["nginx", "caddy", "apache", "haproxy"] {
         serves_pages(prepared(kind).serve_sample(kind), kind != "haproxy");

@@ -60,11 +60,13 @@ fn failing_balancer_manager_is_reported_before_any_change() {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn balancer_manager_that_answers_500_after_the_drain_leaves_both_replicas_running() {
     fails_after_the_drain(Mode::Fails);
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn balancer_manager_that_hangs_up_after_the_drain_leaves_both_replicas_running() {
     fails_after_the_drain(Mode::HangsUp);
 }
