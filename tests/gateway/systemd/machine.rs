@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use harness::{Program, Ran, Site, wait_for};
 
@@ -49,7 +50,9 @@ pub(super) struct Machine {
 impl Machine {
     /// Boots a machine for a site.
     pub(super) fn boot(site: &Site) -> Self {
-        let name = format!("pools-manager-test-{}", rustix::process::getpid().as_raw_nonzero());
+        static BOOTED: AtomicU32 = AtomicU32::new(0);
+        let number = BOOTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("pools-manager-machine-{}-{number}", std::process::id());
         let hierarchies = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
         let is_version_2 = |dir: &&&Path| dir.join("cgroup.controllers").exists();
         let hierarchy = hierarchies.iter().find(is_version_2).expect("control groups, version 2");
