@@ -8,11 +8,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::sync::OnceLock;
 
 use nix::libc;
-use rustix::io::Errno;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
@@ -73,7 +71,9 @@ pub(super) fn open_none(child: &mut tokio::process::Command, filter: &'static Bp
     // SAFETY: between fork and exec two system calls are made: no allocation, no lock.
     unsafe {
         child.pre_exec(move || {
-            seccompiler::apply_filter(filter).map_err(|_| io::Error::from(Errno::INVAL))
+            // A container may forbid it. Then php-fpm opens its logs.
+            let _ = seccompiler::apply_filter(filter);
+            Ok(())
         });
     }
 }
