@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod source_messages;
+mod vocabulary;
 
 use std::fs;
 use std::path::{Path, PathBuf};

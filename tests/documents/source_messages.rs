@@ -3,119 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// Calls that make a message, and which of their arguments it is.
-const MAKERS: &[(&str, usize)] = &[
-    (".error", 1),
-    (".log", ANY),
-    (".map_err", 0),
-    (".ok_or", 0),
-    (".ok_or_else", 0),
-    (".problem", 0),
-    (".report", 0),
-    (".trap", 1),
-    (".untrusted", 0),
-    (".warn", 0),
-    (".within", 0),
-    ("E::custom", 0),
-    ("Err", 0),
-    ("Error::config", 0),
-    ("Error::custom", 0),
-    ("Error::failed", 0),
-    ("Error::invalid_value", 1),
-    ("Error::locked", 0),
-    ("Error::new", 1),
-    ("Error::other", 0),
-    ("Failure::new", 1),
-    ("Failure::silent", 0),
-    ("Finding::error", 0),
-    ("Finding::warning", 0),
-    ("HttpError::bad_gateway", 0),
-    ("HttpError::new", 1),
-    ("Problem::Broken", 0),
-    ("Response::Failed", 0),
-    ("Trouble::Bad", 0),
-    ("bad", 0),
-    ("cannot", 0),
-    ("eprintln!", ANY),
-    ("error", 0),
-    ("exists", 1),
-    ("invalid", 0),
-    ("log", 0),
-    ("obstacle", 0),
-    ("print_note", 0),
-    ("problems.insert", 1),
-    ("problems.push", 0),
-    ("refused", 1),
-    ("taken", 0),
-    ("too_slow", 0),
-    ("tracing::error!", ANY),
-    ("tracing::warn!", ANY),
-    ("unavailable", 0),
-    ("unseen.push", 0),
-    ("warn", ANY),
-    ("warnings.push", 0),
-    ("wrong", 0),
-];
-/// Any argument of a call.
-const ANY: usize = usize::MAX;
-
-/// Calls whose strings are no messages.
-const OTHERS: &[&str] = &[
-    ".ask",
-    ".contains",
-    ".expect",
-    ".hint",
-    ".starts_with",
-    ".strip_prefix",
-    ".strip_suffix",
-    "assert!",
-    "panic!",
-    "reason",
-    "step",
-    "wrapped",
-];
-
-/// Variables and constants that hold a message.
-const MESSAGES: &[&str] = &[
-    "NOT_ZERO", "cause", "detail", "effect", "error", "loops", "message", "problem", "reason",
-    "text", "unseen", "what", "why",
-];
-
-/// Messages that no operator sees, with the reason.
-const INTERNAL: &[(&str, &str)] = &[
-    ("one request to the front page", "a comment in the output of `config show`"),
-    ("there is no such table", "an error of a test that writes these documents"),
-    ("no table is named", "the same"),
-    ("the table does not end", "the same"),
-];
-
-/// Functions that return a message.
-const FUNCTIONS: &[&str] = &[
-    "bind",
-    "both",
-    "conflict",
-    "describe_dead_master",
-    "exceeded",
-    "expecting",
-    "left",
-    "make_sockets_dir",
-    "message",
-    "not_yet",
-    "note",
-    "of_requests",
-    "of_symlink",
-    "probe",
-    "problem",
-    "sentences",
-    "taken_out",
-    "told",
-    "unserved",
-    "warning",
-    "will_cut",
-];
-
-/// Types that are printed as a message.
-const TYPES: &[&str] = &["Excess", "FailureKind", "Limit"];
+use crate::vocabulary::{ANY, FUNCTIONS, INTERNAL, MAKERS, MESSAGES, OTHERS, TYPES};
 
 /// A message, or a part of one.
 pub(crate) struct SourceMessage {
@@ -233,7 +121,7 @@ impl Scanner<'_> {
                     self.levels.pop();
                     self.at = after;
                     let level = self.levels.last_mut().unwrap();
-                    if next == '}' {
+                    if next == '}' && !is_continued(&self.source[after..]) {
                         level.statement_start = after;
                     }
                 }
@@ -290,7 +178,7 @@ impl Scanner<'_> {
         let end = format!("\"{}", "#".repeat(hashes));
         let length = self.source[begin..].find(&end).unwrap();
         let text = self.source[begin..begin + length].to_owned();
-        self.add(text);
+        self.add(&text);
         self.at = begin + length + end.len();
     }
 
@@ -316,11 +204,11 @@ impl Scanner<'_> {
                 other => text.push(other),
             }
         }
-        self.add(text);
+        self.add(&text);
         self.at += length;
     }
 
-    fn add(&mut self, text: String) {
+    fn add(&mut self, text: &str) {
         let text = text.replace("{{", "").replace("}}", "");
         if !self.levels.iter().any(|level| level.is_test) && self.is_message(&text) {
             self.found.push((self.at, text));
@@ -329,10 +217,8 @@ impl Scanner<'_> {
 
     fn open(&mut self) {
         let (open, outer) = (self.at, self.levels.last().unwrap());
-        let callee = match self.rest().starts_with('{') {
-            true => String::new(),
-            false => callee(self.source[..open].trim_end()),
-        };
+        let is_block = self.rest().starts_with('{');
+        let callee = if is_block { String::new() } else { callee(self.source[..open].trim_end()) };
         let header = &self.source[outer.statement_start..open];
         let is_test = header.contains("#[cfg(test)]");
         let start = open + 1;
@@ -381,6 +267,12 @@ impl Scanner<'_> {
     }
 }
 
+/// Whether what follows a block belongs to its statement.
+fn is_continued(after: &str) -> bool {
+    let after = after.trim_start();
+    after.starts_with("else") || after.starts_with(['.', '?', '+'])
+}
+
 /// The function, method or macro whose bracket follows.
 fn callee(before: &str) -> String {
     let is_name = |it: char| it.is_alphanumeric() || matches!(it, '_' | ':' | '.' | '!');
@@ -415,4 +307,45 @@ fn name_after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let after = &text[text.find(word)? + word.len()..];
     let end = after.find(|it: char| !(it.is_alphanumeric() || it == '_')).unwrap_or(after.len());
     Some(&after[..end]).filter(|name| !name.is_empty())
+}
+
+#[test]
+fn messages_are_told_from_help_output_and_tests() {
+    let source = r##"
+        /// Returns Error::config("a comment").
+        fn check(text: &str) -> Result<()> {
+            let why = if text.is_empty() { "it is empty" } else { r#"it is "raw" text"# };
+            let hint = format!("see {why}");
+            print("all is well");
+            text.find('"').ok_or_else(|| Error::config(format!("{text} has \
+                no quote")).hint("add a quote"))
+        }
+        #[error("cannot talk to {address}: {source}")]
+        Talk { address: Address },
+        #[cfg(test)]
+        mod tests {
+            fn fails() -> Error { Error::config("only in a test") }
+        }
+    "##;
+    let found = of_source(source, "file.rs");
+    let found: Vec<(&str, &str)> =
+        found.iter().map(|it| (it.place.as_str(), it.text.as_str())).collect();
+    let wanted = [
+        ("file.rs:4", "it is empty"),
+        ("file.rs:4", "it is \"raw\" text"),
+        ("file.rs:7", "{text} has no quote"),
+        ("file.rs:10", "cannot talk to {address}: {source}"),
+    ];
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn literal_parts_stand_in_an_entry_in_their_order() {
+    let message = |text: &str| SourceMessage { place: String::new(), text: text.to_owned() };
+    let locked = message("the pool \"{pool}\" is locked by {holder}");
+    assert_eq!(locked.parts(), ["the pool", "is locked by"]);
+    assert!(locked.is_printed_in("the pool \"<pool>\" is locked by <holder>"));
+    assert!(!locked.is_printed_in("is locked by the pool <pool>"));
+    assert!(locked.is_searched());
+    assert!(!message("{path}: {error}").is_searched());
 }
