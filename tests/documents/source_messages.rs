@@ -256,7 +256,7 @@ impl Scanner<'_> {
                 {
                     return FUNCTIONS.contains(&name);
                 }
-                if header.contains("impl") {
+                if header.trim_start().starts_with("impl") {
                     return name_after(header, "Display for ")
                         .is_some_and(|it| TYPES.contains(&it));
                 }
@@ -290,6 +290,9 @@ fn callee(before: &str) -> String {
 
 /// Whether the statement assigns a message, if it assigns anything that decides this.
 fn of_variable(statement: &str, text: &str) -> Option<bool> {
+    if statement.contains(".message = ") {
+        return Some(true);
+    }
     let (is_const, rest) = match statement.strip_prefix("let ") {
         Some(rest) => (false, rest.strip_prefix("mut ").unwrap_or(rest)),
         None => (true, &statement[statement.find("const ")?..]),

@@ -75,7 +75,7 @@ pub(crate) const OTHERS: &[&str] = &[
 /// Variables and constants that hold a message.
 pub(crate) const MESSAGES: &[&str] = &[
     "NOT_ZERO", "cause", "detail", "effect", "error", "loops", "message", "problem", "reason",
-    "text", "unseen", "what", "why",
+    "text", "unseen", "what", "who", "why",
 ];
 
 /// Messages that no operator sees, with the reason.
