@@ -1,6 +1,9 @@
-//! The documents: links lead somewhere, the messages in `docs/operations.md` are real, and the tables of
-//! configuration keys are those of the source.
+//! The documents: links lead somewhere, `docs/troubleshooting.md` has all messages and no others, and
+//! the tables of configuration keys are those of the source.
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+
+mod source_messages;
+mod vocabulary;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +11,11 @@ use std::path::{Path, PathBuf};
 use pools_manager::config::keys::{DOCUMENTS, updated};
 use pools_manager::{config, pool};
 
+use source_messages::SourceMessage;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// The page with an entry for each message.
+const MESSAGES: &str = "docs/troubleshooting.md";
 
 #[test]
 fn internal_links_lead_to_files_and_headings() {
@@ -17,14 +24,29 @@ fn internal_links_lead_to_files_and_headings() {
 }
 
 #[test]
-fn messages_in_the_operations_page_are_in_the_source() {
+fn messages_in_troubleshooting_are_in_the_source() {
     let source = source(&Path::new(ROOT).join("src"));
-    let page = fs::read_to_string(Path::new(ROOT).join("docs/operations.md")).unwrap();
+    let page = fs::read_to_string(Path::new(ROOT).join(MESSAGES)).unwrap();
     let messages = messages(&page);
-    assert!(messages.len() > 100, "{}", messages.len());
-    let is_missing = |message: &&&str| fragments(message).iter().any(|it| !source.contains(it));
+    assert!(messages.len() > 500, "{}", messages.len());
+    let is_missing = |message: &&String| fragments(message).iter().any(|it| !source.contains(it));
     let missing: Vec<_> = messages.iter().filter(is_missing).collect();
-    assert!(missing.is_empty(), "not in src/**, so correct docs/operations.md: {missing:#?}");
+    assert!(missing.is_empty(), "not in src/**, so correct {MESSAGES}: {missing:#?}");
+}
+
+#[test]
+fn messages_in_the_source_are_in_troubleshooting() {
+    let found = source_messages::below(&Path::new(ROOT).join("src"), Path::new(ROOT));
+    let searched: Vec<_> = found.iter().filter(|message| message.is_searched()).collect();
+    assert!(searched.len() > 500, "{}", searched.len());
+    let page = fs::read_to_string(Path::new(ROOT).join(MESSAGES)).unwrap();
+    let entries = messages(&page);
+    let has_entry =
+        |message: &SourceMessage| entries.iter().any(|entry| message.is_printed_in(entry));
+    let missing = searched.into_iter().filter(|message| !has_entry(message));
+    let missing: Vec<String> =
+        missing.map(|message| format!("{}: {:?}", message.place, message.text)).collect();
+    assert!(missing.is_empty(), "without an entry in {MESSAGES}: {missing:#?}");
 }
 
 #[test]
@@ -111,14 +133,27 @@ fn without_code_blocks(text: &str) -> String {
     text.split("```").step_by(2).collect()
 }
 
-/// The first cells of all tables that have the heading `message`, without their backquotes.
-fn messages(page: &str) -> Vec<&str> {
+/// The code in the first cells of all tables that have the heading `message`.
+fn messages(page: &str) -> Vec<String> {
     let mut in_table = false;
     let mut found = Vec::new();
     for line in page.lines() {
         in_table = line.starts_with("| message |") || (in_table && !line.is_empty());
-        let cell = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'));
-        found.extend(cell.filter(|_| in_table).map(|(message, _)| message));
+        let cell = line.strip_prefix("| ").and_then(|rest| rest.split_once(" | "));
+        found.extend(cell.into_iter().filter(|_| in_table).flat_map(|(cell, _)| code(cell)));
+    }
+    found
+}
+
+/// What is between backquotes, or between double ones if it has single ones itself.
+fn code(cell: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = cell;
+    while let Some((_, after)) = rest.split_once('`') {
+        let (quote, after) = after.strip_prefix('`').map_or(("`", after), |after| ("``", after));
+        let (text, after) = after.split_once(quote).unwrap();
+        found.push(text.trim().to_owned());
+        rest = after;
     }
     found
 }
@@ -127,7 +162,7 @@ fn messages(page: &str) -> Vec<&str> {
 fn fragments(message: &str) -> Vec<&str> {
     let parts =
         message.split('<').map(|part| part.split_once('>').map_or(part, |(_, after)| after));
-    parts.map(str::trim).filter(|part| !part.is_empty()).collect()
+    parts.map(|part| part.trim_matches([' ', '"'])).filter(|part| !part.is_empty()).collect()
 }
 
 /// All source below a directory, with string literals as they are printed: without the line breaks
