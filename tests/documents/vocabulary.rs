@@ -74,8 +74,8 @@ pub(crate) const OTHERS: &[&str] = &[
 
 /// Variables and constants that hold a message.
 pub(crate) const MESSAGES: &[&str] = &[
-    "NOT_ZERO", "cause", "detail", "effect", "error", "loops", "message", "problem", "reason",
-    "text", "unseen", "what", "why",
+    "EXPECTED", "NOT_ZERO", "cause", "detail", "effect", "error", "loops", "message", "problem",
+    "reason", "text", "unseen", "what", "why",
 ];
 
 /// Messages that no operator sees, with the reason.
