@@ -74,8 +74,8 @@ pub(crate) const OTHERS: &[&str] = &[
 
 /// Variables and constants that hold a message.
 pub(crate) const MESSAGES: &[&str] = &[
-    "NOT_ZERO", "cause", "detail", "effect", "error", "loops", "message", "problem", "reason",
-    "text", "unseen", "what", "who", "why",
+    "EXPECTED", "NOT_ZERO", "cause", "detail", "effect", "error", "loops", "message", "problem",
+    "reason", "text", "unseen", "what", "why",
 ];
 
 /// Messages that no operator sees, with the reason.
@@ -87,7 +87,8 @@ pub(crate) const INTERNAL: &[(&str, &str)] = &[
     ("the table does not end", "the same"),
     ("the pool has no [command]", "code of the one kind of pool does not see the other kind"),
     ("the pool has no [php]", "the same"),
-    ("{generation} is of another kind than its pool", "the same"),
+    ("name the web server and the pool", "the arguments are checked before"),
+    ("{generation} is of another kind than its pool", "as with [php] and [command]"),
 ];
 
 /// Functions that return a message.
