@@ -164,6 +164,8 @@ pub enum LinkChange {
     Moved,
     /// It has been moved back, because the rollout has failed.
     MovedBack,
+    /// It has been removed again, because the rollout that made it has failed.
+    Removed,
 }
 
 /// A consumer of events.

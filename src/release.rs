@@ -132,6 +132,11 @@ pub fn read_link(symlink: &Path) -> Result<PathBuf> {
     })
 }
 
+/// Whether there is no symlink, and nothing else in its place: before the first deploy.
+pub fn is_missing(symlink: &Path) -> bool {
+    fs::symlink_metadata(symlink).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 /// The parent of the release that the symlink names, even if that release is gone.
 pub fn parent_of_current(symlink: &Path) -> Result<PathBuf> {
     let target = read_link(symlink)?;

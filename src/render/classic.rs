@@ -100,6 +100,7 @@ pub(super) fn line(event: &Event) -> String {
             match change {
                 LinkChange::Planned => format!("  {link} would lead to {target}\n"),
                 LinkChange::Moved => format!("  {link} leads to {target}\n"),
+                LinkChange::Removed => format!("  {link} is removed again\n"),
                 LinkChange::MovedBack => format!("  {link} leads to {target} again\n"),
             }
         }

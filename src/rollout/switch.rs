@@ -19,7 +19,8 @@ const DIFFER: &str =
 /// A move of the symlink: its old and its new target.
 pub(super) struct Switch {
     link: PathBuf,
-    before: PathBuf,
+    /// None: the first deploy makes the symlink.
+    before: Option<PathBuf>,
     after: PathBuf,
     release: Release,
 }
@@ -28,11 +29,11 @@ impl Switch {
     /// Plans the move; None: the symlink names the release already.
     pub(super) fn plan(pool: &Pool, release: &Release) -> Result<Option<Self>> {
         let Some(Pinning { symlink: link, .. }) = &pool.settings.pinning else { return Ok(None) };
-        let before = release::read_link(link)?;
+        let before = if release::is_missing(link) { None } else { Some(release::read_link(link)?) };
         if Release::resolve(link).is_ok_and(|named| named == *release) {
             return Ok(None);
         }
-        let after = in_the_style_of(&before, link, &release.path);
+        let after = in_the_style_of(before.as_deref(), link, &release.path);
         Ok(Some(Self { link: link.clone(), before, after, release: release.clone() }))
     }
 
@@ -99,8 +100,16 @@ impl Switch {
         if fs::read_link(&self.link)? != self.after {
             return Err(io::Error::other("another program has moved it meanwhile"));
         }
-        point(&self.link, &self.before)?;
-        self.report(LinkChange::MovedBack, &self.before, report);
+        match &self.before {
+            Some(before) => {
+                point(&self.link, before)?;
+                self.report(LinkChange::MovedBack, before, report);
+            }
+            None => {
+                fs::remove_file(&self.link)?;
+                self.report(LinkChange::Removed, &self.after, report);
+            }
+        }
         Ok(())
     }
 
@@ -110,11 +119,12 @@ impl Switch {
     }
 }
 
-/// The new target. A relative link stays relative: the tree may also be mounted at another path.
-fn in_the_style_of(before: &Path, link: &Path, release: &Path) -> PathBuf {
+/// The new target. A relative link stays relative, and a new one is: the tree may also be mounted at
+/// another path.
+fn in_the_style_of(before: Option<&Path>, link: &Path, release: &Path) -> PathBuf {
     let dir = link.parent().and_then(|parent| fs::canonicalize(parent).ok());
     match dir {
-        Some(dir) if before.is_relative() => relative(&dir, release),
+        Some(dir) if before.is_none_or(Path::is_relative) => relative(&dir, release),
         _ => release.to_owned(),
     }
 }
@@ -130,13 +140,15 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
 /// Points `link` at `target`, atomically. Keeps the link's owner: a web server may require that a
 /// link and its target have one owner.
 fn point(link: &Path, target: &Path) -> io::Result<()> {
-    let owner = fs::symlink_metadata(link)?;
+    let owner = fs::symlink_metadata(link).ok();
     let new = unfinished(link);
     if new.is_symlink() {
         fs::remove_file(&new)?; // a killed manager has left it
     }
     symlink(target, &new)?;
-    let _ = lchown(&new, Some(owner.uid()), Some(owner.gid())); // only root can
+    if let Some(owner) = owner {
+        let _ = lchown(&new, Some(owner.uid()), Some(owner.gid())); // only root can
+    }
     failpoint::hit("a new symlink made, not in its place");
     fs::rename(&new, link)
 }

@@ -20,7 +20,7 @@ pub enum Target {
     /// The release that the symlink names.
     Current,
     /// This directory; the rollout moves the symlink to it. A bare name is a sibling of the release
-    /// that the symlink names.
+    /// that the symlink names; without a symlink, its own sibling.
     Release(PathBuf),
     /// The release that the replicas serve; the symlink stays.
     Kept,
@@ -64,10 +64,15 @@ fn pins_none(pool: &Pool) -> Error {
 }
 
 fn named(symlink: &Path, current_dir: &Path, path: &Path) -> Result<Release> {
-    let path = release::parent_of_current(symlink)?.join(path);
+    let dir = if release::is_missing(symlink) {
+        symlink.parent().unwrap_or(Path::new("/")).to_owned()
+    } else {
+        release::parent_of_current(symlink)?
+    };
+    let path = dir.join(path);
     let real = fs::canonicalize(&path).map_err(|error| {
         Error::config(format!("the release {}: {error}", path.display())).hint(
-            "a bare name is a sibling of the present release; write ./NAME for one in the working directory",
+            "a bare name is a sibling of the present release, or of the symlink before the first deploy; write ./NAME for one in the working directory",
         )
     })?;
     let found = Release::at(&real)?;

@@ -114,6 +114,30 @@ fn link_goes_back_with_the_rollback() {
 
 /// A link that another process has moved meanwhile stays as it is.
 #[test]
+fn first_deploy_makes_the_link_and_removes_it_if_the_release_bounces() {
+    let site = Site::new();
+    // Without another release to compare it with, a failing front page is only a warning.
+    site.add_rollout(WARM_UP);
+    site.add_page("warm.php", "<?php echo 'warm';");
+    let link = site.path("www/current.release");
+    fs::remove_file(&link).unwrap();
+    site.write("www/bad/warm.php", "<?php exit(");
+    let ran = site.run(&["switch", "www", "bad"]);
+    ran.status(1);
+    assert!(ran.stdout.contains(&format!("  {} is removed again\n", link.display())), "{ran}");
+    assert!(fs::symlink_metadata(&link).is_err());
+    assert!(site.all_masters().is_empty());
+    site.run(&["switch", "--dry-run", "www", "release1"]).succeeds();
+    assert!(fs::symlink_metadata(&link).is_err());
+    site.run(&["switch", "www", "release1"]).succeeds();
+    assert_eq!(fs::read_link(&link).unwrap().to_str(), Some("release1"));
+    site.serves("release1");
+    site.run(&["switch", "www", "release2"]).succeeds();
+    site.run(&["rollback"]).succeeds();
+    site.serves("release1");
+}
+
+#[test]
 fn link_moved_by_another_process_does_not_go_back() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
