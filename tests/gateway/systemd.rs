@@ -108,6 +108,7 @@ const POOL: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 /// Starts the service of this repository with the test's program and root.
 fn start_service(machine: &Machine, site: &Site) -> u16 {
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/systemd/pools-manager.service");
+    site.write(UNIT, &std::fs::read_to_string(unit).unwrap());
     let serve = site.manager(&["serve"]);
     let scan = site.command("x").get_envs().find_map(|(name, value)| {
         (name == "PHP_INI_SCAN_DIR").then(|| value.unwrap().to_str().unwrap().to_owned())
@@ -120,8 +121,8 @@ fn start_service(machine: &Machine, site: &Site) -> u16 {
     );
     site.write("override.conf", &lines);
     let install = format!(
-        "cp {unit} /run/systemd/system/{UNIT}; mkdir /run/systemd/system/{UNIT}.d; cp {} /run/systemd/system/{UNIT}.d/",
-        site.path("override.conf").display()
+        "cd {}; cp {UNIT} /run/systemd/system/; mkdir /run/systemd/system/{UNIT}.d; cp override.conf /run/systemd/system/{UNIT}.d/",
+        site.root().display()
     );
     machine.output("sh", &["-euc", &install]);
     machine.output("systemctl", &["daemon-reload"]);

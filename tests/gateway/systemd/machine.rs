@@ -8,18 +8,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use harness::{Program, Ran, Site, wait_for};
 
-/// The arguments are the control group and the root of the site, all that the machine can write to
-/// on this machine's file systems: at boot, systemd removes old files.
+/// The arguments are the control group, the root of the site, and the directory of the programs. Of
+/// this machine's file systems, the last two are all that the machine can write to: at boot, systemd
+/// removes old files.
 const BOOT: &str = r#"
     set -eu
     echo $$ >"$1/cgroup.procs"
     exec unshare --cgroup sh -euc '
         mount -n --make-rprivate /
         mount -n --bind "$1" /mnt
+        mount -n --bind "$2" /media
         mount -n -o remount,bind,ro /
         mount -n -t tmpfs -o mode=1777 tmpfs /tmp
-        mkdir -p "$1"
+        mkdir -p "$1" "$2"
         mount -n --move /mnt "$1"
+        mount -n --move /media "$2"
         mount -n -t proc proc /proc
         mount -n -t cgroup2 cgroup2 /sys/fs/cgroup
         for dir in /run /dev /var /etc/systemd/system; do
@@ -36,7 +39,7 @@ const BOOT: &str = r#"
         done
         exec env -i container=test PATH="$PATH" \
             /lib/systemd/systemd --unit=basic.target --show-status=no --log-target=null
-    ' sh "$2"
+    ' sh "$2" "$3"
 "#;
 
 /// The machine ends with the test.
@@ -58,10 +61,12 @@ impl Machine {
         let hierarchy = hierarchies.iter().find(is_version_2).expect("control groups, version 2");
         let group = hierarchy.join(name);
         fs::create_dir(&group).unwrap();
+        let program = site.manager(&[]);
+        let programs = Path::new(program.get_program()).parent().unwrap();
         let mut unshare = Command::new("unshare")
             .args(["--fork", "--pid", "--mount", "--ipc", "--uts", "--kill-child"])
             .args(["sh", "-c", BOOT, "sh"])
-            .args([&group, site.root()])
+            .args([&group, site.root(), programs])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
