@@ -2,7 +2,6 @@
 
 mod machine;
 
-use std::process::Command;
 use std::thread;
 
 use harness::served::Connection;
@@ -167,9 +166,8 @@ fn request_completes_while_the_machine_shuts_down() {
         Connection::to(port).get("/sleep-long.php?seconds=2").unwrap().text()
     });
     wait_for("the request", || (site.in_flight() > 0).then_some(()));
-    let mut off: Command = machine.inside("systemctl");
-    off.args(["--no-block", "poweroff"]);
-    assert!(off.status().unwrap().success());
+    // systemd may end the connection before it has answered.
+    machine.inside("systemctl").args(["--no-block", "poweroff"]).status().unwrap();
     let answer = request.join().unwrap();
     assert!(answer.contains("ver1: Success"), "{answer}");
     machine.await_end();
