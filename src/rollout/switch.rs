@@ -100,15 +100,12 @@ impl Switch {
         if fs::read_link(&self.link)? != self.after {
             return Err(io::Error::other("another program has moved it meanwhile"));
         }
-        match &self.before {
-            Some(before) => {
-                point(&self.link, before)?;
-                self.report(LinkChange::MovedBack, before, report);
-            }
-            None => {
-                fs::remove_file(&self.link)?;
-                self.report(LinkChange::Removed, &self.after, report);
-            }
+        if let Some(before) = &self.before {
+            point(&self.link, before)?;
+            self.report(LinkChange::MovedBack, before, report);
+        } else {
+            fs::remove_file(&self.link)?;
+            self.report(LinkChange::Removed, &self.after, report);
         }
         Ok(())
     }
