@@ -87,7 +87,7 @@ fn name_of_no_release_is_refused() {
         (&too_long, "File name too long (os error 36)"),
     ];
     for (name, why) in names {
-        let help = "a bare name is a sibling of the present release; write ./NAME for one in the working directory";
+        let help = "a bare name is a sibling of the present release, or of the symlink before the first deploy; write ./NAME for one in the working directory";
         let what = format!("the release ROOT/www/{name}: {why}");
         site.refuses(&["switch", "www", name], &format!("error: {what}\n  help: {help}\n"));
     }
