@@ -12,8 +12,7 @@ fn shown(site: &Site, width: u32, args: &str, environment: &[(&str, &str)]) -> (
     let mut script = site.command("script");
     let line = format!("stty cols {width} rows 50; {} {args}", program.display());
     script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    script.env_remove("NO_COLOR").env("TERM", "xterm");
-    script.envs(environment.iter().copied());
+    script.env("TERM", "xterm").envs(environment.iter().copied());
     let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
     // Its input stays open: `script` ends the program at the end of it.

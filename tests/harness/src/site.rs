@@ -165,7 +165,10 @@ impl Site {
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(self.root()).env_remove("POOLS_MANAGER_ROOT");
-        command.env_remove("SUDO_USER");
+        // What the tests' own surroundings say of users and colours is not for the programs.
+        for name in ["SUDO_USER", "CI", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+            command.env_remove(name);
+        }
         let modules = self.path(layout::MODULES);
         if modules.exists() {
             command.env("PHP_INI_SCAN_DIR", modules);
