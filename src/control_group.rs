@@ -115,12 +115,12 @@ impl Group {
     }
 }
 
-/// Makes a child join the groups of the root's supervisor before the exec. Without the rights for
+/// Makes a child join the groups of the supervisor before the exec. Without the rights for
 /// it, the child stays in the groups of this process; `check` reports that.
 #[allow(unsafe_code)]
-pub fn join_supervisor(launch: &mut tokio::process::Command, root: &Root) {
+pub fn join(launch: &mut tokio::process::Command, supervisor: &ControlGroups) {
     let own = i32::try_from(std::process::id()).map(ControlGroups::of);
-    let (Some(supervisor), Ok(Ok(own))) = (ControlGroups::of_supervisor(root), own) else { return };
+    let Ok(Ok(own)) = own else { return };
     let doors = supervisor.doors(&own);
     if doors.is_empty() {
         return;

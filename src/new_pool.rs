@@ -12,7 +12,7 @@ mod replica_files;
 mod settings_file;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use layout::Layout;
 pub use machine::{Account, WebServer, is_root};
@@ -23,14 +23,12 @@ use crate::config::Global;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pool;
-use crate::release::check_mount_point;
+use crate::release::{check_mount_point, first_target};
 use crate::root::Root;
+use crate::runtime::has_room;
 use crate::runtime::php_fpm::directives;
 use crate::trust;
 use place::{Placed, Staging, exists};
-
-/// The longest path of a unix socket, less `.g123` for the generations.
-const SOCKET_MAX: usize = 107 - 5;
 
 /// What a new pool is made of.
 #[derive(Debug, Clone)]
@@ -123,7 +121,7 @@ pub async fn create(root: &Root, choices: &Choices) -> Result<Created> {
         needs_listen = !placed.file(&staging, &global.path, &text)?;
     }
     if let Some(release) = &choices.release {
-        let target = target(&choices.layout.symlink, release);
+        let target = first_target(&choices.layout.symlink, release);
         placed.link(&choices.layout.symlink, &target)?;
     }
     failpoint::hit("init: release linked");
@@ -136,16 +134,9 @@ pub async fn create(root: &Root, choices: &Choices) -> Result<Created> {
     Ok(Created { paths, needs_listen })
 }
 
-/// A symlink's target: relative if the release is below the directory of the symlink.
-fn target(symlink: &Path, release: &Path) -> PathBuf {
-    let dir = symlink.parent().and_then(|dir| fs::canonicalize(dir).ok());
-    let below = dir.and_then(|dir| release.strip_prefix(dir).ok().map(Path::to_owned));
-    below.filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| release.to_owned())
-}
-
 fn check_paths(root: &Root, choices: &Choices) -> Result<()> {
     let socket = root.path().join(replica_files::socket(&choices.pool, choices.replicas));
-    if socket.as_os_str().len() > SOCKET_MAX {
+    if !has_room(&socket) {
         let message = format!("the path of a socket would be too long: {}", socket.display());
         return Err(Error::config(message)
             .hint("choose a shorter name for the pool, or a root with a shorter path"));
@@ -230,14 +221,5 @@ mod tests {
         fs::create_dir_all(root.pools_dir().join("shop")).unwrap();
         let error = check_name(&root, "shop").unwrap_err();
         assert!(error.message.contains("redundant-pools/shop exists"), "{error}");
-    }
-
-    #[test]
-    fn target_is_relative_where_it_can_be() {
-        let dir = tempfile::tempdir().unwrap();
-        let dir = fs::canonicalize(dir.path()).unwrap();
-        let link = dir.join("current.release");
-        assert_eq!(target(&link, &dir.join("release1")), Path::new("release1"));
-        assert_eq!(target(&link, Path::new("/srv/app")), Path::new("/srv/app"));
     }
 }

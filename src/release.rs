@@ -3,6 +3,7 @@
 //! A path can lead to another directory later; (device, inode) cannot. So a release has both, and
 //! two releases are equal if device and inode are.
 
+mod shown;
 mod siblings;
 
 use std::fs;
@@ -15,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+pub use shown::Shown;
 pub use siblings::{Beside, Obstacle, Siblings};
 
 /// The flags that open a directory for lookups only.
@@ -137,6 +139,14 @@ pub fn is_missing(symlink: &Path) -> bool {
     fs::symlink_metadata(symlink).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
+/// The target of a symlink that is made for the first time: relative if the release is below the
+/// directory of the symlink, since the tree may also be mounted at another path.
+pub fn first_target(symlink: &Path, release: &Path) -> PathBuf {
+    let dir = symlink.parent().and_then(|dir| fs::canonicalize(dir).ok());
+    let below = dir.and_then(|dir| release.strip_prefix(dir).ok().map(Path::to_owned));
+    below.filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| release.to_owned())
+}
+
 /// The parent of the release that the symlink names, even if that release is gone.
 pub fn parent_of_current(symlink: &Path) -> Result<PathBuf> {
     let target = read_link(symlink)?;
@@ -255,6 +265,15 @@ mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn first_target_is_relative_where_it_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = fs::canonicalize(dir.path()).unwrap();
+        let link = dir.join("current.release");
+        assert_eq!(first_target(&link, &dir.join("release1")), Path::new("release1"));
+        assert_eq!(first_target(&link, Path::new("/srv/app")), Path::new("/srv/app"));
+    }
 
     #[test]
     fn escaped_paths_are_decoded() {

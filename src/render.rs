@@ -5,7 +5,6 @@ pub mod colour;
 mod json;
 mod live;
 mod problem;
-mod release;
 mod side_by_side;
 mod table;
 pub mod width;
@@ -15,7 +14,6 @@ use std::io::{IsTerminal, Write};
 use classic::Classic;
 use live::Live;
 pub use problem::{print_error, print_note};
-pub use release::Releases;
 pub use side_by_side::{OnePool, SideBySide};
 pub use table::table;
 

@@ -37,7 +37,7 @@ use crate::error::{Error, Result};
 use crate::finding::Checked;
 use crate::pool::{self, Pool};
 use crate::release::Release;
-pub use generation::{Generation, remove_record};
+pub use generation::{Generation, has_room, remove_record};
 pub use log_file::{LogFile, LogKind};
 pub use lost::{lost, restore_record};
 pub use php_fpm::{Demand, Log};

@@ -1,23 +1,23 @@
 //! Text in lines of a limited width.
 
-/// Breaks a text between words into lines of at most `width` columns, each after `prefix`. A longer
-/// word gets a line of its own. Control characters become `?`.
+use textwrap::{Options, WordSplitter};
+
+/// Breaks between words only: a longer word, which may be a path to copy, stays whole.
+pub(crate) fn options<'a>(width: usize) -> Options<'a> {
+    Options::new(width).break_words(false).word_splitter(WordSplitter::NoHyphenation)
+}
+
+/// Breaks a text between words into lines of at most `width` columns, each after `prefix`. Control
+/// characters become `?`.
 pub(crate) fn wrapped(text: &str, prefix: &str, width: usize) -> String {
     let text = text.replace(|it: char| it.is_control() && it != '\n', "?");
+    let options = options(width).initial_indent(prefix).subsequent_indent(prefix);
     let mut lines = String::new();
     for paragraph in text.lines() {
-        let mut line = String::from(prefix);
-        for word in paragraph.split_whitespace() {
-            let is_empty = line.len() == prefix.len();
-            if !is_empty && line.chars().count() + 1 + word.chars().count() > width {
-                lines.extend([line.as_str(), "\n"]);
-                line = String::from(prefix);
-            } else if !is_empty {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        lines.extend([line.trim_end(), "\n"]);
+        let words = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        let filled =
+            if words.is_empty() { prefix.to_owned() } else { textwrap::fill(&words, &options) };
+        lines.extend([filled.trim_end(), "\n"]);
     }
     lines
 }

@@ -9,7 +9,7 @@ use crate::service_manager::scope::Systemd;
 /// Checks the masters of the replicas.
 pub(super) fn check(pool: &Pool, observation: &Observation) -> Vec<Finding> {
     let supervisor = ControlGroups::of_supervisor(&pool.root);
-    let systemd = Systemd::find().filter(|_| pool.settings.systemd.scope);
+    let systemd = pool.settings.systemd.scope.then(Systemd::find).flatten();
     let masters = observation.replicas.iter().filter_map(|replica| {
         let master = replica.current()?.master.as_ref()?;
         // A master that has ended meanwhile is in no group.

@@ -8,7 +8,8 @@ use super::scope::Scope;
 use super::status::combine;
 use crate::error::{Error, Result};
 use crate::pool;
-use crate::render::{Releases, print, table, width};
+use crate::release::Shown;
+use crate::render::{print, table, width};
 use crate::root::Root;
 use crate::state::{Entry, Outcome, State};
 
@@ -65,7 +66,7 @@ fn shown(pool: &str, history: &[Entry], paths: bool, width: Option<usize>) -> St
         return head + "  No rollout is on record\n";
     }
     let all = history.iter().flat_map(|entry| [&entry.from, &entry.to]).flatten();
-    let releases = Releases::of(all.map(PathBuf::as_path), paths || width.is_none());
+    let releases = Shown::of(all.map(PathBuf::as_path), paths || width.is_none());
     let rows = history.iter().map(|entry| row(entry, releases));
     let table = table(&["when", "who", "command", "from", "to", "took", "result"], rows);
     match width {
@@ -76,7 +77,7 @@ fn shown(pool: &str, history: &[Entry], paths: bool, width: Option<usize>) -> St
     }
 }
 
-fn row(entry: &Entry, releases: Releases) -> [String; 7] {
+fn row(entry: &Entry, releases: Shown) -> [String; 7] {
     let Entry { when, who, command, from, to, result, .. } = entry;
     let release = |path: &Option<PathBuf>| release(path.as_deref(), releases);
     let took = match result {
@@ -87,11 +88,11 @@ fn row(entry: &Entry, releases: Releases) -> [String; 7] {
     [when.clone(), who.clone(), command.clone(), from, to, took, result.to_string()]
 }
 
-fn release(path: Option<&Path>, releases: Releases) -> String {
+fn release(path: Option<&Path>, releases: Shown) -> String {
     path.map_or_else(|| "-".to_owned(), |path| releases.show(path))
 }
 
-fn lines(entry: &Entry, releases: Releases, width: usize) -> String {
+fn lines(entry: &Entry, releases: Shown, width: usize) -> String {
     let Entry { when, who, command, from, to, result, ms, .. } = entry;
     let took = match result {
         Outcome::Unfinished => "unfinished".to_owned(),

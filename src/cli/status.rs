@@ -4,8 +4,9 @@ use tokio::task::JoinSet;
 
 use super::scope::{Scope, Words};
 use crate::error::{Error, Result};
+use crate::release::Shown;
 use crate::render::colour::bracketed;
-use crate::render::{Releases, print, width};
+use crate::render::{print, width};
 use crate::root::Root;
 use crate::state::CrashLoop;
 use crate::status::{PoolStatus, ReplicaStatus, status};
@@ -97,7 +98,7 @@ fn shown(
     let mut text = format!("Redundant pool \"{pool}\"...\n");
     let Ok(status) = found else { return text };
     let running = status.replicas.iter().filter_map(|it| it.release.as_deref());
-    let releases = Releases::of(running, paths || width.is_none());
+    let releases = Shown::of(running, paths || width.is_none());
     for replica in &status.replicas {
         text += &line(replica, quiet, releases, width);
     }
@@ -115,7 +116,7 @@ fn shown(
     text
 }
 
-fn line(status: &ReplicaStatus, quiet: bool, releases: Releases, width: Option<usize>) -> String {
+fn line(status: &ReplicaStatus, quiet: bool, releases: Shown, width: Option<usize>) -> String {
     let ReplicaStatus { replica, state, lb, ping_php, current, release, help, .. } = status;
     let head = format!("  Status for replica {replica} {}", bracketed(&state.to_string()));
     if quiet {

@@ -144,7 +144,7 @@ impl Default for Gateway {
 impl Gateway {
     pub(crate) fn check(&self, file: &File<'_>) -> Result<()> {
         for host in self.hosts.get_ref() {
-            if !is_host(host.strip_prefix("*.").unwrap_or(host)) {
+            if !is_host(host) {
                 let message = format!("\"{host}\" is not a host name");
                 return Err(file
                     .error(&self.hosts.span(), &message)
@@ -184,7 +184,9 @@ impl Gateway {
     }
 }
 
-fn is_host(name: &str) -> bool {
+/// Whether this can be one of `hosts`: a name, or `*.` and a name.
+pub(crate) fn is_host(host: &str) -> bool {
+    let name = host.strip_prefix("*.").unwrap_or(host);
     let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     !name.is_empty() && name.bytes().all(|byte| is_letter(byte) || b"-._".contains(&byte))
 }

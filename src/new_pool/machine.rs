@@ -1,12 +1,12 @@
 //! What the machine has: web servers and accounts.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::error::{Error, Result};
+use crate::path;
 
 /// What is in front of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -99,9 +99,7 @@ fn processes() -> Vec<String> {
 }
 
 fn is_installed(program: &str) -> bool {
-    let dirs = env::var_os("PATH").unwrap_or_default();
-    let dirs = env::split_paths(&dirs).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    dirs.map(|dir: PathBuf| dir.join(program)).any(|path| path.is_file())
+    path::program_dirs().iter().any(|dir| dir.join(program).is_file())
 }
 
 /// An account with its primary group.

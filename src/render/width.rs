@@ -5,7 +5,8 @@ use std::io;
 
 use terminal_size::{Width, terminal_size_of};
 use textwrap::core::display_width;
-use textwrap::{Options, WordSplitter};
+
+use crate::wrapped::options;
 
 /// A narrower terminal is treated as if it had this width.
 const NARROWEST: usize = 40;
@@ -41,10 +42,6 @@ pub fn wrap(text: &str, width: Option<usize>) -> String {
         all.pop();
     }
     all
-}
-
-fn options<'a>(width: usize) -> Options<'a> {
-    Options::new(width).break_words(false).word_splitter(WordSplitter::NoHyphenation)
 }
 
 /// A head, which ends with a gap, and pieces in one line, if it fits. Else the pieces follow below the

@@ -33,7 +33,10 @@ impl Switch {
         if Release::resolve(link).is_ok_and(|named| named == *release) {
             return Ok(None);
         }
-        let after = in_the_style_of(before.as_deref(), link, &release.path);
+        let after = match &before {
+            Some(before) => in_the_style_of(before, link, &release.path),
+            None => release::first_target(link, &release.path),
+        };
         Ok(Some(Self { link: link.clone(), before, after, release: release.clone() }))
     }
 
@@ -116,12 +119,11 @@ impl Switch {
     }
 }
 
-/// The new target. A relative link stays relative, and a new one is: the tree may also be mounted at
-/// another path.
-fn in_the_style_of(before: Option<&Path>, link: &Path, release: &Path) -> PathBuf {
+/// The new target. A relative link stays relative: the tree may also be mounted at another path.
+fn in_the_style_of(before: &Path, link: &Path, release: &Path) -> PathBuf {
     let dir = link.parent().and_then(|parent| fs::canonicalize(parent).ok());
     match dir {
-        Some(dir) if before.is_none_or(Path::is_relative) => relative(&dir, release),
+        Some(dir) if before.is_relative() => relative(&dir, release),
         _ => release.to_owned(),
     }
 }

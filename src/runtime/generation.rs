@@ -290,6 +290,11 @@ pub(super) fn number_of(public: &Path, private: &Path) -> Option<Number> {
     (private_name(public, number) == private).then_some(number)
 }
 
+/// Whether the private names of all generations fit with this public socket name.
+pub fn has_room(public: &Path) -> bool {
+    private_name(public, ROOM).as_os_str().len() <= socket::PATH_MAX
+}
+
 fn check_length(socket: &Path, spec: &Spec) -> Result<()> {
     let length = socket.as_os_str().len();
     if length <= socket::PATH_MAX {

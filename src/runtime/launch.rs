@@ -38,8 +38,12 @@ pub(super) async fn launch(
 ) -> Result<Ended> {
     // A Ctrl-C on the terminal must reach pools-manager only.
     process.process_group(0).kill_on_drop(true);
-    control_group::join_supervisor(&mut process, &pool.root);
-    let is_held = hold_for_scope(&mut process, pool, generation);
+    let supervisor = ControlGroups::of_supervisor(&pool.root);
+    if let Some(supervisor) = &supervisor {
+        control_group::join(&mut process, supervisor);
+    }
+    let service = supervisor.as_ref().and_then(ControlGroups::service);
+    let is_held = hold_for_scope(&mut process, pool, generation, service);
     inherit(&mut process, kept);
     pin(&mut process, pool, generation.release.as_ref())?;
     let spawned = if is_held {
@@ -59,16 +63,20 @@ pub(super) async fn launch(
 }
 
 /// Whether the child waits for a scope before its exec.
-fn hold_for_scope(process: &mut Command, pool: &Pool, generation: &Generation) -> bool {
+fn hold_for_scope(
+    process: &mut Command,
+    pool: &Pool,
+    generation: &Generation,
+    service: Option<&str>,
+) -> bool {
     let settings = &pool.settings.systemd;
-    let Some(systemd) = Systemd::find().filter(|_| settings.scope) else { return false };
-    let supervisor = ControlGroups::of_supervisor(&pool.root);
+    let Some(systemd) = settings.scope.then(Systemd::find).flatten() else { return false };
     let scope = Scope {
         pool: pool.name.clone(),
         replica: generation.replica,
         generation: generation.number.to_string(),
         settings: settings.clone(),
-        before: supervisor.and_then(|groups| groups.service().map(str::to_owned)),
+        before: service.map(str::to_owned),
         stop_signal: generation.server.shutdown_signal().as_raw(),
         stop_timeout: pool.settings.rollout.drain_timeout.saturating_add(GRACE),
     };

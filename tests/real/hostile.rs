@@ -5,7 +5,7 @@
 mod links;
 mod lock;
 mod names;
-mod owners;
+pub(crate) mod owners;
 mod processes;
 mod records;
 mod state;

@@ -1,23 +1,14 @@
 //! The root is found from the working directory upwards.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
 use harness::{Ran, Site, program_path};
+
+use super::hostile::owners::while_mode;
 
 /// Runs a command in a directory below the root.
 fn run_in(site: &Site, dir: &str, args: &[&str]) -> Ran {
     site.run_with(args, |command| {
         command.current_dir(site.path(dir));
     })
-}
-
-fn while_mode(path: &Path, mode: u32, then: impl FnOnce()) {
-    let before = fs::metadata(path).unwrap().permissions();
-    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    then();
-    fs::set_permissions(path, before).unwrap();
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Args;
 use super::questions::Questions;
+use crate::config::is_host;
 use crate::error::{Error, Result};
 use crate::new_pool::{
     Account, Choices, Found, Framework, Layout, OldPool, WebServer, check_name, find, is_root,
@@ -81,9 +82,7 @@ pub(super) async fn choose(args: &Args, root: &Root, questions: Questions) -> Re
 
 /// A host name, for clap too.
 pub(super) fn parse_host(text: &str) -> Result<String> {
-    let is_letter = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || "-._".contains(it);
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    if !name.is_empty() && name.chars().all(is_letter) {
+    if is_host(text) {
         return Ok(text.to_owned());
     }
     Err(Error::config(format!("{text:?} is not a host name"))

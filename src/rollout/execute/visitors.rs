@@ -1,11 +1,10 @@
 //! What a rollout that has failed and was undone means for the visitors, as far as the engine knows it.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::backend::Settings;
 use crate::pool::Pool;
-use crate::release::Release;
+use crate::release::{Release, Shown};
 use crate::rollout::observe::{Observation, Observed};
 
 /// Notes of a rollout, from its start on.
@@ -58,7 +57,8 @@ impl Visitors {
             return None;
         }
         let name = &pool.name;
-        let (old, new) = names(&from.path, &target.path);
+        let shown = Shown::of([&*from.path, &*target.path].into_iter(), false);
+        let (old, new) = (shown.show(&from.path), shown.show(&target.path));
         let state = if from == target {
             format!("the restart failed: pool \"{name}\" is on {old} as before.")
         } else {
@@ -115,27 +115,4 @@ fn common_release(pool: &Pool, seen: &Observation) -> Option<Release> {
     let mut releases = published.map(|replica| replica.release(current_dir));
     let first = releases.next()??;
     releases.all(|release| release.as_ref() == Some(&first)).then_some(first)
-}
-
-/// The names of two releases, or their paths if the names do not tell them apart.
-fn names(from: &Path, target: &Path) -> (String, String) {
-    let name = |path: &Path| path.file_name().map(|name| Path::new(name).display().to_string());
-    match (name(from), name(target)) {
-        (Some(old), Some(new)) if old != new || from == target => (old, new),
-        _ => (from.display().to_string(), target.display().to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn releases_with_one_name_are_told_by_path() {
-        let told = |from: &str, target: &str| names(Path::new(from), Path::new(target));
-        let both = |from: &str, target: &str| (from.to_owned(), target.to_owned());
-        assert_eq!(told("/www/r1", "/www/r2"), both("r1", "r2"));
-        assert_eq!(told("/www/r1", "/www/r1"), both("r1", "r1"));
-        assert_eq!(told("/a/www", "/b/www"), both("/a/www", "/b/www"));
-    }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::path;
 use crate::pool::{Php, Pool, Server, user_name};
 
 /// The program and its arguments before `--fpm-config FILE`.
@@ -78,9 +79,7 @@ fn newest() -> Result<String> {
 /// Each installed php-fpm, the newest last. Debian names the programs php-fpm8.2 and so on, other
 /// systems php-fpm.
 pub fn installed() -> Vec<PathBuf> {
-    let dirs = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::env::split_paths(&dirs)
-        .chain(["/usr/sbin", "/usr/local/sbin"].into_iter().map(PathBuf::from));
+    let dirs = path::program_dirs().into_iter();
     let programs = dirs.filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
     let mut found: Vec<_> = programs
         .filter_map(|entry| Some((version(entry.file_name().to_str()?)?, entry.path())))

@@ -37,7 +37,8 @@ fn while_chowned(path: &Path, uid: Option<u32>, gid: Option<u32>, then: impl FnO
     chown(path, Some(before.uid()), Some(before.gid())).unwrap();
 }
 
-fn while_mode(path: &Path, mode: u32, then: impl FnOnce()) {
+/// Gives a path another mode meanwhile.
+pub(crate) fn while_mode(path: &Path, mode: u32, then: impl FnOnce()) {
     let before = fs::metadata(path).unwrap().permissions();
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     then();

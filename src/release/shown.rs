@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// How releases are shown in one answer.
+/// How releases are shown in one text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Releases {
+pub enum Shown {
     /// By the names of their directories.
     Names,
     /// By their paths.
     Paths,
 }
 
-impl Releases {
+impl Shown {
     /// By name, unless paths are wanted or two of the releases have one name.
     pub fn of<'a>(all: impl Iterator<Item = &'a Path>, paths: bool) -> Self {
         let all: BTreeSet<&Path> = all.collect();
@@ -38,7 +38,7 @@ mod tests {
     fn releases_with_one_name_are_shown_by_path() {
         let shown = |paths: &[&'static str], by_path| {
             let all = || paths.iter().map(Path::new);
-            let releases = Releases::of(all(), by_path);
+            let releases = Shown::of(all(), by_path);
             all().map(|path| releases.show(path)).collect::<Vec<_>>()
         };
         assert_eq!(shown(&["/www/r1", "/www/r2", "/www/r1"], false), ["r1", "r2", "r1"]);
