@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 pub use fcgi_request::FcgiRequest;
 pub use programs::programs;
 pub use ps_list::PsList;
-use root_lookup::{here, root};
+use root_lookup::{root, root_of_new_pool};
 use rustix::process::{Resource, getrlimit};
 pub use usage::parse;
 
@@ -119,7 +119,7 @@ enum Command {
 }
 
 impl Command {
-    /// Whether the command may begin a root: then the one above the working directory is not meant.
+    /// Whether the command may begin a root.
     fn makes_root(&self) -> bool {
         matches!(self, Self::Init(_))
     }
@@ -171,7 +171,8 @@ impl Cli {
 
     /// Runs the command.
     pub async fn run(self) -> Result<()> {
-        let root = if self.command.makes_root() { here(self.root) } else { root(self.root) }?;
+        let find = if self.command.makes_root() { root_of_new_pool } else { root };
+        let root = find(self.root)?;
         match self.command {
             Command::Init(args) => args.run(&root, self.json).await,
             Command::Start(args) => args.run(&root, self.json).await,

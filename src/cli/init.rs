@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::check::shown;
+use super::root_lookup::is_of_package;
 use crate::check::{PoolChecked, check_pool, check_root};
 use crate::error::{Error, Result};
 use crate::finding::{Level, Topic};
@@ -19,12 +20,16 @@ use crate::new_pool::{Choices, Created, Framework, WebServer, create};
 use crate::pool;
 use crate::render::print;
 use crate::root::Root;
+use crate::service_manager::scope::is_booted;
 use crate::wrapped::wrapped;
 use choose::{Chosen, choose, parse_host};
 use questions::Questions;
 
 /// The columns of the output.
 const WIDTH: usize = 80;
+
+/// Starts the service of the Debian package now and at boot.
+const UNIT: &str = "systemctl enable --now pools-manager";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -154,11 +159,16 @@ fn next(root: &Root, choices: &Choices, created: &Created) -> Vec<(String, Strin
             "it exists, and names no address: add listen = [\"127.0.0.1:8080\"] below [gateway]",
         );
     }
-    if choices.web_server == WebServer::Gateway {
-        step("pools-manager serve".to_owned(), "starts replicas and web server");
-    } else {
+    let is_unit = is_of_package(root) && is_booted();
+    let is_gateway = choices.web_server == WebServer::Gateway;
+    match (is_unit, is_gateway) {
+        (true, true) => step(UNIT.to_owned(), "starts replicas and web server, also at boot"),
+        (true, false) => step(UNIT.to_owned(), "starts the replicas, also at boot"),
+        (false, true) => step("pools-manager serve".to_owned(), "starts replicas and web server"),
+        (false, false) => step("pools-manager start".to_owned(), "starts the replicas"),
+    }
+    if !is_gateway {
         let server = choices.web_server.name();
-        step("pools-manager start".to_owned(), "starts the replicas");
         step(format!("pools-manager snippet {server} {pool}"), "prints what to configure there");
     }
     step(format!("pools-manager switch {pool} RELEASE"), "deploys another release");

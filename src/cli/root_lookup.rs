@@ -4,6 +4,8 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 use crate::error::{Error, Result};
 use crate::root::Root;
 use crate::trust;
@@ -22,20 +24,41 @@ const PACKAGE_ROOT: &str = "/var/lib/pools-manager";
 /// There is no root; or the one above the working directory can be changed by another user, who may
 /// have placed it there for this command to find.
 pub(super) fn root(named: Option<PathBuf>) -> Result<Root> {
-    if named.is_some() {
-        return here(named);
+    match named {
+        Some(path) => at(&path),
+        None => find(&working_dir()?, Path::new(PACKAGE_ROOT)),
     }
-    let from = env::current_dir().map_err(|error| {
-        Error::config(format!("the working directory: {error}"))
-            .hint("change to another directory, or name the root with --root or POOLS_MANAGER_ROOT")
-    })?;
-    find(&from, Path::new(PACKAGE_ROOT))
 }
 
-/// The root that is named, else the working directory, whether it has pools or not.
-pub(super) fn here(named: Option<PathBuf>) -> Result<Root> {
-    let path = named.unwrap_or_else(|| PathBuf::from("."));
-    canonical(&path).map_err(|error| {
+/// The root of a new pool: the one that [`root`] finds. Without any, or if this user cannot create a
+/// pool in the one of the package, the working directory becomes a root.
+pub(super) fn root_of_new_pool(named: Option<PathBuf>) -> Result<Root> {
+    match named {
+        Some(path) => at(&path),
+        None => find_or_begin(&working_dir()?, Path::new(PACKAGE_ROOT)),
+    }
+}
+
+fn find_or_begin(from: &Path, package_root: &Path) -> Result<Root> {
+    if let Some(root) = find_above(from)? {
+        return Ok(root);
+    }
+    let package = find_package(package_root);
+    let is_writable =
+        |root: &Root| access(root.pools_dir(), Access::WRITE_OK | Access::EXEC_OK).is_ok();
+    Ok(package.filter(is_writable).unwrap_or_else(|| Root::new(from.to_owned())))
+}
+
+fn working_dir() -> Result<PathBuf> {
+    env::current_dir().map_err(|error| {
+        Error::config(format!("the working directory: {error}"))
+            .hint("change to another directory, or name the root with --root or POOLS_MANAGER_ROOT")
+    })
+}
+
+/// A root that is named, whether it has pools or not.
+fn at(path: &Path) -> Result<Root> {
+    canonical(path).map_err(|error| {
         error.hint("the root holds etc/, pid/ and sockets/: correct --root or POOLS_MANAGER_ROOT")
     })
 }
@@ -49,24 +72,37 @@ fn canonical(path: &Path) -> Result<Root> {
 
 /// `from`: the working directory, absolute and without symlinks.
 fn find(from: &Path, package_root: &Path) -> Result<Root> {
-    let above = from.ancestors().map(|path| Root::new(path.to_owned())).find(has_pools);
-    if let Some(root) = above {
-        // A command in the root itself checks it where that matters: a command that only reads works
-        // in any root.
-        if root.path() != from {
-            require_trusted(&root, from)?;
-        }
+    if let Some(root) = find_above(from)? {
         return Ok(root);
     }
-    match canonical(package_root) {
-        Ok(root) if has_pools(&root) => Ok(root),
-        _ => Err(Error::config(format!(
+    find_package(package_root).ok_or_else(|| {
+        Error::config(format!(
             "there is no root: {} has no etc/php/fpm/redundant-pools, nor has a directory above it, nor has {}",
             from.display(),
             package_root.display()
         ))
-        .hint("run the command in the root, or name it with --root or POOLS_MANAGER_ROOT")),
+        .hint("run the command in the root, or name it with --root or POOLS_MANAGER_ROOT")
+    })
+}
+
+/// The nearest root from a directory upwards.
+fn find_above(from: &Path) -> Result<Option<Root>> {
+    let above = from.ancestors().map(|path| Root::new(path.to_owned())).find(has_pools);
+    // A command in the root itself checks it where that matters: a command that only reads works in any
+    // root.
+    if let Some(root) = above.as_ref().filter(|root| root.path() != from) {
+        require_trusted(root, from)?;
     }
+    Ok(above)
+}
+
+fn find_package(path: &Path) -> Option<Root> {
+    canonical(path).ok().filter(has_pools)
+}
+
+/// Whether this is the root of the Debian package, whose unit runs `serve`.
+pub(super) fn is_of_package(root: &Root) -> bool {
+    canonical(Path::new(PACKAGE_ROOT)).is_ok_and(|package| package.path() == root.path())
 }
 
 fn has_pools(root: &Root) -> bool {
@@ -136,6 +172,16 @@ mod tests {
         let link = package.parent().unwrap().join("link");
         std::os::unix::fs::symlink(&package, &link).unwrap();
         assert_eq!(find(&from, &link).unwrap().path(), package);
+    }
+
+    #[test]
+    fn new_pool_goes_to_the_root_that_is_there() {
+        let (_dir, from, package) = places();
+        assert_eq!(find_or_begin(&from, &package).unwrap().path(), package);
+        assert_eq!(find_or_begin(&from, &package.join("absent")).unwrap().path(), from);
+        let outer = from.ancestors().nth(2).unwrap();
+        add_pools(outer);
+        assert_eq!(find_or_begin(&from, &package).unwrap().path(), outer);
     }
 
     #[test]

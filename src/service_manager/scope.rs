@@ -29,12 +29,16 @@ pub enum Systemd {
     User(PathBuf),
 }
 
+/// Whether systemd is this machine's pid 1, as `sd_booted(3)` tells it.
+pub fn is_booted() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
 impl Systemd {
     /// None: systemd does not run, or this user has none that outlives its sessions: without
     /// lingering (`loginctl(1)`), a user's systemd ends with the last session.
     pub fn find() -> Option<Self> {
-        // sd_booted(3)
-        if !Path::new("/run/systemd/system").is_dir() {
+        if !is_booted() {
             return None;
         }
         let uid = geteuid();
