@@ -16,6 +16,7 @@ use super::root_lookup::is_of_package;
 use crate::check::{PoolChecked, check_pool, check_root};
 use crate::error::{Error, Result};
 use crate::finding::{Level, Topic};
+use crate::lock;
 use crate::new_pool::{Choices, Created, Framework, WebServer, create};
 use crate::pool;
 use crate::render::print;
@@ -159,15 +160,18 @@ fn next(root: &Root, choices: &Choices, created: &Created) -> Vec<(String, Strin
             "it exists, and names no address: add listen = [\"127.0.0.1:8080\"] below [gateway]",
         );
     }
+    let serve = lock::holder(&root.supervisor_lock());
     let is_unit = is_of_package(root) && is_booted();
-    let is_gateway = choices.web_server == WebServer::Gateway;
-    match (is_unit, is_gateway) {
-        (true, true) => step(UNIT.to_owned(), "starts replicas and web server, also at boot"),
-        (true, false) => step(UNIT.to_owned(), "starts the replicas, also at boot"),
-        (false, true) => step("pools-manager serve".to_owned(), "starts replicas and web server"),
-        (false, false) => step("pools-manager start".to_owned(), "starts the replicas"),
+    match serve {
+        Some(_) if is_unit => step("systemctl reload pools-manager".to_owned(), "starts the pool"),
+        Some(serve) => step(format!("kill -HUP {}", serve.pid), "serve starts the pool"),
+        None if is_unit => step(UNIT.to_owned(), "starts all pools, also at boot"),
+        None if choices.web_server == WebServer::Gateway => {
+            step("pools-manager serve".to_owned(), "starts replicas and web server");
+        }
+        None => step("pools-manager start".to_owned(), "starts the replicas"),
     }
-    if !is_gateway {
+    if choices.web_server != WebServer::Gateway {
         let server = choices.web_server.name();
         step(format!("pools-manager snippet {server} {pool}"), "prints what to configure there");
     }

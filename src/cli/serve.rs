@@ -79,6 +79,13 @@ impl Args {
     }
 }
 
+async fn requested_by_command(reloads: Option<&gateway::Reloads>) {
+    match reloads {
+        Some(reloads) => reloads.requested_by_command().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What `serve` runs.
 struct Serving<'a> {
     root: &'a Root,
@@ -114,6 +121,11 @@ impl Serving<'_> {
                         self.supervisor = Some(Supervisor::start(self.root).await.map_err(Err)?);
                     }
                     service_manager::ready();
+                    continue;
+                }
+                () = requested_by_command(self.reloads.as_deref()) => {
+                    // Not waited for: the command goes on once the gateway has the settings.
+                    self.supervisor.iter().for_each(|it| drop(it.reload()));
                     continue;
                 }
                 received = self.signals.next() => received,

@@ -103,7 +103,7 @@ impl ControlServer {
         if before.is_none() && !self.is_wanted(pool).await {
             return Ok(None);
         }
-        let is_done = timeout(RELOAD_TIMEOUT, self.reloads.reload()).await.is_ok();
+        let is_done = timeout(RELOAD_TIMEOUT, self.reloads.reload_by_command()).await.is_ok();
         let what = match find() {
             Some(vhost) if vhost.pool.stamp == stamp => return Ok(Some(vhost)),
             None if is_done && !self.is_wanted(pool).await => return Ok(None),

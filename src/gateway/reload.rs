@@ -22,6 +22,7 @@ use crate::root::Root;
 pub struct Reloads {
     requested: Notify,
     progress: watch::Sender<Progress>,
+    by_command: Notify,
 }
 
 /// How many reloads have begun, and how many are done.
@@ -39,6 +40,18 @@ impl Reloads {
         self.requested.notify_one();
         // The sender lives as long as this.
         let _ = progress.wait_for(|progress| progress.done >= next).await;
+    }
+
+    /// The same for a command, which needs settings that have changed.
+    pub(super) async fn reload_by_command(&self) {
+        self.by_command.notify_one();
+        self.reload().await;
+    }
+
+    /// Waits until a command has requested a reload since the last call. What else has read the
+    /// configuration must read it again then.
+    pub async fn requested_by_command(&self) {
+        self.by_command.notified().await;
     }
 }
 

@@ -319,6 +319,28 @@ fn hup_starts_new_pools_stops_removed_ones_and_keeps_broken_ones() {
     assert_eq!(served.get("/ping.php").text(), "pong1\n");
 }
 
+#[test]
+fn pool_that_a_command_starts_is_kept_running() {
+    let served = supervised("");
+    let site = &served.site;
+    let init = ["init", "api", "--yes", "--release", "www/release1", "--host", "api"];
+    let ran = site.run(&[&init[..], &["--web-server", "gateway"]].concat());
+    // `check` warns that `serve` does not know the pool yet.
+    assert!(ran.succeeds().stdout.contains("Balancer  [Warning]"), "{ran}");
+    assert!(ran.stdout.contains("\nNext:\n  kill -HUP "), "{ran}");
+    site.run(&["start", "api"]).succeeds();
+    let dead = *site.all_masters().iter().find(|pid| !site.masters().contains(pid)).unwrap();
+    site.kill(&[dead]);
+    wait_for("another master", || {
+        let masters = site.all_masters();
+        (masters.len() == 4 && !masters.contains(&dead)).then_some(())
+    });
+    wait_for("the check to be content", || {
+        let ran = site.run(&["check", "api"]);
+        (!ran.stdout.contains("[Warning]") && !ran.stdout.contains("[Error]")).then_some(())
+    });
+}
+
 /// The pool `site` takes over what the pool `www` had: its socket names and its host.
 #[test]
 fn hup_moves_a_renamed_pool_to_its_new_name() {

@@ -29,6 +29,10 @@ impl Inspection for Read {
             (Err(Error { message, hint, .. }), _) => {
                 vec![Finding::warning(message, hint.clone().unwrap_or_default())]
             }
+            // A running gateway reads a new pool when the pool is started.
+            (Ok(()), Err(error)) if replicas.iter().all(|it| it.published.is_none()) => {
+                vec![Finding::warning(&error.message, START)]
+            }
             (Ok(()), Err(error)) => vec![error.clone().into()],
             (Ok(()), Ok(state)) => {
                 let mut findings = served(state.as_ref(), replicas);
@@ -112,6 +116,21 @@ mod tests {
         let behind = [(1, "/1"), (2, "/2")].map(behind);
         let state = state.map(|replicas| PoolState { replicas, waiting: 0, stamp: None });
         served(state.as_ref(), &behind).into_iter().map(|it| (it.level, it.message)).collect()
+    }
+
+    #[test]
+    fn pool_that_the_gateway_does_not_know_is_an_error_once_it_runs() {
+        let read = Read {
+            listens: Ok(()),
+            state: Err(Error::failed("the gateway: no")),
+            stamp: Stamp::of(Path::new("/absent")),
+        };
+        let level = |published| {
+            let behind = Behind { replica: 1, public: None, published };
+            read.check(Strategy::Swap, &[behind]).level
+        };
+        assert_eq!(level(None), Level::Warning);
+        assert_eq!(level(Some(Path::new("/1"))), Level::Error);
     }
 
     #[test]
