@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::backend::{Backend, Standing};
 use crate::error::{Error, Result};
+use crate::lock;
 use crate::pool::Pool;
 use crate::release::Pinned;
 use crate::rollout::repair::describe_dead_master;
@@ -201,10 +202,13 @@ fn help(pool: &Pool, observed: &Observed) -> Option<String> {
         Some(format!("master dead: run pools-manager repair {name}"))
     } else if !observed.running.is_empty() {
         None
-    } else if observed.ended.is_empty() {
-        Some(format!("not started: run pools-manager start {name}"))
-    } else {
+    } else if !observed.ended.is_empty() {
         Some(format!("it has ended: run pools-manager repair {name}"))
+    } else if let Some(serve) = lock::holder(&pool.root.supervisor_lock()) {
+        let pid = serve.pid;
+        Some(format!("not started yet: serve (pid {pid}) starts it, and logs why if it cannot"))
+    } else {
+        Some(format!("not started: run pools-manager start {name}"))
     }
 }
 

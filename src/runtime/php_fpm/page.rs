@@ -131,10 +131,39 @@ async fn fetch(socket: &Path, request: &Request, timeout: Duration) -> FrontPage
     }
 }
 
-/// The status of a response, and its error stream.
+/// The status of a response, and its error stream. Without one, the beginning of the page: WordPress
+/// says only there that its database does not answer.
 fn server_error(response: &Response) -> String {
     let said = String::from_utf8_lossy(&response.stderr);
-    format!("status {}\n{}", response.status, said.trim()).trim_end().to_owned()
+    let said = match said.trim() {
+        "" => visible_text(&String::from_utf8_lossy(&response.body)),
+        said => said.to_owned(),
+    };
+    format!("status {}\n{said}", response.status).trim_end().to_owned()
+}
+
+/// The most characters of a page in an error.
+const PAGE_TEXT: usize = 200;
+
+/// The beginning of what a browser would show of a page, in one line.
+fn visible_text(page: &str) -> String {
+    let body = page.find("<body").map_or(page, |at| &page[at..]);
+    let mut is_tag = false;
+    let visible = body.chars().map(|it| match it {
+        '<' => {
+            is_tag = true;
+            ' '
+        }
+        '>' if is_tag => {
+            is_tag = false;
+            ' '
+        }
+        _ if is_tag || it.is_control() => ' ',
+        it => it,
+    });
+    let visible: String = visible.collect();
+    let words: Vec<&str> = visible.split_whitespace().collect();
+    words.join(" ").chars().take(PAGE_TEXT).collect()
 }
 
 /// The problem with a response: a server error, or a fatal error of PHP. That has status 200 if
@@ -169,6 +198,10 @@ mod tests {
         assert_eq!(answer(200, "fine", "PHP message: PHP Warning:  odd"), None);
         assert_eq!(answer(404, "File not found.", "Primary script unknown"), None);
         assert_eq!(answer(503, "", "").unwrap(), "status 503");
+        let page = "<html><head><title>x</title></head>\n<body id=\"e\"><h1>Error: a <b>b</b></h1>\n</body>";
+        assert_eq!(answer(500, page, "").unwrap(), "status 500\nError: a b");
+        assert_eq!(answer(500, page, "PHP message: c\n").unwrap(), "status 500\nPHP message: c");
+        assert_eq!(answer(500, &"é<".repeat(9999), "").unwrap(), "status 500\né");
         assert!(answer(200, "begun", fatal).unwrap().ends_with(fatal));
         let html = "<br />\n<b>Parse error</b>:  syntax error in <b>/x.php</b> on line <b>1</b>";
         assert!(answer(200, html, "").is_some());
