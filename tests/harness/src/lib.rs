@@ -9,6 +9,7 @@
     reason = "a site starts servers"
 )]
 
+pub mod chromium;
 mod privilege;
 mod program_path;
 pub mod served;

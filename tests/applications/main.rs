@@ -1,25 +1,30 @@
-//! WordPress, as Debian packages it, behind the gateway: installed, used, and deployed under load.
+//! Real applications, as Debian packages them, behind the gateway: installed, used, and deployed under
+//! load.
 //!
-//! The test needs the packages `wordpress`, `wordpress-theme-twentytwentythree`, `mariadb-server` and
-//! `php8.2-mysql` (`bin/test` installs them). It starts its own database on a unix socket, uses the
-//! loopback interface only, and sends no mail.
+//! The tests need the packages `wordpress`, `wordpress-theme-twentytwentythree`, `phpmyadmin`,
+//! `mariadb-server`, `php8.2-mysql` and `chromium-driver` (`bin/test` installs them). Each starts its own
+//! database on a unix socket, uses the loopback interface only, and sends no mail.
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod blog;
 mod browser;
 mod database;
+mod phpmyadmin;
+mod sessions;
 mod visitors;
 
 use std::time::Duration;
 
 use blog::Blog;
 use browser::Browser;
+use harness::needs_root;
 use visitors::Visitors;
 
 /// The life of a small site. Each step needs the step before.
 #[test]
 fn wordpress_installs_and_switches_releases_under_load() {
+    needs_root!();
     let blog = Blog::new();
     let mut admin = Browser::new(blog.port());
     install(&mut admin);

@@ -47,6 +47,10 @@ impl Blog {
         self.served.port()
     }
 
+    pub(crate) fn path(&self, below: &str) -> std::path::PathBuf {
+        self.served.site.path(below)
+    }
+
     /// Moves the symlink and restarts the pool.
     pub(crate) fn deploy(&self, release: &str) {
         self.served.site.switch(release);
