@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -27,13 +27,20 @@ pub(super) struct Http2Body {
     length: Option<u64>,
     /// Counts the bytes that were taken.
     taken: Arc<AtomicU64>,
+    /// Becomes true if the body is dropped before its end.
+    is_left: Arc<AtomicBool>,
 }
 
 impl Http2Body {
     /// The body of a stream. `length`: the value of `Content-Length`. `taken`: to it, the bytes that are
     /// taken are added.
     pub(super) fn new(stream: RecvStream, length: Option<u64>, taken: Arc<AtomicU64>) -> Self {
-        Self { stream, length, taken }
+        Self { stream, length, taken, is_left: Arc::default() }
+    }
+
+    /// Tells later whether the body was dropped before its end.
+    pub(super) fn is_left(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_left)
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
@@ -43,6 +50,12 @@ impl Http2Body {
             self.taken.fetch_add(data.len() as u64, Ordering::Relaxed);
             Ok(data)
         })))
+    }
+}
+
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        self.is_left.store(!self.stream.is_end_stream(), Ordering::Relaxed);
     }
 }
 

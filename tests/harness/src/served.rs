@@ -2,6 +2,8 @@
 
 mod answer;
 mod connection;
+pub mod http2;
+mod tls;
 
 use std::fs;
 use std::process::Stdio;
@@ -10,6 +12,7 @@ use rustix::process::Signal;
 
 pub use answer::Answer;
 pub use connection::{Connection, Cut};
+pub use tls::{certify, curl, curl_tls, openssl};
 
 use crate::{Program, Ran, Site, wait_for};
 
@@ -107,7 +110,7 @@ impl Served {
             port.trim_end_matches(|it: char| !it.is_ascii_digit()).parse().unwrap_or(0)
         };
         (self.port, self.tls_port) = (port(plain), port(tls));
-        assert!(self.port + self.tls_port > 0, "{line}");
+        assert!(self.port > 0 || self.tls_port > 0, "{line}");
         self.gateway = Some(gateway);
     }
 

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ use crate::gateway::handler;
 use crate::gateway::pace::{Meter, Pace};
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::state::CurrentState;
+
+/// How long a client may send the rest of a body that is not needed, before its stream is reset. Some
+/// clients drop a response that arrives together with the reset: curl 7.88 does.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A request that begins.
 #[derive(Debug)]
@@ -83,13 +88,20 @@ impl Exchange {
         }
         let useful = self.traffic.useful();
         let body = Http2Body::new(stream, head::length(&head), useful);
+        let is_left = body.is_left();
         let request = Request::from_parts(head, ClientBody::Http2(body));
         let response = tokio::select! {
             response = handler::respond(state.get(), self.ends, request) => response,
             _ = poll_fn(|cx| self.respond.poll_reset(cx)) => return Outcome::Reset,
         };
         match self.send(&method, response).await {
-            Ok(()) => Outcome::Answered,
+            Ok(()) => {
+                if is_left.load(Ordering::Relaxed) {
+                    // The stream is reset when the last handle of it is dropped.
+                    let _ = timeout(LINGER, poll_fn(|cx| self.respond.poll_reset(cx))).await;
+                }
+                Outcome::Answered
+            }
             Err(Unsent::Reset) => Outcome::Reset,
             Err(Unsent::Broken) => {
                 self.respond.send_reset(Reason::INTERNAL_ERROR);
@@ -160,15 +172,8 @@ impl Exchange {
             return Ok(available);
         }
         let begun = Instant::now();
-        let capacity = poll_fn(|cx| {
-            loop {
-                match stream.poll_capacity(cx) {
-                    Poll::Ready(Some(Ok(0))) => {}
-                    capacity => return capacity,
-                }
-            }
-        });
-        match timeout(self.pace.timeout, capacity).await {
+        let capacity = timeout(self.pace.timeout, poll_fn(|cx| stream.poll_capacity(cx)));
+        match capacity.await {
             Err(_) => Err(Unsent::Slow),
             Ok(None | Some(Err(_))) => Err(Unsent::Reset),
             Ok(Some(Ok(available))) => {
