@@ -89,7 +89,7 @@ async fn begin(
 ) -> io::Result<(Transport, Version)> {
     match tls {
         Some(settings) => Transport::tls(stream, settings).await,
-        None if is_tls => Err(io::Error::other("there is no certificate")),
+        None if is_tls => Err(io::ErrorKind::Unsupported.into()),
         None => Transport::plain(stream).await,
     }
 }

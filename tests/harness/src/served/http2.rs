@@ -57,7 +57,7 @@ pub enum End {
     Response(u16, Vec<u8>),
     /// `RST_STREAM`.
     Reset(u32),
-    /// `GOAWAY` with an error.
+    /// `GOAWAY`, with an error or before the end of an idle connection.
     GoAway(u32),
     /// The connection was closed.
     Closed,
@@ -149,11 +149,13 @@ impl Http2 {
     /// Waits for the end of a stream. Acknowledges settings and pings, but opens no window.
     pub fn end_of(&mut self, stream: u32) -> End {
         let (mut status, mut body) = (0, Vec::new());
+        let mut is_announced = false;
         while let Some(frame) = self.frame() {
             match frame.kind {
                 SETTINGS if frame.flags & ACK == 0 => drop(self.send(SETTINGS, ACK, 0, &[])),
                 PING if frame.flags & ACK == 0 => drop(self.send(PING, ACK, 0, &frame.payload)),
                 GOAWAY if frame.code() != 0 => return End::GoAway(frame.code()),
+                GOAWAY => is_announced = true,
                 RST_STREAM if frame.stream == stream => return End::Reset(frame.code()),
                 HEADERS if frame.stream == stream && status < 200 => {
                     status = self::status(&frame.payload);
@@ -166,7 +168,7 @@ impl Http2 {
                 return End::Response(status, body);
             }
         }
-        End::Closed
+        if is_announced { End::GoAway(0) } else { End::Closed }
     }
 }
 
