@@ -19,7 +19,9 @@ pub(crate) use file::nearest;
 pub(crate) use gateway::KEYS as GATEWAY_KEYS;
 pub(crate) use gateway::is_host;
 pub use gateway::{Gateway, KeepAlive, Redirect};
-pub use global::{Front, Global, Listen, LogFormat, Supervisor, TABLES as GLOBAL_TABLES};
+pub use global::{
+    Certificate, Front, Global, Listen, LogFormat, Supervisor, TABLES as GLOBAL_TABLES, TlsVersion,
+};
 pub(crate) use hooks::KEYS as HOOKS_KEYS;
 pub use hooks::{Hook, Hooks};
 pub(crate) use limits::KEYS as LIMITS_KEYS;

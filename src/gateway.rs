@@ -10,10 +10,12 @@
 //! | step | modules |
 //! |---|---|
 //! | accept a connection, hand it to a worker thread | `listen`, `accept_errors`, `workers` |
-//! | HTTP by hyper, with limits for slow and hostile clients | `connection`, `pace` |
+//! | TLS by rustls; the certificates | `connection`, `tls` |
+//! | HTTP/1 by hyper and HTTP/2 by h2, with limits for slow and hostile clients | `connection`, `client_body`, `pace` |
 //! | the state of the gateway, for monitors | `health` |
 //! | the request id, the client, the host; unsupported requests | `handler`, `request_id`, `client`, `host`, `admit` |
 //! | the virtual host | `host_map`, `virtual_host` |
+//! | the redirect to HTTPS | `https` |
 //! | the request target and its path; configured redirects | `request_target`, `url_path`, `redirect` |
 //! | the release; a file, a script, or the front controller | `upstream`, `routing_table`, `route`, `file_lookup` |
 //! | a static file: conditions, ranges, compression | `static_file`, `exclusive_since`, `file_reader` |
@@ -39,6 +41,7 @@ mod blocking;
 mod buffer_space;
 mod cgi_params;
 mod client;
+mod client_body;
 mod configuration;
 mod connection;
 mod control_server;
@@ -52,6 +55,7 @@ mod host;
 mod host_map;
 mod http_error;
 mod http_upstream;
+mod https;
 mod listen;
 mod log_throttle;
 mod pace;
@@ -72,6 +76,7 @@ mod serve;
 mod state;
 mod static_file;
 mod tasks;
+mod tls;
 mod upstream;
 mod url_path;
 mod virtual_host;

@@ -23,7 +23,9 @@ use std::time::Duration;
 
 use color_eyre::config::HookBuilder;
 use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 pub use lines::Lines;
 pub use output::Output;
@@ -50,6 +52,9 @@ pub struct Style {
     pub is_syslog: bool,
 }
 
+/// Where events of this crate come from. Others are left out: strangers cause those of h2.
+const OWN: &str = env!("CARGO_CRATE_NAME");
+
 /// Starts the log, with lines as in [`event`]. It cannot be stopped. Error: the output cannot be opened, the thread
 /// cannot be started, or another global subscriber is set.
 pub fn start(format: LineFormat, output: &LogOutput) -> Result<()> {
@@ -71,7 +76,8 @@ pub fn start(format: LineFormat, output: &LogOutput) -> Result<()> {
         .log_internal_errors(false)
         .event_format(event::Lines(style))
         .with_writer(Queue)
-        .finish();
+        .finish()
+        .with(filter_fn(|metadata| metadata.target().starts_with(OWN)));
     tracing::subscriber::set_global_default(subscriber).map_err(|error| cannot(&error))
 }
 

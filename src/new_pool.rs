@@ -115,7 +115,7 @@ pub async fn create(root: &Root, choices: &Choices) -> Result<Created> {
         staging.write(&format!("{replica}.conf"), &text)?;
     }
     let has_gateway = choices.web_server == WebServer::Gateway;
-    let mut needs_listen = has_gateway && global.front.listen().is_empty();
+    let mut needs_listen = has_gateway && global.listens().is_err();
     if needs_listen {
         let text = settings_file::of_all_pools(&choices.listen);
         needs_listen = !placed.file(&staging, &global.path, &text)?;

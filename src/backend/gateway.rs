@@ -35,7 +35,7 @@ impl Gateway {
     pub(super) fn new(settings: &config::Gateway, context: &Context<'_>) -> Result<Self> {
         let global = Global::read(context.root)?;
         Ok(Self {
-            listens: global.listens().map(drop),
+            listens: global.listens(),
             control: global.control,
             pool: context.pool.to_owned(),
             stamp: context.stamp,

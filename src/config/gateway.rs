@@ -60,6 +60,11 @@ pub struct Gateway {
     pub headers: Headers,
     /// Redirects by path.
     pub redirects: Redirects,
+    /// Whether requests by HTTP are redirected to HTTPS.
+    pub redirect_to_https: bool,
+    /// `Strict-Transport-Security` of responses by HTTPS.
+    #[serde(deserialize_with = "hsts")]
+    pub hsts: Option<HeaderValue>,
     /// Paths that get 403.
     pub deny: Vec<Denied>,
     /// The CGI variable `SERVER_SOFTWARE`.
@@ -101,6 +106,23 @@ fn software<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D
     if is_plain { Ok(text) } else { Err(serde::de::Error::custom(error)) }
 }
 
+/// A value of `Strict-Transport-Security` (RFC 6797, section 6.1); empty: none.
+fn hsts<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<HeaderValue>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_age = |it: &str| {
+        let age = it.trim().strip_prefix("max-age=");
+        age.is_some_and(|age| !age.is_empty() && age.bytes().all(|it| it.is_ascii_digit()))
+    };
+    if !text.split(';').any(is_age) {
+        let error = "hsts needs an age in seconds, as in \"max-age=31536000\"";
+        return Err(serde::de::Error::custom(error));
+    }
+    headers::value(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
 /// Whether connections to php-fpm stay open after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -135,6 +157,8 @@ impl Default for Gateway {
             types: BTreeMap::new(),
             headers: Headers::default(),
             redirects: Redirects::default(),
+            redirect_to_https: false,
+            hsts: None,
             deny: Vec::new(),
             server_software: SERVER_SOFTWARE.to_owned(),
         }

@@ -2,6 +2,7 @@
 //! the file.
 
 mod keys;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use keys::TABLES;
+pub use tls::{Certificate, TlsVersion};
 
 use super::file::File;
 use super::log::Log;
@@ -42,6 +44,13 @@ pub struct Global {
 #[serde(deny_unknown_fields, default)]
 pub struct Front {
     listen: Spanned<Vec<String>>,
+    listen_tls: Spanned<Vec<String>>,
+    /// The certificates for `listen_tls`. The first one is for clients that name no other host.
+    pub certificates: Vec<Certificate>,
+    /// The oldest version of TLS that is accepted.
+    pub tls_min: TlsVersion,
+    /// The port at which clients reach `listen_tls`: redirects to HTTPS lead there.
+    pub https_port: u16,
     /// The number of threads that serve. 0: half of the cores.
     pub threads: usize,
     /// The file to which each request is written, or `-` for standard output. Empty: none.
@@ -94,6 +103,8 @@ pub struct Front {
     pub shutdown_timeout: Duration,
     #[serde(skip)]
     resolved: Vec<Listen>,
+    #[serde(skip)]
+    resolved_tls: Vec<Listen>,
 }
 
 /// `[supervisor]`
@@ -145,6 +156,10 @@ impl Default for Front {
     fn default() -> Self {
         Self {
             listen: Spanned::new(0..0, Vec::new()),
+            listen_tls: Spanned::new(0..0, Vec::new()),
+            certificates: Vec::new(),
+            tls_min: TlsVersion::V12,
+            https_port: 443,
             threads: 0,
             access_log: String::new(),
             access_log_format: None,
@@ -164,14 +179,26 @@ impl Default for Front {
             min_rate: 1 << 10,
             shutdown_timeout: Duration::from_secs(30),
             resolved: Vec::new(),
+            resolved_tls: Vec::new(),
         }
     }
 }
 
 impl Front {
-    /// The addresses on which it listens.
+    /// The addresses on which it listens for HTTP.
     pub fn listen(&self) -> &[Listen] {
         &self.resolved
+    }
+
+    /// The addresses on which it listens for HTTPS.
+    pub fn listen_tls(&self) -> &[Listen] {
+        &self.resolved_tls
+    }
+
+    /// All addresses on which it listens, with whether it is for HTTPS.
+    pub fn all_listen(&self) -> impl Iterator<Item = (&Listen, bool)> {
+        let tls = self.resolved_tls.iter().map(|listen| (listen, true));
+        self.resolved.iter().map(|listen| (listen, false)).chain(tls)
     }
 
     /// The number of threads that serve. By default half of the cores: PHP needs the others, and
@@ -220,15 +247,15 @@ impl Default for RawControl {
 }
 
 impl Global {
-    /// The addresses on which the gateway listens. An error if none is configured.
-    pub fn listens(&self) -> Result<&[Listen]> {
-        if self.front.listen().is_empty() {
-            let file = self.path.display();
-            return Err(Error::config("the gateway is not told where to listen").hint(format!(
-                "write into {file}: [gateway] and below it listen = [\"127.0.0.1:8080\"]"
-            )));
+    /// An error if no address to listen on is configured.
+    pub fn listens(&self) -> Result<()> {
+        if self.front.all_listen().next().is_some() {
+            return Ok(());
         }
-        Ok(self.front.listen())
+        let file = self.path.display();
+        Err(Error::config("the gateway is not told where to listen").hint(format!(
+            "write into {file}: [gateway] and below it listen = [\"127.0.0.1:8080\"]"
+        )))
     }
 
     /// Reads the root's file. If it does not exist, all settings have their defaults.
@@ -264,6 +291,7 @@ impl Global {
         let (one, other) = (&self.front, &now.front);
         different([
             ("[gateway] listen", one.listen() != other.listen()),
+            ("[gateway] listen_tls", one.listen_tls() != other.listen_tls()),
             ("[gateway] threads", one.threads != other.threads),
             ("[gateway] max_connections", one.max_connections != other.max_connections),
             ("[control] socket", self.control != now.control),
@@ -285,18 +313,33 @@ fn different<const N: usize>(keys: [(&'static str, bool); N]) -> Vec<&'static st
 
 impl Front {
     fn resolve(&mut self, file: &File<'_>, root: &Root) -> Result<()> {
-        let at = self.listen.span();
-        for text in self.listen.get_ref() {
-            let listen = listen(text, root).map_err(|error| {
-                let message = format!("cannot listen on \"{text}\": {}", error.message);
-                file.error(&at, &message)
-                    .hint("write an address and a port, \"127.0.0.1:8080\" or \"[::]:80\", or \"unix:PATH\"")
-            })?;
-            self.resolved.push(listen);
+        self.resolved = addresses(&self.listen, file, root)?;
+        self.resolved_tls = addresses(&self.listen_tls, file, root)?;
+        if !self.resolved_tls.is_empty() && self.certificates.is_empty() {
+            let message = "listen_tls needs a certificate";
+            return Err(file.error(&self.listen_tls.span(), message).hint(
+                "add it at the end of the table: [[gateway.certificates]], and below it certificate = \"FILE.pem\" and key = \"FILE.pem\"",
+            ));
+        }
+        for pair in &mut self.certificates {
+            pair.certificate = root.resolve(&pair.certificate);
+            pair.key = root.resolve(&pair.key);
         }
         self.temp_dir = root.resolve(&self.temp_dir);
         Ok(())
     }
+}
+
+fn addresses(texts: &Spanned<Vec<String>>, file: &File<'_>, root: &Root) -> Result<Vec<Listen>> {
+    let resolved = texts.get_ref().iter().map(|text| {
+        listen(text, root).map_err(|error| {
+            let message = format!("cannot listen on \"{text}\": {}", error.message);
+            file.error(&texts.span(), &message).hint(
+                "write an address and a port, \"127.0.0.1:8080\" or \"[::]:80\", or \"unix:PATH\"",
+            )
+        })
+    });
+    resolved.collect()
 }
 
 fn listen(text: &str, root: &Root) -> Result<Listen> {

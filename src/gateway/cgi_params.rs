@@ -185,7 +185,11 @@ fn push_address(params: &mut Params, name: &[u8], address: IpAddr) -> Result<(),
 }
 
 fn protocol(request: &Parts) -> &'static str {
-    if request.version == hyper::Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" }
+    match request.version {
+        hyper::Version::HTTP_10 => "HTTP/1.0",
+        hyper::Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
 }
 
 #[cfg(test)]

@@ -15,13 +15,14 @@ pub(super) struct Ends {
     remote: SocketAddr,
     local: SocketAddr,
     is_local: bool,
+    is_tls: bool,
 }
 
 impl Ends {
     /// The ends of a TCP connection.
     pub(super) fn new(remote: SocketAddr, local: SocketAddr) -> Self {
         let remote = canonical(remote);
-        Self { remote, local: canonical(local), is_local: remote.ip().is_loopback() }
+        Self { remote, local: canonical(local), is_local: remote.ip().is_loopback(), is_tls: false }
     }
 
     /// The ends that a proxy names at the beginning of this connection.
@@ -30,10 +31,15 @@ impl Ends {
         Self { is_local: named.is_local && self.is_local, ..named }
     }
 
+    /// The same ends, of a connection with TLS.
+    pub(super) fn over_tls(self) -> Self {
+        Self { is_tls: true, ..self }
+    }
+
     /// The ends of a connection on a unix socket: both are the loopback address.
     pub(super) fn unix() -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { remote: nowhere, local: nowhere, is_local: true }
+        Self { remote: nowhere, local: nowhere, is_local: true, is_tls: false }
     }
 
     /// Whether both the peer of the connection and the client that it names are on this machine: they
@@ -64,7 +70,7 @@ pub(super) struct Client {
     pub address: IpAddr,
     /// The port; 0: not known.
     pub port: u16,
-    /// Whether the client uses HTTPS, according to a trusted proxy.
+    /// Whether the client uses HTTPS: with the gateway, or according to a trusted proxy.
     pub https: bool,
     /// The port to which the client connected.
     pub server_port: u16,
@@ -80,7 +86,8 @@ impl Client {
         let (remote, server_port) = (ends.remote(), ends.local().port());
         if !is_trusted(remote.ip()) {
             let (address, port) = (remote.ip(), remote.port());
-            return Self { address, port, https: false, server_port, is_forwarded: false };
+            let https = ends.is_tls;
+            return Self { address, port, https, server_port, is_forwarded: false };
         }
         // Each proxy appends the address of its peer. So the first address from the right that is not
         // trusted is the client's. The client may have written the entries to the left of it.
@@ -94,10 +101,11 @@ impl Client {
         }
         // Only the last entry is certainly written by the proxy.
         let last = |name| entries(headers, name).next();
-        let https =
-            last("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
+        let proto = last("x-forwarded-proto");
+        let says_https = proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
+        let https = says_https || (proto.is_none() && ends.is_tls);
         let port = last("x-forwarded-port").and_then(port);
-        let server_port = port.unwrap_or(if https { 443 } else { server_port });
+        let server_port = port.unwrap_or(if says_https { 443 } else { server_port });
         Self { address: client.ip(), port: client.port(), https, server_port, is_forwarded: true }
     }
 }

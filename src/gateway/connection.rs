@@ -1,41 +1,36 @@
-//! One client connection: HTTP/1 by hyper, from the first byte to the end of the connection.
+//! One client connection, from its first byte to its end: TLS, and the version of HTTP.
 
 mod activity;
 mod escape;
+mod http1;
+mod http2;
 mod proxy_protocol;
 mod stream;
+mod transport;
 
-use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::Request;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::client::Ends;
-use super::handler;
 use super::pace::Pace;
-use super::response_body::ResponseBody;
 use super::state::CurrentState;
-use crate::config::Front;
-use activity::Busy;
 pub(super) use activity::SharedLimits;
-use escape::Escaped;
 use stream::{ClientStream, Socket};
+use transport::{Transport, Version};
 
-/// The most that hyper buffers of a response, and of a request body, in bytes. A slow client gets
-/// less: see [`activity`].
-const BUFFER: usize = 128 * 1024;
+/// How long a connection without a request may last after the beginning of a shutdown.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How a connection has ended. An error is the client's: it has broken the connection, or the protocol.
+type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -44,6 +39,8 @@ pub(super) struct Accepted {
     pub socket: OwnedFd,
     /// None: a unix socket.
     pub ends: Option<Ends>,
+    /// Whether it begins with a TLS handshake.
+    pub is_tls: bool,
     /// Its share of `max_connections`.
     pub permit: OwnedSemaphorePermit,
 }
@@ -51,14 +48,16 @@ pub(super) struct Accepted {
 /// Serves a connection until it ends. The connection keeps the limits of the moment at which it was
 /// accepted. Each request uses the settings of the moment at which it begins.
 pub(super) async fn serve(
-    state: &CurrentState,
+    state: &Arc<CurrentState>,
     limits: &Arc<SharedLimits>,
     accepted: Accepted,
     mut drain: watch::Receiver<bool>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let Accepted { socket, ends, permit: _permit } = accepted;
-    let front = Arc::clone(&state.get().front);
-    let http = http(&front);
+) -> Ended {
+    let Accepted { socket, ends, is_tls, permit: _permit } = accepted;
+    let current = state.get();
+    let front = Arc::clone(&current.front);
+    let tls = current.tls.as_ref().filter(|_| is_tls).map(|tls| tls.settings());
+    drop(current);
     let (socket, ends) = match ends {
         Some(ends) => (tcp(socket)?, ends),
         None => (unix(socket)?, Ends::unix()),
@@ -70,52 +69,41 @@ pub(super) async fn serve(
     } else {
         ends
     };
-    loop {
-        tokio::select! {
-            ready = timeout(front.header_timeout, stream.readable()) => ready??,
-            () = draining(&mut drain) => return Ok(()),
+    let ends = if is_tls { ends.over_tls() } else { ends };
+    let begun = tokio::select! {
+        begun = timeout(front.header_timeout, begin(stream, is_tls, tls)) => begun??,
+        () = draining_fresh(&mut drain) => return Ok(()),
+    };
+    match begun {
+        (transport, Version::Http1) => http1::serve(state, &front, ends, transport, drain).await,
+        (transport, Version::Http2) => {
+            http2::serve(state, &front, limits, ends, transport, drain).await
         }
-        let activity = stream.activity();
-        let escaped = Escaped::new(stream);
-        let notes = escaped.notes();
-        let service = service_fn(|mut request: Request<Incoming>| {
-            notes.begin(&mut request);
-            let busy = activity.begin_request(request.body().is_end_stream());
-            let response = handler::respond(state.get(), ends, request);
-            async move { Ok::<_, Infallible>(response.await.map(|body| SentBody { body, busy })) }
-        });
-        let mut connection = http.serve_connection(TokioIo::new(escaped), service);
-        let is_draining = tokio::select! {
-            ended = &mut connection => return Ok(ended?),
-            () = activity.idle() => false,
-            () = draining(&mut drain) => true,
-        };
-        if is_draining {
-            Pin::new(&mut connection).graceful_shutdown();
-            return Ok(connection.await?);
-        }
-        // The connection is idle: hyper's buffers are freed until the client sends again.
-        let parts = connection.into_parts();
-        let (inner, unread) = parts.io.into_inner().into_parts();
-        stream = inner;
-        stream.put_back([parts.read_buf, unread].concat().into());
     }
 }
 
-fn http(front: &Front) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    let max_header = usize::try_from(front.max_header).unwrap_or(usize::MAX);
-    http.timer(TokioTimer::new())
-        .header_read_timeout(front.header_timeout)
-        .max_header_size(max_header)
-        // The buffer must also hold the head of a request.
-        .max_buf_size(max_header.max(BUFFER));
-    http
+async fn begin(
+    stream: ClientStream,
+    is_tls: bool,
+    tls: Option<Arc<ServerConfig>>,
+) -> io::Result<(Transport, Version)> {
+    match tls {
+        Some(settings) => Transport::tls(stream, settings).await,
+        None if is_tls => Err(io::ErrorKind::Unsupported.into()),
+        None => Transport::plain(stream).await,
+    }
 }
 
 /// Waits until connections must end.
 async fn draining(drain: &mut watch::Receiver<bool>) {
     let _ = drain.wait_for(|drain| *drain).await;
+}
+
+/// Waits until connections must end that have had no request yet. The client may just be sending one, or be
+/// in a handshake: it has a moment for that.
+async fn draining_fresh(drain: &mut watch::Receiver<bool>) {
+    draining(drain).await;
+    sleep(FRESH).await;
 }
 
 fn tcp(socket: OwnedFd) -> io::Result<Socket> {
@@ -124,37 +112,4 @@ fn tcp(socket: OwnedFd) -> io::Result<Socket> {
 
 fn unix(socket: OwnedFd) -> io::Result<Socket> {
     tokio::net::UnixStream::from_std(UnixStream::from(socket)).map(Socket::Unix)
-}
-
-/// A response body that gives hyper its next part only when the connection can take it. The connection
-/// is busy as long as it exists.
-#[derive(Debug)]
-struct SentBody {
-    body: ResponseBody,
-    busy: Busy,
-}
-
-impl Body for SentBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        ready!(self.busy.poll_may_give(cx));
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            self.busy.gave(frame.data_ref().map_or(0, Bytes::len));
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

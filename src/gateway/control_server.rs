@@ -147,7 +147,7 @@ impl ControlServer {
         SettingsState {
             pid: std::process::id(),
             stamp: self.state.get().stamp,
-            listen: self.started.front.listen().iter().map(ToString::to_string).collect(),
+            listen: self.started.front.all_listen().map(|(listen, _)| listen.to_string()).collect(),
             restart_keys: now.map(keys).unwrap_or_default(),
         }
     }

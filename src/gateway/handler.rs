@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -15,11 +14,13 @@ use super::access_log::Entry;
 use super::admit::admit;
 use super::cgi_params::CgiRequest;
 use super::client::{Client, Ends};
+use super::client_body::ClientBody;
 use super::health;
 use super::host::Host;
 use super::host_map::Owner;
 use super::http_error::HttpError;
 use super::http_upstream::HttpRequest;
+use super::https;
 use super::redirect;
 use super::request_body::RequestBody;
 use super::request_id::REQUEST_ID;
@@ -37,7 +38,7 @@ use super::virtual_host::VirtualHost;
 pub(super) fn respond(
     state: Arc<State>,
     ends: Ends,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Pin<Box<impl Future<Output = Response<ResponseBody>> + use<>>> {
     // Boxed, so that a connection without a request is small.
     Box::pin(async move {
@@ -77,7 +78,7 @@ struct Handler<'a> {
 impl Handler<'_> {
     /// Finds the virtual host and responds. The headers of the virtual host apply to all its responses,
     /// errors included.
-    async fn respond(&self, body: Incoming, entry: Option<&mut Entry>) -> Response<ResponseBody> {
+    async fn respond(&self, body: ClientBody, entry: Option<&mut Entry>) -> Response<ResponseBody> {
         let (vhost, host) = match self.virtual_host() {
             Ok(found) => found,
             Err(error) => {
@@ -93,6 +94,7 @@ impl Handler<'_> {
         let failed = |error| self.error_response(&error, pool, Some(&host));
         let mut response = result.unwrap_or_else(failed);
         vhost.settings.headers.apply(response.headers_mut());
+        https::add_hsts(&vhost.settings, self.client, response.headers_mut());
         response
     }
 
@@ -112,8 +114,14 @@ impl Handler<'_> {
         &self,
         vhost: &Arc<VirtualHost>,
         host: &Host<'_>,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<ResponseBody>, HttpError> {
+        let port = self.state.front.https_port;
+        if let Some(response) =
+            https::redirect(&vhost.settings, self.client, self.request, host, port)
+        {
+            return Ok(response);
+        }
         let target = RequestTarget::of(self.request);
         let Ok(path) = UrlPath::parse(target.path) else {
             return Err(HttpError::unlogged(StatusCode::BAD_REQUEST));
@@ -131,7 +139,7 @@ impl Handler<'_> {
         vhost: &Arc<VirtualHost>,
         host: &Host<'_>,
         path: &UrlPath,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<ResponseBody>, HttpError> {
         let request = self.request;
         let unavailable = |reason| HttpError::new(StatusCode::SERVICE_UNAVAILABLE, reason);

@@ -25,6 +25,10 @@ impl<'a> Host<'a> {
     pub(super) fn of(request: &'a Parts) -> Result<Self, HttpError> {
         let mut headers = request.headers.get_all(HOST).iter();
         let header = headers.next();
+        // HTTP/2 writes the host as `:authority`. Here it was compared with the header already.
+        if request.version == Version::HTTP_2 && request.uri.authority().is_some() {
+            return Err(bad("the Host header names another host than :authority"));
+        }
         if headers.next().is_some() {
             return Err(bad("more than one Host header"));
         }

@@ -71,8 +71,9 @@ impl Listener {
         }
     }
 
-    /// Hands connections to the workers. Never ends. `permits`: one for each connection.
-    pub(super) async fn accept(self, workers: Arc<Workers>, permits: Arc<Semaphore>) {
+    /// Hands connections to the workers. Never ends. `is_tls`: whether they begin with a TLS handshake.
+    /// `permits`: one for each connection.
+    pub(super) async fn accept(self, is_tls: bool, workers: Arc<Workers>, permits: Arc<Semaphore>) {
         let mut errors = AcceptErrors::on(self.name());
         loop {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
@@ -81,7 +82,7 @@ impl Listener {
                     errors.end();
                     // An error means that the client has closed the connection already.
                     if let Ok((socket, ends)) = accepted {
-                        workers.hand_over(Accepted { socket, ends, permit });
+                        workers.hand_over(Accepted { socket, ends, is_tls, permit });
                     }
                 }
                 Err(error) => errors.add(&error).await,

@@ -57,6 +57,12 @@ pub(super) fn respond(
     Some(response)
 }
 
+/// A path and a query as the client wrote them, for a location.
+pub(super) fn encode_target(path: &[u8], query: &[u8]) -> String {
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{}{mark}{}", percent_encode(path, NOT_IN_QUERY), percent_encode(query, NOT_IN_QUERY))
+}
+
 /// The location of a redirect. `rest` is decoded, `query` is not. The query is appended unless the target
 /// has one.
 fn location(redirect: &Redirect, rest: &str, query: &[u8]) -> String {

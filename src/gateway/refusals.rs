@@ -6,7 +6,7 @@ use rustix::fs::{Access, access};
 
 use super::access_log::AccessLog;
 use super::configuration::{OTHER_HOSTS, nothing_to_serve};
-use super::{host_map, listen};
+use super::{host_map, listen, tls};
 use crate::config::Global;
 use crate::control::Gateway;
 use crate::error::Result;
@@ -27,7 +27,8 @@ pub fn is_wanted(root: &Root, global: &Global) -> bool {
 fn is_wanted_by(pools: &Pools, global: &Global) -> bool {
     let is_served = |pool: &Pool| pool.settings.backend.gateway().is_some();
     let is_unknown = pools.iter().any(Result::is_err) || !global.supervisor.enabled;
-    pools.iter().flatten().any(is_served) || (is_unknown && !global.front.listen().is_empty())
+    pools.iter().flatten().any(is_served)
+        || (is_unknown && global.front.all_listen().next().is_some())
 }
 
 fn pools(root: &Root) -> Pools {
@@ -56,6 +57,7 @@ pub fn findings(root: &Root, global: &Global, running: &Gateway) -> Vec<Finding>
     findings.extend(AccessLog::refusal(root, global).map(Finding::from));
     findings.extend(unavailable(global, running));
     findings.extend(conflicts(&served));
+    findings.extend(tls::findings(global));
     findings.extend(no_temp_dir(global));
     findings
 }
@@ -68,7 +70,8 @@ fn unavailable(global: &Global, running: &Gateway) -> Vec<Finding> {
         // Its addresses are not known.
         Gateway::Silent => return Vec::new(),
     };
-    let others = global.front.listen().iter().filter(|it| !own.contains(it.to_string().as_str()));
+    let all = global.front.all_listen().map(|(listen, _)| listen);
+    let others = all.filter(|it| !own.contains(it.to_string().as_str()));
     let others = others.filter_map(|it| listen::refusal(it, global));
     control.into_iter().chain(others).map(Finding::from).collect()
 }

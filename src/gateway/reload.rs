@@ -93,6 +93,10 @@ impl Reload {
         let configuration = Configuration::read(&self.root).await?;
         let (global, hosts) = configuration.into_hosts(Some(&old.hosts)).await?;
         let log = self.open_log(&global).await;
+        if let Some(tls) = old.tls.clone() {
+            let front = global.front.clone();
+            run_blocking(move || tls.apply(&front)).await?;
+        }
         self.state.replace(old.next(hosts, &global, log));
         let new = self.state.get();
         for vhost in new.hosts.all() {

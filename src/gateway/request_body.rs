@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use hyper::StatusCode;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tokio::time::{Instant, timeout};
 
 use super::buffer_space::{ClientSpace, NoSpace, Purpose, Reservation, TempFile};
+use super::client_body::ClientBody;
 use super::file_reader::FileReader;
 use super::http_error::HttpError;
 use super::pace::{Meter, Pace};
@@ -56,7 +57,7 @@ pub(super) struct Limits {
 impl RequestBody {
     /// Receives a body. `space`: the buffer space of the client.
     pub(super) async fn read(
-        body: Incoming,
+        body: ClientBody,
         limits: &Limits,
         space: &ClientSpace,
     ) -> Result<Self, HttpError> {
@@ -136,7 +137,7 @@ async fn append(file: &mut TempFile, data: BytesMut, space: &ClientSpace) -> Res
 
 /// A body that is being received.
 struct Source {
-    body: Incoming,
+    body: ClientBody,
     pace: Pace,
     meter: Meter,
 }

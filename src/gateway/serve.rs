@@ -20,6 +20,7 @@ use super::refresh::refresh_on_request;
 use super::reload::{Reload, Reloads};
 use super::state::{CurrentState, State};
 use super::tasks::Tasks;
+use super::tls::Tls;
 use super::workers::Workers;
 use crate::config::{Global, Listen};
 use crate::error::{Error, Result};
@@ -89,11 +90,13 @@ impl Running {
         let mut socket_files = SocketFiles(vec![configuration.global.control.clone()]);
         let (global, hosts) = configuration.into_hosts(None).await?;
         let tasks = Tasks::new();
-        let state = State::new(hosts, &global, access_log);
+        let front = global.front.clone();
+        let tls = run_blocking(move || Tls::start(&front)).await??;
+        let state = State::new(hosts, &global, access_log, tls.clone());
         let state = CurrentState::new(state, tasks.spawner());
         let flush = FlushOnDrop(Some(Arc::clone(&state)));
         let listeners = bind(&global, &mut socket_files)?;
-        let addresses = listeners.iter().zip(global.front.listen()).map(url).collect();
+        let addresses = listeners.iter().zip(global.front.all_listen()).map(url).collect();
         let max_connections =
             global.front.max_connections.clamp(1, Semaphore::MAX_PERMITS.min(1 << 30));
         let connections = Arc::new(Semaphore::new(max_connections));
@@ -111,8 +114,12 @@ impl Running {
         state.spawn(close_idle(Arc::clone(&state)));
         state.get().hosts.all().iter().for_each(|vhost| refresh_on_request(&state, vhost));
         let mut accept_loops = JoinSet::new();
-        for listener in listeners {
-            accept_loops.spawn(listener.accept(Arc::clone(&workers), Arc::clone(&connections)));
+        for (listener, (_, is_tls)) in listeners.into_iter().zip(global.front.all_listen()) {
+            let (workers, connections) = (Arc::clone(&workers), Arc::clone(&connections));
+            accept_loops.spawn(listener.accept(is_tls, workers, connections));
+        }
+        if let Some(tls) = tls {
+            state.spawn(tls.follow_files());
         }
         let reloading = Reload { root: root.clone(), started: global, state: Arc::clone(&state) };
         state.spawn(reloading.run(reloads));
@@ -189,7 +196,7 @@ impl Drop for SocketFiles {
 
 fn bind(global: &Global, socket_files: &mut SocketFiles) -> Result<Vec<Listener>> {
     let mut listeners = Vec::new();
-    for listen in global.front.listen() {
+    for (listen, _) in global.front.all_listen() {
         listeners.push(Listener::bind(listen, global)?);
         if let Listen::Unix(path) = listen {
             socket_files.0.push(path.clone());
@@ -198,8 +205,9 @@ fn bind(global: &Global, socket_files: &mut SocketFiles) -> Result<Vec<Listener>
     Ok(listeners)
 }
 
-fn url((listener, listen): (&Listener, &Listen)) -> String {
+fn url((listener, (listen, is_tls)): (&Listener, (&Listen, bool))) -> String {
     match listener.address() {
+        Some(address) if is_tls => format!("https://{address}"),
         Some(address) => format!("http://{address}"),
         None => listen.to_string(),
     }

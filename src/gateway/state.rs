@@ -14,6 +14,7 @@ use super::request_body;
 use super::request_id::RequestIds;
 use super::static_file::Compressor;
 use super::tasks::Spawner;
+use super::tls::Tls;
 use crate::config::{Front, Global};
 use crate::file::Stamp;
 
@@ -38,11 +39,18 @@ pub(super) struct State {
     pub access_log: Option<Arc<AccessLog>>,
     /// The source of request ids.
     pub request_ids: Arc<RequestIds>,
+    /// TLS; None: the gateway listens for none.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl State {
     /// The state for the first configuration.
-    pub(super) fn new(hosts: HostMap, global: &Global, access_log: Option<Arc<AccessLog>>) -> Self {
+    pub(super) fn new(
+        hosts: HostMap,
+        global: &Global,
+        access_log: Option<Arc<AccessLog>>,
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
         let (front, stamp) = (global.front.clone(), global.stamp);
         Self {
             hosts,
@@ -54,6 +62,7 @@ impl State {
             is_draining: Arc::default(),
             access_log,
             request_ids: Arc::new(RequestIds::new()),
+            tls,
         }
     }
 
@@ -89,6 +98,7 @@ impl State {
             is_draining: Arc::clone(&self.is_draining),
             access_log,
             request_ids: Arc::clone(&self.request_ids),
+            tls: self.tls.clone(),
         }
     }
 }

@@ -26,7 +26,7 @@ impl Workers {
         state: &Arc<CurrentState>,
         drain: &watch::Receiver<bool>,
     ) -> Result<Arc<Self>> {
-        let limits = Arc::<SharedLimits>::default();
+        let limits = SharedLimits::new(state.get().front.max_connections);
         let workers = (0..state.get().front.thread_count()).map(|number| {
             let (accepted, receiver) = mpsc::unbounded_channel();
             let connections = Arc::new(AtomicUsize::new(0));

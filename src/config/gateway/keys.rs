@@ -78,6 +78,18 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     Key::new("headers", Kind::Table, Default::Value("{}"), "[headers](#headers) of all responses"),
     Key::new("redirects", Kind::Table, Default::Value("{}"), "[redirects](#redirects) by path"),
+    Key::new(
+        "redirect_to_https",
+        Kind::Bool,
+        Default::Value("false"),
+        "whether requests by HTTP are [redirected](tls.md#redirect-and-hsts) to HTTPS",
+    ),
+    Key::new(
+        "hsts",
+        Kind::Text,
+        Default::Value("\"\""),
+        "`Strict-Transport-Security` of responses by HTTPS: `\"max-age=31536000\"`; `\"\"`: none",
+    ),
     Key::new("deny", Kind::Texts, Default::Value("[]"), "[paths that get 403](#denied-paths)"),
     Key::new(
         "server_software",

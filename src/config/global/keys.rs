@@ -19,6 +19,30 @@ const GATEWAY: &[Key] = &[
         "any number of `\"127.0.0.1:8080\"`, `\"[::]:80\"`, `\"unix:PATH\"`. `[]`: there is no gateway",
     ),
     Key::new(
+        "listen_tls",
+        Kind::Texts,
+        Default::Value("[]"),
+        "the same for [HTTPS](tls.md): `\"[::]:443\"`. It needs `certificates`",
+    ),
+    Key::new(
+        "certificates",
+        Kind::Table,
+        Default::Value("[]"),
+        "`[[gateway.certificates]]` with `certificate` and `key`, PEM files: see [certificates](tls.md#certificates)",
+    ),
+    Key::new(
+        "tls_min",
+        Kind::OneOf(&["1.2", "1.3"]),
+        Default::Value("\"1.2\""),
+        "the oldest version of TLS that is accepted",
+    ),
+    Key::new(
+        "https_port",
+        Kind::Number,
+        Default::Value("443"),
+        "the port to which `redirect_to_https` leads: the one that clients see",
+    ),
+    Key::new(
         "threads",
         Kind::Number,
         Default::Derived("half of the cores"),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::gateway::log_throttle::LogThrottle;
@@ -27,12 +28,16 @@ const SMALL_PART: usize = 32 * 1024;
 const EXTRA_MAX: usize = 16 << 20;
 
 /// What the connections of one gateway share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::gateway) struct SharedLimits {
     /// How much the connections hold beyond their small parts, in bytes.
     extra: AtomicUsize,
     /// For log lines about clients that were too slow.
     pub(super) slow_clients: LogThrottle,
+    /// For log lines about floods by HTTP/2.
+    pub(super) floods: LogThrottle,
+    /// One permit for each further request of an HTTP/2 connection that has one already.
+    pub(super) further_requests: Arc<Semaphore>,
 }
 
 /// What happens on a connection.
@@ -50,13 +55,26 @@ pub(super) struct Activity {
     is_slow: AtomicBool,
     /// How many bytes hyper got since it last had nothing to write.
     given: AtomicUsize,
-    /// The body that waits until hyper has nothing to write.
-    waiting: Mutex<Option<Waker>>,
+    /// The bodies that wait until hyper has nothing to write: with HTTP/2 there can be several.
+    waiting: Mutex<Vec<Waker>>,
 }
 
 /// A request in progress, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Activity>);
+
+impl SharedLimits {
+    /// The limits of a gateway with this `max_connections`.
+    pub(in crate::gateway) fn new(max_connections: usize) -> Arc<Self> {
+        let permits = max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            extra: AtomicUsize::new(0),
+            slow_clients: LogThrottle::default(),
+            floods: LogThrottle::default(),
+            further_requests: Arc::new(Semaphore::new(permits)),
+        })
+    }
+}
 
 impl Activity {
     /// A connection without a request.
@@ -104,7 +122,8 @@ impl Activity {
         // Most responses are smaller, and never wait.
         if given >= SMALL_PART {
             self.limits.extra.fetch_sub(given - SMALL_PART, Ordering::Relaxed);
-            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let waiting = std::mem::take(&mut *waiting);
             waiting.into_iter().for_each(Waker::wake);
         }
     }
@@ -140,7 +159,9 @@ impl Busy {
             return Poll::Ready(());
         }
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        *waiting = Some(cx.waker().clone());
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 

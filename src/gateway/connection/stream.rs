@@ -5,16 +5,16 @@
 //! buffer is free, which can take minutes with a slow client.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use nix::libc::{TIOCOUTQ, c_int};
 use rustix::ioctl::{Getter, Opcode, ioctl};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -46,8 +46,6 @@ pub(super) struct ClientStream {
     written: u64,
     stall: Option<Stall>,
     activity: Arc<Activity>,
-    /// Data that was read before, and comes first.
-    ahead: Bytes,
 }
 
 /// A period in which the client's pace is measured, because the send buffer was full.
@@ -85,7 +83,7 @@ impl ClientStream {
     /// A socket whose client must keep this pace.
     pub(super) fn new(socket: Socket, pace: Pace, limits: &Arc<SharedLimits>) -> Self {
         let (limits, activity) = (Arc::clone(limits), Activity::new(limits));
-        Self { limits, socket, pace, written: 0, stall: None, activity, ahead: Bytes::new() }
+        Self { limits, socket, pace, written: 0, stall: None, activity }
     }
 
     /// The activity of the connection.
@@ -93,17 +91,30 @@ impl ClientStream {
         Arc::clone(&self.activity)
     }
 
-    /// Puts data back, to be read first.
-    pub(super) fn put_back(&mut self, ahead: Bytes) {
-        self.ahead = ahead;
+    /// Notes that data has arrived, which was read before.
+    pub(super) fn note_arrival(&self) {
+        self.activity.data_arrived();
+    }
+
+    /// Everything is written: the measurement of the client's pace ends.
+    pub(super) fn end_stall(&mut self) {
         self.stall = None;
+    }
+
+    /// Waits for data, and copies the beginning of it, which can still be read. Returns the number of
+    /// bytes; 0: the client has closed the connection.
+    pub(super) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let peek = |fd: BorrowedFd<'_>, buffer: &mut [u8]| {
+            recv(fd, buffer, RecvFlags::PEEK).map(|(length, _)| length).map_err(io::Error::from)
+        };
+        match &self.socket {
+            Socket::Tcp(it) => it.async_io(Interest::READABLE, || peek(it.as_fd(), buffer)).await,
+            Socket::Unix(it) => it.async_io(Interest::READABLE, || peek(it.as_fd(), buffer)).await,
+        }
     }
 
     /// Waits until there is data to read, or the client has closed the connection.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        if !self.ahead.is_empty() {
-            return Ok(());
-        }
         match &self.socket {
             Socket::Tcp(socket) => socket.readable().await,
             Socket::Unix(socket) => socket.readable().await,
@@ -195,11 +206,7 @@ impl AsyncRead for ClientStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = if !self.ahead.is_empty() {
-            let length = self.ahead.len().min(buffer.remaining());
-            buffer.put_slice(&self.ahead.split_to(length));
-            Poll::Ready(Ok(()))
-        } else if buffer.remaining() > READ {
+        let read = if buffer.remaining() > READ {
             let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ));
             let read = on_socket!(self, poll_read, cx, &mut part);
             let length = part.filled().len();

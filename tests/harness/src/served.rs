@@ -2,6 +2,8 @@
 
 mod answer;
 mod connection;
+pub mod http2;
+mod tls;
 
 use std::fs;
 use std::process::Stdio;
@@ -10,6 +12,7 @@ use rustix::process::Signal;
 
 pub use answer::Answer;
 pub use connection::{Connection, Cut};
+pub use tls::{certify, curl, curl_tls, openssl};
 
 use crate::{Program, Ran, Site, wait_for};
 
@@ -24,6 +27,7 @@ pub struct Served {
     pub site: Site,
     gateway: Option<Program>,
     port: u16,
+    tls_port: u16,
 }
 
 impl Served {
@@ -65,7 +69,7 @@ impl Served {
 
     /// Starts a gateway for a site.
     pub fn serve(site: Site) -> Self {
-        let mut served = Self { site, gateway: None, port: 0 };
+        let mut served = Self { site, gateway: None, port: 0, tls_port: 0 };
         served.start_gateway();
         served
     }
@@ -88,7 +92,7 @@ impl Served {
 
     /// Takes over a gateway that was started for a site.
     pub fn serve_by(site: Site, gateway: Program) -> Self {
-        let mut served = Self { site, gateway: None, port: 0 };
+        let mut served = Self { site, gateway: None, port: 0, tls_port: 0 };
         served.await_gateway(gateway);
         served
     }
@@ -100,8 +104,13 @@ impl Served {
     fn await_gateway(&mut self, mut gateway: Program) {
         let is_ready = |line: &str| line.starts_with("Serving on ") || line.contains("\"ready\"");
         let line = gateway.await_line("that it serves", is_ready);
-        let port = line.rsplit(':').next().unwrap();
-        self.port = port.trim_end_matches(|it: char| !it.is_ascii_digit()).parse().unwrap();
+        let (plain, tls) = line.split_once("https://").unwrap_or((&line, ""));
+        let port = |address: &str| {
+            let port = address.rsplit(':').next().unwrap();
+            port.trim_end_matches(|it: char| !it.is_ascii_digit()).parse().unwrap_or(0)
+        };
+        (self.port, self.tls_port) = (port(plain), port(tls));
+        assert!(self.port > 0 || self.tls_port > 0, "{line}");
         self.gateway = Some(gateway);
     }
 
@@ -128,6 +137,11 @@ impl Served {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port for HTTPS; 0: there is none.
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port
     }
 
     /// A connection to the gateway.

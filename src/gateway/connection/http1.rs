@@ -1,0 +1,120 @@
+//! HTTP/1 on a connection, by hyper.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::activity::Busy;
+use super::escape::Escaped;
+use super::transport::Transport;
+use super::{Ended, draining, draining_fresh};
+use crate::config::Front;
+use crate::gateway::client::Ends;
+use crate::gateway::client_body::ClientBody;
+use crate::gateway::handler;
+use crate::gateway::response_body::ResponseBody;
+use crate::gateway::state::CurrentState;
+
+/// The most that hyper buffers of a response, and of a request body, in bytes. A slow client gets
+/// less: see [`super::activity`].
+const BUFFER: usize = 128 * 1024;
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(
+    state: &CurrentState,
+    front: &Front,
+    ends: Ends,
+    mut transport: Transport,
+    mut drain: watch::Receiver<bool>,
+) -> Ended {
+    let http = http(front);
+    tokio::select! {
+        ready = timeout(front.header_timeout, transport.readable()) => ready??,
+        () = draining_fresh(&mut drain) => return Ok(()),
+    }
+    loop {
+        let activity = transport.activity();
+        let escaped = Escaped::new(transport);
+        let notes = escaped.notes();
+        let service = service_fn(|mut request: Request<Incoming>| {
+            notes.begin(&mut request);
+            let busy = activity.begin_request(request.body().is_end_stream());
+            let request = request.map(ClientBody::Http1);
+            let response = handler::respond(state.get(), ends, request);
+            async move { Ok::<_, Infallible>(response.await.map(|body| SentBody { body, busy })) }
+        });
+        let mut connection = http.serve_connection(TokioIo::new(escaped), service);
+        let is_draining = tokio::select! {
+            ended = &mut connection => return Ok(ended?),
+            () = activity.idle() => false,
+            () = draining(&mut drain) => true,
+        };
+        if is_draining {
+            Pin::new(&mut connection).graceful_shutdown();
+            return Ok(connection.await?);
+        }
+        // The connection is idle: hyper's buffers are freed until the client sends again.
+        let parts = connection.into_parts();
+        let (inner, unread) = parts.io.into_inner().into_parts();
+        transport = inner;
+        transport.put_back([parts.read_buf, unread].concat().into());
+        tokio::select! {
+            ready = timeout(front.header_timeout, transport.readable()) => ready??,
+            () = draining(&mut drain) => return Ok(()),
+        }
+    }
+}
+
+fn http(front: &Front) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    let max_header = usize::try_from(front.max_header).unwrap_or(usize::MAX);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(front.header_timeout)
+        .max_header_size(max_header)
+        // The buffer must also hold the head of a request.
+        .max_buf_size(max_header.max(BUFFER));
+    http
+}
+
+/// A response body that gives hyper its next part only when the connection can take it. The connection
+/// is busy as long as it exists.
+#[derive(Debug)]
+struct SentBody {
+    body: ResponseBody,
+    busy: Busy,
+}
+
+impl Body for SentBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        ready!(self.busy.poll_may_give(cx));
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.busy.gave(frame.data_ref().map_or(0, Bytes::len));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,189 @@
+//! HTTP/2 on a connection (RFC 9113), by the crate h2.
+//!
+//! hyper's own server is not used: it hands over a response without a look at the client's window, has no
+//! deadline for a stream whose window is closed, and does not tell what a client resets. Here each
+//! response waits for the window of its stream, with the deadlines of a slow client; and each connection
+//! is watched for floods.
+//!
+//! What a client can cost:
+//!
+//! - A connection has at most [`STREAMS`] requests at a time. All connections together have at most
+//!   `max_connections` beyond the first request of each. Further ones are refused (`REFUSED_STREAM`), and
+//!   a client may repeat these.
+//! - It holds at most [`WINDOW`] of request bodies that the gateway has not taken yet, and a small part of
+//!   each response: see [`super::activity`].
+//! - Without a request it is closed after `header_timeout`, whatever else the client sends.
+//! - Frames that serve no request, and requests that are reset, are counted: see [`flood`].
+//!
+//! No ping of the gateway looks whether a client is still there: each wait for a client has a deadline.
+
+mod exchange;
+mod flood;
+mod head;
+
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::{Builder, Connection, SendResponse};
+use hyper::Request;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::activity::{Activity, SharedLimits};
+use super::transport::Transport;
+use super::{Ended, draining};
+use crate::config::Front;
+use crate::gateway::client::Ends;
+use crate::gateway::pace::Pace;
+use crate::gateway::state::CurrentState;
+use exchange::{Exchange, Outcome};
+use flood::{Counted, Flood, Traffic};
+
+/// The most requests of a connection at a time.
+const STREAMS: u32 = 100;
+/// The most bytes of request bodies of a connection that the gateway has not taken yet.
+const WINDOW: u32 = 256 * 1024;
+/// The most bytes of a response that h2 holds.
+const SEND_BUFFER: usize = 128 * 1024;
+/// How long a connection without requests stays open after the announcement of its end: the client may
+/// have sent a request meanwhile.
+const LINGER: Duration = Duration::from_secs(1);
+
+type Server = Connection<Counted<Transport>, Bytes>;
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(
+    state: &Arc<CurrentState>,
+    front: &Front,
+    limits: &Arc<SharedLimits>,
+    ends: Ends,
+    transport: Transport,
+    drain: watch::Receiver<bool>,
+) -> Ended {
+    let traffic = Arc::<Traffic>::default();
+    let activity = transport.activity();
+    let counted = Counted::new(transport, Arc::clone(&traffic));
+    let server = timeout(front.header_timeout, builder(front).handshake(counted)).await??;
+    let serving = Serving {
+        state,
+        limits,
+        ends,
+        pace: Pace { timeout: front.send_timeout, min_rate: front.min_rate },
+        idle_timeout: front.header_timeout,
+        activity,
+        traffic,
+        exchanges: JoinSet::new(),
+    };
+    serving.run(server, drain).await
+}
+
+fn builder(front: &Front) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(front.max_header).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        // A browser that leaves a page resets all its requests at once.
+        .max_pending_accept_reset_streams(STREAMS as usize);
+    builder
+}
+
+struct Serving<'a> {
+    state: &'a Arc<CurrentState>,
+    limits: &'a Arc<SharedLimits>,
+    ends: Ends,
+    pace: Pace,
+    idle_timeout: Duration,
+    activity: Arc<Activity>,
+    traffic: Arc<Traffic>,
+    /// The requests in progress. Dropping it ends them.
+    exchanges: JoinSet<Outcome>,
+}
+
+impl Serving<'_> {
+    async fn run(mut self, mut server: Server, mut drain: watch::Receiver<bool>) -> Ended {
+        let mut idle_until = Instant::now() + self.idle_timeout;
+        let mut is_ending = false;
+        // Whether the ends of responses have had their time.
+        let mut is_late = false;
+        loop {
+            let is_idle = self.exchanges.is_empty();
+            tokio::select! {
+                accepted = server.accept() => match accepted {
+                    None => return Ok(()),
+                    Some(accepted) => {
+                        let (request, respond) = accepted?;
+                        self.begin(request, respond);
+                        is_late = false;
+                    }
+                },
+                Some(ended) = self.exchanges.join_next(), if !is_idle => {
+                    self.traffic.ended(ended.is_ok_and(|it| it == Outcome::Reset));
+                    let rest = if is_ending { LINGER } else { self.idle_timeout };
+                    idle_until = Instant::now() + rest;
+                }
+                () = sleep_until(idle_until), if is_idle => {
+                    if server.has_streams() && !is_late {
+                        (is_late, idle_until) = (true, Instant::now() + self.pace.timeout);
+                        continue;
+                    }
+                    if is_ending {
+                        return Ok(());
+                    }
+                    (is_ending, idle_until) = (true, Instant::now() + LINGER);
+                    server.graceful_shutdown();
+                }
+                () = async { if is_ending { pending().await } else { draining(&mut drain).await } } => {
+                    (is_ending, idle_until) = (true, Instant::now() + LINGER);
+                    server.graceful_shutdown();
+                }
+                () = self.traffic.stopped() => {}
+            }
+            if let Some(flood) = self.traffic.flood() {
+                self.report(flood);
+                server.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                // The announcement is written, if the client takes it.
+                let end = poll_fn(|cx| server.poll_closed(cx));
+                return Ok(timeout(LINGER, end).await??);
+            }
+        }
+    }
+
+    /// Starts a request, or refuses it.
+    fn begin(&mut self, request: Request<h2::RecvStream>, mut respond: SendResponse<Bytes>) {
+        let further = (!self.exchanges.is_empty())
+            .then(|| Arc::clone(&self.limits.further_requests).try_acquire_owned());
+        let further = match further {
+            Some(Err(_)) => return respond.send_reset(Reason::REFUSED_STREAM),
+            Some(Ok(permit)) => Some(permit),
+            None => None,
+        };
+        let is_complete = request.body().is_end_stream();
+        self.traffic.began(&request, !is_complete);
+        let exchange = Exchange {
+            respond,
+            ends: self.ends,
+            pace: self.pace,
+            busy: self.activity.begin_request(is_complete),
+            traffic: Arc::clone(&self.traffic),
+            further,
+        };
+        self.exchanges.spawn(exchange.run(Arc::clone(self.state), request));
+    }
+
+    fn report(&self, flood: Flood) {
+        if let Some(more) = self.limits.floods.pass() {
+            let client = self.ends.remote();
+            tracing::warn!(
+                "client {client}: {flood}, and its HTTP/2 connection is closed; {more} more such events \
+                 since the last such line"
+            );
+        }
+    }
+}
