@@ -20,13 +20,15 @@ use super::host::Host;
 use super::host_map::Owner;
 use super::http_error::HttpError;
 use super::http_upstream::HttpRequest;
+use super::kept_assets::Asset;
 use super::redirect;
 use super::request_body::RequestBody;
 use super::request_id::REQUEST_ID;
 use super::request_label::RequestLabel;
 use super::request_target::RequestTarget;
 use super::response_body::ResponseBody;
-use super::route::{Route, route, route_to_server};
+use super::route::{Route, Routed, route, route_to_server};
+use super::routing_table::ServedRelease;
 use super::script::{ScriptRequest, may_reuse_connection};
 use super::state::State;
 use super::static_file;
@@ -88,7 +90,16 @@ impl Handler<'_> {
         if let Some(entry) = entry {
             entry.pool.clone_from(&vhost.pool.name);
         }
-        let result = self.respond_by(vhost, &host, body).await;
+        let pass = match vhost.gate.enter(self.client.address).await {
+            Ok(pass) => pass,
+            Err(refused) => {
+                let mut response = refused.response();
+                vhost.settings.headers.apply(response.headers_mut());
+                return response;
+            }
+        };
+        // Boxed, so that a request that is held is small.
+        let result = pass.cover(Box::pin(self.respond_by(vhost, &host, body))).await;
         let pool = &vhost.pool.name;
         let failed = |error| self.error_response(&error, pool, Some(&host));
         let mut response = result.unwrap_or_else(failed);
@@ -146,12 +157,7 @@ impl Handler<'_> {
             let Some(served) = vhost.upstream.wait_for_release().await else {
                 return Err(unavailable("the pool does not run"));
             };
-            let route = if vhost.speaks_http {
-                let may_be_file = matches!(request.method, Method::GET | Method::HEAD);
-                route_to_server(&served, &vhost.settings, path, may_be_file)?
-            } else {
-                route(&served, &vhost.settings, path)?
-            };
+            let (served, route) = self.find(vhost, served, path)?;
             let script = match route {
                 Route::File(file) => {
                     let compressor = &self.state.compressor;
@@ -216,6 +222,32 @@ impl Handler<'_> {
                 Ok(response) => return Ok(response),
                 Err(unanswered) => unanswered.or_again(&mut resends)?,
             }
+        }
+    }
+
+    /// The route of a path, and the release that it belongs to: the routed one, or an earlier one whose
+    /// asset is kept.
+    fn find(
+        &self,
+        vhost: &VirtualHost,
+        served: Arc<ServedRelease>,
+        path: &UrlPath,
+    ) -> Result<(Arc<ServedRelease>, Route), HttpError> {
+        let (settings, method) = (&vhost.settings, &self.request.method);
+        let routed = if vhost.speaks_http {
+            let may_be_file = matches!(*method, Method::GET | Method::HEAD);
+            route_to_server(&served, settings, path, may_be_file)?
+        } else {
+            route(&served, settings, path)?
+        };
+        let instead = match routed {
+            Routed::Found(route) => return Ok((served, route)),
+            Routed::Missing(instead) => instead,
+        };
+        let table = vhost.upstream.table();
+        match vhost.kept_assets.find(settings, &table, &served, method, path)? {
+            Some(Asset { served, file }) => Ok((served, Route::File(file))),
+            None => instead.map(|route| (served, route)),
         }
     }
 
