@@ -2,10 +2,12 @@
 
 mod activity;
 mod escape;
+mod parked;
 mod proxy_protocol;
 mod stream;
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -31,6 +33,7 @@ use crate::config::Front;
 use activity::Busy;
 pub(super) use activity::SharedLimits;
 use escape::Escaped;
+use parked::{Parked, Parking};
 use stream::{ClientStream, Socket};
 
 /// The most that hyper buffers of a response, and of a request body, in bytes. A slow client gets
@@ -70,10 +73,15 @@ pub(super) async fn serve(
     } else {
         ends
     };
+    let parking = Parking::default();
+    let mut is_let_through = false;
     loop {
-        tokio::select! {
-            ready = timeout(front.header_timeout, stream.readable()) => ready??,
-            () = draining(&mut drain) => return Ok(()),
+        // The head of a request that was held is there. It gets its response, even if the gateway ends.
+        if !std::mem::take(&mut is_let_through) {
+            tokio::select! {
+                ready = timeout(front.header_timeout, stream.readable()) => ready??,
+                () = draining(&mut drain) => return Ok(()),
+            }
         }
         let activity = stream.activity();
         let escaped = Escaped::new(stream);
@@ -81,25 +89,66 @@ pub(super) async fn serve(
         let service = service_fn(|mut request: Request<Incoming>| {
             notes.begin(&mut request);
             let busy = activity.begin_request(request.body().is_end_stream());
-            let response = handler::respond(state.get(), ends, request);
-            async move { Ok::<_, Infallible>(response.await.map(|body| SentBody { body, busy })) }
+            let current = state.get();
+            let (parts, body) = request.into_parts();
+            let is_parked = parking.begin(&current, &ends, &parts, !body.is_end_stream());
+            let request = Request::from_parts(parts, body);
+            let pass = parking.take_pass();
+            let response = (!is_parked).then(|| handler::respond(current, ends, request, pass));
+            async move {
+                let response = match response {
+                    Some(response) => response.await,
+                    None => pending().await,
+                };
+                Ok::<_, Infallible>(response.map(|body| SentBody { body, busy }))
+            }
         });
         let mut connection = http.serve_connection(TokioIo::new(escaped), service);
-        let is_draining = tokio::select! {
+        let event = tokio::select! {
+            // hyper first: it reads a request that was let through before anything else happens.
+            biased;
             ended = &mut connection => return Ok(ended?),
-            () = activity.idle() => false,
-            () = draining(&mut drain) => true,
+            parked = parking.parked() => Event::Parked(parked),
+            () = draining(&mut drain) => Event::Draining,
+            () = activity.idle() => Event::Idle,
         };
-        if is_draining {
-            Pin::new(&mut connection).graceful_shutdown();
-            return Ok(connection.await?);
+        let mut parked = None;
+        match event {
+            Event::Idle => {}
+            Event::Parked(request) => parked = Some(request),
+            Event::Draining => {
+                Pin::new(&mut connection).graceful_shutdown();
+                tokio::select! {
+                    ended = &mut connection => return Ok(ended?),
+                    request = parking.parked() => parked = Some(request),
+                }
+            }
         }
-        // The connection is idle: hyper's buffers are freed until the client sends again.
+        // The connection is idle, or its request is held: hyper's buffers are freed until the client sends
+        // again, or the request goes on.
         let parts = connection.into_parts();
         let (inner, unread) = parts.io.into_inner().into_parts();
         stream = inner;
         stream.put_back([parts.read_buf, unread].concat().into());
+        if let Some(Parked { head, wait }) = parked {
+            let pass = tokio::select! {
+                pass = wait.ended() => pass,
+                () = stream.closed() => return Ok(()),
+            };
+            parking.let_through(pass);
+            stream.put_before(&head);
+            is_let_through = true;
+        }
     }
+}
+
+/// What happens to a connection.
+enum Event {
+    Idle,
+    /// Its request is held.
+    Parked(Parked),
+    /// The gateway ends.
+    Draining,
 }
 
 fn http(front: &Front) -> http1::Builder {

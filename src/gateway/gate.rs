@@ -148,16 +148,37 @@ impl Gate {
         self.lock().waiting.len()
     }
 
-    /// Passes the gate, or waits until it is open. Error: the request ends here.
+    /// Whether all requests pass.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
+    }
+
+    /// The wait of a request that must wait; None: it passes, or is refused.
+    pub(super) fn must_wait(self: &Arc<Self>, client: IpAddr) -> Option<Wait> {
+        let inner = self.lock();
+        let is_full = inner.waiting.len() >= inner.max;
+        drop(inner);
+        // What is refused counts once, when it enters.
+        if is_full { None } else { self.begin_wait(client).ok().flatten() }
+    }
+
+    /// Passes the gate, or waits until it is open. Error: the request ends here. `pass`: that of a request
+    /// that has waited before.
     pub(super) async fn enter(
         self: &Arc<Self>,
         client: IpAddr,
+        pass: Option<Pass>,
     ) -> std::result::Result<Pass, Refused> {
-        if self.is_open.load(Ordering::Acquire) {
+        if pass.is_none() && self.is_open() {
             return Ok(Pass::free());
         }
-        let Some(wait) = self.begin_wait(client)? else { return Ok(Pass::free()) };
-        let pass = wait.ended().await.ok_or(Refused::Ending)?;
+        let pass = match pass {
+            Some(pass) => pass,
+            None => match self.begin_wait(client)? {
+                Some(wait) => wait.ended().await.ok_or(Refused::Ending)?,
+                None => return Ok(Pass::free()),
+            },
+        };
         // The maintenance may have begun meanwhile.
         let closed = self.lock().maintenance.clone();
         match closed.filter(|it| !it.maintenance.allows(client)) {
@@ -300,7 +321,7 @@ impl Drop for Gate {
 
 /// A request that waits. Dropping it gives its place to another one.
 #[derive(Debug)]
-struct Wait {
+pub(super) struct Wait {
     gate: Arc<Gate>,
     ticket: u64,
     pass: oneshot::Receiver<Pass>,
@@ -308,7 +329,7 @@ struct Wait {
 
 impl Wait {
     /// Waits for the pass. None: there will be none.
-    async fn ended(mut self) -> Option<Pass> {
+    pub(super) async fn ended(mut self) -> Option<Pass> {
         (&mut self.pass).await.ok()
     }
 }

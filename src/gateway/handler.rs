@@ -15,6 +15,7 @@ use super::access_log::Entry;
 use super::admit::admit;
 use super::cgi_params::CgiRequest;
 use super::client::{Client, Ends};
+use super::gate::{Pass, Wait};
 use super::health;
 use super::host::Host;
 use super::host_map::Owner;
@@ -35,11 +36,27 @@ use super::static_file;
 use super::url_path::UrlPath;
 use super::virtual_host::VirtualHost;
 
-/// Responds to a request, in every case.
+/// The wait of a request whose pool is held; None: it gets its response now.
+pub(super) fn must_wait(state: &State, ends: &Ends, request: &Parts) -> Option<Wait> {
+    if state.hosts.all().iter().all(|vhost| vhost.gate.is_open()) {
+        return None;
+    }
+    let host = Host::of(request).ok()?;
+    admit(request).ok()?;
+    let Some(Owner::VirtualHost(vhost)) = state.hosts.find(&host.name) else { return None };
+    if health::is_asked(ends, request) {
+        return None;
+    }
+    let client = Client::of(ends, &request.headers, &state.front.trusted_proxies);
+    vhost.gate.must_wait(client.address)
+}
+
+/// Responds to a request, in every case. `pass`: that of a request that has waited at the gate of its pool.
 pub(super) fn respond(
     state: Arc<State>,
     ends: Ends,
     request: Request<Incoming>,
+    pass: Option<Pass>,
 ) -> Pin<Box<impl Future<Output = Response<ResponseBody>> + use<>>> {
     // Boxed, so that a connection without a request is small.
     Box::pin(async move {
@@ -53,7 +70,7 @@ pub(super) fn respond(
         let mut entry = state.access_log.as_ref().map(|log| log.entry(client.address));
         let handler =
             Handler { state: &state, ends: &ends, client: &client, request: &request, id: &id };
-        let mut response = handler.respond(body, entry.as_deref_mut()).await;
+        let mut response = handler.respond(body, pass, entry.as_deref_mut()).await;
         if let Some(entry) = &mut entry {
             entry.note(&request, &id, response.status());
         }
@@ -79,7 +96,12 @@ struct Handler<'a> {
 impl Handler<'_> {
     /// Finds the virtual host and responds. The headers of the virtual host apply to all its responses,
     /// errors included.
-    async fn respond(&self, body: Incoming, entry: Option<&mut Entry>) -> Response<ResponseBody> {
+    async fn respond(
+        &self,
+        body: Incoming,
+        pass: Option<Pass>,
+        entry: Option<&mut Entry>,
+    ) -> Response<ResponseBody> {
         let (vhost, host) = match self.virtual_host() {
             Ok(found) => found,
             Err(error) => {
@@ -90,7 +112,7 @@ impl Handler<'_> {
         if let Some(entry) = entry {
             entry.pool.clone_from(&vhost.pool.name);
         }
-        let pass = match vhost.gate.enter(self.client.address).await {
+        let pass = match vhost.gate.enter(self.client.address, pass).await {
             Ok(pass) => pass,
             Err(refused) => {
                 let mut response = refused.response();

@@ -4,6 +4,7 @@
 //! acknowledged, and not what the kernel takes: the kernel takes more only when a large part of its
 //! buffer is free, which can take minutes with a slow client.
 
+use std::future::pending;
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nix::libc::{TIOCOUTQ, c_int};
 use rustix::ioctl::{Getter, Opcode, ioctl};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -97,6 +98,23 @@ impl ClientStream {
     pub(super) fn put_back(&mut self, ahead: Bytes) {
         self.ahead = ahead;
         self.stall = None;
+    }
+
+    /// Puts data before what was put back.
+    pub(super) fn put_before(&mut self, data: &[u8]) {
+        self.ahead = [data, &self.ahead].concat().into();
+    }
+
+    /// Waits until the client has closed its side of the connection. Not noticed behind data that it has
+    /// sent.
+    pub(super) async fn closed(&self) {
+        let ready = match &self.socket {
+            Socket::Tcp(socket) => socket.ready(Interest::READABLE).await,
+            Socket::Unix(socket) => socket.ready(Interest::READABLE).await,
+        };
+        if ready.is_ok_and(|ready| !ready.is_read_closed()) {
+            pending().await
+        }
     }
 
     /// Waits until there is data to read, or the client has closed the connection.

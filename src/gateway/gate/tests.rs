@@ -25,7 +25,7 @@ type Entry = Pin<Box<dyn Future<Output = std::result::Result<Pass, Refused>>>>;
 /// A request that has begun to wait.
 fn enter(gate: &Arc<Gate>) -> Entry {
     let gate = Arc::clone(gate);
-    let mut entry: Entry = Box::pin(async move { gate.enter(CLIENT).await });
+    let mut entry: Entry = Box::pin(async move { gate.enter(CLIENT, None).await });
     assert!(poll(&mut entry).is_none());
     entry
 }
@@ -45,7 +45,7 @@ fn let_through(entries: &mut [Entry]) -> Vec<usize> {
 #[tokio::test]
 async fn requests_go_on_one_after_the_other_and_only_as_many_as_the_pool_takes() {
     let gate = gate(10);
-    assert!(gate.enter(CLIENT).await.is_ok());
+    assert!(gate.enter(CLIENT, None).await.is_ok());
     gate.apply(&held());
     let mut entries: Vec<_> = (0..5).map(|_| enter(&gate)).collect();
     gate.apply(&Traffic::default());
@@ -71,7 +71,7 @@ async fn requests_go_on_one_after_the_other_and_only_as_many_as_the_pool_takes()
     for mut entry in entries {
         poll(&mut entry).unwrap().unwrap().cover(ready(())).await;
     }
-    assert!(gate.is_open.load(Ordering::Relaxed));
+    assert!(gate.is_open());
     assert_eq!(gate.lock().under_way, 0);
 }
 
@@ -80,7 +80,7 @@ async fn request_that_goes_away_blocks_nothing() {
     let gate = gate(3);
     gate.apply(&held());
     let mut entries: Vec<_> = (0..3).map(|_| enter(&gate)).collect();
-    assert!(matches!(gate.enter(CLIENT).await, Err(Refused::Full(left)) if !left.is_zero()));
+    assert!(matches!(gate.enter(CLIENT, None).await, Err(Refused::Full(left)) if !left.is_zero()));
     drop(entries.remove(1));
     entries.push(enter(&gate));
     gate.apply(&Traffic::default());
@@ -88,7 +88,7 @@ async fn request_that_goes_away_blocks_nothing() {
     drop(entries.remove(0));
     drop(poll(&mut entries.remove(0)).unwrap().unwrap().cover(pending::<()>()));
     drop(poll(&mut entries.remove(0)).unwrap());
-    assert!(gate.is_open.load(Ordering::Relaxed));
+    assert!(gate.is_open());
     assert_eq!(gate.lock().under_way, 0);
 }
 
@@ -118,7 +118,7 @@ async fn gateway_that_ends_refuses_what_waits_too_long() {
     for entry in &mut entries {
         assert!(matches!(poll(entry), Some(Err(Refused::Ending))));
     }
-    assert!(matches!(gate.enter(CLIENT).await, Err(Refused::Ending)));
+    assert!(matches!(gate.enter(CLIENT, None).await, Err(Refused::Ending)));
 }
 
 #[tokio::test]
@@ -139,8 +139,8 @@ async fn maintenance_refuses_all_but_the_allowed() {
     let mut traffic = Traffic::default();
     traffic.maintenance = Some(maintenance);
     gate.apply(&traffic);
-    assert!(matches!(gate.enter(CLIENT).await, Err(Refused::Maintenance(_))));
-    assert!(gate.enter("10.0.0.1".parse().unwrap()).await.is_ok());
+    assert!(matches!(gate.enter(CLIENT, None).await, Err(Refused::Maintenance(_))));
+    assert!(gate.enter("10.0.0.1".parse().unwrap(), None).await.is_ok());
     gate.apply(&Traffic::default());
-    assert!(gate.enter(CLIENT).await.is_ok() && gate.is_open.load(Ordering::Relaxed));
+    assert!(gate.enter(CLIENT, None).await.is_ok() && gate.is_open());
 }
