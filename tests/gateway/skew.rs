@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use harness::Site;
 use harness::served::Served;
+use harness::{Browser, Site};
+use serde_json::Value;
 
 /// Two releases of an application whose assets have names of their own, with a front controller.
 fn releases(site: &Site) {
@@ -119,4 +120,70 @@ fn link_out_of_the_old_release_is_not_followed() {
     assert_eq!(text(&served, "/out.txt"), "front 1");
     served.site.run(&["switch", "www", "release2"]).succeeds();
     assert_eq!(text(&served, "/out.txt"), "front 2");
+}
+
+/// A page whose script loads another one when it is told to, as those of bundlers do.
+fn page(release: &str) -> String {
+    format!(
+        "<!DOCTYPE html><title>release {release}</title>\n\
+         <link rel=\"stylesheet\" href=\"/style.{release}.css\">\n\
+         <script src=\"/app.{release}.js\"></script>\n\
+         <?php echo '<p>release {release}</p>';"
+    )
+}
+
+fn write_pages(site: &Site) {
+    for release in ["1", "2"] {
+        let at = |file: &str| format!("www/release{release}/{file}");
+        site.write(&at("index.php"), &page(release));
+        site.write(&at(&format!("other.{release}.js")), "export const text = 'other';");
+        site.write(&at(&format!("style.{release}.css")), "p { color: green }");
+        site.write(
+            &at(&format!("app.{release}.js")),
+            &format!("const later = () => import('/lazy.{release}.js');"),
+        );
+        site.write(
+            &at(&format!("lazy.{release}.js")),
+            &format!("export const text = 'lazy {release}';"),
+        );
+    }
+}
+
+const LATER: &str =
+    "const done = arguments[0]; later().then(it => done(it.text), error => done('' + error));";
+const NAMES: &str = "arguments[0]([document.title, ...performance.getEntriesByType('resource').map(it => new URL(it.name).pathname)]);";
+
+/// What the browser got: the title, and the paths of all that the page has loaded.
+fn loaded(browser: &Browser) -> Vec<String> {
+    let names = browser.run(NAMES);
+    let names = names.as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned());
+    // The browser asks for it when it likes.
+    names.filter(|name| name != "/favicon.ico").collect()
+}
+
+#[test]
+fn page_in_a_browser_still_loads_its_assets_after_the_switch() {
+    fn here() {}
+    let served = served("keep_assets = \"10m\"");
+    write_pages(&served.site);
+    let Some(browser) = Browser::start(&served.site, std::any::type_name_of_val(&here)) else {
+        return;
+    };
+    let url = format!("http://127.0.0.1:{}/", served.port());
+    browser.open(&url);
+    served.site.run(&["switch", "www", "release2"]).succeeds();
+    assert_eq!(browser.run(LATER), "lazy 1");
+    assert_eq!(loaded(&browser), ["release 1", "/style.1.css", "/app.1.js", "/lazy.1.js"]);
+    browser.open(&url);
+    assert_eq!(browser.run(LATER), "lazy 2");
+    assert_eq!(loaded(&browser), ["release 2", "/style.2.css", "/app.2.js", "/lazy.2.js"]);
+    // Without it, the same page fails.
+    browser.open(&url);
+    let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+    served.site.replace(settings, "keep_assets = \"10m\"\n", "");
+    served.site.run(&["switch", "www", "release1"]).succeeds();
+    // Another file than that which the browser has.
+    let other = LATER.replace("later()", "import('/other.2.js')");
+    let failed: Value = browser.run(&other);
+    assert!(failed.as_str().unwrap().contains("TypeError"), "{failed}");
 }

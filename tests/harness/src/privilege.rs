@@ -21,13 +21,18 @@ pub fn runs_as_root(here: &str) -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
     }
+    report_skip(here, "needs root");
+    false
+}
+
+/// Prints that a test is skipped, and appends the same line to the file that `HARNESS_SKIP_LIST` names.
+pub(crate) fn report_skip(here: &str, reason: &str) {
     let name = here.trim_end_matches("::here");
-    let line = format!("skipped: {name} needs root\n");
+    let line = format!("skipped: {name} {reason}\n");
     // Not by `eprint!`: its output is not shown for a test that passes.
     io::stderr().write_all(line.as_bytes()).unwrap();
     if let Some(list) = std::env::var_os("HARNESS_SKIP_LIST") {
         let mut list = File::options().create(true).append(true).open(list).unwrap();
         list.write_all(line.as_bytes()).unwrap();
     }
-    false
 }

@@ -1,6 +1,7 @@
 //! One test's site: the sample configuration in a temporary root, with its own Apache.
 
 mod apache;
+mod browser;
 mod by_hand;
 mod disk;
 mod files;
@@ -35,6 +36,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
+pub use browser::Browser;
 pub use disk::Disk;
 pub use files::Files;
 pub use front::{Front, Mode};
