@@ -153,6 +153,43 @@ fn held_upload_is_not_read_and_arrives_whole_afterwards() {
     assert_eq!(sender.join().unwrap(), size.to_string());
 }
 
+/// A request that waits is read twice: PHP gets what the client sent.
+#[test]
+fn held_requests_keep_their_target_headers_and_order_on_a_connection() {
+    let served = Served::new();
+    served.page(
+        "echo.php",
+        "<?php echo $_SERVER['REQUEST_METHOD'], ' ', $_SERVER['REQUEST_URI'], ' ', $_SERVER['HTTP_COOKIE'] ?? '', ' ', $_SERVER['SERVER_PROTOCOL'];",
+    );
+    hold(&served, "60s");
+    let mut connection = served.connect();
+    // Three at once, with bytes that hyper refuses, and a body between them.
+    connection.send("GET /echo.php?<\"> HTTP/1.1\r\nHost: a\r\nCookie: x=1; y=2\r\n\r\n");
+    connection.send("POST /echo.php?2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    connection.send("GET http://a/echo.php?3 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut old = served.connect();
+    old.send("GET /echo.php HTTP/1.0\r\n\r\n");
+    let mut head = served.connect();
+    head.send("HEAD /release.txt HTTP/1.1\r\nHost: a\r\n\r\n");
+    await_held(&served, 3);
+    // Neither is a request that waits.
+    let mut bad = served.connect();
+    bad.send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
+    assert_eq!(bad.answer().unwrap().status, 400);
+    let mut trace = served.connect();
+    trace.send("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(trace.answer().unwrap().status, 405);
+    resume(&served);
+    let mut next = || connection.answer().unwrap().text();
+    assert_eq!(next(), "GET /echo.php?<\"> x=1; y=2 HTTP/1.1");
+    assert_eq!(next(), "POST /echo.php?2  HTTP/1.1");
+    assert_eq!(next(), "GET /echo.php?3  HTTP/1.1");
+    assert_eq!(old.answer().unwrap().text(), "GET /echo.php  HTTP/1.0");
+    let answer = head.answer_to("HEAD").unwrap();
+    assert_eq!((answer.status, answer.header("content-length")), (200, Some("2")));
+    assert_eq!(connection.get("/ping.php").unwrap().text(), "pong1\n");
+}
+
 /// One child: PHP sees the requests in the order in which it works on them.
 #[test]
 fn held_requests_go_on_in_the_order_in_which_they_came() {

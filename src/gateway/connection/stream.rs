@@ -113,7 +113,7 @@ impl ClientStream {
             Socket::Unix(socket) => socket.ready(Interest::READABLE).await,
         };
         if ready.is_ok_and(|ready| !ready.is_read_closed()) {
-            pending().await
+            pending::<()>().await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Headless Chromium, driven by chromedriver's WebDriver API (W3C WebDriver, section 7).
+//! Headless Chromium, driven over HTTP by chromedriver: <https://www.w3.org/TR/webdriver2/>.
 
 use std::process::Stdio;
 
