@@ -6,9 +6,11 @@ mod check;
 mod config;
 mod fcgi_request;
 mod history;
+mod hold;
 mod init;
 mod list;
 mod logs;
+mod maintenance;
 mod programs;
 mod ps_list;
 mod releases;
@@ -20,6 +22,7 @@ mod signals;
 mod snippet;
 mod status;
 mod switch;
+mod traffic;
 mod usage;
 
 use std::path::PathBuf;
@@ -109,6 +112,12 @@ enum Command {
     /// Repair what a crash left behind; replicas that you stopped stay stopped
     #[command(after_help = change::REPAIR_EXAMPLES)]
     Repair(change::DrainArgs),
+    /// Let the requests of a pool wait, for example during a migration. Only with the gateway
+    Hold(hold::HoldArgs),
+    /// End a hold: the requests that wait go on
+    Resume(hold::ResumeArgs),
+    /// Answer the requests of a pool with a maintenance page. Only with the gateway
+    Maintenance(maintenance::Args),
     /// Print the logs of all replicas, merged by time
     Logs(logs::Args),
     /// Run in the foreground: keep all replicas running, follow the symlinks, and be the gateway of all
@@ -188,6 +197,9 @@ impl Cli {
             Command::Releases(args) => args.run(&root, self.json).await,
             Command::Serve(args) => args.run(&root, self.json).await,
             Command::History(args) => args.run(&root, self.json),
+            Command::Hold(args) => args.run(&root, self.json).await,
+            Command::Resume(args) => args.run(&root, self.json).await,
+            Command::Maintenance(args) => args.run(&root, self.json).await,
             Command::Logs(args) => args.run(&root, self.json),
             Command::Snippet(args) => args.run(&root, self.json).await,
         }

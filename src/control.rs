@@ -29,6 +29,8 @@ pub enum Request {
         /// The stamp of the settings that the command has read.
         stamp: Stamp,
     },
+    /// What the operator wants done with the requests of this pool has changed: read it again.
+    Traffic(String),
     /// Return the state of this pool.
     Show(String),
     /// Return which settings the gateway has.
@@ -70,6 +72,9 @@ pub struct PoolState {
     pub replicas: Vec<ReplicaState>,
     /// How many requests wait for a replica.
     pub waiting: usize,
+    /// How many requests wait because the operator holds the pool.
+    #[serde(default)]
+    pub held: usize,
     /// The stamp of the settings by which it is served. None: the gateway is of an earlier version.
     #[serde(default)]
     pub stamp: Option<Stamp>,

@@ -16,8 +16,9 @@
 //! | the request id, the client, the host; unsupported requests | `handler`, `request_id`, `client`, `host`, `admit` |
 //! | the virtual host | `host_map`, `virtual_host` |
 //! | the redirect to HTTPS | `https` |
+//! | the gate: hold and maintenance | `gate` |
 //! | the request target and its path; configured redirects | `request_target`, `url_path`, `redirect` |
-//! | the release; a file, a script, or the front controller | `upstream`, `routing_table`, `route`, `file_lookup` |
+//! | the release; a file, a script, or the front controller | `upstream`, `routing_table`, `route`, `kept_assets`, `file_lookup` |
 //! | a static file: conditions, ranges, compression | `static_file`, `exclusive_since`, `file_reader` |
 //! | a script: receive the body, wait for an endpoint, send | `request_body`, `cgi_params`, `fastcgi`, `upstream`, `script` |
 //! | a request to a server that speaks HTTP | `request_body`, `upstream`, `http_upstream` |
@@ -32,7 +33,7 @@
 //!
 //! A module uses the modules below it in this list, never those above:
 //! `serve`, `refusals`; `reload`, `control_server`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
-//! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `upstream`; all others.
+//! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `gate`; `upstream`; all others.
 
 mod accept_errors;
 mod access_log;
@@ -49,6 +50,7 @@ mod exclusive_since;
 pub mod fastcgi;
 mod file_lookup;
 mod file_reader;
+mod gate;
 mod handler;
 mod health;
 mod host;
@@ -56,6 +58,7 @@ mod host_map;
 mod http_error;
 mod http_upstream;
 mod https;
+mod kept_assets;
 mod listen;
 mod log_throttle;
 mod pace;

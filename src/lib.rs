@@ -19,6 +19,7 @@
 //! | [`release`], [`socket`], [`process`], [`control_group`], [`machine`] | state that the kernel keeps: mounts, sockets, processes, control groups, limits |
 //! | [`event`], [`step`] | what the engine reports: events and the steps in them |
 //! | [`state`] | what is stored of a pool: stopped replicas, and the history of rollouts |
+//! | [`traffic`] | what the operator wants done with a pool's requests: hold, maintenance |
 //! | [`control`] | the protocol between commands and a running gateway |
 //! | [`lock`], [`cancel`] | the pool's lock; cancellation |
 //! | [`trust`] | checks that only the user and root can change the files that a command uses |
@@ -83,6 +84,7 @@ pub mod status;
 pub mod step;
 pub mod stress;
 pub mod supervise;
+pub mod traffic;
 pub mod tree;
 pub mod trust;
 mod wrapped;

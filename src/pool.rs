@@ -80,6 +80,16 @@ impl Pool {
     pub fn state_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.state.json", self.name))
     }
+
+    /// The file of its hold and maintenance, see [`crate::traffic`].
+    pub fn traffic_file(&self) -> PathBuf {
+        self.root.pid_dir().join(format!("{}.traffic.json", self.name))
+    }
+
+    /// The lock of that file.
+    pub fn traffic_lock_file(&self) -> PathBuf {
+        self.root.pid_dir().join(format!("{}.traffic-lock", self.name))
+    }
 }
 
 /// The name of a pool's configuration file.

@@ -1,6 +1,7 @@
 //! `status`: the state of a pool.
 
 mod other_account;
+mod traffic;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::rollout::{Observation, Observed, SpecQuery, observe};
 use crate::runtime::Running;
 use crate::state::{self, CrashLoop};
 use crate::step::Number;
+pub use traffic::{HoldStatus, MaintenanceStatus, TrafficStatus};
 
 /// The release of a replica whose processes cannot be inspected.
 const UNKNOWN: &str = "unknown";
@@ -40,6 +42,9 @@ pub struct PoolStatus {
     /// Whether its replicas did not stay up lately, although they may be well now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crash_loop: Option<CrashLoop>,
+    /// Whether the operator holds it, or has it under maintenance.
+    #[serde(flatten)]
+    pub traffic: TrafficStatus,
     /// What this account may not see. Empty: it sees all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<String>,
@@ -131,11 +136,16 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
         problems.extend(masterless.into_iter().map(describe_dead_master));
         problems.push(format!("run pools-manager repair {}", pool.name));
     }
+    let traffic = TrafficStatus::with_waiting(pool).await;
+    let traffic = traffic.unwrap_or_else(|error| {
+        problems.push(error.message);
+        TrafficStatus::default()
+    });
     problems.extend(unread); // last, because it ends with a help
     let ok = problems.is_empty() && replicas.iter().all(|it| it.state != State::Error);
     let crash_loop = crash_loop.filter(CrashLoop::is_recent);
     let unseen = Vec::new();
-    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems, crash_loop, unseen })
+    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems, crash_loop, traffic, unseen })
 }
 
 /// The replicas in the backend, and the error if it cannot be read.

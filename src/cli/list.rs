@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::pool::Pool;
 use crate::render::{print, table, width};
 use crate::root::Root;
+use crate::status::TrafficStatus;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +48,7 @@ impl Args {
             let pools: Vec<_> = pools.iter().map(|pool| value(pool)).collect();
             print(&format!("{}\n", json!({ "pools": pools })));
         } else if let Some(width) = width::of_stdout() {
-            print(&shown(&pools, width));
+            print(&(shown(&pools, width) + &traffic(&pools, width)));
         } else {
             for pool in &pools {
                 print(&format!("{}\n", line(pool)));
@@ -68,7 +69,22 @@ fn value(pool: &Pool) -> serde_json::Value {
     if let Some(settings) = pool.settings.backend.describe().json {
         value[backend] = settings;
     }
+    // `status` reports a file that cannot be read.
+    let traffic = json!(TrafficStatus::of(pool).unwrap_or_default());
+    if let (Some(value), Some(traffic)) = (value.as_object_mut(), traffic.as_object()) {
+        value.extend(traffic.clone());
+    }
     value
+}
+
+/// Which pools are held, or under maintenance.
+fn traffic(pools: &[Arc<Pool>], width: usize) -> String {
+    let of_pool = |pool: &Arc<Pool>| {
+        let status = TrafficStatus::of(pool).unwrap_or_default().to_string();
+        let line = |line: &str| width::wrap(&format!("  {}  {line}\n", pool.name), Some(width));
+        status.lines().map(line).collect::<String>()
+    };
+    pools.iter().map(of_pool).collect()
 }
 
 /// The pools for a terminal: a table if it fits, else some lines for each pool.

@@ -102,6 +102,9 @@ fn shown(
     for replica in &status.replicas {
         text += &line(replica, quiet, releases, width);
     }
+    for line in status.traffic.to_string().lines() {
+        text += &width::wrap(&format!("  {line}\n"), width);
+    }
     if !status.unseen.is_empty() {
         let unseen = format!("  Not visible to this account: {}\n", status.unseen.join("; "));
         text += &width::wrap(&unseen, width);

@@ -47,6 +47,11 @@ pub struct Gateway {
     /// The longest time that a request waits for a child.
     #[serde(deserialize_with = "values::some_duration")]
     pub queue_timeout: Duration,
+    /// The largest number of requests that wait while the pool is held.
+    pub hold_queue: usize,
+    /// How long the assets of a release are served after it was replaced. 0: not at all.
+    #[serde(deserialize_with = "values::duration")]
+    pub keep_assets: Duration,
     /// The longest time in which a script sends nothing.
     #[serde(deserialize_with = "values::some_duration")]
     pub request_timeout: Duration,
@@ -151,6 +156,8 @@ impl Default for Gateway {
             fastcgi_keep_alive: KeepAlive::Auto,
             queue: 1024,
             queue_timeout: Duration::from_secs(10),
+            hold_queue: 10_000,
+            keep_assets: Duration::ZERO,
             request_timeout: Duration::from_secs(60),
             cache: BTreeMap::new(),
             compress: true,

@@ -102,7 +102,7 @@ pub(crate) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>,
 }
 
 /// An IPv4-mapped network is an IPv4 network, as the addresses of clients are.
-fn network(text: &str) -> Option<IpNet> {
+pub(crate) fn network(text: &str) -> Option<IpNet> {
     let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse()).ok()?;
     let IpNet::V6(six) = network else { return Some(network) };
     let four = six.addr().to_ipv4_mapped().zip(six.prefix_len().checked_sub(96));

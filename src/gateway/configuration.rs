@@ -157,5 +157,6 @@ async fn choose_one(new: Arc<VirtualHost>, old: Option<Arc<VirtualHost>>) -> Arc
         (Err(error), _) => new.refresh.failed(&new.pool.name, &error),
     }
     new.upstream.configure(&new.settings);
+    new.gate.configure(new.settings.hold_queue);
     new
 }

@@ -4,6 +4,7 @@ mod activity;
 mod escape;
 mod http1;
 mod http2;
+mod parked;
 mod proxy_protocol;
 mod stream;
 mod transport;

@@ -63,6 +63,7 @@ impl ControlServer {
         while let Some(line) = lines.next_line().await? {
             let answer = match serde_json::from_str(&line) {
                 Ok(Request::Sync { pool, stamp }) => self.sync(&pool, stamp).await,
+                Ok(Request::Traffic(pool)) => self.traffic(&pool).await,
                 Ok(Request::Show(pool)) => self.show(&pool).await,
                 Ok(Request::Settings) => Response::Settings(self.settings().await),
                 Err(error) => Response::Failed(format!("the request is malformed: {error}")),
@@ -126,15 +127,33 @@ impl ControlServer {
 
     async fn show(&self, pool: &str) -> Response {
         let Some(vhost) = self.state.get().hosts.of_pool(pool).cloned() else {
-            if !self.is_wanted(pool).await {
-                return Response::Done;
-            }
-            return Response::Failed(format!(
-                "the gateway does not serve the pool \"{pool}\": send it SIGHUP, so that it reads its configuration again, and look into its log"
-            ));
+            return self.not_served(pool).await;
         };
         let (replicas, waiting) = vhost.upstream.show();
-        Response::State(PoolState { replicas, waiting, stamp: Some(vhost.pool.stamp) })
+        let (held, stamp) = (vhost.gate.waiting(), Some(vhost.pool.stamp));
+        Response::State(PoolState { replicas, waiting, held, stamp })
+    }
+
+    /// The response for a pool that has no virtual host: nothing is to be done if it has no `[gateway]`.
+    async fn not_served(&self, pool: &str) -> Response {
+        if !self.is_wanted(pool).await {
+            return Response::Done;
+        }
+        Response::Failed(format!(
+            "the gateway does not serve the pool \"{pool}\": send it SIGHUP, so that it reads its configuration again, and look into its log"
+        ))
+    }
+
+    /// When this returns, every request that begins later meets what the file of the pool says.
+    async fn traffic(&self, pool: &str) -> Response {
+        let Some(vhost) = self.state.get().hosts.of_pool(pool).cloned() else {
+            return self.not_served(pool).await;
+        };
+        let file = vhost.pool.traffic_file();
+        match run_blocking(move || vhost.gate.read(&file)).await.and_then(|read| read) {
+            Ok(()) => Response::Done,
+            Err(error) => Response::Failed(error.message),
+        }
     }
 
     async fn settings(&self) -> SettingsState {

@@ -15,30 +15,49 @@ use super::admit::admit;
 use super::cgi_params::CgiRequest;
 use super::client::{Client, Ends};
 use super::client_body::ClientBody;
+use super::gate::{Pass, Wait};
 use super::health;
 use super::host::Host;
 use super::host_map::Owner;
 use super::http_error::HttpError;
 use super::http_upstream::HttpRequest;
 use super::https;
+use super::kept_assets::Asset;
 use super::redirect;
 use super::request_body::RequestBody;
 use super::request_id::REQUEST_ID;
 use super::request_label::RequestLabel;
 use super::request_target::RequestTarget;
 use super::response_body::ResponseBody;
-use super::route::{Route, route, route_to_server};
+use super::route::{Route, Routed, route, route_to_server};
+use super::routing_table::ServedRelease;
 use super::script::{ScriptRequest, may_reuse_connection};
 use super::state::State;
 use super::static_file;
 use super::url_path::UrlPath;
 use super::virtual_host::VirtualHost;
 
-/// Responds to a request, in every case.
+/// The wait of a request whose pool is held; None: it gets its response now.
+pub(super) fn must_wait(state: &State, ends: &Ends, request: &Parts) -> Option<Wait> {
+    if state.hosts.all().iter().all(|vhost| vhost.gate.is_open()) {
+        return None;
+    }
+    let host = Host::of(request).ok()?;
+    admit(request).ok()?;
+    let Some(Owner::VirtualHost(vhost)) = state.hosts.find(&host.name) else { return None };
+    if health::is_asked(ends, request) {
+        return None;
+    }
+    let client = Client::of(ends, &request.headers, &state.front.trusted_proxies);
+    vhost.gate.must_wait(client.address)
+}
+
+/// Responds to a request, in every case. `pass`: that of a request that has waited at the gate of its pool.
 pub(super) fn respond(
     state: Arc<State>,
     ends: Ends,
     request: Request<ClientBody>,
+    pass: Option<Pass>,
 ) -> Pin<Box<impl Future<Output = Response<ResponseBody>> + use<>>> {
     // Boxed, so that a connection without a request is small.
     Box::pin(async move {
@@ -52,7 +71,7 @@ pub(super) fn respond(
         let mut entry = state.access_log.as_ref().map(|log| log.entry(client.address));
         let handler =
             Handler { state: &state, ends: &ends, client: &client, request: &request, id: &id };
-        let mut response = handler.respond(body, entry.as_deref_mut()).await;
+        let mut response = handler.respond(body, pass, entry.as_deref_mut()).await;
         if let Some(entry) = &mut entry {
             entry.note(&request, &id, response.status());
         }
@@ -78,7 +97,12 @@ struct Handler<'a> {
 impl Handler<'_> {
     /// Finds the virtual host and responds. The headers of the virtual host apply to all its responses,
     /// errors included.
-    async fn respond(&self, body: ClientBody, entry: Option<&mut Entry>) -> Response<ResponseBody> {
+    async fn respond(
+        &self,
+        body: ClientBody,
+        pass: Option<Pass>,
+        entry: Option<&mut Entry>,
+    ) -> Response<ResponseBody> {
         let (vhost, host) = match self.virtual_host() {
             Ok(found) => found,
             Err(error) => {
@@ -89,10 +113,15 @@ impl Handler<'_> {
         if let Some(entry) = entry {
             entry.pool.clone_from(&vhost.pool.name);
         }
-        let result = self.respond_by(vhost, &host, body).await;
-        let pool = &vhost.pool.name;
-        let failed = |error| self.error_response(&error, pool, Some(&host));
-        let mut response = result.unwrap_or_else(failed);
+        let mut response = match vhost.gate.enter(self.client.address, pass).await {
+            Ok(pass) => {
+                // Boxed, so that a request that is held is small.
+                let result = pass.cover(Box::pin(self.respond_by(vhost, &host, body))).await;
+                let pool = &vhost.pool.name;
+                result.unwrap_or_else(|error| self.error_response(&error, pool, Some(&host)))
+            }
+            Err(refused) => refused.response(),
+        };
         vhost.settings.headers.apply(response.headers_mut());
         https::add_hsts(&vhost.settings, self.client, response.headers_mut());
         response
@@ -154,12 +183,7 @@ impl Handler<'_> {
             let Some(served) = vhost.upstream.wait_for_release().await else {
                 return Err(unavailable("the pool does not run"));
             };
-            let route = if vhost.speaks_http {
-                let may_be_file = matches!(request.method, Method::GET | Method::HEAD);
-                route_to_server(&served, &vhost.settings, path, may_be_file)?
-            } else {
-                route(&served, &vhost.settings, path)?
-            };
+            let (served, route) = self.find(vhost, served, path)?;
             let script = match route {
                 Route::File(file) => {
                     let compressor = &self.state.compressor;
@@ -224,6 +248,32 @@ impl Handler<'_> {
                 Ok(response) => return Ok(response),
                 Err(unanswered) => unanswered.or_again(&mut resends)?,
             }
+        }
+    }
+
+    /// The route of a path, and the release that it belongs to: the routed one, or an earlier one whose
+    /// asset is kept.
+    fn find(
+        &self,
+        vhost: &VirtualHost,
+        served: Arc<ServedRelease>,
+        path: &UrlPath,
+    ) -> Result<(Arc<ServedRelease>, Route), HttpError> {
+        let (settings, method) = (&vhost.settings, &self.request.method);
+        let routed = if vhost.speaks_http {
+            let may_be_file = matches!(*method, Method::GET | Method::HEAD);
+            route_to_server(&served, settings, path, may_be_file)?
+        } else {
+            route(&served, settings, path)?
+        };
+        let instead = match routed {
+            Routed::Found(route) => return Ok((served, route)),
+            Routed::Missing(instead) => instead,
+        };
+        let table = vhost.upstream.table();
+        match vhost.kept_assets.find(settings, &table, &served, method, path)? {
+            Some(Asset { served, file }) => Ok((served, Route::File(file))),
+            None => instead.map(|route| (served, route)),
         }
     }
 

@@ -31,8 +31,7 @@ pub(super) fn respond(
     ends: &Ends,
     request: &Parts,
 ) -> Option<Response<ResponseBody>> {
-    let is_it = RequestTarget::of(request).path == PATH;
-    if !is_it || !ends.is_local() || is_passed_on(&request.headers) {
+    if !is_asked(ends, request) {
         return None;
     }
     if !matches!(request.method, Method::GET | Method::HEAD) {
@@ -49,6 +48,12 @@ pub(super) fn respond(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Some(response)
+}
+
+/// Whether this is such a request.
+pub(super) fn is_asked(ends: &Ends, request: &Parts) -> bool {
+    let is_it = RequestTarget::of(request).path == PATH;
+    is_it && ends.is_local() && !is_passed_on(&request.headers)
 }
 
 fn is_passed_on(headers: &HeaderMap) -> bool {

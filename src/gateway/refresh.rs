@@ -47,6 +47,7 @@ pub(super) async fn refresh(vhost: &Arc<VirtualHost>, reason: Reason) -> Result<
     let mut unservable = vhost.refresh.turn().await;
     let vhost = Arc::clone(vhost);
     run_blocking(move || {
+        read_traffic(&vhost);
         let result = observe_pool(&vhost)
             .and_then(|observation| apply(&vhost, &observation, reason, &mut unservable));
         match result {
@@ -65,6 +66,14 @@ pub(super) async fn refresh(vhost: &Arc<VirtualHost>, reason: Reason) -> Result<
         }
     })
     .await?
+}
+
+/// Applies what the operator wants done with the requests. If that cannot be read, what is in force stays.
+fn read_traffic(vhost: &VirtualHost) {
+    if let Err(error) = vhost.gate.read(&vhost.pool.traffic_file()) {
+        let (pool, error) = (&vhost.pool.name, error.in_one_line());
+        tracing::error!(pool = %pool, "hold and maintenance stay as they are: {error}");
+    }
 }
 
 /// Starts a task that refreshes a pool's endpoints on request, and retries a failed refresh. It ends
@@ -138,7 +147,10 @@ fn apply(
     let error = failed.into_iter().next().filter(|_| endpoints.is_empty());
     if reason == Reason::Command || error.is_none() {
         let next: Vec<&Arc<ServedRelease>> = endpoints.iter().map(|it| &it.served).collect();
-        exclusive_since::update(&vhost.upstream.table().releases, &next, names(observation));
+        let before = &vhost.upstream.table().releases;
+        exclusive_since::update(before, &next, names(observation));
+        let history = || vhost.pool.state_file();
+        vhost.kept_assets.update(&vhost.settings, before, &next, history);
         vhost.upstream.replace_endpoints(endpoints);
     }
     Ok(error.map_or(Outcome::Served, |(_, error)| Outcome::NothingServed(error)))

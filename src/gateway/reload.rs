@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::access_log::AccessLog;
 use super::blocking::run_blocking;
 use super::configuration::Configuration;
+use super::gate;
 use super::refresh::refresh_on_request;
 use super::state::CurrentState;
 use super::virtual_host::VirtualHost;
@@ -101,7 +102,10 @@ impl Reload {
         let new = self.state.get();
         for vhost in new.hosts.all() {
             match old.hosts.of_pool(&vhost.pool.name) {
-                None => refresh_on_request(&self.state, vhost),
+                None => {
+                    refresh_on_request(&self.state, vhost);
+                    self.state.spawn(gate::keep(&vhost.gate, vhost.pool.traffic_file()));
+                }
                 // A command may have refreshed the endpoints by the previous configuration.
                 Some(before) if before.document_root != vhost.document_root => {
                     vhost.request_refresh();

@@ -22,6 +22,15 @@ pub(super) enum Route {
     Server,
 }
 
+/// What a path leads to.
+#[derive(Debug)]
+pub(super) enum Routed {
+    /// What the release has for it.
+    Found(Route),
+    /// The release has nothing of that name: what answers in its place, or the error 404.
+    Missing(Result<Route, HttpError>),
+}
+
 /// A script of the release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Script {
@@ -37,7 +46,7 @@ pub(super) fn route(
     served: &ServedRelease,
     settings: &Gateway,
     path: &UrlPath,
-) -> Result<Route, HttpError> {
+) -> Result<Routed, HttpError> {
     if !settings.deny.is_empty() && settings.denies(&String::from_utf8_lossy(path.relative())) {
         return Err(denied());
     }
@@ -52,13 +61,9 @@ pub(super) fn route(
             Route::Script(script) => settings.denies(&script.path) && !is_front(settings, script),
             Route::AddSlash | Route::Server => false,
         };
-        return if is_denied { Err(denied()) } else { Ok(target) };
+        return if is_denied { Err(denied()) } else { Ok(Routed::Found(target)) };
     }
-    let front = settings.front_controller.get_ref();
-    if front.is_empty() || !served.has_script(router.lookup, front)? {
-        return Err(not_found());
-    }
-    Ok(Route::Script(Script { path: front.clone(), info: Vec::new() }))
+    Ok(Routed::Missing(router.front()))
 }
 
 /// Routes a path of a pool whose server speaks HTTP: a file below the document root, if that is
@@ -69,24 +74,24 @@ pub(super) fn route_to_server(
     settings: &Gateway,
     path: &UrlPath,
     may_be_file: bool,
-) -> Result<Route, HttpError> {
+) -> Result<Routed, HttpError> {
     let relative = path.relative();
     if settings.denies(&String::from_utf8_lossy(relative)) {
         return Err(denied());
     }
     let has_files = !settings.document_root.get_ref().is_empty();
     if !may_be_file || !has_files || path.is_directory || path.is_hidden() {
-        return Ok(Route::Server);
+        return Ok(Routed::Found(Route::Server));
     }
     let lookup = FileLookup { follow_symlinks: settings.follow_symlinks };
     let Found::File(file, stat) = lookup.open(&served.document_root, relative)? else {
-        return Ok(Route::Server);
+        return Ok(Routed::Missing(Ok(Route::Server)));
     };
     let path = String::from_utf8_lossy(relative).into_owned();
     match path {
-        path if is_code(&path) => Ok(Route::Server),
+        path if is_code(&path) => Ok(Routed::Found(Route::Server)),
         path if settings.denies(&path) => Err(denied()),
-        path => Ok(Route::File(OpenFile { path, file, stat })),
+        path => Ok(Routed::Found(Route::File(OpenFile { path, file, stat }))),
     }
 }
 
@@ -97,6 +102,15 @@ struct Router<'a> {
 }
 
 impl Router<'_> {
+    /// The front controller. Error 404: there is none.
+    fn front(&self) -> Result<Route, HttpError> {
+        let front = self.settings.front_controller.get_ref();
+        if front.is_empty() || !self.served.has_script(self.lookup, front)? {
+            return Err(not_found());
+        }
+        Ok(Route::Script(Script { path: front.clone(), info: Vec::new() }))
+    }
+
     /// The route without the front controller.
     fn find(&self, path: &UrlPath) -> Result<Option<Route>, HttpError> {
         // First scripts: the path info of a script may have names that begin with a dot.
@@ -217,7 +231,11 @@ mod tests {
         shown(route(served, settings, &UrlPath::parse(path.as_bytes()).unwrap()))
     }
 
-    fn shown(route: Result<Route, HttpError>) -> String {
+    fn shown(routed: Result<Routed, HttpError>) -> String {
+        let route = routed.and_then(|routed| match routed {
+            Routed::Found(route) => Ok(route),
+            Routed::Missing(other) => other,
+        });
         match route {
             Ok(Route::File(file)) => format!("file {}", file.path),
             Ok(Route::Script(script)) => {

@@ -15,6 +15,7 @@ use super::access_log::AccessLog;
 use super::blocking::run_blocking;
 use super::configuration::Configuration;
 use super::control_server::ControlServer;
+use super::gate;
 use super::listen::{self, Listener};
 use super::refresh::refresh_on_request;
 use super::reload::{Reload, Reloads};
@@ -112,7 +113,10 @@ impl Running {
         .listen(control);
         state.spawn(control);
         state.spawn(close_idle(Arc::clone(&state)));
-        state.get().hosts.all().iter().for_each(|vhost| refresh_on_request(&state, vhost));
+        for vhost in state.get().hosts.all() {
+            refresh_on_request(&state, vhost);
+            state.spawn(gate::keep(&vhost.gate, vhost.pool.traffic_file()));
+        }
         let mut accept_loops = JoinSet::new();
         for (listener, (_, is_tls)) in listeners.into_iter().zip(global.front.all_listen()) {
             let (workers, connections) = (Arc::clone(&workers), Arc::clone(&connections));
@@ -145,6 +149,7 @@ impl Running {
         let _ = self.drain.send(true);
         let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
         let limit = self.state.get().front.shutdown_timeout;
+        self.state.get().hosts.all().iter().for_each(|vhost| vhost.gate.end_within(limit));
         let is_drained = timeout(limit, self.connections.acquire_many(all)).await.is_ok();
         let left = self.max_connections - self.connections.available_permits();
         drop(self.workers);
@@ -213,10 +218,14 @@ fn url((listener, (listen, is_tls)): (&Listener, (&Listen, bool))) -> String {
     }
 }
 
-/// Closes idle upstream connections, which hold children, after a while.
+/// Closes idle upstream connections, which hold children, after a while, and releases whose assets are no
+/// longer kept.
 async fn close_idle(state: Arc<CurrentState>) {
     loop {
         sleep(IDLE_CHECK).await;
-        state.get().hosts.all().iter().for_each(|vhost| vhost.upstream.close_stale());
+        for vhost in state.get().hosts.all() {
+            vhost.upstream.close_stale();
+            vhost.kept_assets.close_stale(&vhost.settings);
+        }
     }
 }

@@ -38,6 +38,13 @@ use representation::{Content, Representation};
 /// after a step may still get the time of that step: hence the comparison with `<` below.
 const DATE_STEP: u64 = 2;
 
+/// Whether a file is a page, by its media type.
+pub(super) fn is_page(settings: &Gateway, path: &str) -> bool {
+    let name = content_type::of(settings, path).name;
+    let is_page = |it: &str| it.starts_with("text/html") || it.starts_with("application/xhtml");
+    name.to_str().is_ok_and(is_page)
+}
+
 /// Responds with a file of the release. Methods other than GET and HEAD get 405.
 pub(super) fn respond(
     request: &Parts,

@@ -166,6 +166,11 @@ impl Upstream {
         self.scheduler.lock().can_serve()
     }
 
+    /// How many requests the endpoints can work on at the same time.
+    pub(super) fn children(&self) -> usize {
+        self.scheduler.lock().children()
+    }
+
     /// The state of each endpoint for `status`, and the number of requests that wait.
     pub(super) fn show(&self) -> (Vec<control::ReplicaState>, usize) {
         let scheduler = self.scheduler.lock();

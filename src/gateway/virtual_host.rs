@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OwnedMutexGuard};
 
+use super::gate::Gate;
+use super::kept_assets::KeptAssets;
 use super::upstream::Upstream;
 use crate::config;
 use crate::error::{Error, Result};
@@ -19,6 +21,10 @@ pub(super) struct VirtualHost {
     pub settings: config::Gateway,
     /// Its endpoints. The virtual host of the next configuration takes them over.
     pub upstream: Arc<Upstream>,
+    /// Where its requests wait during a hold. The virtual host of the next configuration takes it over.
+    pub gate: Arc<Gate>,
+    /// The releases whose assets are kept. The virtual host of the next configuration takes them over.
+    pub kept_assets: Arc<KeptAssets>,
     /// The path of the document root in PHP's mount namespace.
     pub document_root: String,
     /// The path of the release in PHP's mount namespace.
@@ -58,9 +64,16 @@ impl VirtualHost {
             "" => release_dir.clone(),
             below => format!("{release_dir}/{below}"),
         };
-        let (upstream, refresh) = match before {
-            Some(before) => (Arc::clone(&before.upstream), Arc::clone(&before.refresh)),
-            None => (Upstream::new(&settings), Arc::default()),
+        let (upstream, refresh, kept_assets) = match before {
+            Some(before) => {
+                let kept_assets = Arc::clone(&before.kept_assets);
+                (Arc::clone(&before.upstream), Arc::clone(&before.refresh), kept_assets)
+            }
+            None => (Upstream::new(&settings), Arc::default(), Arc::default()),
+        };
+        let gate = match before {
+            Some(before) => Arc::clone(&before.gate),
+            None => Gate::new(&pool.name, &upstream, settings.hold_queue),
         };
         let pool = Arc::new(pool);
         let speaks_http =
@@ -69,6 +82,8 @@ impl VirtualHost {
             pool,
             settings,
             upstream,
+            gate,
+            kept_assets,
             document_root,
             release_dir,
             speaks_http,

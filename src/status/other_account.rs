@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rustix::process::geteuid;
 
-use super::{PING_TIMEOUT, PoolStatus, ReplicaStatus, State};
+use super::{PING_TIMEOUT, PoolStatus, ReplicaStatus, State, TrafficStatus};
 use crate::backend::Standing;
 use crate::error::Result;
 use crate::pool::Pool;
@@ -71,7 +71,11 @@ pub(super) async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatu
     let problems = Vec::from_iter(differ.then(|| "the replicas run different releases".to_owned()));
     let ok = problems.is_empty() && replicas.iter().all(|it| it.state != State::Error);
     let crash_loop = crash_loop.filter(CrashLoop::is_recent);
-    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems, crash_loop, unseen })
+    let traffic = TrafficStatus::with_waiting(pool).await.unwrap_or_else(|error| {
+        unseen.push(format!("hold and maintenance ({})", error.message));
+        TrafficStatus::default()
+    });
+    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems, crash_loop, traffic, unseen })
 }
 
 /// What can be seen of a replica.

@@ -90,3 +90,34 @@ fn slow_senders_take_little_memory() {
     assert!(memory < MOST_WITH_BODIES, "{} KiB", memory >> 10);
     drop(senders);
 }
+
+/// Of a request that is held, nothing is there but its connection, its head and its place.
+#[test]
+fn held_requests_take_little_memory() {
+    const HELD: u64 = 10_000;
+    raise_limit();
+    let served = Served::new();
+    served.get("/ping.php");
+    let before = served.memory();
+    served.site.run(&["hold", "www", "--for", "10m"]).succeeds();
+    let headers =
+        format!("Cookie: session={}\r\nUser-Agent: {}\r\n", "x".repeat(200), "y".repeat(100));
+    let port = served.port();
+    let mut held: Vec<_> = (0..HELD)
+        .map(|_| {
+            let mut connection = Connection::to(port);
+            connection.send(&format!("GET /ping.php HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
+            connection
+        })
+        .collect();
+    super::hold::await_held(&served, HELD);
+    let memory = served.memory() - before;
+    println!("{} KiB for {HELD} held requests", memory >> 10);
+    assert!(memory < 100 << 20, "{} KiB", memory >> 10);
+    // The next one does not wait.
+    assert_eq!(served.get("/ping.php").status, 503);
+    served.site.run(&["resume", "www"]).succeeds();
+    for connection in &mut held {
+        assert_eq!(connection.answer().unwrap().text(), "pong1\n");
+    }
+}

@@ -59,6 +59,18 @@ pub(crate) const KEYS: &[Key] = &[
         "how long a request may wait; then 503 with `Retry-After`",
     ),
     Key::new(
+        "hold_queue",
+        Kind::Number,
+        Default::Value("10000"),
+        "how many requests may wait while the pool is [held](#hold-and-maintenance); further ones get 503",
+    ),
+    Key::new(
+        "keep_assets",
+        Kind::TIME,
+        Default::Value("\"0s\""),
+        "how long the [assets of a replaced release](#assets-of-replaced-releases) are served. `0s`: not at all",
+    ),
+    Key::new(
         "request_timeout",
         Kind::SOME_TIME,
         Default::Value("\"60s\""),

@@ -1,6 +1,7 @@
 //! HTTP/1 on a connection, by hyper.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use super::activity::Busy;
 use super::escape::Escaped;
+use super::parked::{Parked, Parking};
 use super::transport::Transport;
 use super::{Ended, draining, draining_fresh};
 use crate::config::Front;
@@ -38,6 +40,7 @@ pub(super) async fn serve(
     mut drain: watch::Receiver<bool>,
 ) -> Ended {
     let http = http(front);
+    let parking = Parking::default();
     tokio::select! {
         ready = timeout(front.header_timeout, transport.readable()) => ready??,
         () = draining_fresh(&mut drain) => return Ok(()),
@@ -49,30 +52,70 @@ pub(super) async fn serve(
         let service = service_fn(|mut request: Request<Incoming>| {
             notes.begin(&mut request);
             let busy = activity.begin_request(request.body().is_end_stream());
-            let request = request.map(ClientBody::Http1);
-            let response = handler::respond(state.get(), ends, request);
-            async move { Ok::<_, Infallible>(response.await.map(|body| SentBody { body, busy })) }
+            let current = state.get();
+            let (parts, body) = request.into_parts();
+            let is_parked = parking.begin(&current, &ends, &parts, !body.is_end_stream());
+            let request = Request::from_parts(parts, ClientBody::Http1(body));
+            let pass = parking.take_pass();
+            let response = (!is_parked).then(|| handler::respond(current, ends, request, pass));
+            async move {
+                let response = match response {
+                    Some(response) => response.await,
+                    None => pending().await,
+                };
+                Ok::<_, Infallible>(response.map(|body| SentBody { body, busy }))
+            }
         });
         let mut connection = http.serve_connection(TokioIo::new(escaped), service);
-        let is_draining = tokio::select! {
+        let event = tokio::select! {
+            // hyper first: it reads a request that was let through before anything else happens.
+            biased;
             ended = &mut connection => return Ok(ended?),
-            () = activity.idle() => false,
-            () = draining(&mut drain) => true,
+            parked = parking.parked() => Event::Parked(parked),
+            () = draining(&mut drain) => Event::Draining,
+            () = activity.idle() => Event::Idle,
         };
-        if is_draining {
-            Pin::new(&mut connection).graceful_shutdown();
-            return Ok(connection.await?);
-        }
-        // The connection is idle: hyper's buffers are freed until the client sends again.
+        let parked = match event {
+            Event::Idle => None,
+            Event::Parked(request) => Some(request),
+            Event::Draining => {
+                Pin::new(&mut connection).graceful_shutdown();
+                tokio::select! {
+                    ended = &mut connection => return Ok(ended?),
+                    request = parking.parked() => Some(request),
+                }
+            }
+        };
+        // The connection is idle, or its request is held: hyper's buffers are freed until the client sends
+        // again, or the request goes on.
         let parts = connection.into_parts();
         let (inner, unread) = parts.io.into_inner().into_parts();
         transport = inner;
         transport.put_back([parts.read_buf, unread].concat().into());
-        tokio::select! {
-            ready = timeout(front.header_timeout, transport.readable()) => ready??,
-            () = draining(&mut drain) => return Ok(()),
-        }
+        let Some(Parked { head, wait }) = parked else {
+            tokio::select! {
+                ready = timeout(front.header_timeout, transport.readable()) => ready??,
+                () = draining(&mut drain) => return Ok(()),
+            }
+            continue;
+        };
+        // What was held gets its response, even if the gateway ends.
+        let pass = tokio::select! {
+            pass = wait.ended() => pass,
+            () = transport.closed() => return Ok(()),
+        };
+        parking.let_through(pass);
+        transport.put_before(&head);
     }
+}
+
+/// What happens to a connection.
+enum Event {
+    Idle,
+    /// Its request is held.
+    Parked(Parked),
+    /// The gateway ends.
+    Draining,
 }
 
 fn http(front: &Front) -> http1::Builder {

@@ -4,6 +4,7 @@
 //! acknowledged, and not what the kernel takes: the kernel takes more only when a large part of its
 //! buffer is free, which can take minutes with a slow client.
 
+use std::future::pending;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
@@ -110,6 +111,18 @@ impl ClientStream {
         match &self.socket {
             Socket::Tcp(it) => it.async_io(Interest::READABLE, || peek(it.as_fd(), buffer)).await,
             Socket::Unix(it) => it.async_io(Interest::READABLE, || peek(it.as_fd(), buffer)).await,
+        }
+    }
+
+    /// Waits until the client has closed its side of the connection. Not noticed behind data that it has
+    /// sent.
+    pub(super) async fn closed(&self) {
+        let ready = match &self.socket {
+            Socket::Tcp(socket) => socket.ready(Interest::READABLE).await,
+            Socket::Unix(socket) => socket.ready(Interest::READABLE).await,
+        };
+        if ready.is_ok_and(|ready| !ready.is_read_closed()) {
+            pending::<()>().await;
         }
     }
 

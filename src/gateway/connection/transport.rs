@@ -119,6 +119,17 @@ impl Transport {
         }
     }
 
+    /// Puts data before what was put back.
+    pub(super) fn put_before(&mut self, data: &[u8]) {
+        self.ahead = [data, &self.ahead].concat().into();
+    }
+
+    /// Waits until the client has closed its side of the connection. Not noticed behind data that it has
+    /// sent.
+    pub(super) async fn closed(&self) {
+        self.stream().closed().await;
+    }
+
     /// Waits until there is data to read, or the client has closed the connection.
     pub(super) async fn readable(&mut self) -> io::Result<()> {
         if self.ahead.is_empty() && !self.has_decrypted() {

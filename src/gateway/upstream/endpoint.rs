@@ -125,7 +125,7 @@ impl Endpoint {
         self.health != Health::Healthy
     }
 
-    fn children(&self) -> u32 {
+    pub(super) fn children(&self) -> u32 {
         self.spec.children.map_or(u32::MAX, |children| children.max)
     }
 

@@ -106,6 +106,12 @@ impl Scheduler {
         self.endpoints.iter().any(|it| it.keep_alive)
     }
 
+    /// The number of children of the current endpoints.
+    pub(super) fn children(&self) -> usize {
+        let current = self.endpoints.iter().filter(|it| it.is_current);
+        current.fold(0, |sum, it| sum.saturating_add(it.children() as usize))
+    }
+
     /// The number of requests that wait.
     pub(super) fn waiting(&self) -> usize {
         self.queues.len()

@@ -46,7 +46,7 @@ impl Chromium {
         let profile = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver");
         driver.arg("--port=0").process_group(0).stdout(Stdio::piped()).stderr(Stdio::null());
-        driver.env("HOME", profile.path());
+        driver.env("HOME", profile.path()).env("TMPDIR", profile.path());
         let mut driver = driver.spawn().expect("chromedriver (the package chromium-driver)");
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let started = "started successfully on port ";
@@ -123,6 +123,11 @@ impl Chromium {
     /// The value of a JavaScript expression on the page.
     pub fn value(&self, expression: &str) -> Value {
         self.wait(self.client.execute(&format!("return {expression};"), Vec::new()))
+    }
+
+    /// What a script passes to its last argument, a function.
+    pub fn run(&self, script: &str) -> Value {
+        self.wait(self.client.execute_async(script, Vec::new()))
     }
 
     /// The protocol by which the page came: `h2`, `http/1.1`.

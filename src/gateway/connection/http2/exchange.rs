@@ -91,7 +91,7 @@ impl Exchange {
         let is_left = body.is_left();
         let request = Request::from_parts(head, ClientBody::Http2(body));
         let response = tokio::select! {
-            response = handler::respond(state.get(), self.ends, request) => response,
+            response = handler::respond(state.get(), self.ends, request, None) => response,
             _ = poll_fn(|cx| self.respond.poll_reset(cx)) => return Outcome::Reset,
         };
         match self.send(&method, response).await {

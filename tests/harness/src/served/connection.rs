@@ -91,8 +91,8 @@ impl Connection {
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let headers: Vec<(String, String)> = lines
-            .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{head}")))
-            .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+            .map(|line| line.split_once(':').unwrap_or_else(|| panic!("{head}")))
+            .map(|(name, value)| (name.to_lowercase(), value.trim_start().to_owned()))
             .collect();
         let mut answer = Answer { status, headers, body: Vec::new() };
         let has_none = method == "HEAD" || matches!(status, 100..=199 | 204 | 304);

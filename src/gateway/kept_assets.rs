@@ -1,0 +1,173 @@
+//! Assets of releases that were replaced: a page that a browser has loaded before a release switch asks
+//! for its scripts, styles and images after it (`keep_assets`).
+//!
+//! An asset is a file whose name has an extension and which is no page: its media type is not that of
+//! HTML, and it is no code. Only what the routed release does not have is looked up, first in the other
+//! releases that the pool serves at the moment (during a rolling restart), then in those that it served
+//! within the time, the newest first. So a new page, and all of its assets, are of the new release.
+//!
+//! The releases are known from the replacements of the routing table; after a start of the gateway, from
+//! the history of the pool. Their directories are held open. A release that is removed has no files any
+//! more, and takes no space.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use hyper::Method;
+
+use super::file_lookup::{FileLookup, Found, OpenFile};
+use super::http_error::HttpError;
+use super::route::is_code;
+use super::routing_table::{RoutingTable, ServedRelease};
+use super::static_file::is_page;
+use super::url_path::UrlPath;
+use crate::config::Gateway;
+use crate::release::Release;
+use crate::state::{Entry, State};
+
+/// The most releases that are kept: each takes two descriptors.
+const RELEASES_MAX: usize = 16;
+
+/// The releases that a pool served before.
+#[derive(Debug, Default)]
+pub(super) struct KeptAssets {
+    /// The newest first.
+    past: ArcSwap<Vec<Past>>,
+    /// The history of the pool was read.
+    has_history: AtomicBool,
+}
+
+/// A release that was replaced.
+#[derive(Debug, Clone)]
+struct Past {
+    served: Arc<ServedRelease>,
+    until: SystemTime,
+}
+
+impl Past {
+    /// A time in the future, from before a change of the clock, is now.
+    fn is_within(&self, time: Duration) -> bool {
+        self.until.elapsed().unwrap_or_default() < time
+    }
+}
+
+/// An asset, and the release that it belongs to.
+#[derive(Debug)]
+pub(super) struct Asset {
+    pub served: Arc<ServedRelease>,
+    pub file: OpenFile,
+}
+
+impl KeptAssets {
+    /// Notes which releases are replaced. To be called before the next table is used, one call at a time.
+    ///
+    /// - `before`, `now`: the releases of the current and of the next table
+    /// - `history`: the state file of the pool
+    pub(super) fn update(
+        &self,
+        settings: &Gateway,
+        before: &[Arc<ServedRelease>],
+        now: &[&Arc<ServedRelease>],
+        history: impl FnOnce() -> PathBuf,
+    ) {
+        let time = settings.keep_assets;
+        if time.is_zero() {
+            self.past.store(Arc::default());
+            self.has_history.store(false, Ordering::Relaxed);
+            return;
+        }
+        let below = settings.document_root.get_ref();
+        let until = SystemTime::now();
+        let replaced = before.iter().map(|served| Past { served: Arc::clone(served), until });
+        let mut all: Vec<Past> = replaced.chain(self.past.load().iter().cloned()).collect();
+        if !self.has_history.swap(true, Ordering::Relaxed) {
+            let entries = State::read(&history()).unwrap_or_default().history;
+            all.extend(from_history(&entries, time, below));
+        }
+        let mut past: Vec<Past> = Vec::new();
+        for it in all {
+            let is_it = |other: &Arc<ServedRelease>| other.release == it.served.release;
+            let is_known = past.iter().any(|other| is_it(&other.served));
+            let is_live = now.iter().any(|other| is_it(other));
+            // Under another document root, its paths are others.
+            if !is_known && !is_live && it.served.below == *below && it.is_within(time) {
+                past.push(it);
+            }
+        }
+        past.truncate(RELEASES_MAX);
+        self.past.store(Arc::new(past));
+    }
+
+    /// Closes the releases whose time is over. To be called regularly.
+    pub(super) fn close_stale(&self, settings: &Gateway) {
+        let past = self.past.load();
+        if past.iter().any(|it| !it.is_within(settings.keep_assets)) {
+            let left = past.iter().filter(|it| it.is_within(settings.keep_assets));
+            let left = Arc::new(left.cloned().collect());
+            // Another thread may have replaced it: then that one decided later.
+            self.past.compare_and_swap(&past, left);
+        }
+    }
+
+    /// The asset that a path names in another release than the routed one.
+    pub(super) fn find(
+        &self,
+        settings: &Gateway,
+        table: &RoutingTable,
+        routed: &ServedRelease,
+        method: &Method,
+        path: &UrlPath,
+    ) -> Result<Option<Asset>, HttpError> {
+        let may_be_file = matches!(*method, Method::GET | Method::HEAD) && !path.is_directory;
+        if settings.keep_assets.is_zero() || !may_be_file || path.is_hidden() {
+            return Ok(None);
+        }
+        let name = String::from_utf8_lossy(path.relative());
+        if !is_asset(settings, &name) || settings.denies(&name) {
+            return Ok(None);
+        }
+        let lookup = FileLookup { follow_symlinks: settings.follow_symlinks };
+        let live = table.releases.iter().filter(|it| it.release != routed.release);
+        let past = self.past.load();
+        let past = past.iter().filter(|it| it.is_within(settings.keep_assets)).map(|it| &it.served);
+        for served in live.chain(past) {
+            if let Found::File(file, stat) = lookup.open(&served.document_root, path.relative())? {
+                let file = OpenFile { path: name.into_owned(), file, stat };
+                return Ok(Some(Asset { served: Arc::clone(served), file }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn is_asset(settings: &Gateway, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let has_extension = name.rsplit_once('.').is_some_and(|(_, it)| !it.is_empty());
+    has_extension && !is_code(path) && !is_page(settings, path)
+}
+
+/// The releases of the rollouts that ended within the time, the newest first. Those that a rollout left
+/// count until its end, and so do those that it did not keep.
+fn from_history(entries: &[Entry], time: Duration, below: &str) -> Vec<Past> {
+    let past = |entry: &Entry| {
+        let begun = humantime::parse_rfc3339(&entry.when).ok();
+        let Some(until) = begun.and_then(|it| it.checked_add(Duration::from_millis(entry.ms)))
+        else {
+            return Vec::new();
+        };
+        let releases = [&entry.to, &entry.from].into_iter().flatten();
+        let open = |path: &PathBuf| {
+            let release = Release::at(path).ok()?;
+            let served = Arc::new(ServedRelease::open(&release, below).ok()?);
+            Some(Past { served, until }).filter(|it| it.is_within(time))
+        };
+        releases.filter_map(open).collect()
+    };
+    entries.iter().rev().take(RELEASES_MAX).flat_map(past).collect()
+}
+
+#[cfg(test)]
+mod tests;
