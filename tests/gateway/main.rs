@@ -16,6 +16,7 @@ mod embedded;
 mod frozen;
 mod health;
 mod hold;
+mod hold_command;
 mod hostile;
 mod http2;
 mod lengths;
