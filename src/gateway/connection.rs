@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
 use super::client::Ends;
+use super::drain::Drain;
 use super::handler;
 use super::pace::Pace;
 use super::response_body::ResponseBody;
@@ -54,7 +56,7 @@ pub(super) async fn serve(
     state: &CurrentState,
     limits: &Arc<SharedLimits>,
     accepted: Accepted,
-    mut drain: watch::Receiver<bool>,
+    mut drain: watch::Receiver<Drain>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let Accepted { socket, ends, permit: _permit } = accepted;
     let front = Arc::clone(&state.get().front);
@@ -72,8 +74,10 @@ pub(super) async fn serve(
     };
     loop {
         tokio::select! {
+            // A request that has arrived is served.
+            biased;
             ready = timeout(front.header_timeout, stream.readable()) => ready??,
-            () = draining(&mut drain) => return Ok(()),
+            () = Drain::now(&mut drain) => return Ok(()),
         }
         let activity = stream.activity();
         let escaped = Escaped::new(stream);
@@ -82,13 +86,22 @@ pub(super) async fn serve(
             notes.begin(&mut request);
             let busy = activity.begin_request(request.body().is_end_stream());
             let response = handler::respond(state.get(), ends, request);
-            async move { Ok::<_, Infallible>(response.await.map(|body| SentBody { body, busy })) }
+            let drain = drain.clone();
+            async move {
+                let mut response = response.await.map(|body| SentBody { body, busy });
+                if *drain.borrow() != Drain::No {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
+        let mut ending = drain.clone();
         let mut connection = http.serve_connection(TokioIo::new(escaped), service);
         let is_draining = tokio::select! {
             ended = &mut connection => return Ok(ended?),
             () = activity.idle() => false,
-            () = draining(&mut drain) => true,
+            () = Drain::now(&mut ending) => true,
         };
         if is_draining {
             Pin::new(&mut connection).graceful_shutdown();
@@ -111,11 +124,6 @@ fn http(front: &Front) -> http1::Builder {
         // The buffer must also hold the head of a request.
         .max_buf_size(max_header.max(BUFFER));
     http
-}
-
-/// Waits until connections must end.
-async fn draining(drain: &mut watch::Receiver<bool>) {
-    let _ = drain.wait_for(|drain| *drain).await;
 }
 
 fn tcp(socket: OwnedFd) -> io::Result<Socket> {

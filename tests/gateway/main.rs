@@ -36,4 +36,5 @@ mod start;
 mod statics;
 mod supervisor;
 mod systemd;
+mod upgrade;
 mod variables;
