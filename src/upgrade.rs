@@ -33,10 +33,10 @@ mod predecessor;
 mod program;
 mod successor;
 
-pub use message::{FromNew, Hello};
+pub use message::FromNew;
 pub use predecessor::{Go, Predecessor};
 pub use program::Program;
-pub use successor::Successor;
+pub use successor::{Passed, Successor};
 
 /// The variable that makes a `serve` a successor: its standard input is the channel.
 pub const VARIABLE: &str = "POOLS_MANAGER_UPGRADE";

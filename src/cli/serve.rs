@@ -142,7 +142,7 @@ impl Serving<'_> {
             match self.upgrade(reply).await? {
                 upgrade::Ended::Failed => {}
                 upgrade::Ended::Stopped(signal) => return self.shut_down(signal).await,
-                upgrade::Ended::Replaced(successor) => return self.drain(successor).await,
+                upgrade::Ended::Replaced(successor) => return self.drain(*successor).await,
             }
         }
     }
@@ -219,9 +219,10 @@ impl Serving<'_> {
 
     /// Renews all replicas.
     fn restart(&self) {
-        match &self.supervisor {
-            Some(supervisor) => supervisor.restart(),
-            None => tracing::warn!("SIGUSR1 is ignored: there is no supervisor"),
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.restart();
+        } else {
+            tracing::warn!("SIGUSR1 is ignored: there is no supervisor");
         }
     }
 

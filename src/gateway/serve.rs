@@ -25,9 +25,9 @@ use super::tasks::Tasks;
 use super::upgrades::Upgrades;
 use super::workers::Workers;
 use crate::error::{Error, Result};
-use crate::inherited::{Inherited, Socket};
+use crate::inherited::Inherited;
 use crate::root::Root;
-use crate::upgrade::Predecessor;
+use crate::upgrade::{Passed, Predecessor};
 
 /// The time between two searches for idle connections to close.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
@@ -199,22 +199,19 @@ impl Gateway {
         }
     }
 
-    /// The pools that it can serve.
-    pub fn served_pools(&self) -> Vec<String> {
-        let state = self.state.get();
-        let vhosts = state.hosts.all().iter();
-        let served = vhosts.filter(|vhost| !vhost.is_broken() && vhost.upstream.can_serve());
-        served.map(|vhost| vhost.pool.name.clone()).collect()
-    }
-
     /// How long its successor may take to start.
     pub fn upgrade_timeout(&self) -> Duration {
         self.state.get().front.upgrade_timeout
     }
 
-    /// Copies of its listening sockets, for another process.
-    pub fn sockets(&self) -> Result<Vec<Socket>> {
-        self.sockets.as_ref().map_or_else(|| Ok(Vec::new()), Sockets::copies)
+    /// What its successor gets: copies of the listening sockets, and the pools that it can serve.
+    pub fn pass(&self) -> Result<Passed> {
+        let sockets = self.sockets.as_ref().map_or_else(|| Ok(Vec::new()), Sockets::copies)?;
+        let state = self.state.get();
+        let vhosts = state.hosts.all().iter();
+        let served = vhosts.filter(|vhost| !vhost.is_broken() && vhost.upstream.can_serve());
+        let pools = served.map(|vhost| vhost.pool.name.clone()).collect();
+        Ok(Passed { sockets, pools, drain_limit: state.front.shutdown_timeout })
     }
 
     /// Answers no command from now on: another process is about to. Those that come wait in the control

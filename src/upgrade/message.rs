@@ -9,7 +9,7 @@ pub(super) const VERSION: u32 = 1;
 
 /// The first message of the old process, after the sockets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Hello {
+pub(super) struct Hello {
     /// The version of the messages.
     pub version: u32,
     /// The old process.
@@ -19,6 +19,8 @@ pub struct Hello {
     pub sockets: Vec<(Purpose, bool)>,
     /// The pools that the old process can serve.
     pub pools: Vec<String>,
+    /// How long it drains at most, in milliseconds: its `shutdown_timeout`.
+    pub drain_limit_ms: u64,
 }
 
 /// A message of the old process.

@@ -20,6 +20,8 @@ use crate::process::Process;
 
 /// How long the old process may take for what it is asked while it drains. It takes milliseconds.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long it may take to end after its drain.
+const END: Duration = Duration::from_secs(5);
 
 /// The process that this one replaces.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct Predecessor {
     pid: u32,
     /// None: it has ended.
     process: Option<Process>,
+    drain_limit: Duration,
     pools: Vec<String>,
     /// None: it has ended.
     talk: Mutex<Option<Talk>>,
@@ -84,7 +87,9 @@ impl Predecessor {
         let talk = Mutex::new(Some(Talk { channel, late: 0 }));
         let process = Process::open(parent_id().cast_signed()).ok();
         let process = process.filter(|_| parent_id() == hello.pid);
-        let predecessor = Self { pid: hello.pid, process, pools: hello.pools, talk };
+        let drain_limit = Duration::from_millis(hello.drain_limit_ms);
+        let (pid, pools) = (hello.pid, hello.pools);
+        let predecessor = Self { pid, process, drain_limit, pools, talk };
         Ok(Some((predecessor, Inherited::new(sockets))))
     }
 
@@ -110,10 +115,10 @@ impl Predecessor {
         self.tell(&FromNew::Failed(error.to_string())).await;
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended, for a while: it has its own limit, unless it is halted.
     pub async fn ended(&self) {
         if let Some(process) = &self.process {
-            let _ = process.wait(Duration::MAX).await;
+            let _ = process.wait(self.drain_limit + END).await;
         }
     }
 

@@ -38,13 +38,20 @@ pub struct Successor {
     is_confirmed: bool,
 }
 
+/// What the new process gets.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// The listening sockets.
+    pub sockets: Vec<Socket>,
+    /// The pools that this process can serve.
+    pub pools: Vec<String>,
+    /// How long this process drains at most.
+    pub drain_limit: Duration,
+}
+
 impl Successor {
-    /// Starts the program, and passes it the sockets. `pools`: those that this process can serve.
-    pub async fn launch(
-        program: &Program,
-        sockets: Vec<Socket>,
-        pools: Vec<String>,
-    ) -> Result<Self> {
+    /// Starts the program, and passes it the sockets.
+    pub async fn launch(program: &Program, passed: Passed) -> Result<Self> {
         program.check()?;
         let path = program.path().display().to_string();
         let cannot = |error: io::Error| Error::failed(format!("cannot start {path}: {error}"));
@@ -66,12 +73,15 @@ impl Successor {
         let passing_on = stderr.map(|it| tokio::spawn(pass_on(it, Arc::clone(&said))));
         let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let Some(pid) = pid else { return Err(cannot(ErrorKind::NotFound.into())) };
+        let Passed { sockets, pools, drain_limit } = passed;
         let passed = pass(&ours, sockets);
         let mut channel = Channel::new(ours).map_err(cannot)?;
         let sent = match passed {
             Ok(sockets) => {
                 let own = std::process::id();
-                channel.send(&Hello { version: VERSION, pid: own, sockets, pools }).await
+                let drain_limit_ms = u64::try_from(drain_limit.as_millis()).unwrap_or(u64::MAX);
+                let hello = Hello { version: VERSION, pid: own, sockets, pools, drain_limit_ms };
+                channel.send(&hello).await
             }
             Err(error) => Err(error),
         };

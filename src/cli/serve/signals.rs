@@ -56,8 +56,8 @@ impl Signals {
     pub(super) fn listen() -> Result<Self> {
         let (received, signals) = mpsc::channel(1);
         let ignored = IGNORED.iter().map(|(number, _)| *number);
-        let handled = [HUP, INT, QUIT, TERM, USR1, USR2, XFSZ];
-        for number in handled.into_iter().chain(ignored).chain(REAL_TIME) {
+        let meant = [HUP, INT, QUIT, TERM, USR1, USR2, XFSZ];
+        for number in meant.into_iter().chain(ignored).chain(REAL_TIME) {
             match signal(SignalKind::from_raw(number)) {
                 Ok(handler) => drop(tokio::spawn(forward(handler, number, received.clone()))),
                 // A kernel or a C library may lack some of these.

@@ -18,7 +18,7 @@ use crate::render::print;
 use crate::root::Root;
 use crate::service_manager;
 use crate::supervise::Supervisor;
-use crate::upgrade::{Go, Predecessor, Successor};
+use crate::upgrade::{Go, Passed, Predecessor, Successor};
 
 /// How long `serve --upgrade` waits. The upgrade waits for the rollouts of the supervisor.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -55,7 +55,7 @@ pub(super) enum Ended {
     /// A signal has come meanwhile.
     Stopped(Error),
     /// The other one serves.
-    Replaced(Successor),
+    Replaced(Box<Successor>),
 }
 
 /// Signals that have come during an attempt. They are for the process that serves after it.
@@ -97,7 +97,7 @@ impl Serving<'_> {
                 if deferred.restart {
                     successor.signal(Signal::USR1);
                 }
-                (Ok(pid), Ended::Replaced(successor))
+                (Ok(pid), Ended::Replaced(Box::new(successor)))
             }
             Err(problem) => {
                 self.take_back().await?;
@@ -127,10 +127,9 @@ impl Serving<'_> {
     ) -> std::result::Result<Successor, Problem> {
         refuse_where_impossible()?;
         let limit = self.gateway.as_ref().map_or(START, Gateway::upgrade_timeout);
-        let sockets = self.gateway.as_ref().map_or_else(|| Ok(Vec::new()), Gateway::sockets)?;
-        let pools = self.gateway.as_ref().map_or_else(Vec::new, Gateway::served_pools);
+        let passed = self.gateway.as_ref().map_or_else(|| Ok(Passed::default()), Gateway::pass)?;
         tracing::info!("upgrade: starting {}", self.program.path().display());
-        let mut successor = Successor::launch(&self.program, sockets, pools).await?;
+        let mut successor = Successor::launch(&self.program, passed).await?;
         match self.hand_over(&mut successor, limit, deferred).await {
             Ok(()) => Ok(successor),
             Err(problem) => {

@@ -81,7 +81,7 @@ fn request(
 ) -> (Vec<Duration>, usize) {
     let mut connection = Connection::to(port);
     let (mut latencies, mut posts) = (Vec::new(), 0);
-    let post = format!("POST {page} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=b");
+    let form = format!("POST {page} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=b");
     while !enough.load(Ordering::Relaxed) {
         let begun = Instant::now();
         connection.send("GET /ping.php HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -90,7 +90,7 @@ fn request(
         if answer.closes() {
             connection = Connection::to(port);
         }
-        connection.send(&post);
+        connection.send(&form);
         answer = connection.answer().unwrap();
         assert_eq!(answer.text(), "noted");
         posts += 1;
