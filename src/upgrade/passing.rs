@@ -52,7 +52,9 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<Vec<OwnedFd>> {
         // The kernel drops descriptors for which this process has no room.
         let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
         if is_cut || all.len() - before != usize::from(count[0]) {
-            return Err(io::Error::other("not all sockets have arrived: raise `ulimit -n`"));
+            return Err(io::Error::other(
+                "not all sockets have arrived, the limit of open files is too low",
+            ));
         }
         if count[0] == 0 {
             return Ok(all);

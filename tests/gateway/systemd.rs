@@ -104,8 +104,8 @@ fn without_an_answer_of_systemd_the_replica_has_no_scope_and_serves() {
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 
-/// Starts the service of this repository with the test's program and root.
-fn start_service(machine: &Machine, site: &Site) -> u16 {
+/// Installs the service of this repository with the test's program and root.
+fn install_service(machine: &Machine, site: &Site) {
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/systemd/pools-manager.service");
     site.write(UNIT, &std::fs::read_to_string(unit).unwrap());
     let serve = site.manager(&["serve"]);
@@ -125,6 +125,11 @@ fn start_service(machine: &Machine, site: &Site) -> u16 {
     );
     machine.output("sh", &["-euc", &install]);
     machine.output("systemctl", &["daemon-reload"]);
+}
+
+/// Starts it; returns its port.
+fn start_service(machine: &Machine, site: &Site) -> u16 {
+    install_service(machine, site);
     machine.output("systemctl", &["start", UNIT]);
     wait_for("the port", || {
         let log = machine.output("journalctl", &["-u", UNIT, "-o", "cat"]);
@@ -210,6 +215,7 @@ fn connections_wait_in_the_socket_unit_while_the_service_restarts() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     site.replace("etc/pools-manager.toml", "127.0.0.1:0", &format!("127.0.0.1:{port}"));
     let machine = Machine::boot(&site);
+    machine.run(&site, &["start"]).succeeds();
     let socket = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/systemd/pools-manager.socket");
     let socket = std::fs::read_to_string(socket).unwrap();
     let lines = socket.lines().filter(|line| !line.starts_with("ListenStream="));
@@ -219,14 +225,11 @@ fn connections_wait_in_the_socket_unit_while_the_service_restarts() {
     site.write("pools-manager.socket", &unit);
     let path = site.path("pools-manager.socket");
     machine.output("cp", &[path.to_str().unwrap(), "/run/systemd/system/"]);
-    machine.output("systemctl", &["daemon-reload"]);
+    install_service(&machine, &site);
     machine.output("systemctl", &["start", "pools-manager.socket"]);
-    // Nothing serves yet.
-    let mut waiting = Connection::to(port);
-    waiting.send("GET /ping.php HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(start_service(&machine, &site), port);
-    assert_eq!(waiting.answer().unwrap().text(), "pong1\n");
-    drop(waiting);
+    assert_eq!(property(&machine, "MainPID"), "0");
+    // It starts the service, and waits.
+    assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");
     upgrade(&machine);
     assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");
     machine.output("systemctl", &["kill", "--kill-who=main", "--signal=KILL", UNIT]);
