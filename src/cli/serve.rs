@@ -15,6 +15,7 @@ use self::signals::{Received, Signals};
 use crate::cancel;
 use crate::config::{Global, LineFormat};
 use crate::error::{Error, Exit, Result};
+use crate::failpoint;
 use crate::gateway::{self, Gateway, Reply, Start, Upgrades};
 use crate::inherited::Inherited;
 use crate::log;
@@ -180,6 +181,7 @@ impl Serving<'_> {
         }
         print_ready(self.gateway.as_ref().map_or(&[], Gateway::addresses), self.is_json);
         if let Some(predecessor) = self.predecessor.clone() {
+            failpoint::hit("upgrade, new: open");
             if predecessor.serves().await == Go::Alone && service_manager::is_watching() {
                 return Ok(Err(left_alone()));
             }

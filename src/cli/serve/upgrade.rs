@@ -12,6 +12,7 @@ use super::{Serving, left_alone, stop_gathering};
 use crate::config::Global;
 use crate::control::{self, Request, Response};
 use crate::error::{Error, Exit, Result};
+use crate::failpoint;
 use crate::gateway::{Gateway, Reply};
 use crate::init;
 use crate::render::print;
@@ -146,7 +147,9 @@ impl Serving<'_> {
         limit: Duration,
         deferred: &mut Deferred,
     ) -> std::result::Result<(), Problem> {
+        failpoint::hit("upgrade, old: launched");
         self.meanwhile(deferred, successor.ready(limit)).await??;
+        failpoint::hit("upgrade, old: ready");
         if let Some(mut supervisor) = self.supervisor.take() {
             let rested = self.meanwhile(deferred, supervisor.rest()).await;
             if let Err(stopped) = rested {
@@ -160,7 +163,10 @@ impl Serving<'_> {
             self.gateway = Some(gateway);
             closed?;
         }
-        Ok(self.meanwhile(deferred, successor.go(limit)).await??)
+        failpoint::hit("upgrade, old: rested");
+        self.meanwhile(deferred, successor.go(limit)).await??;
+        failpoint::hit("upgrade, old: served");
+        Ok(())
     }
 
     /// Waits for a part of an attempt. Signals that stop it end the wait, others are noted.
@@ -213,11 +219,18 @@ impl Serving<'_> {
                     .hint("restart serve, if its gateway is to end"));
             }
         }
+        failpoint::hit("upgrade, new: started");
         let mut deferred = Deferred::default();
         let go = self.meanwhile(&mut deferred, predecessor.ready()).await;
+        failpoint::hit("upgrade, new: told");
         match go {
             Ok(Go::Alone) if service_manager::is_watching() => Err(left_alone()),
-            Ok(_) => Ok(Ok(())),
+            Ok(Go::Alone) => {
+                // Until then the kernel keeps its locks.
+                predecessor.ended().await;
+                Ok(Ok(()))
+            }
+            Ok(Go::Told) => Ok(Ok(())),
             Err(Problem::Stopped(signal)) => Ok(Err(signal)),
             Err(Problem::Failed(error)) => Err(error),
         }

@@ -130,50 +130,109 @@ fn pool_that_would_not_be_served_is_reported() {
     assert_eq!(served.get("/ping.php").status, 200);
 }
 
-/// The new process, wherever it is.
-fn successor(served: &Served) -> i32 {
-    let running = Running::of(served);
-    let old = served.gateway().pid().as_raw_nonzero().get();
-    wait_for("the new process", || running.all().into_iter().find(|pid| *pid != old))
+/// A gateway, and all that replace it, which are killed or halted at this place.
+fn served_until(at: &str) -> Served {
+    let site = global(site("", ""), "upgrade_timeout = \"500ms\"");
+    let served = Served::serve_through(site, "env", &[&format!("POOLS_MANAGER_TEST_AT={at}")]);
+    await_release(&served, "release1");
+    served
 }
 
 #[test]
-fn new_process_that_is_killed_costs_nothing() {
-    let served = Served::serve(site("", ""));
-    await_release(&served, "release1");
-    let (running, clients) = (Running::of(&served), Clients::start(&served, 2));
-    for _ in 0..5 {
-        let command = served.site.spawn(&["serve", "--upgrade"]);
-        // In whichever state it is.
-        let new = Pid::from_raw(successor(&served)).unwrap();
-        if kill_process(new, Signal::KILL).is_err() {
-            continue;
-        }
-        let ran = command.finish();
-        if ran.has_succeeded() {
-            // It was killed when it served already.
-            break;
-        }
-        assert!(ran.stderr.contains("signal: 9 (SIGKILL)"), "{ran}");
-        clients.await_more(20);
+fn new_process_that_is_killed_before_it_accepts_costs_nothing() {
+    for at in ["started", "told"] {
+        let served = served_until(&format!("KILL upgrade, new: {at}"));
+        let why = failure(&served);
+        assert!(why.contains("it has ended with signal: 9 (SIGKILL)"), "{at}: {why}");
     }
-    clients.finish();
-    running.await_alone();
 }
 
 #[test]
-fn new_process_serves_if_the_old_one_is_killed() {
-    let served = Served::serve(site("", ""));
-    await_release(&served, "release1");
-    served.gateway().signal(Signal::USR2);
-    served.await_log("upgrade: starting ");
-    let new = successor(&served);
-    served.gateway().signal(Signal::KILL);
+fn new_process_that_is_halted_is_killed() {
+    for at in ["started", "told"] {
+        let served = served_until(&format!("STOP upgrade, new: {at}"));
+        let why = failure(&served);
+        assert!(why.contains("within 500ms (upgrade_timeout)"), "{at}: {why}");
+    }
+}
+
+/// Connections that it has accepted are cut, and no others.
+#[test]
+fn old_process_goes_on_if_the_new_one_is_killed_when_it_accepts() {
+    let served = served_until("KILL upgrade, new: open");
     let running = Running::of(&served);
-    wait_for("the new process", || (running.asked() == Some(new)).then_some(()));
+    let before = running.pid();
+    assert!(running.try_upgrade().status(1).stderr.contains("SIGKILL"));
+    assert_eq!(running.pid(), before);
     assert_eq!(served.get("/ping.php").status, 200);
     served.site.kill_replica(1);
     await_release(&served, "release1");
+}
+
+/// Whatever it has done by then.
+#[test]
+fn new_process_serves_if_the_old_one_is_killed() {
+    for at in ["launched", "ready", "rested", "served"] {
+        let mut served = served_until(&format!("KILL upgrade, old: {at}"));
+        // The command was answered by the old one.
+        let command = served.site.spawn(&["serve", "--upgrade"]);
+        let running = Running::of(&served);
+        let old = served.gateway().pid().as_raw_nonzero().get();
+        wait_for("the new process", || running.asked().is_some_and(|pid| pid != old).then_some(()));
+        assert_eq!(served.get("/ping.php").status, 200, "{at}");
+        command.finish().status(1);
+        served.site.kill_replica(1);
+        await_release(&served, "release1");
+        drop(running);
+        served.finish_gateway().killed_by(Signal::KILL);
+        assert!(!served.site.path("sockets/pools-manager.sock").exists());
+    }
+}
+
+/// The service manager starts another one, which needs the sockets.
+#[test]
+fn new_process_ends_if_the_old_one_is_killed_under_a_service_manager() {
+    for at in ["rested", "served"] {
+        let site = site("", "");
+        let notify = std::os::unix::net::UnixDatagram::bind(site.path("notify.sock")).unwrap();
+        let variables = [
+            format!("NOTIFY_SOCKET={}", site.path("notify.sock").display()),
+            format!("POOLS_MANAGER_TEST_AT=KILL upgrade, old: {at}"),
+        ];
+        let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
+        let mut served = Served::serve_through(site, "env", &variables);
+        await_release(&served, "release1");
+        served.gateway().signal(Signal::USR2);
+        let ran = served.finish_gateway();
+        assert!(ran.stderr.contains("the service manager knew this one"), "{ran}");
+        ran.killed_by(Signal::KILL);
+        served.start_gateway();
+        assert_eq!(served.get("/ping.php").status, 200);
+        drop(notify);
+    }
+}
+
+#[test]
+fn serve_without_a_gateway_is_upgraded_too() {
+    let site = site("", "");
+    let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+    site.replace(settings, "[gateway]\n", "");
+    site.write("etc/pools-manager.toml", "");
+    let mut serve = site.spawn(&["serve"]);
+    let is_ready = |line: &str| line == "Supervising all pools";
+    serve.await_line("that it is up", is_ready);
+    serve.signal(Signal::USR2);
+    serve.await_line("that the new one is up", is_ready);
+    wait_for("the end of the old one", || serve.has_ended().then_some(()));
+    let new = super::running::all(&site);
+    assert_eq!(new.len(), 1, "{new:?}");
+    wait_for("both replicas", || site.run(&["status"]).has_succeeded().then_some(()));
+    site.kill_replica(1);
+    wait_for("both replicas", || site.run(&["status"]).has_succeeded().then_some(()));
+    let said = site.run(&["serve", "--upgrade"]);
+    assert!(said.status(1).stderr.contains("no gateway runs at "), "{said}");
+    kill_process(Pid::from_raw(new[0]).unwrap(), Signal::TERM).unwrap();
+    serve.finish().status(0);
 }
 
 #[test]

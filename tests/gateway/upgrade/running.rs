@@ -53,17 +53,7 @@ impl<'a> Running<'a> {
 
     /// All processes of `serve` on this site that have not ended.
     pub(super) fn all(&self) -> Vec<i32> {
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|it| it.file_name().to_str()?.parse().ok());
-        let is_it = |pid: &i32| {
-            let proc = format!("/proc/{pid}");
-            let words = fs::read(format!("{proc}/cmdline")).unwrap_or_default();
-            let is_serve = words.ends_with(b"\0serve\0");
-            let is_here =
-                fs::read_link(format!("{proc}/cwd")).is_ok_and(|it| it == self.site.root());
-            is_serve && is_here
-        };
-        pids.filter(is_it).collect()
+        all(self.site)
     }
 
     /// Waits until the processes that were replaced have ended.
@@ -81,6 +71,19 @@ impl Drop for Running<'_> {
         self.signal(Signal::TERM);
         wait_for("the end of the last serve", || (!is_alive(pid)).then_some(()));
     }
+}
+
+/// All processes of `serve` on a site that have not ended.
+pub(super) fn all(site: &Site) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|it| it.file_name().to_str()?.parse().ok());
+    let is_it = |pid: &i32| {
+        let proc = format!("/proc/{pid}");
+        let words = fs::read(format!("{proc}/cmdline")).unwrap_or_default();
+        let is_here = fs::read_link(format!("{proc}/cwd")).is_ok_and(|it| it == site.root());
+        words.ends_with(b"\0serve\0") && is_here
+    };
+    pids.filter(is_it).collect()
 }
 
 /// Whether it has not ended.
