@@ -161,7 +161,10 @@ impl Serving<'_> {
                     received = self.signals.next() => match received {
                         Received::Stop(signal) => return Ok(Err(signal)),
                         Received::Reload => self.reload(),
-                        Received::Restart | Received::Upgrade => {}
+                        Received::Restart => self.restart(),
+                        Received::Upgrade => {
+                            tracing::warn!("SIGUSR2 is ignored: serve has not started yet");
+                        }
                     },
                 }
             };
