@@ -35,6 +35,8 @@ pub enum Request {
     Show(String),
     /// Return which settings the gateway has.
     Settings,
+    /// Replace the process of the gateway by a new one.
+    Upgrade,
 }
 
 /// The response to a request.
@@ -48,6 +50,8 @@ pub enum Response {
     State(PoolState),
     /// The settings of the gateway.
     Settings(SettingsState),
+    /// This process serves now.
+    Upgraded(u32),
     /// The request failed.
     Failed(String),
 }
@@ -139,6 +143,15 @@ impl Gateway {
 
 /// Sends a request to the gateway that listens there. None: no gateway runs.
 pub async fn send(socket: &Path, request: &Request) -> Result<Option<Response>> {
+    send_within(TIMEOUT, socket, request).await
+}
+
+/// The same, with another time limit.
+pub async fn send_within(
+    limit: Duration,
+    socket: &Path,
+    request: &Request,
+) -> Result<Option<Response>> {
     let cannot = |error: &dyn std::fmt::Display| {
         Error::failed(format!("cannot talk to the gateway at {}: {error}", socket.display()))
             .hint("run this as the user who runs `pools-manager serve`, or as root")
@@ -150,7 +163,7 @@ pub async fn send(socket: &Path, request: &Request) -> Result<Option<Response>> 
         BufReader::new(stream.take(LINE_MAX)).read_line(&mut line).await?;
         Ok::<_, io::Error>(serde_json::from_str(&line)?)
     };
-    match timeout(TIMEOUT, exchange).await {
+    match timeout(limit, exchange).await {
         Ok(Ok(response)) => Ok(Some(response)),
         Ok(Err(error))
             if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>

@@ -3,7 +3,7 @@
 //! release build [`hit`] is empty.
 
 /// Hits a failpoint. `POOLS_MANAGER_TEST_AT="KILL 7"` kills the process at its seventh failpoint,
-/// `"STOP 7"` halts it there; it prints the name of each failpoint up to that one. Hits of one
+/// `"STOP 7"` halts it there; in place of the number, the name of a failpoint can stand. It prints the name of each failpoint up to that one. Hits of one
 /// failpoint in a row, such as one for each process of a generation, count as one.
 #[cfg(debug_assertions)]
 pub(crate) fn hit(name: impl std::fmt::Display) {
@@ -19,9 +19,10 @@ pub(crate) fn hit(name: impl std::fmt::Display) {
     }
     eprintln!("passing: {name}");
     *passed = (passed.0 + 1, name);
+    let is_it = |at: &str| at == passed.0.to_string() || at == passed.1;
     let signal = match order.split_once(' ') {
-        Some(("KILL", at)) if at == passed.0.to_string() => Signal::KILL,
-        Some(("STOP", at)) if at == passed.0.to_string() => Signal::STOP,
+        Some(("KILL", at)) if is_it(at) => Signal::KILL,
+        Some(("STOP", at)) if is_it(at) => Signal::STOP,
         _ => return,
     };
     let _ = kill_process(getpid(), signal);

@@ -9,9 +9,9 @@
 //!
 //! | step | modules |
 //! |---|---|
-//! | accept a connection, hand it to a worker thread | `listen`, `accept_errors`, `workers` |
+//! | accept a connection, hand it to a worker thread | `sockets`, `listen`, `accept_errors`, `workers` |
 //! | TLS by rustls; the certificates | `connection`, `tls` |
-//! | HTTP/1 by hyper and HTTP/2 by h2, with limits for slow and hostile clients | `connection`, `client_body`, `pace` |
+//! | HTTP/1 by hyper and HTTP/2 by h2, with limits for slow and hostile clients | `connection`, `client_body`, `drain`, `pace` |
 //! | the state of the gateway, for monitors | `health` |
 //! | the request id, the client, the host; unsupported requests | `handler`, `request_id`, `client`, `host`, `admit` |
 //! | the virtual host | `host_map`, `virtual_host` |
@@ -29,10 +29,12 @@
 //! `serve` starts and stops a gateway, and `refusals` tells without a start why it would not start. `configuration` reads the operator's files and builds the virtual
 //! hosts. `state` holds what the requests share; `reload` replaces it. `refresh` observes a pool and
 //! replaces its endpoints: at the start, when a command asks for it on the control socket
-//! (`control_server`), and when an endpoint is unreachable. Nothing is remembered across a restart.
+//! (`control_server`), and when an endpoint is unreachable. Nothing is remembered across a restart. A new
+//! process can take the place of a running one ([`upgrade`](crate::upgrade)): it asks itself first whether it can
+//! serve (`probe`), and the old one begins no request of a pool whose release changes meanwhile (`held_pools`).
 //!
 //! A module uses the modules below it in this list, never those above:
-//! `serve`, `refusals`; `reload`, `control_server`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
+//! `serve`, `refusals`; `held_pools`, `probe`, `reload`, `control_server`, `sockets`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
 //! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `gate`; `upstream`; all others.
 
 mod accept_errors;
@@ -46,6 +48,7 @@ mod client_body;
 mod configuration;
 mod connection;
 mod control_server;
+mod drain;
 mod exclusive_since;
 pub mod fastcgi;
 mod file_lookup;
@@ -53,6 +56,7 @@ mod file_reader;
 mod gate;
 mod handler;
 mod health;
+mod held_pools;
 mod host;
 mod host_map;
 mod http_error;
@@ -62,6 +66,7 @@ mod kept_assets;
 mod listen;
 mod log_throttle;
 mod pace;
+mod probe;
 mod redirect;
 mod refresh;
 mod refusals;
@@ -76,10 +81,12 @@ mod route;
 mod routing_table;
 mod script;
 mod serve;
+mod sockets;
 mod state;
 mod static_file;
 mod tasks;
 mod tls;
+mod upgrades;
 mod upstream;
 mod url_path;
 mod virtual_host;
@@ -88,4 +95,5 @@ mod x_sendfile;
 
 pub use refusals::{findings, is_wanted};
 pub use reload::Reloads;
-pub use serve::serve;
+pub use serve::{Gateway, Start, serve};
+pub use upgrades::{Reply, Upgrades};

@@ -7,7 +7,9 @@
 //! on to `serve`, and ends with its exit status.
 
 use std::env;
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
@@ -27,6 +29,16 @@ const PASSED_ON: [Signal; 6] = [
 /// Whether this process is pid 1.
 pub fn is_init() -> bool {
     std::process::id() == 1
+}
+
+/// Whether the parent of this process is [`run`].
+pub fn is_parent() -> bool {
+    let program = |pid: &str| {
+        let found = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    std::os::unix::process::parent_id() == 1
+        && program("1").is_some_and(|first| program("self") == Some(first))
 }
 
 /// Unblocks all signals in the calling thread. The child inherits the mask of pid 1, and passes its own on

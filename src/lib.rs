@@ -13,6 +13,8 @@
 //! | [`in_effect`] | the contents of `config show`: each key, its value, and where that comes from |
 //! | [`rollout`] | observe, plan, execute: everything that changes a pool |
 //! | [`gateway`] | the embedded web server and balancer |
+//! | [`upgrade`] | how a new `serve` takes the place of the running one |
+//! | [`inherited`] | listening sockets of another process: the service manager, or the previous `serve` |
 //! | [`runtime`] | the servers that replicas run: generations, their start, probes and stop; php-fpm, and the servers of `[command]` |
 //! | [`fastcgi`] | the FastCGI client: ping, status, warm-up |
 //! | [`hook`] | runs the operator's hooks |
@@ -61,6 +63,7 @@ pub mod gateway;
 pub mod hook;
 pub mod http;
 pub mod in_effect;
+pub mod inherited;
 pub mod init;
 pub mod lock;
 pub mod log;
@@ -87,4 +90,5 @@ pub mod supervise;
 pub mod traffic;
 pub mod tree;
 pub mod trust;
+pub mod upgrade;
 mod wrapped;

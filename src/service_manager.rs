@@ -31,6 +31,19 @@ pub fn ready() {
     send(vec![NotifyState::Ready], None);
 }
 
+/// This process is the main process of the service from now on. The service manager believes only the one
+/// that it knows so far. Returns when this is sent, or soon after.
+pub fn hand_over_to(pid: u32) {
+    let (sent, is_sent) = channel();
+    send(vec![NotifyState::MainPid(pid)], Some(sent));
+    let _ = is_sent.recv_timeout(LAST);
+}
+
+/// Whether a service manager watches over this process.
+pub fn is_watching() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// `serve` reads its configuration again.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {

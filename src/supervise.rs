@@ -50,6 +50,8 @@ enum Order {
     Restart,
     /// The sender is dropped when it is done.
     Reload(oneshot::Sender<()>),
+    /// Ends it after the rollouts in progress.
+    Rest,
     /// Ends it; true: the replicas too.
     Stop(bool),
 }
@@ -104,6 +106,13 @@ impl Supervisor {
         is_done
     }
 
+    /// Ends the supervisor after the rollouts in progress, whose deadlines limit the wait. The replicas run
+    /// on. Cancel safe: [`Supervisor::stop`] ends it sooner.
+    pub async fn rest(&mut self) {
+        let _ = self.orders.send(Order::Rest);
+        let _ = (&mut self.ended).await;
+    }
+
     /// Ends its work: a rollout stops at the next good place.
     pub fn cancel(&self) {
         self.canceller.signal(Exit::Terminated);
@@ -111,10 +120,10 @@ impl Supervisor {
 
     /// Ends the supervisor. With `replicas` it then stops all replicas, after their requests. Returns
     /// when that is done.
-    pub async fn stop(self, replicas: bool) {
+    pub async fn stop(mut self, replicas: bool) {
         self.cancel();
         let _ = self.orders.send(Order::Stop(replicas));
-        let _ = self.ended.await;
+        let _ = (&mut self.ended).await;
     }
 }
 
@@ -152,6 +161,11 @@ impl Pools {
             match orders.recv().await {
                 None => break false,
                 Some(Order::Stop(replicas)) => break replicas,
+                Some(Order::Rest) => {
+                    // A keeper without orders ends after what it does.
+                    self.kept.clear();
+                    break false;
+                }
                 Some(Order::Reload(done)) => {
                     self.reload().await;
                     drop(done);

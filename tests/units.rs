@@ -32,7 +32,11 @@ fn unit_is_accepted_by_systemd() {
     assert_ne!(installed, unit);
     let path = dir.path().join("pools-manager.service");
     fs::write(&path, installed).unwrap();
-    assert_eq!(run("systemd-analyze", &["verify", "--man=no", path.to_str().unwrap()]), "");
+    let socket = dir.path().join("pools-manager.socket");
+    fs::copy(sample("systemd/pools-manager.socket"), &socket).unwrap();
+    for unit in [path, socket] {
+        assert_eq!(run("systemd-analyze", &["verify", "--man=no", unit.to_str().unwrap()]), "");
+    }
 }
 
 #[test]

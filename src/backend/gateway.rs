@@ -48,7 +48,7 @@ impl Gateway {
         match control::send(&self.control, &Request::Show(self.pool.clone())).await? {
             Some(Response::State(state)) => Ok(Some(state)),
             Some(Response::Failed(why)) => Err(Error::failed(format!("the gateway: {why}"))),
-            Some(Response::Done | Response::Settings(_)) | None => Ok(None),
+            Some(Response::Done | Response::Settings(_) | Response::Upgraded(_)) | None => Ok(None),
         }
     }
 }

@@ -1,81 +1,64 @@
 //! `serve`
 
+mod drain;
 mod signals;
+mod upgrade;
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::Receiver;
 
 use self::signals::{Received, Signals};
 use crate::cancel;
 use crate::config::{Global, LineFormat};
 use crate::error::{Error, Exit, Result};
-use crate::gateway;
+use crate::failpoint;
+use crate::gateway::{self, Gateway, Reply, Start, Upgrades};
+use crate::inherited::Inherited;
 use crate::log;
 use crate::logs::Gathering;
 use crate::render::print;
 use crate::root::Root;
 use crate::service_manager;
 use crate::supervise::Supervisor;
+use crate::upgrade::{Go, Predecessor, Program};
 
 const EXAMPLES: &str = "\
 Examples:
   pools-manager serve
       in the working directory, until Ctrl-C
   pools-manager --root /srv/site serve
-      as a unit of systemd does";
+      as a unit of systemd does
+  pools-manager serve --upgrade
+      replace the running serve by the program that is installed now";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Replace the running gateway by a new process, without a refused connection or a lost request, and
+    /// wait for the result. If the new process is not well, the running one serves on
+    #[arg(long)]
+    upgrade: bool,
+}
 
 impl Args {
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
-        let global = Global::read(root)?;
-        let format = if json { LineFormat::Json } else { global.log.format };
-        log::start(format, &global.log.output(root))?;
-        let signals = Signals::listen()?;
-        raise_descriptor_limit();
-        service_manager::keep_watchdog();
-        let has_gateway = gateway::is_wanted(root, &global);
-        if !has_gateway && !global.supervisor.enabled {
-            global.listens()?;
+        if self.upgrade {
+            return upgrade::request(root, json).await;
         }
-        let reloads = Arc::new(gateway::Reloads::default());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (up, is_up) = oneshot::channel::<()>();
-        let ready = move |addresses: &[String]| {
-            print_ready(addresses, format == LineFormat::Json);
-            let _ = up.send(());
+        let program = Program::of_this_process()?;
+        let (predecessor, inherited) = match Predecessor::take().await? {
+            Some((predecessor, inherited)) => (Some(Arc::new(predecessor)), inherited),
+            None => (None, Inherited::from_service_manager()?),
         };
-        let gateway = async {
-            let shutdown = async { drop(stopped.await) };
-            if has_gateway {
-                return gateway::serve(root, shutdown, Arc::clone(&reloads), ready).await;
-            }
-            ready(&[]);
-            shutdown.await;
-            Ok(())
-        };
-        let reloads = has_gateway.then(|| Arc::clone(&reloads));
-        let mut serving = Serving { root, global, signals, reloads, supervisor: None, logs: None };
-        let mut gateway = pin!(gateway);
-        match serving.until_stopped(gateway.as_mut(), is_up).await {
-            Ok(signal) => {
-                drop(stop);
-                serving.shut_down(gateway, signal).await
-            }
-            Err(ended) => {
-                if let Some(supervisor) = serving.supervisor {
-                    supervisor.stop(false).await;
-                }
-                stop_gathering(serving.logs).await;
-                ended
-            }
+        let served = serve(root, json, program, inherited, predecessor.clone()).await;
+        if let (Err(error), Some(predecessor)) = (&served, predecessor) {
+            predecessor.failed(error).await;
         }
+        served
     }
 }
 
@@ -86,13 +69,62 @@ async fn requested_by_command(reloads: Option<&gateway::Reloads>) {
     }
 }
 
+async fn serve(
+    root: &Root,
+    json: bool,
+    program: Program,
+    inherited: Inherited,
+    predecessor: Option<Arc<Predecessor>>,
+) -> Result<()> {
+    let global = Global::read(root)?;
+    let format = if json { LineFormat::Json } else { global.log.format };
+    log::start(format, &global.log.output(root))?;
+    let signals = Signals::listen()?;
+    raise_descriptor_limit();
+    if predecessor.is_none() {
+        service_manager::keep_watchdog();
+    }
+    let has_gateway = gateway::is_wanted(root, &global);
+    if !has_gateway && !global.supervisor.enabled {
+        global.listens()?;
+    }
+    let (upgrades, asked) = Upgrades::new();
+    let reloads = has_gateway.then(Arc::default);
+    let serving = Serving {
+        root,
+        program,
+        is_json: format == LineFormat::Json,
+        global,
+        signals,
+        asked,
+        reloads: reloads.clone(),
+        predecessor: predecessor.clone(),
+        gateway: None,
+        supervisor: None,
+        logs: None,
+    };
+    let start =
+        reloads.map(|reloads| Start { reloads, upgrades: Some(upgrades), inherited, predecessor });
+    serving.run(start).await
+}
+
 /// What `serve` runs.
 struct Serving<'a> {
     root: &'a Root,
+    /// What an upgrade starts.
+    program: Program,
+    /// Whether the output is JSON.
+    is_json: bool,
     global: Global,
     signals: Signals,
+    /// Requests of upgrades on the control socket.
+    asked: Receiver<Reply>,
     /// Those of the gateway, if it runs.
     reloads: Option<Arc<gateway::Reloads>>,
+    /// The process that this one replaces.
+    predecessor: Option<Arc<Predecessor>>,
+    /// None: not started yet, or not wanted.
+    gateway: Option<Gateway>,
     /// None: not started yet, or not wanted.
     supervisor: Option<Supervisor>,
     /// None: not started yet, or not wanted.
@@ -100,45 +132,88 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    /// Returns the signal that stops everything; an error has what the gateway has ended with.
-    ///
-    /// The supervisor starts once the gateway is up: a gateway that cannot start changes nothing.
-    async fn until_stopped(
-        &mut self,
-        mut gateway: Pin<&mut impl Future<Output = Result<()>>>,
-        is_up: oneshot::Receiver<()>,
-    ) -> std::result::Result<Error, Result<()>> {
-        let mut is_up = pin!(is_up);
-        let mut is_starting = true;
+    /// Serves until a signal or an upgrade ends it. `start`: None, no gateway is wanted.
+    async fn run(mut self, start: Option<Start>) -> Result<()> {
+        if let Err(signal) = self.start(start).await? {
+            return self.shut_down(signal).await;
+        }
         loop {
-            let received = tokio::select! {
-                ended = gateway.as_mut() => return Err(ended),
-                _ = is_up.as_mut(), if is_starting => {
-                    is_starting = false;
-                    if self.global.supervisor.enabled {
-                        // First, so that it has all that the replicas log.
-                        self.logs = self.gather_logs();
-                        self.supervisor = Some(Supervisor::start(self.root).await.map_err(Err)?);
-                    }
-                    service_manager::ready();
-                    continue;
-                }
+            let reply = tokio::select! {
+                Some(reply) = self.asked.recv() => Some(reply),
                 () = requested_by_command(self.reloads.as_deref()) => {
                     // Not waited for: the command goes on once the gateway has the settings.
                     self.supervisor.iter().for_each(|it| drop(it.reload()));
                     continue;
                 }
-                received = self.signals.next() => received,
+                received = self.signals.next() => match received {
+                    Received::Stop(signal) => return self.shut_down(signal).await,
+                    Received::Upgrade => None,
+                    Received::Reload => { self.reload(); continue }
+                    Received::Restart => { self.restart(); continue }
+                },
             };
-            match received {
-                Received::Stop(signal) => return Ok(signal),
-                Received::Reload => self.reload(),
-                Received::Restart if self.supervisor.is_none() => {
-                    tracing::warn!("SIGUSR1 is ignored: there is no supervisor");
-                }
-                Received::Restart => self.supervisor.iter().for_each(Supervisor::restart),
+            match self.upgrade(reply).await? {
+                upgrade::Ended::Failed => {}
+                upgrade::Ended::Stopped(signal) => return self.shut_down(signal).await,
+                upgrade::Ended::Replaced(successor) => return self.drain(*successor).await,
             }
         }
+    }
+
+    /// Starts all parts. The inner error is the signal that has stopped it meanwhile.
+    ///
+    /// First the gateway listens, so that one that cannot start changes nothing. It accepts connections
+    /// when the supervisor has its lock, so that what it accepts is served.
+    async fn start(&mut self, start: Option<Start>) -> Result<std::result::Result<(), Error>> {
+        if let Some(start) = start {
+            let mut starting = pin!(Gateway::start(self.root, start));
+            let gateway = loop {
+                tokio::select! {
+                    gateway = starting.as_mut() => break gateway?,
+                    received = self.signals.next() => match received {
+                        Received::Stop(signal) => return Ok(Err(signal)),
+                        Received::Reload => self.reload(),
+                        Received::Restart => self.restart(),
+                        Received::Upgrade => {
+                            tracing::warn!("SIGUSR2 is ignored: serve has not started yet");
+                        }
+                    },
+                }
+            };
+            self.gateway = Some(gateway);
+        }
+        if let Some(predecessor) = self.predecessor.clone()
+            && let Err(signal) = self.await_turn(&predecessor).await?
+        {
+            return Ok(Err(signal));
+        }
+        self.supervise().await?;
+        if let Some(gateway) = &mut self.gateway {
+            if self.predecessor.is_some() {
+                gateway.observe().await;
+            }
+            gateway.open();
+        }
+        print_ready(self.gateway.as_ref().map_or(&[], Gateway::addresses), self.is_json);
+        if let Some(predecessor) = self.predecessor.clone() {
+            failpoint::hit("upgrade, new: open");
+            if predecessor.serves().await == Go::Alone && service_manager::is_watching() {
+                return Ok(Err(left_alone()));
+            }
+            service_manager::keep_watchdog();
+        }
+        service_manager::ready();
+        Ok(Ok(()))
+    }
+
+    /// Starts the supervisor and the gathering of logs.
+    async fn supervise(&mut self) -> Result<()> {
+        if self.global.supervisor.enabled {
+            // First, so that it has all that the replicas log.
+            self.logs = self.gather_logs();
+            self.supervisor = Some(Supervisor::start(self.root).await?);
+        }
+        Ok(())
     }
 
     /// Makes the gateway and the supervisor read their configuration again.
@@ -157,6 +232,15 @@ impl Serving<'_> {
             }
             service_manager::ready();
         });
+    }
+
+    /// Renews all replicas.
+    fn restart(&self) {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.restart();
+        } else {
+            tracing::warn!("SIGUSR1 is ignored: there is no supervisor");
+        }
     }
 
     /// Reads `[supervisor]` and `[log]` again. An error keeps the previous settings.
@@ -186,23 +270,26 @@ impl Serving<'_> {
         gathering.ok()
     }
 
-    /// Waits until the gateway has served its requests, and the supervisor has ended. A second signal
-    /// ends both at once; the next command puts right what the supervisor leaves.
-    async fn shut_down(
-        mut self,
-        gateway: Pin<&mut impl Future<Output = Result<()>>>,
-        signal: Error,
-    ) -> Result<()> {
+    /// Waits until the gateway has served its requests, and the supervisor has ended. So does the process
+    /// that this one has replaced. A second signal ends all at once; the next command puts right what the
+    /// supervisor leaves.
+    async fn shut_down(mut self, signal: Error) -> Result<()> {
         service_manager::stopping();
         self.supervisor.iter().for_each(Supervisor::cancel);
         let (supervisor, stop_replicas) = (self.supervisor, self.global.supervisor.stop_replicas);
-        let logs = self.logs;
+        let (gateway, logs, predecessor) = (self.gateway, self.logs, self.predecessor);
         let mut ended = pin!(async {
-            let drained = gateway.await;
+            let drained = match gateway {
+                Some(gateway) => gateway.shut_down().await,
+                None => Ok(()),
+            };
             if let Some(supervisor) = supervisor {
                 supervisor.stop(stop_replicas).await;
             }
             stop_gathering(logs).await;
+            if let Some(predecessor) = predecessor {
+                predecessor.ended().await;
+            }
             drained
         });
         loop {
@@ -221,6 +308,13 @@ async fn stop_gathering(logs: Option<Gathering>) {
     if let Some(logs) = logs {
         logs.stop().await;
     }
+}
+
+/// The service manager has lost the process that it watched, and starts one of its own.
+fn left_alone() -> Error {
+    Error::failed(
+        "the serve that has started this one has ended before the service manager knew this one",
+    )
 }
 
 /// TERM and QUIT are how a service manager stops the gateway: that is no error.

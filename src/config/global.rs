@@ -101,6 +101,9 @@ pub struct Front {
     /// How long requests may take to finish after the start of a shutdown.
     #[serde(deserialize_with = "values::duration")]
     pub shutdown_timeout: Duration,
+    /// How long the new process of an upgrade may take until it can serve.
+    #[serde(deserialize_with = "values::some_duration")]
+    pub upgrade_timeout: Duration,
     #[serde(skip)]
     resolved: Vec<Listen>,
     #[serde(skip)]
@@ -178,6 +181,7 @@ impl Default for Front {
             send_timeout: Duration::from_secs(60),
             min_rate: 1 << 10,
             shutdown_timeout: Duration::from_secs(30),
+            upgrade_timeout: Duration::from_secs(30),
             resolved: Vec::new(),
             resolved_tls: Vec::new(),
         }

@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 
 use super::client::Ends;
+use super::drain::Drain;
 use super::pace::Pace;
 use super::state::CurrentState;
 pub(super) use activity::SharedLimits;
@@ -52,7 +53,7 @@ pub(super) async fn serve(
     state: &Arc<CurrentState>,
     limits: &Arc<SharedLimits>,
     accepted: Accepted,
-    mut drain: watch::Receiver<bool>,
+    mut drain: watch::Receiver<Drain>,
 ) -> Ended {
     let Accepted { socket, ends, is_tls, permit: _permit } = accepted;
     let current = state.get();
@@ -95,15 +96,10 @@ async fn begin(
     }
 }
 
-/// Waits until connections must end.
-async fn draining(drain: &mut watch::Receiver<bool>) {
-    let _ = drain.wait_for(|drain| *drain).await;
-}
-
 /// Waits until connections must end that have had no request yet. The client may just be sending one, or be
 /// in a handshake: it has a moment for that.
-async fn draining_fresh(drain: &mut watch::Receiver<bool>) {
-    draining(drain).await;
+async fn draining_fresh(drain: &mut watch::Receiver<Drain>) {
+    Drain::now(drain).await;
     sleep(FRESH).await;
 }
 

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::RwLock;
 use tokio::time::timeout;
 
 use super::accept_errors::AcceptErrors;
 use super::blocking::run_blocking;
-use super::refresh::{Reason, refresh};
+use super::refresh::{Reason, refresh_both};
 use super::reload::Reloads;
 use super::state::CurrentState;
+use super::upgrades::Upgrades;
 use super::virtual_host::VirtualHost;
 use crate::config::Global;
-use crate::control::{LINE_MAX, PoolState, Request, Response, SettingsState};
+use crate::control::{self, LINE_MAX, PoolState, Request, Response, SettingsState};
 use crate::error::Result;
 use crate::file::Stamp;
 use crate::pool;
@@ -38,11 +40,16 @@ pub(super) struct ControlServer {
     pub state: Arc<CurrentState>,
     /// Requests reloads.
     pub reloads: Arc<Reloads>,
+    /// Requests upgrades. None: this process cannot be replaced.
+    pub upgrades: Option<Upgrades>,
+    /// Whether another process answers now: requests are passed on to it. Read while a request is
+    /// answered.
+    pub is_handed_over: Arc<RwLock<bool>>,
 }
 
 impl ControlServer {
     /// Accepts connections. Never ends.
-    pub(super) async fn listen(self, listener: UnixListener) {
+    pub(super) async fn listen(self, listener: Arc<UnixListener>) {
         let mut errors = AcceptErrors::on("the control socket");
         loop {
             match listener.accept().await {
@@ -62,15 +69,48 @@ impl ControlServer {
         let mut lines = BufReader::new(read.take(LINE_MAX)).lines();
         while let Some(line) = lines.next_line().await? {
             let answer = match serde_json::from_str(&line) {
-                Ok(Request::Sync { pool, stamp }) => self.sync(&pool, stamp).await,
-                Ok(Request::Traffic(pool)) => self.traffic(&pool).await,
-                Ok(Request::Show(pool)) => self.show(&pool).await,
-                Ok(Request::Settings) => Response::Settings(self.settings().await),
+                Ok(Request::Upgrade) => self.upgrade().await,
+                Ok(request) => self.answer(request).await,
                 Err(error) => Response::Failed(format!("the request is malformed: {error}")),
             };
             write.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
         }
         Ok(())
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        let is_handed_over = self.is_handed_over.read().await;
+        if *is_handed_over {
+            drop(is_handed_over);
+            return self.pass_on(&request).await;
+        }
+        match request {
+            Request::Sync { pool, stamp } => self.sync(&pool, stamp).await,
+            Request::Traffic(pool) => self.traffic(&pool).await,
+            Request::Show(pool) => self.show(&pool).await,
+            Request::Settings => Response::Settings(self.settings().await),
+            Request::Upgrade => self.upgrade().await,
+        }
+    }
+
+    /// The response of the process that has replaced this one. The connection was accepted before.
+    async fn pass_on(&self, request: &Request) -> Response {
+        match control::send(&self.started.control, request).await {
+            Ok(Some(response)) => response,
+            Ok(None) => Response::Failed("the gateway has ended".to_owned()),
+            Err(error) => Response::Failed(error.message),
+        }
+    }
+
+    /// Not answered before the upgrade has succeeded or failed.
+    async fn upgrade(&self) -> Response {
+        let Some(upgrades) = &self.upgrades else {
+            return Response::Failed("this gateway is a part of another program".to_owned());
+        };
+        match upgrades.request().await {
+            Ok(pid) => Response::Upgraded(pid),
+            Err(why) => Response::Failed(why),
+        }
     }
 
     async fn sync(&self, pool: &str, stamp: Stamp) -> Response {
@@ -80,7 +120,7 @@ impl ControlServer {
             Ok(None) => return Response::Done,
             Err(why) => return Response::Failed(why),
         };
-        match refresh(&vhost, Reason::Command).await {
+        match refresh_both(&self.state, &vhost, Reason::Command).await {
             Ok(()) => Response::Done,
             Err(error) => {
                 vhost.request_refresh();

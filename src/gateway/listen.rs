@@ -5,7 +5,7 @@ mod taker;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +46,23 @@ impl Listener {
         bound.map_err(|error| cannot_listen(listen, global, &error))
     }
 
+    /// A socket that another process has bound.
+    pub(super) fn inherited(socket: OwnedFd, listen: &Listen, global: &Global) -> Result<Self> {
+        let taken = match listen {
+            Listen::Tcp(_) => std_tcp(socket).and_then(TcpListener::from_std).map(Self::Tcp),
+            Listen::Unix(_) => std_unix(socket).and_then(UnixListener::from_std).map(Self::Unix),
+        };
+        taken.map_err(|error| cannot_listen(listen, global, &error))
+    }
+
+    /// Another descriptor of the socket.
+    pub(super) fn copy(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Self::Unix(listener) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
     /// The bound TCP address. For port 0 in the configuration, it has the port that the kernel chose.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
@@ -73,7 +90,12 @@ impl Listener {
 
     /// Hands connections to the workers. Never ends. `is_tls`: whether they begin with a TLS handshake.
     /// `permits`: one for each connection.
-    pub(super) async fn accept(self, is_tls: bool, workers: Arc<Workers>, permits: Arc<Semaphore>) {
+    pub(super) async fn accept(
+        self: Arc<Self>,
+        is_tls: bool,
+        workers: Arc<Workers>,
+        permits: Arc<Semaphore>,
+    ) {
         let mut errors = AcceptErrors::on(self.name());
         loop {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
@@ -142,9 +164,13 @@ fn cannot_listen(listen: &Listen, global: &Global, error: &io::Error) -> Error {
     })
 }
 
-/// The control socket.
-pub(super) fn control_socket(path: &Path) -> Result<UnixListener> {
-    unix(path, 0o600).map_err(|error| no_control_socket(path, &error))
+/// The control socket. `inherited`: the one of the process that this one replaces.
+pub(super) fn control_socket(path: &Path, inherited: Option<OwnedFd>) -> Result<UnixListener> {
+    let listener = match inherited {
+        Some(socket) => std_unix(socket).and_then(UnixListener::from_std),
+        None => unix(path, 0o600),
+    };
+    listener.map_err(|error| no_control_socket(path, &error))
 }
 
 /// Why the control socket cannot be made; None: it can. Makes nothing.
@@ -158,6 +184,18 @@ fn no_control_socket(path: &Path, error: &io::Error) -> Error {
         ErrorKind::AddrInUse => "another `pools-manager serve` runs on this root: stop it first",
         _ => "its directory must exist and be writable: see [control] socket",
     })
+}
+
+fn std_tcp(socket: OwnedFd) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::from(socket);
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn std_unix(socket: OwnedFd) -> io::Result<std::os::unix::net::UnixListener> {
+    let listener = std::os::unix::net::UnixListener::from(socket);
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {

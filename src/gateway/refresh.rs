@@ -76,6 +76,24 @@ fn read_traffic(vhost: &VirtualHost) {
     }
 }
 
+/// Refreshes the endpoints of a pool, here and in the process that this one replaces. Error of a command:
+/// also that the other process does not answer. The release then stays as it is.
+pub(super) async fn refresh_both(
+    state: &CurrentState,
+    vhost: &Arc<VirtualHost>,
+    reason: Reason,
+) -> Result<()> {
+    let Some(predecessor) = state.predecessor() else { return refresh(vhost, reason).await };
+    let pool = &vhost.pool.name;
+    match predecessor.hold(pool).await {
+        Err(error) if reason == Reason::Command => return Err(error),
+        Err(error) => tracing::warn!(pool = %pool, "{}", error.in_one_line()),
+        Ok(()) => {}
+    }
+    let refreshed = refresh(vhost, reason).await;
+    predecessor.let_go(pool).await.and(refreshed)
+}
+
 /// Starts a task that refreshes a pool's endpoints on request, and retries a failed refresh. It ends
 /// when the configuration no longer has the pool.
 pub(super) fn refresh_on_request(state: &Arc<CurrentState>, vhost: &VirtualHost) {
@@ -96,7 +114,7 @@ pub(super) fn refresh_on_request(state: &Arc<CurrentState>, vhost: &VirtualHost)
             let is_same = |it: &Arc<VirtualHost>| Arc::ptr_eq(&it.refresh, &refresh_state);
             let Some(vhost) = vhost.filter(is_same) else { return };
             // The refresh itself logs an error.
-            let _ = refresh(&vhost, Reason::Serve).await;
+            let _ = refresh_both(&current, &vhost, Reason::Serve).await;
             sleep(MIN_INTERVAL).await;
         }
     });

@@ -1,13 +1,12 @@
 //! A gateway from its start to its end.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{RwLock, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -15,21 +14,27 @@ use super::access_log::AccessLog;
 use super::blocking::run_blocking;
 use super::configuration::Configuration;
 use super::control_server::ControlServer;
+use super::drain::Drain;
 use super::gate;
-use super::listen::{self, Listener};
-use super::refresh::refresh_on_request;
+use super::held_pools::HeldPools;
+use super::probe;
+use super::refresh::{Reason, refresh, refresh_on_request};
 use super::reload::{Reload, Reloads};
+use super::sockets::Sockets;
 use super::state::{CurrentState, State};
 use super::tasks::Tasks;
 use super::tls::Tls;
+use super::upgrades::Upgrades;
 use super::workers::Workers;
-use crate::config::{Global, Listen};
 use crate::error::{Error, Result};
-use crate::file;
+use crate::inherited::Inherited;
 use crate::root::Root;
+use crate::upgrade::{Passed, Predecessor};
 
 /// The time between two searches for idle connections to close.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
+/// How long idle connections may take to end when they are told to.
+const IDLE_END: Duration = Duration::from_secs(1);
 
 /// Runs a gateway until `shutdown` completes and its requests have ended.
 ///
@@ -56,52 +61,71 @@ pub async fn serve(
     ready: impl FnOnce(&[String]) + Send,
 ) -> Result<()> {
     let mut shutdown = pin!(shutdown);
-    let running = tokio::select! {
-        running = Running::start(root, reloads) => running?,
+    let start = Start { reloads, ..Start::default() };
+    let mut gateway = tokio::select! {
+        gateway = Gateway::start(root, start) => gateway?,
         () = &mut shutdown => return Ok(()),
     };
-    ready(&running.addresses);
+    gateway.open();
+    ready(gateway.addresses());
     shutdown.await;
-    running.shut_down().await
+    gateway.shut_down().await
 }
 
-/// A gateway that answers requests. Dropping it ends its tasks and threads, and cuts its connections.
-struct Running {
+/// What a gateway starts with.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// Requests of reloads.
+    pub reloads: Arc<Reloads>,
+    /// Requests of upgrades.
+    pub upgrades: Option<Upgrades>,
+    /// Sockets of another process.
+    pub inherited: Inherited,
+    /// The process that this one replaces.
+    pub predecessor: Option<Arc<Predecessor>>,
+}
+
+/// A gateway. Dropping it ends its tasks and threads, and cuts its connections.
+#[derive(Debug)]
+pub struct Gateway {
     addresses: Vec<String>,
     state: Arc<CurrentState>,
     accept_loops: JoinSet<()>,
+    control: ControlServer,
+    control_loop: JoinSet<()>,
     max_connections: usize,
     /// One permit for each connection.
     connections: Arc<Semaphore>,
-    /// True: a connection ends after its current request.
-    drain: watch::Sender<bool>,
-    socket_files: SocketFiles,
+    drain: watch::Sender<Drain>,
+    /// None: another process has them.
+    sockets: Option<Sockets>,
+    held: HeldPools,
     workers: Arc<Workers>,
     _tasks: Tasks,
     flush: FlushOnDrop,
 }
 
-impl Running {
-    async fn start(root: &Root, reloads: Arc<Reloads>) -> Result<Self> {
+impl Gateway {
+    /// Starts a gateway that listens and accepts no connection yet.
+    pub async fn start(root: &Root, start: Start) -> Result<Self> {
+        let Start { reloads, upgrades, mut inherited, predecessor } = start;
         let configuration = Configuration::read(root).await?;
         let access_log = AccessLog::open(root, &configuration.global, None)?;
         // First the control socket, then the observation of the pools. A command that publishes a name
         // and finds no control socket has published it before the observation.
-        let control = listen::control_socket(&configuration.global.control)?;
-        let mut socket_files = SocketFiles(vec![configuration.global.control.clone()]);
+        let mut sockets = Sockets::control(&configuration.global.control, &mut inherited)?;
         let (global, hosts) = configuration.into_hosts(None).await?;
         let tasks = Tasks::new();
         let front = global.front.clone();
         let tls = run_blocking(move || Tls::start(&front)).await??;
         let state = State::new(hosts, &global, access_log, tls.clone());
-        let state = CurrentState::new(state, tasks.spawner());
+        let state = CurrentState::new(state, tasks.spawner(), predecessor);
         let flush = FlushOnDrop(Some(Arc::clone(&state)));
-        let listeners = bind(&global, &mut socket_files)?;
-        let addresses = listeners.iter().zip(global.front.all_listen()).map(url).collect();
+        sockets.bind(&global, inherited)?;
         let max_connections =
             global.front.max_connections.clamp(1, Semaphore::MAX_PERMITS.min(1 << 30));
         let connections = Arc::new(Semaphore::new(max_connections));
-        let (drain, draining) = watch::channel(false);
+        let (drain, draining) = watch::channel(Drain::No);
         let workers = Workers::start(&state, &draining)?;
         let global = Arc::new(global);
         let control = ControlServer {
@@ -109,18 +133,13 @@ impl Running {
             started: Arc::clone(&global),
             state: Arc::clone(&state),
             reloads: Arc::clone(&reloads),
-        }
-        .listen(control);
-        state.spawn(control);
+            upgrades,
+            is_handed_over: Arc::new(RwLock::new(false)),
+        };
         state.spawn(close_idle(Arc::clone(&state)));
         for vhost in state.get().hosts.all() {
             refresh_on_request(&state, vhost);
             state.spawn(gate::keep(&vhost.gate, vhost.pool.traffic_file()));
-        }
-        let mut accept_loops = JoinSet::new();
-        for (listener, (_, is_tls)) in listeners.into_iter().zip(global.front.all_listen()) {
-            let (workers, connections) = (Arc::clone(&workers), Arc::clone(&connections));
-            accept_loops.spawn(listener.accept(is_tls, workers, connections));
         }
         if let Some(tls) = tls {
             state.spawn(tls.follow_files());
@@ -128,28 +147,171 @@ impl Running {
         let reloading = Reload { root: root.clone(), started: global, state: Arc::clone(&state) };
         state.spawn(reloading.run(reloads));
         Ok(Self {
-            addresses,
+            addresses: sockets.urls(),
             state,
-            accept_loops,
+            accept_loops: JoinSet::new(),
+            control,
+            control_loop: JoinSet::new(),
             max_connections,
             connections,
             drain,
-            socket_files,
+            sockets: Some(sockets),
+            held: HeldPools::default(),
             workers,
             _tasks: tasks,
             flush,
         })
     }
 
-    /// Closes the listeners, and waits for the connections to end.
-    async fn shut_down(mut self) -> Result<()> {
+    /// The URLs on which it listens.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Accepts connections from now on.
+    pub fn open(&mut self) {
+        self.open_control();
+        let Some(sockets) = &mut self.sockets else { return };
+        sockets.take_files();
+        for bound in &sockets.listeners {
+            let (workers, connections) = (Arc::clone(&self.workers), Arc::clone(&self.connections));
+            let listener = Arc::clone(&bound.listener);
+            self.accept_loops.spawn(listener.accept(bound.is_tls, workers, connections));
+        }
+    }
+
+    fn open_control(&mut self) {
+        if let Some(sockets) = &self.sockets {
+            let control = self.control.clone().listen(Arc::clone(&sockets.control));
+            self.control_loop.spawn(control);
+        }
+    }
+
+    /// Asks itself, before it is opened, whether it can serve. Error: it cannot serve one of these pools,
+    /// which its configuration still has.
+    pub async fn probe(&self, pools: &[String]) -> Result<()> {
+        let proxy_protocol = self.state.get().front.proxy_protocol;
+        let unavailable =
+            probe::unavailable(&self.workers, &self.connections, proxy_protocol).await?;
+        match unavailable.iter().find(|pool| pools.contains(pool)) {
+            None => Ok(()),
+            Some(pool) => Err(Error::failed(format!(
+                "the pool \"{pool}\" is served now, and could not be served any more"
+            ))
+            .hint("`pools-manager check` shows why, or the log of serve")),
+        }
+    }
+
+    /// Observes all pools again, before it is opened: their names may have moved since its start.
+    pub async fn observe(&self) {
+        for vhost in self.state.get().hosts.all() {
+            // An error is logged, and the observation repeated.
+            let _ = refresh(vhost, Reason::Serve).await;
+        }
+    }
+
+    /// How long its successor may take to start.
+    pub fn upgrade_timeout(&self) -> Duration {
+        self.state.get().front.upgrade_timeout
+    }
+
+    /// What its successor gets: copies of the listening sockets, and the pools that it can serve.
+    pub fn pass(&self) -> Result<Passed> {
+        let sockets = self.sockets.as_ref().map_or_else(|| Ok(Vec::new()), Sockets::copies)?;
+        let state = self.state.get();
+        let vhosts = state.hosts.all().iter();
+        let served = vhosts.filter(|vhost| !vhost.is_broken() && vhost.upstream.can_serve());
+        let pools = served.map(|vhost| vhost.pool.name.clone()).collect();
+        Ok(Passed { sockets, pools, drain_limit: state.front.shutdown_timeout })
+    }
+
+    /// Answers no command from now on: another process is about to. Those that come wait in the control
+    /// socket.
+    pub async fn close_control(&mut self) {
+        self.control_loop.shutdown().await;
+        *self.control.is_handed_over.write().await = true;
+    }
+
+    /// Answers commands again.
+    pub async fn reopen_control(&mut self) {
+        *self.control.is_handed_over.write().await = false;
+        if self.control_loop.is_empty() {
+            self.open_control();
+        }
+    }
+
+    /// Accepts no more connections: another process has the sockets. The connections end after their next
+    /// request.
+    pub async fn hand_over(&mut self) {
         self.accept_loops.shutdown().await;
-        drop(self.socket_files);
+        self.sockets.take().into_iter().for_each(Sockets::leave);
+        self.end_holds(self.state.get().front.shutdown_timeout);
         self.state.get().is_draining.store(true, Ordering::Relaxed);
-        let _ = self.drain.send(true);
-        let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
+        let _ = self.drain.send(Drain::AfterNext);
+    }
+
+    /// Begins no request of a pool from now on.
+    pub async fn hold(&mut self, pool: &str) -> Result<()> {
+        self.held.hold(&self.state, pool).await
+    }
+
+    /// Observes a pool that it holds, and serves it again.
+    pub async fn let_go(&mut self, pool: &str) -> Result<()> {
+        self.held.let_go(&self.state, pool).await
+    }
+
+    /// The same for all pools that it holds.
+    pub async fn let_all_go(&mut self) {
+        self.held.let_all_go(&self.state).await;
+    }
+
+    /// Completes when the connections have ended, or at the end of `shutdown_timeout`, at which idle ones
+    /// are closed.
+    pub fn drained(&self) -> impl Future<Output = ()> + use<> {
+        let (connections, all) = (Arc::clone(&self.connections), self.all());
+        let (limit, drain) = (self.state.get().front.shutdown_timeout, self.drain.clone());
+        async move {
+            if timeout(limit, connections.acquire_many(all)).await.is_err() {
+                let _ = drain.send(Drain::Now);
+                let _ = timeout(IDLE_END, connections.acquire_many(all)).await;
+            }
+        }
+    }
+
+    /// Closes idle connections.
+    pub fn close_idle(&self) {
+        let _ = self.drain.send(Drain::Now);
+    }
+
+    fn all(&self) -> u32 {
+        u32::try_from(self.max_connections).unwrap_or(u32::MAX)
+    }
+
+    /// Closes the listeners, and waits for the connections to end, up to `shutdown_timeout`. Error: some
+    /// did not end, and were cut.
+    pub async fn shut_down(mut self) -> Result<()> {
+        self.accept_loops.shutdown().await;
+        self.control_loop.shutdown().await;
         let limit = self.state.get().front.shutdown_timeout;
+        self.end_holds(limit);
+        self.finish(limit).await
+    }
+
+    /// What the operator holds is refused before the end of the time in which connections may end.
+    fn end_holds(&self, limit: Duration) {
         self.state.get().hosts.all().iter().for_each(|vhost| vhost.gate.end_within(limit));
+    }
+
+    /// The same after [`Gateway::drained`].
+    pub async fn end(self) -> Result<()> {
+        self.finish(Duration::ZERO).await
+    }
+
+    async fn finish(self, limit: Duration) -> Result<()> {
+        let all = self.all();
+        drop(self.sockets);
+        self.state.get().is_draining.store(true, Ordering::Relaxed);
+        let _ = self.drain.send(Drain::Now);
         let is_drained = timeout(limit, self.connections.acquire_many(all)).await.is_ok();
         let left = self.max_connections - self.connections.available_permits();
         drop(self.workers);
@@ -164,6 +326,7 @@ impl Running {
 }
 
 /// Writes the queued lines of the access log when it is dropped. This may block for a while.
+#[derive(Debug)]
 struct FlushOnDrop(Option<Arc<CurrentState>>);
 
 impl FlushOnDrop {
@@ -184,37 +347,6 @@ impl Drop for FlushOnDrop {
         if let Some(log) = self.take_log() {
             log.flush();
         }
-    }
-}
-
-/// The socket files of this gateway. They are deleted when it is dropped, so that no program finds a
-/// socket on which nothing listens.
-struct SocketFiles(Vec<PathBuf>);
-
-impl Drop for SocketFiles {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            let _ = file::remove(path);
-        }
-    }
-}
-
-fn bind(global: &Global, socket_files: &mut SocketFiles) -> Result<Vec<Listener>> {
-    let mut listeners = Vec::new();
-    for (listen, _) in global.front.all_listen() {
-        listeners.push(Listener::bind(listen, global)?);
-        if let Listen::Unix(path) = listen {
-            socket_files.0.push(path.clone());
-        }
-    }
-    Ok(listeners)
-}
-
-fn url((listener, (listen, is_tls)): (&Listener, (&Listen, bool))) -> String {
-    match listener.address() {
-        Some(address) if is_tls => format!("https://{address}"),
-        Some(address) => format!("http://{address}"),
-        None => listen.to_string(),
     }
 }
 

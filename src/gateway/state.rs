@@ -17,6 +17,7 @@ use super::tasks::Spawner;
 use super::tls::Tls;
 use crate::config::{Front, Global};
 use crate::file::Stamp;
+use crate::upgrade::Predecessor;
 
 /// The state of one configuration. A request keeps the state with which it began.
 #[derive(Debug)]
@@ -118,12 +119,23 @@ fn buffer_limits(front: &Front) -> buffer_space::Limits {
 pub(super) struct CurrentState {
     state: ArcSwap<State>,
     spawner: Spawner,
+    /// The process that this one replaces.
+    predecessor: Option<Arc<Predecessor>>,
 }
 
 impl CurrentState {
     /// Background tasks are started by `spawner`.
-    pub(super) fn new(state: State, spawner: Spawner) -> Arc<Self> {
-        Arc::new(Self { state: ArcSwap::from_pointee(state), spawner })
+    pub(super) fn new(
+        state: State,
+        spawner: Spawner,
+        predecessor: Option<Arc<Predecessor>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { state: ArcSwap::from_pointee(state), spawner, predecessor })
+    }
+
+    /// The process that this one replaces, which may still have requests.
+    pub(super) fn predecessor(&self) -> Option<&Predecessor> {
+        self.predecessor.as_deref()
     }
 
     /// The current state.

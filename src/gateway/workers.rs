@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use super::connection::{self, Accepted, SharedLimits};
+use super::drain::Drain;
 use super::state::CurrentState;
 use crate::error::{Error, Result};
 
@@ -21,10 +22,10 @@ struct Worker {
 }
 
 impl Workers {
-    /// Starts the threads. When `drain` becomes true, each connection ends after its current request.
+    /// Starts the threads. `drain`: when the connections end.
     pub(super) fn start(
         state: &Arc<CurrentState>,
-        drain: &watch::Receiver<bool>,
+        drain: &watch::Receiver<Drain>,
     ) -> Result<Arc<Self>> {
         let limits = SharedLimits::new(state.get().front.max_connections);
         let workers = (0..state.get().front.thread_count()).map(|number| {
@@ -63,7 +64,7 @@ struct Thread {
     state: Arc<CurrentState>,
     limits: Arc<SharedLimits>,
     connections: Arc<AtomicUsize>,
-    drain: watch::Receiver<bool>,
+    drain: watch::Receiver<Drain>,
 }
 
 impl Thread {

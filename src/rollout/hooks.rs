@@ -16,6 +16,7 @@ use crate::event::{Event, Report};
 use crate::hook::{self, Failure};
 use crate::pool::Pool;
 use crate::state::Outcome;
+use crate::upgrade;
 
 const HOOK: &str = "POOLS_MANAGER_HOOK";
 const POOL: &str = "POOLS_MANAGER_POOL";
@@ -133,8 +134,8 @@ impl<'a> Hooks<'a> {
         let program = words.next().unwrap_or_default();
         let mut command = Command::new(hook::locate(&self.pool.root, &program));
         command.args(words).current_dir(self.pool.root.path());
-        // These are another rollout's, if this one runs in its hook.
-        for stale in [RESULT, MS, REASON] {
+        // These are another rollout's, if this one runs in its hook; the last one is of serve alone.
+        for stale in [RESULT, MS, REASON, upgrade::VARIABLE] {
             command.env_remove(stale);
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));

@@ -42,4 +42,5 @@ mod statics;
 mod supervisor;
 mod systemd;
 mod tls;
+mod upgrade;
 mod variables;

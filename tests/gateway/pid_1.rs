@@ -47,6 +47,10 @@ fn orphans_are_waited_for_and_signals_are_passed_on() {
     let signal = |signal| kill_process(Pid::from_raw(init).unwrap(), signal).unwrap();
     signal(Signal::HUP);
     served.await_log("reload done");
+    // The container would end with the process that would be replaced.
+    signal(Signal::USR2);
+    served.await_log("serve is the main program of a container, which ends with it");
+    assert_eq!(served.get("/ping.php").status, 200);
     signal(Signal::TERM);
     served.finish_gateway().status(0);
     assert!(served.site.php_fpm().is_empty());

@@ -26,7 +26,6 @@ fn unused_signals_are_logged_and_cost_no_request() {
     let (mut held, mark) = hold(&served);
     let signals = [
         (Signal::USR1, "SIGUSR1"),
-        (Signal::USR2, "SIGUSR2"),
         (Signal::ALARM, "SIGALRM"),
         (Signal::VTALARM, "SIGVTALRM"),
         (Signal::PROF, "SIGPROF"),

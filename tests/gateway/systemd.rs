@@ -104,8 +104,8 @@ fn without_an_answer_of_systemd_the_replica_has_no_scope_and_serves() {
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 
-/// Starts the service of this repository with the test's program and root.
-fn start_service(machine: &Machine, site: &Site) -> u16 {
+/// Installs the service of this repository with the test's program and root.
+fn install_service(machine: &Machine, site: &Site) {
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/systemd/pools-manager.service");
     site.write(UNIT, &std::fs::read_to_string(unit).unwrap());
     let serve = site.manager(&["serve"]);
@@ -125,6 +125,11 @@ fn start_service(machine: &Machine, site: &Site) -> u16 {
     );
     machine.output("sh", &["-euc", &install]);
     machine.output("systemctl", &["daemon-reload"]);
+}
+
+/// Starts it; returns its port.
+fn start_service(machine: &Machine, site: &Site) -> u16 {
+    install_service(machine, site);
     machine.output("systemctl", &["start", UNIT]);
     wait_for("the port", || {
         let log = machine.output("journalctl", &["-u", UNIT, "-o", "cat"]);
@@ -153,6 +158,85 @@ fn service_is_ready_reloads_and_leaves_its_replicas_running() {
     assert!(!log.contains("left-over") && !log.contains("remains running"), "{log}");
     machine.output("systemctl", &["start", UNIT]);
     assert_eq!(units_of_masters(&machine, &site), units);
+}
+
+/// A property of the service.
+fn property(machine: &Machine, name: &str) -> String {
+    machine.output("systemctl", &["show", "--value", "--property", name, UNIT]).trim().to_owned()
+}
+
+fn upgrade(machine: &Machine) {
+    let before = property(machine, "MainPID");
+    machine.output("systemctl", &["kill", "--kill-who=main", "--signal=USR2", UNIT]);
+    wait_for("another main process", || {
+        let now = property(machine, "MainPID");
+        (now != before && now != "0").then_some(())
+    });
+    // The previous one ends: it has no connection.
+    let process = format!("/proc/{before}");
+    wait_for("the end of the previous one", || {
+        (!machine.inside("test").args(["-e", &process]).status().unwrap().success()).then_some(())
+    });
+}
+
+#[test]
+fn main_process_of_the_service_moves_with_an_upgrade() {
+    needs_root!();
+    let site = site("", "");
+    let machine = Machine::boot(&site);
+    let port = start_service(&machine, &site);
+    wait_for("the replicas", || machine.run(&site, &["status"]).has_succeeded().then_some(()));
+    let units = units_of_masters(&machine, &site);
+    for _ in 0..3 {
+        upgrade(&machine);
+        assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");
+        assert_eq!(property(&machine, "ActiveState"), "active");
+        assert_eq!(property(&machine, "NRestarts"), "0");
+    }
+    machine.run(&site, &["serve", "--upgrade"]).succeeds();
+    assert_eq!(units_of_masters(&machine, &site), units);
+    machine.output("systemctl", &["reload", UNIT]);
+    // The service manager watches over the new one.
+    machine.output("systemctl", &["kill", "--kill-who=main", "--signal=KILL", UNIT]);
+    wait_for("the restart", || (property(&machine, "NRestarts") == "1").then_some(()));
+    wait_for("that it is active", || (property(&machine, "ActiveState") == "active").then_some(()));
+    machine.output("systemctl", &["stop", UNIT]);
+    assert_eq!(property(&machine, "Result"), "success");
+    let log = machine.output("journalctl", &["-u", UNIT, "-o", "cat"]);
+    for complaint in ["reception only permitted", "left-over", "remains running", "refusing"] {
+        assert!(!log.contains(complaint), "{complaint}: {log}");
+    }
+}
+
+#[test]
+fn connections_wait_in_the_socket_unit_while_the_service_restarts() {
+    needs_root!();
+    let site = site("", "");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    site.replace("etc/pools-manager.toml", "127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    let machine = Machine::boot(&site);
+    machine.run(&site, &["start"]).succeeds();
+    let socket = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/systemd/pools-manager.socket");
+    let socket = std::fs::read_to_string(socket).unwrap();
+    let lines = socket.lines().filter(|line| !line.starts_with("ListenStream="));
+    let lines: Vec<&str> = lines.collect();
+    let listen = format!("[Socket]\nListenStream=127.0.0.1:{port}");
+    let unit = lines.join("\n").replace("[Socket]", &listen);
+    site.write("pools-manager.socket", &unit);
+    let path = site.path("pools-manager.socket");
+    machine.output("cp", &[path.to_str().unwrap(), "/run/systemd/system/"]);
+    install_service(&machine, &site);
+    machine.output("systemctl", &["start", "pools-manager.socket"]);
+    assert_eq!(property(&machine, "MainPID"), "0");
+    // It starts the service, and waits.
+    assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");
+    upgrade(&machine);
+    assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");
+    machine.output("systemctl", &["kill", "--kill-who=main", "--signal=KILL", UNIT]);
+    // It is refused at no moment.
+    assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");
+    machine.output("systemctl", &["restart", UNIT]);
+    assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");
 }
 
 #[test]

@@ -16,14 +16,14 @@ const INT: i32 = Signal::INT.as_raw();
 const QUIT: i32 = Signal::QUIT.as_raw();
 const TERM: i32 = Signal::TERM.as_raw();
 const USR1: i32 = Signal::USR1.as_raw();
+const USR2: i32 = Signal::USR2.as_raw();
 
 /// The kernel sends XFSZ with each write to a file that has reached `ulimit -f`. The write fails too,
 /// and that error is logged. A log line for the signal could itself be such a write.
 const XFSZ: i32 = Signal::XFSZ.as_raw();
 
 /// Signals that `serve` ignores, with a line in the log.
-const IGNORED: [(i32, &str); 8] = [
-    (Signal::USR2.as_raw(), "SIGUSR2"),
+const IGNORED: [(i32, &str); 7] = [
     (Signal::ALARM.as_raw(), "SIGALRM"),
     (Signal::STKFLT.as_raw(), "SIGSTKFLT"),
     (Signal::XCPU.as_raw(), "SIGXCPU"),
@@ -42,6 +42,8 @@ pub(super) enum Received {
     Reload,
     /// USR1: renew all replicas.
     Restart,
+    /// USR2: start the installed program in place of this process.
+    Upgrade,
     /// TERM, QUIT or INT: stop. The error has the exit status and the name.
     Stop(Error),
 }
@@ -54,8 +56,8 @@ impl Signals {
     pub(super) fn listen() -> Result<Self> {
         let (received, signals) = mpsc::channel(1);
         let ignored = IGNORED.iter().map(|(number, _)| *number);
-        for number in [HUP, INT, QUIT, TERM, USR1, XFSZ].into_iter().chain(ignored).chain(REAL_TIME)
-        {
+        let meant = [HUP, INT, QUIT, TERM, USR1, USR2, XFSZ];
+        for number in meant.into_iter().chain(ignored).chain(REAL_TIME) {
             match signal(SignalKind::from_raw(number)) {
                 Ok(handler) => drop(tokio::spawn(forward(handler, number, received.clone()))),
                 // A kernel or a C library may lack some of these.
@@ -82,6 +84,10 @@ impl Signals {
                 Some(USR1) => {
                     tracing::info!("SIGUSR1 received");
                     return Received::Restart;
+                }
+                Some(USR2) => {
+                    tracing::info!("SIGUSR2 received");
+                    return Received::Upgrade;
                 }
                 Some(XFSZ) => continue,
                 Some(other) => {

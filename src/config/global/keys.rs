@@ -148,7 +148,13 @@ const GATEWAY: &[Key] = &[
         "shutdown_timeout",
         Kind::TIME,
         Default::Value("\"30s\""),
-        "how long running requests may take after TERM",
+        "how long running requests may take after TERM, and in the old process after an upgrade",
+    ),
+    Key::new(
+        "upgrade_timeout",
+        Kind::SOME_TIME,
+        Default::Value("\"30s\""),
+        "how long the new process of an upgrade may take until it can serve; then the running one serves on",
     ),
 ];
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,10 +20,11 @@ use super::activity::Busy;
 use super::escape::Escaped;
 use super::parked::{Parked, Parking};
 use super::transport::Transport;
-use super::{Ended, draining, draining_fresh};
+use super::{Ended, draining_fresh};
 use crate::config::Front;
 use crate::gateway::client::Ends;
 use crate::gateway::client_body::ClientBody;
+use crate::gateway::drain::Drain;
 use crate::gateway::handler;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::state::CurrentState;
@@ -37,11 +39,12 @@ pub(super) async fn serve(
     front: &Front,
     ends: Ends,
     mut transport: Transport,
-    mut drain: watch::Receiver<bool>,
+    mut drain: watch::Receiver<Drain>,
 ) -> Ended {
     let http = http(front);
     let parking = Parking::default();
     tokio::select! {
+        biased;
         ready = timeout(front.header_timeout, transport.readable()) => ready??,
         () = draining_fresh(&mut drain) => return Ok(()),
     }
@@ -58,21 +61,28 @@ pub(super) async fn serve(
             let request = Request::from_parts(parts, ClientBody::Http1(body));
             let pass = parking.take_pass();
             let response = (!is_parked).then(|| handler::respond(current, ends, request, pass));
+            let drain = drain.clone();
             async move {
                 let response = match response {
                     Some(response) => response.await,
                     None => pending().await,
                 };
-                Ok::<_, Infallible>(response.map(|body| SentBody { body, busy }))
+                let mut response = response.map(|body| SentBody { body, busy });
+                if *drain.borrow() != Drain::No {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+                Ok::<_, Infallible>(response)
             }
         });
+        let mut ending = drain.clone();
         let mut connection = http.serve_connection(TokioIo::new(escaped), service);
         let event = tokio::select! {
             // hyper first: it reads a request that was let through before anything else happens.
             biased;
             ended = &mut connection => return Ok(ended?),
             parked = parking.parked() => Event::Parked(parked),
-            () = draining(&mut drain) => Event::Draining,
+            () = Drain::now(&mut ending) => Event::Draining,
             () = activity.idle() => Event::Idle,
         };
         let parked = match event {
@@ -94,8 +104,10 @@ pub(super) async fn serve(
         transport.put_back([parts.read_buf, unread].concat().into());
         let Some(Parked { head, wait }) = parked else {
             tokio::select! {
+                // A request that has arrived is served.
+                biased;
                 ready = timeout(front.header_timeout, transport.readable()) => ready??,
-                () = draining(&mut drain) => return Ok(()),
+                () = Drain::now(&mut drain) => return Ok(()),
             }
             continue;
         };

@@ -33,11 +33,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Ended;
 use super::activity::{Activity, SharedLimits};
 use super::transport::Transport;
-use super::{Ended, draining};
 use crate::config::Front;
 use crate::gateway::client::Ends;
+use crate::gateway::drain::Drain;
 use crate::gateway::pace::Pace;
 use crate::gateway::state::CurrentState;
 use exchange::{Exchange, Outcome};
@@ -62,7 +63,7 @@ pub(super) async fn serve(
     limits: &Arc<SharedLimits>,
     ends: Ends,
     transport: Transport,
-    drain: watch::Receiver<bool>,
+    drain: watch::Receiver<Drain>,
 ) -> Ended {
     let traffic = Arc::<Traffic>::default();
     let activity = transport.activity();
@@ -107,7 +108,7 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    async fn run(mut self, mut server: Server, mut drain: watch::Receiver<bool>) -> Ended {
+    async fn run(mut self, mut server: Server, mut drain: watch::Receiver<Drain>) -> Ended {
         let mut idle_until = Instant::now() + self.idle_timeout;
         let mut is_ending = false;
         // Whether the ends of responses have had their time.
@@ -139,7 +140,7 @@ impl Serving<'_> {
                     (is_ending, idle_until) = (true, Instant::now() + LINGER);
                     server.graceful_shutdown();
                 }
-                () = async { if is_ending { pending().await } else { draining(&mut drain).await } } => {
+                () = async { if is_ending { pending().await } else { Drain::begun(&mut drain).await } } => {
                     (is_ending, idle_until) = (true, Instant::now() + LINGER);
                     server.graceful_shutdown();
                 }

@@ -14,6 +14,7 @@ use crate::runtime::Generation;
 use crate::runtime::inherited::{in_child, in_memory, read_all};
 use crate::runtime::launch::{Ended, launch};
 use crate::socket::{self, Name};
+use crate::upgrade;
 
 /// Records a generation and starts its master. Returns when php-fpm reports that it is up: its
 /// first process exits as soon as the master that it has forked listens.
@@ -58,6 +59,7 @@ async fn launch_php_fpm(
         // php-fpm would report its own state to systemd as that of `serve`.
         .env_remove("NOTIFY_SOCKET")
         .env_remove("WATCHDOG_USEC")
+        .env_remove(upgrade::VARIABLE)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr);

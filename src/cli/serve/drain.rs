@@ -1,0 +1,61 @@
+//! The last part of a process that was replaced: it serves the requests that it has.
+
+use std::pin::pin;
+
+use rustix::process::Signal;
+
+use super::Serving;
+use super::signals::Received;
+use crate::error::Result;
+use crate::upgrade::{FromNew, Successor};
+
+impl Serving<'_> {
+    /// Serves the requests that it has, and does what its successor asks for. Ends also after the process
+    /// that it has replaced itself, which needs it to reach the successor.
+    pub(super) async fn drain(mut self, mut successor: Successor) -> Result<()> {
+        let Some(mut gateway) = self.gateway.take() else { return Ok(()) };
+        gateway.hand_over().await;
+        let predecessor = self.predecessor.take();
+        let connections = gateway.drained();
+        let mut drained = pin!(async {
+            let before = async {
+                if let Some(predecessor) = &predecessor {
+                    predecessor.ended().await;
+                }
+            };
+            tokio::join!(connections, before);
+        });
+        let (mut is_alone, mut is_told_to_end) = (false, false);
+        loop {
+            tokio::select! {
+                () = drained.as_mut() => break,
+                asked = successor.next(), if !is_alone => match asked {
+                    Some(FromNew::Hold(pool)) => {
+                        let held = gateway.hold(&pool).await;
+                        successor.answer(held).await;
+                    }
+                    Some(FromNew::Let(pool)) => {
+                        let let_go = gateway.let_go(&pool).await;
+                        successor.answer(let_go).await;
+                    }
+                    Some(_) => {}
+                    None => {
+                        is_alone = true;
+                        gateway.let_all_go().await;
+                    }
+                },
+                received = self.signals.next() => match received {
+                    Received::Stop(second) if is_told_to_end => return Err(second),
+                    Received::Stop(_) => {
+                        is_told_to_end = true;
+                        gateway.close_idle();
+                    }
+                    Received::Reload => successor.signal(Signal::HUP),
+                    Received::Restart => successor.signal(Signal::USR1),
+                    Received::Upgrade => successor.signal(Signal::USR2),
+                },
+            }
+        }
+        gateway.end().await
+    }
+}

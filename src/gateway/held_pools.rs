@@ -1,0 +1,58 @@
+//! The pools of which this process begins no request, while its successor changes their release.
+//!
+//! Both processes of an upgrade route by a table of their own, and no client may get an older release after
+//! another client has got the new one. So the old process begins no request of the pool while the new one
+//! replaces its table, and only then observes the pool itself.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::refresh::{Reason, refresh};
+use super::state::CurrentState;
+use super::virtual_host::Unservable;
+use crate::error::Result;
+
+/// Each with the right to refresh it.
+#[derive(Debug, Default)]
+pub(super) struct HeldPools(BTreeMap<String, OwnedMutexGuard<Unservable>>);
+
+impl HeldPools {
+    /// Begins no request of a pool from now on: those that come wait, as they do when no replica runs. So
+    /// does the process that this one has replaced itself.
+    pub(super) async fn hold(&mut self, state: &CurrentState, pool: &str) -> Result<()> {
+        if self.0.contains_key(pool) {
+            return Ok(());
+        }
+        let Some(vhost) = state.get().hosts.of_pool(pool).cloned() else { return Ok(()) };
+        if let Some(predecessor) = state.predecessor() {
+            predecessor.hold(pool).await?;
+        }
+        let turn = vhost.refresh.turn().await;
+        vhost.upstream.replace_endpoints(Vec::new());
+        self.0.insert(pool.to_owned(), turn);
+        Ok(())
+    }
+
+    /// Observes the pool, and serves it again.
+    pub(super) async fn let_go(&mut self, state: &CurrentState, pool: &str) -> Result<()> {
+        let Some(turn) = self.0.remove(pool) else { return Ok(()) };
+        drop(turn);
+        if let Some(vhost) = state.get().hosts.of_pool(pool) {
+            // An error is logged.
+            let _ = refresh(vhost, Reason::Serve).await;
+        }
+        match state.predecessor() {
+            Some(predecessor) => predecessor.let_go(pool).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same for all pools.
+    pub(super) async fn let_all_go(&mut self, state: &CurrentState) {
+        let pools: Vec<String> = self.0.keys().cloned().collect();
+        for pool in pools {
+            let _ = self.let_go(state, &pool).await;
+        }
+    }
+}

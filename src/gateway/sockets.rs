@@ -1,0 +1,167 @@
+//! The listening sockets of a gateway, and their files.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::UnixListener;
+
+use super::listen::{self, Listener};
+use crate::config::{Global, Listen};
+use crate::error::{Error, Result};
+use crate::file;
+use crate::inherited::{self, Inherited, Purpose, Socket};
+
+/// The sockets on which a gateway listens.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    /// The control socket.
+    pub control: Arc<UnixListener>,
+    /// Those of the clients, each with its address in the configuration.
+    pub listeners: Vec<Bound>,
+    files: SocketFiles,
+}
+
+/// A socket of clients.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// The socket.
+    pub listener: Arc<Listener>,
+    listen: Listen,
+    /// Whether its connections begin with a TLS handshake.
+    pub is_tls: bool,
+    /// Whether it belongs to the service manager.
+    is_activated: bool,
+}
+
+impl Sockets {
+    /// The control socket alone: it comes first.
+    pub(super) fn control(path: &Path, inherited: &mut Inherited) -> Result<Self> {
+        let taken = inherited.take_control();
+        // The settings may name another path now.
+        let is_there = |socket: &Socket| {
+            inherited::address(&socket.fd).is_some_and(|it| it == Listen::Unix(path.to_owned()))
+        };
+        let mut files = SocketFiles::default();
+        let same = match taken {
+            Some(socket) if is_there(&socket) => Some(socket.fd),
+            other => {
+                files.unused.extend(other.and_then(|it| path_of(&it)));
+                None
+            }
+        };
+        files.push(path, same.is_some());
+        let control = Arc::new(listen::control_socket(path, same)?);
+        Ok(Self { control, listeners: Vec::new(), files })
+    }
+
+    /// Takes the inherited sockets that the configuration names, and binds the others.
+    pub(super) fn bind(&mut self, global: &Global, mut inherited: Inherited) -> Result<()> {
+        for (listen, is_tls) in global.front.all_listen() {
+            let taken = inherited.take(listen);
+            let is_activated = taken.as_ref().is_some_and(|it| it.is_activated);
+            let is_inherited = taken.is_some();
+            let listener = Arc::new(match taken {
+                Some(socket) => Listener::inherited(socket.fd, listen, global)?,
+                None => Listener::bind(listen, global)?,
+            });
+            if let (Listen::Unix(path), false) = (listen, is_activated) {
+                self.files.push(path, is_inherited);
+            }
+            self.listeners.push(Bound { listener, listen: listen.clone(), is_tls, is_activated });
+        }
+        for socket in inherited.into_rest() {
+            if !socket.is_activated {
+                self.files.unused.extend(path_of(&socket));
+                continue;
+            }
+            let address = inherited::address(&socket.fd);
+            let address = address.map_or_else(|| "a socket".to_owned(), |it| it.to_string());
+            let file = global.path.display();
+            tracing::warn!(
+                "the service manager listens on {address}, and listen in {file} does not name it: nothing answers there"
+            );
+        }
+        Ok(())
+    }
+
+    /// The URLs of the clients' sockets.
+    pub(super) fn urls(&self) -> Vec<String> {
+        let url = |bound: &Bound| match bound.listener.address() {
+            Some(address) if bound.is_tls => format!("https://{address}"),
+            Some(address) => format!("http://{address}"),
+            None => bound.listen.to_string(),
+        };
+        self.listeners.iter().map(url).collect()
+    }
+
+    /// Copies of all sockets, for another process.
+    pub(super) fn copies(&self) -> Result<Vec<Socket>> {
+        let failed =
+            |error: io::Error| Error::failed(format!("cannot pass the sockets on: {error}"));
+        let control = self.control.as_fd().try_clone_to_owned().map_err(failed)?;
+        let mut copies =
+            vec![Socket { fd: control, purpose: Purpose::Control, is_activated: false }];
+        for bound in &self.listeners {
+            copies.push(Socket {
+                fd: bound.listener.copy().map_err(failed)?,
+                purpose: Purpose::Listen(bound.listen.to_string()),
+                is_activated: bound.is_activated,
+            });
+        }
+        Ok(copies)
+    }
+
+    /// Closes the sockets: another process has them now, and removes their files.
+    pub(super) fn leave(mut self) {
+        self.files.own.clear();
+    }
+
+    /// This process has the inherited sockets now.
+    pub(super) fn take_files(&mut self) {
+        self.files.take();
+    }
+}
+
+fn path_of(socket: &Socket) -> Option<PathBuf> {
+    match inherited::address(&socket.fd)? {
+        Listen::Unix(path) => Some(path),
+        Listen::Tcp(_) => None,
+    }
+}
+
+/// The socket files of this gateway. They are deleted when it is dropped, so that no program finds a
+/// socket on which nothing listens.
+#[derive(Debug, Default)]
+struct SocketFiles {
+    own: Vec<PathBuf>,
+    /// Those of the process that this one replaces, until [`SocketFiles::take`].
+    inherited: Vec<PathBuf>,
+    /// Inherited, and not named by the configuration any more.
+    unused: Vec<PathBuf>,
+}
+
+impl SocketFiles {
+    fn push(&mut self, path: &Path, is_inherited: bool) {
+        let files = if is_inherited { &mut self.inherited } else { &mut self.own };
+        files.push(path.to_owned());
+    }
+
+    fn take(&mut self) {
+        self.own.append(&mut self.inherited);
+        remove(&std::mem::take(&mut self.unused));
+    }
+}
+
+impl Drop for SocketFiles {
+    fn drop(&mut self) {
+        remove(&self.own);
+    }
+}
+
+fn remove(files: &[PathBuf]) {
+    for path in files {
+        let _ = file::remove(path);
+    }
+}

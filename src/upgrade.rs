@@ -1,0 +1,42 @@
+//! The upgrade of `serve`: a new process takes the place of the running one, and no request notices.
+//!
+//! The running `serve` starts the program anew, with the same arguments, and passes it its listening
+//! sockets over a unix socket, which is the standard input of the new process. Then the two talk on it:
+//!
+//! ```text
+//!   old                                         new
+//!    |  the sockets, Hello ---------------------> |  reads its configuration, observes the pools,
+//!    |                                            |  asks itself whether each pool can be served
+//!    | <------------------------ Ready or Failed  |
+//!    |  ends its supervisor and its control       |
+//!    |  server                                    |
+//!    |  Go -------------------------------------> |  supervises, observes the pools again, accepts
+//!    | <--------------------------------- Serves  |
+//!    |  MAINPID= to the service manager           |
+//!    |  Main -----------------------------------> |  READY= to the service manager
+//!    |  accepts no more, serves what it has       |
+//!    | <------------------- Hold(pool), Let(pool) |  when the release of a pool changes meanwhile
+//!    |  ends                                      |
+//! ```
+//!
+//! Until `Serves` the old process accepts connections, and can take everything back: it does so if the new
+//! one ends, says `Failed`, or is silent for too long, and kills it. The listening sockets are the same in
+//! both: a connection waits in the kernel until one of them accepts it.
+//!
+//! If the old process is killed before `Go` or `Main`, the new one goes on by itself, unless a service
+//! manager watches over the old one: that starts another one, and the new one ends.
+
+mod channel;
+mod message;
+mod passing;
+mod predecessor;
+mod program;
+mod successor;
+
+pub use message::FromNew;
+pub use predecessor::{Go, Predecessor};
+pub use program::Program;
+pub use successor::{Passed, Successor};
+
+/// The variable that makes a `serve` a successor: its standard input is the channel.
+pub const VARIABLE: &str = "POOLS_MANAGER_UPGRADE";

@@ -1,0 +1,54 @@
+//! What the two processes of an upgrade say to each other. A message is a line with a JSON document.
+
+use serde::{Deserialize, Serialize};
+
+use crate::inherited::Purpose;
+
+/// The version of these messages. A process that knows only others refuses the upgrade.
+pub(super) const VERSION: u32 = 1;
+
+/// The first message of the old process, after the sockets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Hello {
+    /// The version of the messages.
+    pub version: u32,
+    /// The old process.
+    pub pid: u32,
+    /// The sockets in the order in which they were passed: what each is for, and whether it belongs to the
+    /// service manager.
+    pub sockets: Vec<(Purpose, bool)>,
+    /// The pools that the old process can serve.
+    pub pools: Vec<String>,
+    /// How long it drains at most, in milliseconds: its `shutdown_timeout`.
+    pub drain_limit_ms: u64,
+}
+
+/// A message of the old process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FromOld {
+    /// Serve: the supervisor's lock and the control socket are free.
+    Go,
+    /// The service manager knows the new process.
+    Main,
+    /// What [`FromNew::Hold`] or [`FromNew::Let`] asks for is done.
+    Done,
+    /// It cannot be done: a process that it replaced itself does not answer.
+    Refused(String),
+}
+
+/// A message of the new process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromNew {
+    /// It can serve.
+    Ready,
+    /// It cannot, and ends.
+    Failed(String),
+    /// It accepts connections.
+    Serves,
+    /// Begin no request of this pool until [`FromNew::Let`].
+    Hold(String),
+    /// The release of this pool has changed: observe it, and serve it.
+    Let(String),
+}
