@@ -18,7 +18,9 @@ pub use file::File;
 pub(crate) use file::nearest;
 pub(crate) use gateway::KEYS as GATEWAY_KEYS;
 pub(crate) use gateway::is_host;
-pub use gateway::{Gateway, KeepAlive, Redirect};
+pub use gateway::{
+    DocumentRoot, Gateway, KeepAlive, Redirect, USUAL_ROOTS, is_code, is_private, is_suspicious,
+};
 pub use global::{Front, Global, Listen, LogFormat, Supervisor, TABLES as GLOBAL_TABLES};
 pub(crate) use hooks::KEYS as HOOKS_KEYS;
 pub use hooks::{Hook, Hooks};

@@ -1,9 +1,11 @@
 //! `[gateway]` of a pool.
 
+mod document_root;
 mod headers;
 mod keys;
 mod media_types;
 mod paths;
+mod private_files;
 mod redirects;
 
 use std::collections::BTreeMap;
@@ -13,10 +15,12 @@ use hyper::header::HeaderValue;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+pub use document_root::{DocumentRoot, USUAL_ROOTS};
 use headers::Headers;
 pub(crate) use keys::KEYS;
 use media_types::{Extension, MediaType};
 use paths::Denied;
+pub use private_files::{is_code, is_private, is_suspicious};
 pub use redirects::Redirect;
 use redirects::Redirects;
 
@@ -30,8 +34,9 @@ use crate::error::Result;
 pub struct Gateway {
     /// The host names of the pool: `example.com`, `*.example.com`. Empty: all that no other pool has.
     pub hosts: Spanned<Vec<String>>,
-    /// The document root, below the release. Empty: the release itself.
-    pub document_root: Spanned<String>,
+    /// The document root, below the release. Empty or `.`: the release itself. None: it depends on the
+    /// release.
+    pub document_root: Option<Spanned<String>>,
     /// The index files of a directory: the first that exists is used.
     pub index: Spanned<Vec<String>>,
     /// The script for paths without a file. Empty: these get 404.
@@ -62,6 +67,8 @@ pub struct Gateway {
     pub redirects: Redirects,
     /// Paths that get 403.
     pub deny: Vec<Denied>,
+    /// Whether more paths get 403: private files of a release, scripts in directories for uploads.
+    pub deny_defaults: bool,
     /// The CGI variable `SERVER_SOFTWARE`.
     #[serde(deserialize_with = "software")]
     pub server_software: String,
@@ -121,7 +128,7 @@ impl Default for Gateway {
         }
         Self {
             hosts: none(Vec::new()),
-            document_root: none(String::new()),
+            document_root: None,
             index: none(vec!["index.php".to_owned(), "index.html".to_owned()]),
             front_controller: none("index.php".to_owned()),
             scripts: none(Vec::new()),
@@ -136,6 +143,7 @@ impl Default for Gateway {
             headers: Headers::default(),
             redirects: Redirects::default(),
             deny: Vec::new(),
+            deny_defaults: true,
             server_software: SERVER_SOFTWARE.to_owned(),
         }
     }
@@ -153,9 +161,9 @@ impl Gateway {
         }
         let lists = [&self.index, &self.scripts];
         let listed = lists.iter().flat_map(|it| it.get_ref().iter().map(|path| (path, it.span())));
-        let single =
-            [&self.document_root, &self.front_controller].map(|it| (it.get_ref(), it.span()));
-        let single = single.into_iter().filter(|(path, _)| !path.is_empty());
+        let root = self.document_root.iter().filter(|it| it.get_ref() != ".");
+        let single = root.chain([&self.front_controller]).map(|it| (it.get_ref(), it.span()));
+        let single = single.filter(|(path, _)| !path.is_empty());
         for (path, span) in listed.chain(single) {
             if !is_below(path) {
                 let message = format!("\"{path}\" is not a path below the release");
@@ -181,6 +189,18 @@ impl Gateway {
     pub fn allows(&self, script: &str) -> bool {
         let scripts = self.scripts.get_ref();
         scripts.is_empty() || scripts.iter().any(|allowed| allowed == script)
+    }
+
+    /// Whether `deny_defaults` denies a file or a script that exists. `path`: below the document root.
+    pub fn denies_by_default(&self, root: &DocumentRoot, path: &str) -> bool {
+        self.deny_defaults && root.is_release() && is_private(path)
+    }
+
+    /// Whether `deny_defaults` denies a script that exists, because visitors may have uploaded it.
+    pub fn denies_script_by_default(&self, script: &str) -> bool {
+        self.deny_defaults
+            && private_files::is_upload(script)
+            && !self.scripts.get_ref().iter().any(|allowed| allowed == script)
     }
 }
 

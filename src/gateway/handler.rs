@@ -192,7 +192,7 @@ impl Handler<'_> {
                 client: self.client,
                 host,
                 id: self.id,
-                document_root: &vhost.document_root,
+                document_root: &served.script_root,
                 software: &vhost.settings.server_software,
                 script: &script,
                 length: body.length(),

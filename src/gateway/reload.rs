@@ -86,7 +86,7 @@ impl Reload {
             match old.hosts.of_pool(&vhost.pool.name) {
                 None => refresh_on_request(&self.state, vhost),
                 // A command may have refreshed the endpoints by the previous configuration.
-                Some(before) if before.document_root != vhost.document_root => {
+                Some(before) if !before.has_document_root_of(vhost) => {
                     vhost.request_refresh();
                 }
                 Some(_) => {}

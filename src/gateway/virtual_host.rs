@@ -19,8 +19,6 @@ pub(super) struct VirtualHost {
     pub settings: config::Gateway,
     /// Its endpoints. The virtual host of the next configuration takes them over.
     pub upstream: Arc<Upstream>,
-    /// The path of the document root in PHP's mount namespace.
-    pub document_root: String,
     /// The path of the release in PHP's mount namespace.
     pub release_dir: String,
     /// Whether its servers speak HTTP, not FastCGI.
@@ -54,10 +52,6 @@ impl VirtualHost {
         let Some(release_dir) = dir.to_str().map(str::to_owned) else {
             return Err(Error::config(format!("the path {} is not UTF-8", dir.display())));
         };
-        let document_root = match settings.document_root.get_ref().as_str() {
-            "" => release_dir.clone(),
-            below => format!("{release_dir}/{below}"),
-        };
         let (upstream, refresh) = match before {
             Some(before) => (Arc::clone(&before.upstream), Arc::clone(&before.refresh)),
             None => (Upstream::new(&settings), Arc::default()),
@@ -65,15 +59,18 @@ impl VirtualHost {
         let pool = Arc::new(pool);
         let speaks_http =
             pool.settings.command().is_some_and(|command| command.protocol == Protocol::Http);
-        Ok(Some(Arc::new(Self {
-            pool,
-            settings,
-            upstream,
-            document_root,
-            release_dir,
-            speaks_http,
-            refresh,
-        })))
+        Ok(Some(Arc::new(Self { pool, settings, upstream, release_dir, speaks_http, refresh })))
+    }
+
+    /// Whether both find the document root of a release in the same way.
+    pub(super) fn has_document_root_of(&self, other: &Self) -> bool {
+        let (a, b) = (&self.settings, &other.settings);
+        self.release_dir == other.release_dir
+            && a.configured_root() == b.configured_root()
+            && a.front_controller.get_ref() == b.front_controller.get_ref()
+            && a.index.get_ref() == b.index.get_ref()
+            && a.scripts.get_ref() == b.scripts.get_ref()
+            && a.deny_defaults == b.deny_defaults
     }
 
     /// Requests a refresh of the endpoints.

@@ -29,6 +29,7 @@ mod releases;
 mod reload;
 mod room;
 mod rules;
+mod safe_defaults;
 mod service_manager;
 mod signals;
 mod slow;

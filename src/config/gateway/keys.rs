@@ -13,8 +13,8 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new(
         "document_root",
         Kind::Below("the release"),
-        Default::Value("\"\""),
-        "the document root. `\"\"`: the release",
+        Default::Derived("[the release or its `public/`](gateway.md#the-document-root)"),
+        "the document root. `\"\"` or `\".\"`: the release",
     ),
     Key::new(
         "index",
@@ -79,6 +79,12 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("headers", Kind::Table, Default::Value("{}"), "[headers](#headers) of all responses"),
     Key::new("redirects", Kind::Table, Default::Value("{}"), "[redirects](#redirects) by path"),
     Key::new("deny", Kind::Texts, Default::Value("[]"), "[paths that get 403](#denied-paths)"),
+    Key::new(
+        "deny_defaults",
+        Kind::Bool,
+        Default::Value("true"),
+        "whether [files that are private by their name](#what-is-denied-by-default), and scripts in directories for uploads, get 403 too",
+    ),
     Key::new(
         "server_software",
         Kind::Text,
