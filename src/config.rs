@@ -19,7 +19,8 @@ pub(crate) use file::nearest;
 pub(crate) use gateway::KEYS as GATEWAY_KEYS;
 pub(crate) use gateway::is_host;
 pub use gateway::{
-    DocumentRoot, Gateway, KeepAlive, Redirect, USUAL_ROOTS, is_code, is_private, is_suspicious,
+    Access, DocumentRoot, Gateway, KeepAlive, Prefix, Rate, Redirect, USUAL_ROOTS, is_code,
+    is_private, is_suspicious,
 };
 pub use global::{Front, Global, Listen, LogFormat, Supervisor, TABLES as GLOBAL_TABLES};
 pub(crate) use hooks::KEYS as HOOKS_KEYS;

@@ -14,7 +14,7 @@
 //! | the state of the gateway, for monitors | `health` |
 //! | the request id, the client, the host; unsupported requests | `handler`, `request_id`, `client`, `host`, `admit` |
 //! | the virtual host | `host_map`, `virtual_host` |
-//! | the request target and its path; configured redirects | `request_target`, `url_path`, `redirect` |
+//! | the request target and its path; access rules; configured redirects | `request_target`, `url_path`, `access`, `redirect` |
 //! | the release; a file, a script, or the front controller | `upstream`, `routing_table`, `route`, `file_lookup` |
 //! | a static file: conditions, ranges, compression | `static_file`, `exclusive_since`, `file_reader` |
 //! | a script: receive the body, wait for an endpoint, send | `request_body`, `cgi_params`, `fastcgi`, `upstream`, `script` |
@@ -33,6 +33,7 @@
 //! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `upstream`; all others.
 
 mod accept_errors;
+mod access;
 mod access_log;
 mod admit;
 mod blocking;

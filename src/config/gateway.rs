@@ -1,5 +1,6 @@
 //! `[gateway]` of a pool.
 
+mod access;
 mod document_root;
 mod headers;
 mod keys;
@@ -15,6 +16,7 @@ use hyper::header::HeaderValue;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+pub use access::{Access, Prefix, Rate};
 pub use document_root::{DocumentRoot, USUAL_ROOTS};
 use headers::Headers;
 pub(crate) use keys::KEYS;
@@ -69,6 +71,11 @@ pub struct Gateway {
     pub deny: Vec<Denied>,
     /// Whether more paths get 403: private files of a release, scripts in directories for uploads.
     pub deny_defaults: bool,
+    /// The largest size of a request body, in bytes. None: that of all pools.
+    #[serde(deserialize_with = "values::some_size")]
+    pub max_body: Option<u64>,
+    /// Which clients may send requests, and how many.
+    pub access: Access,
     /// The CGI variable `SERVER_SOFTWARE`.
     #[serde(deserialize_with = "software")]
     pub server_software: String,
@@ -144,6 +151,8 @@ impl Default for Gateway {
             redirects: Redirects::default(),
             deny: Vec::new(),
             deny_defaults: true,
+            max_body: None,
+            access: Access::default(),
             server_software: SERVER_SOFTWARE.to_owned(),
         }
     }

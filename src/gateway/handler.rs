@@ -77,7 +77,11 @@ struct Handler<'a> {
 impl Handler<'_> {
     /// Finds the virtual host and responds. The headers of the virtual host apply to all its responses,
     /// errors included.
-    async fn respond(&self, body: Incoming, entry: Option<&mut Entry>) -> Response<ResponseBody> {
+    async fn respond(
+        &self,
+        body: Incoming,
+        mut entry: Option<&mut Entry>,
+    ) -> Response<ResponseBody> {
         let (vhost, host) = match self.virtual_host() {
             Ok(found) => found,
             Err(error) => {
@@ -85,10 +89,10 @@ impl Handler<'_> {
                 return self.error_response(&error, "", host.as_ref());
             }
         };
-        if let Some(entry) = entry {
+        if let Some(entry) = &mut entry {
             entry.pool.clone_from(&vhost.pool.name);
         }
-        let result = self.respond_by(vhost, &host, body).await;
+        let result = self.respond_by(vhost, &host, body, entry).await;
         let pool = &vhost.pool.name;
         let failed = |error| self.error_response(&error, pool, Some(&host));
         let mut response = result.unwrap_or_else(failed);
@@ -113,15 +117,25 @@ impl Handler<'_> {
         vhost: &Arc<VirtualHost>,
         host: &Host<'_>,
         body: Incoming,
+        entry: Option<&mut Entry>,
     ) -> Result<Response<ResponseBody>, HttpError> {
         let target = RequestTarget::of(self.request);
         let Ok(path) = UrlPath::parse(target.path) else {
             return Err(HttpError::unlogged(StatusCode::BAD_REQUEST));
         };
+        let user = match &vhost.access {
+            Some(access) => {
+                access.admit(self.client, &path, self.request, &self.state.verifier).await?
+            }
+            None => None,
+        };
+        if let (Some(entry), Some(user)) = (entry, &user) {
+            entry.user.clone_from(user);
+        }
         if let Some(response) = redirect::respond(&vhost.settings, &path, target.query) {
             return Ok(response);
         }
-        self.route(vhost, host, &path, body).await
+        self.route(vhost, host, &path, user.as_deref(), body).await
     }
 
     /// Routes the request. Routes it again if its release is replaced before an endpoint has begun
@@ -131,6 +145,7 @@ impl Handler<'_> {
         vhost: &Arc<VirtualHost>,
         host: &Host<'_>,
         path: &UrlPath,
+        user: Option<&str>,
         body: Incoming,
     ) -> Result<Response<ResponseBody>, HttpError> {
         let request = self.request;
@@ -164,7 +179,8 @@ impl Handler<'_> {
             };
             let space = self.state.buffer_space.of_client(&vhost.pool.name, self.client.address);
             if let Some(incoming) = incoming.take() {
-                body = RequestBody::read(incoming, &self.state.body_limits, &space).await?;
+                let limits = self.state.body_limits.of(&vhost.settings);
+                body = RequestBody::read(incoming, &limits, &space).await?;
             }
             let queue_timeout = vhost.settings.queue_timeout;
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + queue_timeout);
@@ -192,6 +208,7 @@ impl Handler<'_> {
                 client: self.client,
                 host,
                 id: self.id,
+                user,
                 document_root: &served.script_root,
                 software: &vhost.settings.server_software,
                 script: &script,
@@ -226,7 +243,7 @@ impl Handler<'_> {
         pool: &str,
         host: Option<&Host<'_>>,
     ) -> Response<ResponseBody> {
-        let HttpError { status, reason } = error;
+        let HttpError { status, reason, header } = error;
         if !reason.is_empty() {
             let host = host.map_or("", |host| &host.name);
             let label = RequestLabel::new(pool, self.id, host, self.request);
@@ -243,6 +260,9 @@ impl Handler<'_> {
         }
         if *status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some((name, value)) = header.as_deref() {
+            headers.insert(name, value.clone());
         }
         response
     }

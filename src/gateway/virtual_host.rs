@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OwnedMutexGuard};
 
+use super::access::AccessRules;
 use super::upstream::Upstream;
 use crate::config;
 use crate::error::{Error, Result};
@@ -17,6 +18,8 @@ pub(super) struct VirtualHost {
     pub pool: Arc<Pool>,
     /// Its `[gateway]`.
     pub settings: config::Gateway,
+    /// Its access rules; None: it has none.
+    pub access: Option<AccessRules>,
     /// Its endpoints. The virtual host of the next configuration takes them over.
     pub upstream: Arc<Upstream>,
     /// The path of the release in PHP's mount namespace.
@@ -56,10 +59,19 @@ impl VirtualHost {
             Some(before) => (Arc::clone(&before.upstream), Arc::clone(&before.refresh)),
             None => (Upstream::new(&settings), Arc::default()),
         };
+        let access = AccessRules::of(&pool, &settings, before.and_then(|it| it.access.as_ref()))?;
         let pool = Arc::new(pool);
         let speaks_http =
             pool.settings.command().is_some_and(|command| command.protocol == Protocol::Http);
-        Ok(Some(Arc::new(Self { pool, settings, upstream, release_dir, speaks_http, refresh })))
+        Ok(Some(Arc::new(Self {
+            pool,
+            settings,
+            access,
+            upstream,
+            release_dir,
+            speaks_http,
+            refresh,
+        })))
     }
 
     /// Whether both find the document root of a release in the same way.

@@ -37,6 +37,7 @@ pub(super) fn of_pool(pool: &Pool, table: &str, key: &str) -> Option<Derived> {
         ("rollout", "strategy") => Some(strategy(pool)),
         ("rollout", "warm_up") => Some(warm_up(pool)),
         ("gateway", "document_root") => Some(document_root(pool)),
+        ("gateway", "max_body") => Some(max_body(pool)),
         ("gateway", "server_software") => {
             let software = &pool.settings.backend.gateway()?.server_software;
             Some((Some(software.as_str().into()), "the version of pools-manager".to_owned()))
@@ -65,6 +66,11 @@ fn document_root(pool: &Pool) -> Derived {
     };
     let root = gateway.document_root_at(dir);
     (Some(root.below.as_str().into()), gateway.reason_for(&root))
+}
+
+fn max_body(pool: &Pool) -> Derived {
+    let global = Global::read(&pool.root).ok();
+    (global.map(|global| size(global.front.max_body)), "max_body of all pools".to_owned())
 }
 
 fn isolate(pool: &Pool) -> Derived {

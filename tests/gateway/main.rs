@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
+mod access;
 mod answers;
 mod breaks;
 mod command;

@@ -86,6 +86,18 @@ pub(crate) const KEYS: &[Key] = &[
         "whether [files that are private by their name](#what-is-denied-by-default), and scripts in directories for uploads, get 403 too",
     ),
     Key::new(
+        "max_body",
+        Kind::Size,
+        Default::Derived("`max_body` of all pools"),
+        "the size of the body of a request to this pool, smaller or larger than that of all. A larger one gets 413",
+    ),
+    Key::new(
+        "access",
+        Kind::Table,
+        Default::Value("{}"),
+        "[which clients may send requests](#access), and how many",
+    ),
+    Key::new(
         "server_software",
         Kind::Text,
         Default::Derived("`\"pools-manager/VERSION (nginx-compatible)\"`"),
