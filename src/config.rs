@@ -17,11 +17,11 @@ mod written;
 pub use file::File;
 pub(crate) use file::nearest;
 pub(crate) use gateway::KEYS as GATEWAY_KEYS;
-pub(crate) use gateway::is_host;
 pub use gateway::{
-    Access, DocumentRoot, Gateway, KeepAlive, Prefix, Rate, Redirect, USUAL_ROOTS, is_code,
-    is_private, is_suspicious,
+    Access, Compress, DocumentRoot, Gateway, KeepAlive, Prefix, Rate, Redirect, USUAL_ROOTS,
+    is_code, is_private, is_suspicious,
 };
+pub(crate) use gateway::{is_compressible, is_host};
 pub use global::{Front, Global, Listen, LogFormat, Supervisor, TABLES as GLOBAL_TABLES};
 pub(crate) use hooks::KEYS as HOOKS_KEYS;
 pub use hooks::{Hook, Hooks};

@@ -1,7 +1,9 @@
 //! `[gateway]` of a pool.
 
 mod access;
+mod compress;
 mod document_root;
+mod error_pages;
 mod headers;
 mod keys;
 mod media_types;
@@ -17,7 +19,11 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 pub use access::{Access, Prefix, Rate};
+pub use compress::Compress;
+use compress::CompressType;
+pub(crate) use compress::is_compressible;
 pub use document_root::{DocumentRoot, USUAL_ROOTS};
+use error_pages::{ErrorPage, ErrorStatus};
 use headers::Headers;
 pub(crate) use keys::KEYS;
 use media_types::{Extension, MediaType};
@@ -59,8 +65,10 @@ pub struct Gateway {
     pub request_timeout: Duration,
     /// `Cache-Control` of static files, by path prefix. The longest matching prefix is used.
     pub cache: BTreeMap<String, CacheControl>,
-    /// Whether the gateway compresses static files.
-    pub compress: bool,
+    /// What the gateway compresses.
+    pub compress: Compress,
+    /// The media types that it compresses. Empty: texts and the like.
+    pub compress_types: Vec<CompressType>,
     /// Media types by extension. They take precedence over the built-in ones.
     pub types: BTreeMap<Extension, MediaType>,
     /// Headers that are set in all responses, or removed.
@@ -74,6 +82,8 @@ pub struct Gateway {
     /// The largest size of a request body, in bytes. None: that of all pools.
     #[serde(deserialize_with = "values::some_size")]
     pub max_body: Option<u64>,
+    /// Pages for the gateway's own errors.
+    pub error_pages: BTreeMap<ErrorStatus, ErrorPage>,
     /// Which clients may send requests, and how many.
     pub access: Access,
     /// The CGI variable `SERVER_SOFTWARE`.
@@ -145,13 +155,15 @@ impl Default for Gateway {
             queue_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
             cache: BTreeMap::new(),
-            compress: true,
+            compress: Compress::All,
+            compress_types: Vec::new(),
             types: BTreeMap::new(),
             headers: Headers::default(),
             redirects: Redirects::default(),
             deny: Vec::new(),
             deny_defaults: true,
             max_body: None,
+            error_pages: BTreeMap::new(),
             access: Access::default(),
             server_software: SERVER_SOFTWARE.to_owned(),
         }
@@ -187,6 +199,15 @@ impl Gateway {
             return Err(file.error(&self.scripts.span(), &message).hint("add it to the list"));
         }
         Ok(())
+    }
+
+    /// Whether bodies of a media type are compressed. Parameters of the type are ignored.
+    pub fn compresses(&self, kind: &str) -> bool {
+        let kind = kind.split(';').next().unwrap_or(kind).trim().to_ascii_lowercase();
+        if self.compress_types.is_empty() || kind == compress::EVENT_STREAM {
+            return is_compressible(&kind);
+        }
+        self.compress_types.iter().any(|it| it.covers(&kind))
     }
 
     /// Whether `deny` names a path. The path is decoded, without slashes at its ends.

@@ -15,6 +15,7 @@ use super::access_log::Entry;
 use super::admit::admit;
 use super::cgi_params::CgiRequest;
 use super::client::{Client, Ends};
+use super::error_page;
 use super::health;
 use super::host::Host;
 use super::host_map::Owner;
@@ -94,7 +95,8 @@ impl Handler<'_> {
         }
         let result = self.respond_by(vhost, &host, body, entry).await;
         let pool = &vhost.pool.name;
-        let failed = |error| self.error_response(&error, pool, Some(&host));
+        let failed =
+            |error| error_page::replace(vhost, self.error_response(&error, pool, Some(&host)));
         let mut response = result.unwrap_or_else(failed);
         vhost.settings.headers.apply(response.headers_mut());
         response

@@ -9,6 +9,7 @@ mod answers;
 mod breaks;
 mod command;
 mod compare;
+mod compressed_answers;
 mod compression;
 mod control_groups;
 mod crashes;

@@ -66,9 +66,15 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     Key::new(
         "compress",
-        Kind::Bool,
+        Kind::BoolOr(&["static"]),
         Default::Value("true"),
-        "whether the gateway compresses files",
+        "whether the gateway [compresses](#compression) files and the responses of scripts; `\"static\"`: files only",
+    ),
+    Key::new(
+        "compress_types",
+        Kind::Texts,
+        Default::Value("[]"),
+        "the media types that it compresses: `\"text/html\"`, `\"font/*\"`. `[]`: texts, JSON, XML, SVG and the like",
     ),
     Key::new(
         "types",
@@ -84,6 +90,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Bool,
         Default::Value("true"),
         "whether [files that are private by their name](#what-is-denied-by-default), and scripts in directories for uploads, get 403 too",
+    ),
+    Key::new(
+        "error_pages",
+        Kind::Table,
+        Default::Value("{}"),
+        "[files for the gateway's own errors](#error-pages): `error_pages = { 404 = \"errors/404.html\" }`",
     ),
     Key::new(
         "max_body",

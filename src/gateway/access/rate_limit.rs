@@ -36,7 +36,7 @@ impl RateLimit {
     fn take_at(&self, client: IpAddr, now: Instant) -> Result<(), u64> {
         let Rate { interval, burst } = self.rate;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let even = clients.get(client).map_or(now, |even| now.max(*even));
+        let even = clients.get(&client).map_or(now, |even| now.max(*even));
         let ahead = even.duration_since(now);
         let most = interval * (burst - 1);
         if ahead > most {

@@ -23,13 +23,13 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     }
 
     /// The value of a key, as one that is in use.
-    pub(super) fn get(&mut self, key: K) -> Option<&mut V> {
-        if !self.young.contains_key(&key)
-            && let Some((key, value)) = self.old.remove_entry(&key)
+    pub(super) fn get(&mut self, key: &K) -> Option<&mut V> {
+        if !self.young.contains_key(key)
+            && let Some((key, value)) = self.old.remove_entry(key)
         {
             self.insert(key, value);
         }
-        self.young.get_mut(&key)
+        self.young.get_mut(key)
     }
 
     /// Adds or replaces a value.
@@ -55,10 +55,10 @@ mod tests {
         let mut map = Recent::new(10);
         for number in 0..1000 {
             map.insert(number, number);
-            assert_eq!(map.get(0).copied(), Some(0), "{number}");
+            assert_eq!(map.get(&0).copied(), Some(0), "{number}");
             assert!(map.len() <= 20);
         }
-        assert_eq!(map.get(999).copied(), Some(999));
-        assert_eq!(map.get(500), None);
+        assert_eq!(map.get(&999).copied(), Some(999));
+        assert_eq!(map.get(&500), None);
     }
 }

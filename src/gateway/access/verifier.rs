@@ -103,8 +103,8 @@ impl Verifier {
 
     fn known(&self, fingerprint: Fingerprint) -> Option<bool> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_right = known.right.get(fingerprint).map(|()| true);
-        is_right.or_else(|| known.wrong.get(fingerprint).map(|()| false))
+        let is_right = known.right.get(&fingerprint).map(|()| true);
+        is_right.or_else(|| known.wrong.get(&fingerprint).map(|()| false))
     }
 
     /// It has the hash in it: when that changes in the file, a password has to be verified again.
