@@ -12,6 +12,7 @@ mod hooks;
 mod links;
 mod monitor;
 mod pinned_links;
+mod reachable;
 mod release;
 mod replicas;
 mod scripts;

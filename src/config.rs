@@ -17,8 +17,11 @@ mod written;
 pub use file::File;
 pub(crate) use file::nearest;
 pub(crate) use gateway::KEYS as GATEWAY_KEYS;
-pub(crate) use gateway::is_host;
-pub use gateway::{Gateway, KeepAlive, Redirect};
+pub use gateway::{
+    Access, Compress, DocumentRoot, Gateway, KeepAlive, Prefix, Rate, Redirect, USUAL_ROOTS,
+    is_code, is_private, is_suspicious,
+};
+pub(crate) use gateway::{is_compressible, is_host};
 pub use global::{
     Certificate, Front, Global, Listen, LogFormat, Supervisor, TABLES as GLOBAL_TABLES, TlsVersion,
 };

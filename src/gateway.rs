@@ -17,14 +17,15 @@
 //! | the virtual host | `host_map`, `virtual_host` |
 //! | the redirect to HTTPS | `https` |
 //! | the gate: hold and maintenance | `gate` |
-//! | the request target and its path; configured redirects | `request_target`, `url_path`, `redirect` |
+//! | the request target and its path; access rules; configured redirects | `request_target`, `url_path`, `access`, `redirect` |
 //! | the release; a file, a script, or the front controller | `upstream`, `routing_table`, `route`, `kept_assets`, `file_lookup` |
 //! | a static file: conditions, ranges, compression | `static_file`, `exclusive_since`, `file_reader` |
 //! | a script: receive the body, wait for an endpoint, send | `request_body`, `cgi_params`, `fastcgi`, `upstream`, `script` |
 //! | a request to a server that speaks HTTP | `request_body`, `upstream`, `http_upstream` |
+//! | the compression of a response | `compress`, `encoding` |
 //! | a file that a script requests | `x_sendfile` |
 //! | the response, at the pace of the client | `response_body`, `response_buffer`, `buffer_space` |
-//! | an error of the gateway; the access log | `http_error`, `access_log` |
+//! | an error of the gateway; the access log | `http_error`, `error_page`, `access_log` |
 //!
 //! `serve` starts and stops a gateway, and `refusals` tells without a start why it would not start. `configuration` reads the operator's files and builds the virtual
 //! hosts. `state` holds what the requests share; `reload` replaces it. `refresh` observes a pool and
@@ -38,6 +39,7 @@
 //! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `gate`; `upstream`; all others.
 
 mod accept_errors;
+mod access;
 mod access_log;
 mod admit;
 mod blocking;
@@ -45,10 +47,13 @@ mod buffer_space;
 mod cgi_params;
 mod client;
 mod client_body;
+mod compress;
 mod configuration;
 mod connection;
 mod control_server;
 mod drain;
+mod encoding;
+mod error_page;
 mod exclusive_since;
 pub mod fastcgi;
 mod file_lookup;

@@ -208,8 +208,8 @@ pub async fn discard(running: &Running) -> Result<()> {
 /// Whether a release has a page to warm up with.
 pub fn has_page(pool: &Pool, release: &Path, path: &str) -> bool {
     match pool.settings.command() {
-        None => php_fpm::has_script(release, path),
-        Some(command) => command::has_page(command.protocol, release, path),
+        None => php_fpm::has_script(&pool.settings, release, path),
+        Some(command) => command::has_page(&pool.settings, command.protocol, release, path),
     }
 }
 

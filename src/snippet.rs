@@ -135,7 +135,7 @@ impl<'a> Site<'a> {
         let front = release.and_then(|it| runtime::front_script(pool, &it.path));
         let front = front.unwrap_or_else(|| PathBuf::from("index.php"));
         let below = match settings.backend.gateway() {
-            Some(gateway) => PathBuf::from(gateway.document_root.get_ref()),
+            Some(gateway) => PathBuf::from(gateway.document_root_at(files).below),
             None => front.parent().map(Path::to_owned).unwrap_or_default(),
         };
         let front = front.strip_prefix(&below).unwrap_or(&front);

@@ -26,8 +26,7 @@ pub struct Gateway {
     control: PathBuf,
     pool: String,
     stamp: Stamp,
-    /// Below the release.
-    document_root: String,
+    settings: Box<config::Gateway>,
 }
 
 impl Gateway {
@@ -39,7 +38,7 @@ impl Gateway {
             control: global.control,
             pool: context.pool.to_owned(),
             stamp: context.stamp,
-            document_root: settings.document_root.get_ref().clone(),
+            settings: Box::new(settings.clone()),
         })
     }
 
@@ -98,9 +97,12 @@ impl Driver for Gateway {
 
     /// Whether the gateway could serve a release: it and its document root are there.
     fn check_release(&self, release: &Release) -> Result<()> {
-        let opened = release.open().and_then(|dir| Release::open_below(dir, &self.document_root));
+        let opened = release.open().and_then(|dir| {
+            let root = self.settings.document_root(&dir);
+            Release::open_below(dir, &root.below)
+        });
         opened.map(drop).map_err(|error| {
-            let path = release.path.join(&self.document_root);
+            let path = release.path.join(self.settings.configured_root().unwrap_or_default());
             Error::config(format!("the gateway cannot serve {}: {error}", path.display())).hint(
                 "document_root names a directory below the release, which the gateway may enter",
             )

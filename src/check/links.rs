@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
-use super::walk::{self, Walk};
+use super::walk::{self, Walk, is_hidden};
 use crate::config::Gateway;
 use crate::finding::Finding;
 
@@ -28,7 +28,7 @@ pub(super) fn check(settings: &Gateway, release: &Path) -> Links {
     if settings.follow_symlinks {
         return Links::default();
     }
-    let root = release.join(settings.document_root.get_ref());
+    let root = release.join(settings.document_root_at(release).below);
     // Other checks report what cannot be read.
     let Ok(walk) = Walk::through(&root, is_hidden) else { return Links::default() };
     let note = walk.note();
@@ -53,12 +53,6 @@ pub(super) fn check(settings: &Gateway, release: &Path) -> Links {
         findings.push(Finding::warning(format!("{more} more symlinks do"), help));
     }
     Links { findings, note }
-}
-
-/// The gateway does not serve hidden names.
-fn is_hidden(path: &Path) -> bool {
-    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    is_hidden && path != Path::new(".well-known")
 }
 
 /// The same lookup as the gateway's.

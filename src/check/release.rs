@@ -6,10 +6,11 @@ use std::path::Path;
 
 use super::links::{self, Links};
 use super::pinned_links;
+use super::reachable::{self, Reachable};
 use crate::account::{Account, Barrier};
 use crate::backend::Backend;
 use crate::finding::{Checked, Finding, Topic};
-use crate::pool::Pool;
+use crate::pool::{Pool, Protocol};
 use crate::release::Release;
 use crate::rollout::refusals::{self, Current};
 use crate::runtime;
@@ -27,8 +28,11 @@ pub(super) fn check(
     backend: Option<&Backend>,
 ) -> Checked {
     let (Some(current), Some(pinning)) = (current, &pool.settings.pinning) else {
-        let Links { findings, note } = links(pool, pool.root.path());
-        return Checked::new(Topic::Release, once("not pinned".to_owned()).chain(note), findings);
+        let Links { mut findings, note } = links(pool, pool.root.path());
+        let reachable = reachable(pool, pool.root.path());
+        findings.extend(reachable.findings);
+        let notes = once("not pinned".to_owned()).chain(note).chain(reachable.notes);
+        return Checked::new(Topic::Release, notes, findings);
     };
     let mut findings: Vec<Finding> = current.refusals.iter().cloned().map(Finding::from).collect();
     let mut notes = Vec::new();
@@ -41,6 +45,9 @@ pub(super) fn check(
         let found = links(pool, &release.path);
         findings.extend(found.findings);
         notes.extend(found.note);
+        let reachable = reachable(pool, &release.path);
+        findings.extend(reachable.findings);
+        notes.extend(reachable.notes);
         let (found, note) = pinned_links::check(pinning, release, beside);
         findings.extend(found);
         notes.extend(note.filter(|note| !notes.contains(note)));
@@ -71,6 +78,14 @@ fn without_front_page(pool: &Pool, release: &Release) -> Option<Finding> {
 fn links(pool: &Pool, release: &Path) -> Links {
     let settings = pool.settings.backend.gateway();
     settings.map(|settings| links::check(settings, release)).unwrap_or_default()
+}
+
+/// What visitors can get, if the gateway serves the pool.
+fn reachable(pool: &Pool, release: &Path) -> Reachable {
+    let Some(settings) = pool.settings.backend.gateway() else { return Reachable::default() };
+    let speaks_http = pool.settings.command().is_some_and(|it| it.protocol == Protocol::Http);
+    let sends_files = !speaks_http || settings.configured_root().is_some_and(|it| !it.is_empty());
+    reachable::check(settings, release, sends_files)
 }
 
 fn closed(pool: &Pool, release: &Release, account: &Account) -> Option<Finding> {

@@ -1,4 +1,4 @@
-//! A bounded walk through a release, which finds its symlinks.
+//! A bounded walk through a release, which finds its files and symlinks.
 //!
 //! The owner of a release can be another user than the one who runs `check`. So the walk follows no
 //! symlink, enters no other filesystem, and has limits.
@@ -18,13 +18,15 @@ const ENTRIES_MAX: usize = 50_000;
 /// The longest time of a walk.
 const TIME_MAX: Duration = Duration::from_secs(2);
 
-/// The symlinks below a directory.
+/// The files and symlinks below a directory.
 #[derive(Debug)]
 pub(super) struct Walk {
     /// The directory.
     pub(super) root: OwnedFd,
     /// Their paths below it, sorted.
     pub(super) links: Vec<PathBuf>,
+    /// The paths of the regular files, sorted.
+    pub(super) files: Vec<PathBuf>,
     /// How many files and directories were read.
     pub(super) entries: usize,
     /// Whether that is all of them: no limit has ended the walk.
@@ -36,7 +38,8 @@ impl Walk {
     pub(super) fn through(path: &Path, passes_over: impl Fn(&Path) -> bool) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty())?;
-        let mut walk = Self { root, links: Vec::new(), entries: 0, is_whole: true };
+        let mut walk =
+            Self { root, links: Vec::new(), files: Vec::new(), entries: 0, is_whole: true };
         let begun = Instant::now();
         // The nearest directories first: in a large release, these have the links that matter.
         let mut waiting = VecDeque::from([PathBuf::new()]);
@@ -59,11 +62,13 @@ impl Walk {
                 match walk.kind(entry.file_type(), &path) {
                     FileType::Directory => waiting.push_back(path),
                     FileType::Symlink => walk.links.push(path),
+                    FileType::RegularFile => walk.files.push(path),
                     _ => {}
                 }
             }
         }
         walk.links.sort();
+        walk.files.sort();
         Ok(walk)
     }
 
@@ -89,6 +94,12 @@ impl Walk {
         (!self.is_whole)
             .then(|| format!("only the first {entries} files were scanned for symlinks"))
     }
+}
+
+/// Whether the gateway does not serve a name.
+pub(super) fn is_hidden(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    is_hidden && path != Path::new(".well-known")
 }
 
 /// A path for one line of a message: whoever owns a release gives names to its files.

@@ -1,9 +1,14 @@
 //! `[gateway]` of a pool.
 
+mod access;
+mod compress;
+mod document_root;
+mod error_pages;
 mod headers;
 mod keys;
 mod media_types;
 mod paths;
+mod private_files;
 mod redirects;
 
 use std::collections::BTreeMap;
@@ -13,10 +18,17 @@ use hyper::header::HeaderValue;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+pub use access::{Access, Prefix, Rate};
+pub use compress::Compress;
+use compress::CompressType;
+pub(crate) use compress::is_compressible;
+pub use document_root::{DocumentRoot, USUAL_ROOTS};
+use error_pages::{ErrorPage, ErrorStatus};
 use headers::Headers;
 pub(crate) use keys::KEYS;
 use media_types::{Extension, MediaType};
 use paths::Denied;
+pub use private_files::{is_code, is_private, is_suspicious};
 pub use redirects::Redirect;
 use redirects::Redirects;
 
@@ -30,8 +42,9 @@ use crate::error::Result;
 pub struct Gateway {
     /// The host names of the pool: `example.com`, `*.example.com`. Empty: all that no other pool has.
     pub hosts: Spanned<Vec<String>>,
-    /// The document root, below the release. Empty: the release itself.
-    pub document_root: Spanned<String>,
+    /// The document root, below the release. Empty or `.`: the release itself. None: it depends on the
+    /// release.
+    pub document_root: Option<Spanned<String>>,
     /// The index files of a directory: the first that exists is used.
     pub index: Spanned<Vec<String>>,
     /// The script for paths without a file. Empty: these get 404.
@@ -57,8 +70,10 @@ pub struct Gateway {
     pub request_timeout: Duration,
     /// `Cache-Control` of static files, by path prefix. The longest matching prefix is used.
     pub cache: BTreeMap<String, CacheControl>,
-    /// Whether the gateway compresses static files.
-    pub compress: bool,
+    /// What the gateway compresses.
+    pub compress: Compress,
+    /// The media types that it compresses. Empty: texts and the like.
+    pub compress_types: Vec<CompressType>,
     /// Media types by extension. They take precedence over the built-in ones.
     pub types: BTreeMap<Extension, MediaType>,
     /// Headers that are set in all responses, or removed.
@@ -72,6 +87,15 @@ pub struct Gateway {
     pub hsts: Option<HeaderValue>,
     /// Paths that get 403.
     pub deny: Vec<Denied>,
+    /// Whether more paths get 403: private files of a release, scripts in directories for uploads.
+    pub deny_defaults: bool,
+    /// The largest size of a request body, in bytes. None: that of all pools.
+    #[serde(deserialize_with = "values::some_size")]
+    pub max_body: Option<u64>,
+    /// Pages for the gateway's own errors.
+    pub error_pages: BTreeMap<ErrorStatus, ErrorPage>,
+    /// Which clients may send requests, and how many.
+    pub access: Access,
     /// The CGI variable `SERVER_SOFTWARE`.
     #[serde(deserialize_with = "software")]
     pub server_software: String,
@@ -148,7 +172,7 @@ impl Default for Gateway {
         }
         Self {
             hosts: none(Vec::new()),
-            document_root: none(String::new()),
+            document_root: None,
             index: none(vec!["index.php".to_owned(), "index.html".to_owned()]),
             front_controller: none("index.php".to_owned()),
             scripts: none(Vec::new()),
@@ -160,13 +184,18 @@ impl Default for Gateway {
             keep_assets: Duration::ZERO,
             request_timeout: Duration::from_secs(60),
             cache: BTreeMap::new(),
-            compress: true,
+            compress: Compress::All,
+            compress_types: Vec::new(),
             types: BTreeMap::new(),
             headers: Headers::default(),
             redirects: Redirects::default(),
             redirect_to_https: false,
             hsts: None,
             deny: Vec::new(),
+            deny_defaults: true,
+            max_body: None,
+            error_pages: BTreeMap::new(),
+            access: Access::default(),
             server_software: SERVER_SOFTWARE.to_owned(),
         }
     }
@@ -184,9 +213,9 @@ impl Gateway {
         }
         let lists = [&self.index, &self.scripts];
         let listed = lists.iter().flat_map(|it| it.get_ref().iter().map(|path| (path, it.span())));
-        let single =
-            [&self.document_root, &self.front_controller].map(|it| (it.get_ref(), it.span()));
-        let single = single.into_iter().filter(|(path, _)| !path.is_empty());
+        let root = self.document_root.iter().filter(|it| it.get_ref() != ".");
+        let single = root.chain([&self.front_controller]).map(|it| (it.get_ref(), it.span()));
+        let single = single.filter(|(path, _)| !path.is_empty());
         for (path, span) in listed.chain(single) {
             if !is_below(path) {
                 let message = format!("\"{path}\" is not a path below the release");
@@ -203,6 +232,15 @@ impl Gateway {
         Ok(())
     }
 
+    /// Whether bodies of a media type are compressed. Parameters of the type are ignored.
+    pub fn compresses(&self, kind: &str) -> bool {
+        let kind = kind.split(';').next().unwrap_or(kind).trim().to_ascii_lowercase();
+        if self.compress_types.is_empty() || kind == compress::EVENT_STREAM {
+            return is_compressible(&kind);
+        }
+        self.compress_types.iter().any(|it| it.covers(&kind))
+    }
+
     /// Whether `deny` names a path. The path is decoded, without slashes at its ends.
     pub fn denies(&self, path: &str) -> bool {
         self.deny.iter().any(|denied| denied.covers(path))
@@ -212,6 +250,18 @@ impl Gateway {
     pub fn allows(&self, script: &str) -> bool {
         let scripts = self.scripts.get_ref();
         scripts.is_empty() || scripts.iter().any(|allowed| allowed == script)
+    }
+
+    /// Whether `deny_defaults` denies a file or a script that exists. `path`: below the document root.
+    pub fn denies_by_default(&self, root: &DocumentRoot, path: &str) -> bool {
+        self.deny_defaults && root.is_release() && is_private(path)
+    }
+
+    /// Whether `deny_defaults` denies a script that exists, because visitors may have uploaded it.
+    pub fn denies_script_by_default(&self, script: &str) -> bool {
+        self.deny_defaults
+            && private_files::is_upload(script)
+            && !self.scripts.get_ref().iter().any(|allowed| allowed == script)
     }
 }
 

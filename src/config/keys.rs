@@ -49,6 +49,8 @@ impl Key {
 pub enum Kind {
     /// `true` or `false`.
     Bool,
+    /// `true`, `false`, or one of these strings.
+    BoolOr(&'static [&'static str]),
     /// A whole number.
     Number,
     /// A string.
@@ -94,6 +96,7 @@ impl fmt::Display for Kind {
         };
         f.write_str(match self {
             Self::Bool => "true or false",
+            Self::BoolOr(words) => return write!(f, "true, false, {}", quoted(words)),
             Self::Number => "number",
             Self::Text => "string",
             Self::Texts => "list of strings",

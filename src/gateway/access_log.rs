@@ -42,6 +42,8 @@ pub(super) struct Entry {
     pub id: String,
     /// The client's address.
     pub remote: IpAddr,
+    /// The user whose password was verified; empty: none was needed.
+    pub user: String,
     /// The pool; empty: the host has none.
     pub pool: String,
     /// The request line.
@@ -95,6 +97,7 @@ impl AccessLog {
             begun: Instant::now(),
             id: String::new(),
             remote,
+            user: String::new(),
             pool: String::new(),
             request: String::new(),
             host: String::new(),
@@ -145,8 +148,9 @@ impl Entry {
     fn combined(&self) -> String {
         let now = clock_time(SystemTime::now());
         format!(
-            "{} - - [{now}] \"{}\" {} {} \"{}\" \"{}\" \"{}\" {} {}{}\n",
+            "{} - {} [{now}] \"{}\" {} {} \"{}\" \"{}\" \"{}\" {} {}{}\n",
             self.remote,
+            escaped(&self.user).replace(' ', "\\x20"),
             escaped(&self.request),
             self.status,
             self.sent,
@@ -165,6 +169,7 @@ impl Entry {
             "time": time,
             "id": self.id,
             "remote": self.remote,
+            "user": self.user,
             "pool": self.pool,
             "host": self.host,
             "request": self.request,

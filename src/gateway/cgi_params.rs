@@ -28,6 +28,8 @@ pub(super) struct CgiRequest<'a> {
     pub host: &'a Host<'a>,
     /// The request id.
     pub id: &'a str,
+    /// The user whose password the gateway has verified.
+    pub user: Option<&'a str>,
     /// The path of the document root in PHP's mount namespace.
     pub document_root: &'a str,
     /// `SERVER_SOFTWARE`.
@@ -69,6 +71,10 @@ impl CgiRequest<'_> {
         set("SERVER_NAME", &host.name)?;
         set("SERVER_PORT", number.format(client.server_port))?;
         set("HTTP_X_REQUEST_ID", self.id)?;
+        if let Some(user) = self.user {
+            set("REMOTE_USER", user)?;
+            set("AUTH_TYPE", "Basic")?;
+        }
         if client.https {
             set("HTTPS", "on")?;
         }
@@ -214,6 +220,7 @@ mod tests {
             client: &client,
             host: &host,
             id: "id",
+            user: None,
             document_root: "/srv/www",
             software: "pools-manager",
             script: &script,

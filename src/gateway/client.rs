@@ -79,6 +79,11 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// What limits of single clients count by: see [`network`].
+    pub(super) fn network(&self) -> IpAddr {
+        network(self.address)
+    }
+
     /// The client of a request with these headers. They are used only if the connection comes from one
     /// of the `trusted` networks.
     pub(super) fn of(ends: &Ends, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
@@ -107,6 +112,16 @@ impl Client {
         let port = last("x-forwarded-port").and_then(port);
         let server_port = port.unwrap_or(if says_https { 443 } else { server_port });
         Self { address: client.ip(), port: client.port(), https, server_port, is_forwarded: true }
+    }
+}
+
+/// The IPv4 address of a client, or its IPv6 /64 network, in which it can choose addresses.
+pub(super) fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -83,7 +83,14 @@ mod tests {
         fn served(&self, name: &str) -> Arc<ServedRelease> {
             let path = self.dir.path().join(name);
             std::fs::create_dir_all(&path).unwrap();
-            Arc::new(ServedRelease::open(&Release::at(&path).unwrap(), "").unwrap())
+            Arc::new(
+                ServedRelease::open(
+                    &Release::at(&path).unwrap(),
+                    &crate::config::Gateway::default(),
+                    "",
+                )
+                .unwrap(),
+            )
         }
 
         fn update(&self, before: &[&Arc<ServedRelease>], now: &[&Arc<ServedRelease>]) {

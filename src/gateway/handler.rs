@@ -15,6 +15,7 @@ use super::admit::admit;
 use super::cgi_params::CgiRequest;
 use super::client::{Client, Ends};
 use super::client_body::ClientBody;
+use super::error_page;
 use super::gate::{Pass, Wait};
 use super::health;
 use super::host::Host;
@@ -101,7 +102,7 @@ impl Handler<'_> {
         &self,
         body: ClientBody,
         pass: Option<Pass>,
-        entry: Option<&mut Entry>,
+        mut entry: Option<&mut Entry>,
     ) -> Response<ResponseBody> {
         let (vhost, host) = match self.virtual_host() {
             Ok(found) => found,
@@ -110,15 +111,17 @@ impl Handler<'_> {
                 return self.error_response(&error, "", host.as_ref());
             }
         };
-        if let Some(entry) = entry {
+        if let Some(entry) = &mut entry {
             entry.pool.clone_from(&vhost.pool.name);
         }
         let mut response = match vhost.gate.enter(self.client.address, pass).await {
             Ok(pass) => {
                 // Boxed, so that a request that is held is small.
-                let result = pass.cover(Box::pin(self.respond_by(vhost, &host, body))).await;
+                let result = pass.cover(Box::pin(self.respond_by(vhost, &host, body, entry))).await;
                 let pool = &vhost.pool.name;
-                result.unwrap_or_else(|error| self.error_response(&error, pool, Some(&host)))
+                result.unwrap_or_else(|error| {
+                    error_page::replace(vhost, self.error_response(&error, pool, Some(&host)))
+                })
             }
             Err(refused) => refused.response(),
         };
@@ -144,6 +147,7 @@ impl Handler<'_> {
         vhost: &Arc<VirtualHost>,
         host: &Host<'_>,
         body: ClientBody,
+        entry: Option<&mut Entry>,
     ) -> Result<Response<ResponseBody>, HttpError> {
         let port = self.state.front.https_port;
         if let Some(response) =
@@ -155,10 +159,19 @@ impl Handler<'_> {
         let Ok(path) = UrlPath::parse(target.path) else {
             return Err(HttpError::unlogged(StatusCode::BAD_REQUEST));
         };
+        let user = match &vhost.access {
+            Some(access) => {
+                access.admit(self.client, &path, self.request, &self.state.verifier).await?
+            }
+            None => None,
+        };
+        if let (Some(entry), Some(user)) = (entry, &user) {
+            entry.user.clone_from(user);
+        }
         if let Some(response) = redirect::respond(&vhost.settings, &path, target.query) {
             return Ok(response);
         }
-        self.route(vhost, host, &path, body).await
+        self.route(vhost, host, &path, user.as_deref(), body).await
     }
 
     /// Routes the request. Routes it again if its release is replaced before an endpoint has begun
@@ -168,6 +181,7 @@ impl Handler<'_> {
         vhost: &Arc<VirtualHost>,
         host: &Host<'_>,
         path: &UrlPath,
+        user: Option<&str>,
         body: ClientBody,
     ) -> Result<Response<ResponseBody>, HttpError> {
         let request = self.request;
@@ -196,7 +210,8 @@ impl Handler<'_> {
             };
             let space = self.state.buffer_space.of_client(&vhost.pool.name, self.client.address);
             if let Some(incoming) = incoming.take() {
-                body = RequestBody::read(incoming, &self.state.body_limits, &space).await?;
+                let limits = self.state.body_limits.of(&vhost.settings);
+                body = RequestBody::read(incoming, &limits, &space).await?;
             }
             let queue_timeout = vhost.settings.queue_timeout;
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + queue_timeout);
@@ -224,7 +239,8 @@ impl Handler<'_> {
                 client: self.client,
                 host,
                 id: self.id,
-                document_root: &vhost.document_root,
+                user,
+                document_root: &served.script_root,
                 software: &vhost.settings.server_software,
                 script: &script,
                 length: body.length(),
@@ -284,7 +300,7 @@ impl Handler<'_> {
         pool: &str,
         host: Option<&Host<'_>>,
     ) -> Response<ResponseBody> {
-        let HttpError { status, reason } = error;
+        let HttpError { status, reason, header } = error;
         if !reason.is_empty() {
             let host = host.map_or("", |host| &host.name);
             let label = RequestLabel::new(pool, self.id, host, self.request);
@@ -301,6 +317,9 @@ impl Handler<'_> {
         }
         if *status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some((name, value)) = header.as_deref() {
+            headers.insert(name, value.clone());
         }
         response
     }

@@ -30,6 +30,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::buffer_space::ClientSpace;
 use super::client::Client;
+use super::compress;
 use super::host::Host;
 use super::http_error::HttpError;
 use super::request_body::RequestBody;
@@ -37,7 +38,7 @@ use super::request_label::RequestLabel;
 use super::response_body::ResponseBody;
 use super::response_buffer::{MEMORY_MIN, response_buffer};
 use super::routing_table::ServedRelease;
-use super::script::{Unanswered, no_lease, unreachable};
+use super::script::{Unanswered, cannot_compress, no_lease, unreachable};
 use super::upstream::{Lease, UNRESPONSIVE_AFTER, connect, is_out_of_resources};
 use super::virtual_host::VirtualHost;
 use failure::is_unread;
@@ -160,6 +161,29 @@ impl HttpRequest<'_> {
         Ok(request)
     }
 
+    /// The response with a complete body.
+    async fn whole(
+        &self,
+        mut head: hyper::http::response::Parts,
+        mut chunks: VecDeque<Bytes>,
+        length: usize,
+    ) -> Result<Response<ResponseBody>, HttpError> {
+        head.headers.remove(CONTENT_LENGTH);
+        if let Some(compression) = self.compression(&mut head, Some(length as u64)) {
+            chunks = compression.whole(chunks).await.map_err(|error| cannot_compress(&error))?;
+        }
+        Ok(ResponseBody::chunks(chunks).response(head.status, head.headers))
+    }
+
+    fn compression(
+        &self,
+        head: &mut hyper::http::response::Parts,
+        length: Option<u64>,
+    ) -> Option<compress::Compression> {
+        let settings = &self.vhost.settings;
+        compress::begin(self.request, settings, head.status, &mut head.headers, length)
+    }
+
     /// Collects what has arrived. Passes on a complete response; starts a [`Pump`] for any other.
     async fn body(
         &self,
@@ -174,8 +198,7 @@ impl HttpRequest<'_> {
         loop {
             if body.is_end_stream() {
                 lease.complete();
-                head.headers.remove(CONTENT_LENGTH);
-                return Ok(ResponseBody::chunks(chunks).response(head.status, head.headers));
+                return self.whole(head, chunks, length).await;
             }
             if length > MEMORY_MIN {
                 break;
@@ -184,8 +207,7 @@ impl HttpRequest<'_> {
                 Poll::Pending => break,
                 Poll::Ready(None) => {
                     lease.complete();
-                    head.headers.remove(CONTENT_LENGTH);
-                    return Ok(ResponseBody::chunks(chunks).response(head.status, head.headers));
+                    return self.whole(head, chunks, length).await;
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
@@ -198,7 +220,10 @@ impl HttpRequest<'_> {
                 }
             }
         }
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+        let compression = self.compression(&mut head, length);
         let (writer, reader) = response_buffer(self.space);
+        let writer = compress::Writer::new(writer, compression);
         let pump = Pump {
             body,
             lease,

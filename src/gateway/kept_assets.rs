@@ -20,11 +20,10 @@ use hyper::Method;
 
 use super::file_lookup::{FileLookup, Found, OpenFile};
 use super::http_error::HttpError;
-use super::route::is_code;
 use super::routing_table::{RoutingTable, ServedRelease};
 use super::static_file::is_page;
 use super::url_path::UrlPath;
-use crate::config::Gateway;
+use crate::config::{Gateway, is_code};
 use crate::release::Release;
 use crate::state::{Entry, State};
 
@@ -79,13 +78,12 @@ impl KeptAssets {
             self.has_history.store(false, Ordering::Relaxed);
             return;
         }
-        let below = settings.document_root.get_ref();
         let until = SystemTime::now();
         let replaced = before.iter().map(|served| Past { served: Arc::clone(served), until });
         let mut all: Vec<Past> = replaced.chain(self.past.load().iter().cloned()).collect();
         if !self.has_history.swap(true, Ordering::Relaxed) {
             let entries = State::read(&history()).unwrap_or_default().history;
-            all.extend(from_history(&entries, time, below));
+            all.extend(from_history(&entries, settings));
         }
         let mut past: Vec<Past> = Vec::new();
         for it in all {
@@ -93,7 +91,8 @@ impl KeptAssets {
             let is_known = past.iter().any(|other| is_it(&other.served));
             let is_live = now.iter().any(|other| is_it(other));
             // Under another document root, its paths are others.
-            if !is_known && !is_live && it.served.below == *below && it.is_within(time) {
+            let is_root_same = settings.document_root(&it.served.dir).below == it.served.root.below;
+            if !is_known && !is_live && is_root_same && it.is_within(time) {
                 past.push(it);
             }
         }
@@ -133,9 +132,11 @@ impl KeptAssets {
         let live = table.releases.iter().filter(|it| it.release != routed.release);
         let past = self.past.load();
         let past = past.iter().filter(|it| it.is_within(settings.keep_assets)).map(|it| &it.served);
-        for served in live.chain(past) {
+        let allows =
+            |served: &&Arc<ServedRelease>| !settings.denies_by_default(&served.root, &name);
+        for served in live.chain(past).filter(allows) {
             if let Found::File(file, stat) = lookup.open(&served.document_root, path.relative())? {
-                let file = OpenFile { path: name.into_owned(), file, stat };
+                let file = OpenFile { path: name.clone().into_owned(), file, stat };
                 return Ok(Some(Asset { served: Arc::clone(served), file }));
             }
         }
@@ -151,7 +152,7 @@ fn is_asset(settings: &Gateway, path: &str) -> bool {
 
 /// The releases of the rollouts that ended within the time, the newest first. Those that a rollout left
 /// count until its end, and so do those that it did not keep.
-fn from_history(entries: &[Entry], time: Duration, below: &str) -> Vec<Past> {
+fn from_history(entries: &[Entry], settings: &Gateway) -> Vec<Past> {
     let past = |entry: &Entry| {
         let begun = humantime::parse_rfc3339(&entry.when).ok();
         let Some(until) = begun.and_then(|it| it.checked_add(Duration::from_millis(entry.ms)))
@@ -161,8 +162,9 @@ fn from_history(entries: &[Entry], time: Duration, below: &str) -> Vec<Past> {
         let releases = [&entry.to, &entry.from].into_iter().flatten();
         let open = |path: &PathBuf| {
             let release = Release::at(path).ok()?;
-            let served = Arc::new(ServedRelease::open(&release, below).ok()?);
-            Some(Past { served, until }).filter(|it| it.is_within(time))
+            // No script of it runs, so its path for PHP is not needed.
+            let served = Arc::new(ServedRelease::open(&release, settings, "").ok()?);
+            Some(Past { served, until }).filter(|it| it.is_within(settings.keep_assets))
         };
         releases.filter_map(open).collect()
     };

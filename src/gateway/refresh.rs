@@ -198,14 +198,13 @@ fn endpoint(
         return Err(Error::failed(message).hint("run pools-manager restart"));
     }
     let release = release(vhost, running)?;
-    let document_root = vhost.settings.document_root.get_ref();
-    let is_it = |it: &&Arc<ServedRelease>| it.release == release && it.below == *document_root;
-    let served = if let Some(open) = known.iter().find(is_it) {
-        Arc::clone(open)
+    // Each time anew: the release may have got another document root where it is.
+    let opened = open(&release, vhost)?;
+    let served = if let Some(same) = known.iter().find(|it| it.is_as(&opened)) {
+        Arc::clone(same)
     } else {
-        let opened = Arc::new(open(&release, document_root)?);
-        known.push(Arc::clone(&opened));
-        opened
+        known.push(Arc::new(opened));
+        Arc::clone(&known[known.len() - 1])
     };
     let socket = generation.socket.as_path().into();
     let (children, ping) = (generation.server.children(), Ping::of(generation));
@@ -225,9 +224,9 @@ fn release(vhost: &VirtualHost, running: &Running) -> Result<Release> {
     }
 }
 
-fn open(release: &Release, document_root: &str) -> Result<ServedRelease> {
-    ServedRelease::open(release, document_root).map_err(|error| {
-        let path = release.path.join(document_root);
+fn open(release: &Release, vhost: &VirtualHost) -> Result<ServedRelease> {
+    ServedRelease::open(release, &vhost.settings, &vhost.release_dir).map_err(|error| {
+        let path = release.path.join(vhost.settings.configured_root().unwrap_or_default());
         Error::failed(format!("cannot serve {}: {error}", path.display()))
     })
 }

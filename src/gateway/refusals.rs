@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rustix::fs::{Access, access};
 
+use super::access::AccessRules;
 use super::access_log::AccessLog;
 use super::configuration::{OTHER_HOSTS, nothing_to_serve};
 use super::{host_map, listen, tls};
@@ -56,6 +57,7 @@ pub fn findings(root: &Root, global: &Global, running: &Gateway) -> Vec<Finding>
     }
     findings.extend(AccessLog::refusal(root, global).map(Finding::from));
     findings.extend(unavailable(global, running));
+    findings.extend(served.iter().filter_map(|pool| AccessRules::refusal(pool)).map(Finding::from));
     findings.extend(conflicts(&served));
     findings.extend(tls::findings(global));
     findings.extend(no_temp_dir(global));

@@ -107,7 +107,7 @@ impl Reload {
                     self.state.spawn(gate::keep(&vhost.gate, vhost.pool.traffic_file()));
                 }
                 // A command may have refreshed the endpoints by the previous configuration.
-                Some(before) if before.document_root != vhost.document_root => {
+                Some(before) if !before.has_document_root_of(vhost) => {
                     vhost.request_refresh();
                 }
                 Some(_) => {}

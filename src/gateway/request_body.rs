@@ -18,6 +18,7 @@ use super::client_body::ClientBody;
 use super::file_reader::FileReader;
 use super::http_error::HttpError;
 use super::pace::{Meter, Pace};
+use crate::config::Gateway;
 
 /// How much of each body may be in memory in any case, in bytes.
 const MEMORY_MIN: usize = 16 * 1024;
@@ -52,6 +53,13 @@ pub(super) struct Limits {
     pub max: u64,
     /// The pace at which it must arrive.
     pub pace: Pace,
+}
+
+impl Limits {
+    /// The limits of a pool.
+    pub(super) fn of(&self, pool: &Gateway) -> Self {
+        Self { max: pool.max_body.unwrap_or(self.max), pace: self.pace }
+    }
 }
 
 impl RequestBody {

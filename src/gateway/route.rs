@@ -1,13 +1,12 @@
 //! Finds the file or the script of the release for a path.
 
 use hyper::StatusCode;
-use memchr::{memchr_iter, memrchr};
 
 use super::file_lookup::{FileLookup, Found, OpenFile};
 use super::http_error::HttpError;
 use super::routing_table::ServedRelease;
 use super::url_path::{UrlPath, is_script};
-use crate::config::Gateway;
+use crate::config::{Gateway, is_code};
 
 /// The route of a request.
 #[derive(Debug)]
@@ -56,9 +55,15 @@ pub(super) fn route(
         lookup: FileLookup { follow_symlinks: settings.follow_symlinks },
     };
     if let Some(target) = router.find(path)? {
+        let denies =
+            |path: &str| settings.denies(path) || settings.denies_by_default(&served.root, path);
         let is_denied = match &target {
-            Route::File(file) => settings.denies(&file.path),
-            Route::Script(script) => settings.denies(&script.path) && !is_front(settings, script),
+            Route::File(file) => denies(&file.path),
+            Route::Script(script) => {
+                let path = &script.path;
+                (denies(path) || settings.denies_script_by_default(path))
+                    && !is_front(settings, script)
+            }
             Route::AddSlash | Route::Server => false,
         };
         return if is_denied { Err(denied()) } else { Ok(Routed::Found(target)) };
@@ -79,7 +84,7 @@ pub(super) fn route_to_server(
     if settings.denies(&String::from_utf8_lossy(relative)) {
         return Err(denied());
     }
-    let has_files = !settings.document_root.get_ref().is_empty();
+    let has_files = !served.root.is_release();
     if !may_be_file || !has_files || path.is_directory || path.is_hidden() {
         return Ok(Routed::Found(Route::Server));
     }
@@ -154,7 +159,9 @@ impl Router<'_> {
     }
 
     fn run(&self, path: String, info: Vec<u8>) -> Result<Route, HttpError> {
-        if self.settings.allows(&path) {
+        let is_spare = self.served.root.only_front_controller
+            && path != *self.settings.front_controller.get_ref();
+        if self.settings.allows(&path) && !is_spare {
             Ok(Route::Script(Script { path, info }))
         } else {
             Err(not_found())
@@ -194,17 +201,6 @@ fn not_found() -> HttpError {
     HttpError::unlogged(StatusCode::NOT_FOUND)
 }
 
-/// Whether a file is PHP code, or a copy of it (`index.php.bak`). Clients must not read it.
-pub(super) fn is_code(path: &str) -> bool {
-    let path = path.as_bytes();
-    let name = &path[memrchr(b'/', path).map_or(0, |slash| slash + 1)..];
-    memchr_iter(b'.', name).any(|dot| {
-        let rest = &name[dot + 1..];
-        rest.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"php"))
-            || [&b"phtml"[..], b"phar"].iter().any(|last| last.eq_ignore_ascii_case(rest))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,13 +209,19 @@ mod tests {
     use tempfile::TempDir;
 
     fn release(files: &[&str]) -> (TempDir, ServedRelease) {
+        release_by("document_root = ''", files)
+    }
+
+    /// A release, with its document root by these settings.
+    fn release_by(toml: &str, files: &[&str]) -> (TempDir, ServedRelease) {
         let dir = tempfile::tempdir().unwrap();
         for file in files {
             let path = dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, file).unwrap();
         }
-        let served = ServedRelease::open(&Release::at(dir.path()).unwrap(), "").unwrap();
+        let release = Release::at(dir.path()).unwrap();
+        let served = ServedRelease::open(&release, &settings(toml), "/srv").unwrap();
         (dir, served)
     }
 
@@ -301,9 +303,12 @@ mod tests {
 
     #[test]
     fn server_gets_all_but_files_below_a_document_root() {
-        let (_dir, served) = release(&["a.css", "x.php", ".env", "sub/index.html", "no/a.txt"]);
+        let files = ["a.css", "x.php", ".env", "sub/index.html", "no/a.txt"];
+        let files = files.map(|file| format!("public/{file}"));
+        let files = files.each_ref().map(String::as_str);
         let routed = |toml: &str, path: &str, may_be_file| {
             let path = UrlPath::parse(path.as_bytes()).unwrap();
+            let (_dir, served) = release_by(toml, &files);
             shown(route_to_server(&served, &settings(toml), &path, may_be_file))
         };
         let root = "document_root = 'public'\ndeny = ['/no/']";
@@ -378,6 +383,61 @@ mod tests {
         assert_eq!(routed("/pretty/private"), "script index.php ");
         assert_eq!(routed("/private.txt"), "script index.php ");
         assert_eq!(routed("/.env"), "404");
+    }
+
+    #[test]
+    fn only_the_front_controller_of_a_usual_document_root_runs() {
+        let files =
+            ["public/index.php", "public/up.php", "public/a/index.php", "public/a.css", "b.css"];
+        let (_dir, served) = release_by("", &files);
+        assert_eq!(served.script_root, "/srv/public");
+        let routed = |path| routed(&served, &settings(""), path);
+        assert_eq!(routed("/a.css"), "file a.css");
+        assert_eq!(routed("/index.php/x"), "script index.php /x");
+        for path in ["/up.php", "/up.php/x", "/a/", "/a/index.php", "/.env"] {
+            assert_eq!(routed(path), "404", "{path}");
+        }
+        for path in ["/", "/b.css", "/public/a.css"] {
+            assert_eq!(routed(path), "script index.php ", "{path}");
+        }
+    }
+
+    #[test]
+    fn private_files_of_a_release_are_denied_if_they_exist() {
+        let files = [
+            "index.php",
+            "vendor/bin/tool.php",
+            "vendor/a.json",
+            "composer.json",
+            "dump.SQL",
+            "a/b.bak",
+            "plugins/vendor/a.js",
+            "wp-content/uploads/x.php",
+            "wp-content/uploads/x.jpg",
+        ];
+        let (_dir, served) = release(&files);
+        let by = |toml, path| routed(&served, &settings(toml), path);
+        for path in [
+            "/vendor/a.json",
+            "/%76endor/a.json",
+            "/vendor/bin/tool.php",
+            "/vendor/bin/tool.php/x",
+            "/composer.json",
+            "/dump.SQL",
+            "/a/b.bak",
+            "/wp-content/uploads/x.php",
+        ] {
+            assert_eq!(by("", path), "403", "{path}");
+            assert_ne!(by("deny_defaults = false", path), "403", "{path}");
+        }
+        assert_eq!(by("", "/wp-content/uploads/x.jpg"), "file wp-content/uploads/x.jpg");
+        assert_eq!(by("", "/plugins/vendor/a.js"), "file plugins/vendor/a.js");
+        // Pages of an application may have such paths.
+        for path in ["/vendor/", "/vendor/acme", "/backup.sql", "/composer.lock"] {
+            assert_eq!(by("", path), "script index.php ", "{path}");
+        }
+        let listed = "scripts = ['index.php', 'wp-content/uploads/x.php']";
+        assert_eq!(by(listed, "/wp-content/uploads/x.php"), "script wp-content/uploads/x.php ");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::file_lookup::FileLookup;
 use super::http_error::HttpError;
+use crate::config::{DocumentRoot, Gateway};
 use crate::release::Release;
 
 /// How long a script that was found counts as existing.
@@ -35,8 +36,10 @@ pub(super) struct ServedRelease {
     pub dir: OwnedFd,
     /// Its document root.
     pub document_root: OwnedFd,
-    /// The path of the document root below the release.
-    pub below: String,
+    /// Where the document root is below the release.
+    pub root: DocumentRoot,
+    /// The path of the document root in PHP's mount namespace.
+    pub script_root: String,
     /// Identifies the release in an `ETag`.
     pub tag: String,
     /// The earliest `Last-Modified` of its files.
@@ -46,16 +49,33 @@ pub(super) struct ServedRelease {
 }
 
 impl ServedRelease {
-    /// Opens a release, with the document root at `below`.
-    pub(super) fn open(release: &Release, below: &str) -> io::Result<Self> {
+    /// Opens a release, with the document root that it has by these settings. `release_dir`: its path in
+    /// PHP's mount namespace.
+    pub(super) fn open(
+        release: &Release,
+        settings: &Gateway,
+        release_dir: &str,
+    ) -> io::Result<Self> {
         let dir = release.open()?;
-        let document_root = Release::open_below(&dir, below)?;
+        let root = settings.document_root(&dir);
+        let document_root = Release::open_below(&dir, &root.below)?;
+        let script_root = match root.below.as_str() {
+            "" => release_dir.to_owned(),
+            below => format!("{release_dir}/{below}"),
+        };
         let mut hasher = DefaultHasher::new();
         (&release.path, release.dev, release.ino).hash(&mut hasher);
         let tag = format!("{:x}", hasher.finish());
-        let (release, below) = (release.clone(), below.to_owned());
+        let release = release.clone();
         let (exclusive_since, scripts) = (ExclusiveSince::default(), RwLock::default());
-        Ok(Self { release, dir, document_root, below, tag, exclusive_since, scripts })
+        Ok(Self { release, dir, document_root, root, script_root, tag, exclusive_since, scripts })
+    }
+
+    /// Whether both are the same release with the same document root.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.release == other.release
+            && self.root == other.root
+            && self.script_root == other.script_root
     }
 
     /// Whether a script exists. The result may be [`SCRIPT_CACHE_TIME`] old: scripts of a release are

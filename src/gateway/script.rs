@@ -20,6 +20,7 @@ use hyper::{Method, Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::buffer_space::ClientSpace;
+use super::compress;
 use super::fastcgi::{BadHead, Head, HeadParser, Part, Request};
 use super::host::Host;
 use super::http_error::HttpError;
@@ -155,6 +156,11 @@ impl ScriptRequest<'_> {
         }
         if self.request.method == Method::HEAD {
             self.discard_rest(exchange, stderr);
+            let mut head = head;
+            // As for GET, as far as the length is known.
+            if let Some(length) = head.length {
+                drop(self.compression(&mut head, Some(length)));
+            }
             return Ok(ResponseBody::omitted().response(head.status, head.headers));
         }
         Ok(self.body(head, rest, exchange, stderr).await?)
@@ -252,6 +258,11 @@ impl ScriptRequest<'_> {
                 Poll::Ready(Ok(Part::End)) => {
                     exchange.finish();
                     correct_length(&mut head, length, true, &stderr);
+                    if let Some(compression) = self.compression(&mut head, Some(length as u64)) {
+                        let whole = compression.whole(chunks).await;
+                        chunks = whole.map_err(|error| cannot_compress(&error))?;
+                        length = chunks.iter().map(Bytes::len).sum();
+                    }
                     if let Some(memory) = &mut memory {
                         memory.shrink(length);
                     }
@@ -265,10 +276,17 @@ impl ScriptRequest<'_> {
         let (writer, reader) = response_buffer(self.space);
         let limit = self.vhost.settings.request_timeout;
         let promised = head.headers.get(CONTENT_LENGTH).and(head.length);
+        let compression = self.compression(&mut head, promised);
+        let writer = compress::Writer::new(writer, compression);
         let stderr = stderr.into_owned();
         let pump = Pump { exchange, writer, limit, stderr, promised, pushed: 0 };
         tokio::spawn(pump.run(chunks));
         Ok(ResponseBody::buffered(reader).response(head.status, head.headers))
+    }
+
+    fn compression(&self, head: &mut Head, length: Option<u64>) -> Option<compress::Compression> {
+        let settings = &self.vhost.settings;
+        compress::begin(self.request, settings, head.status, &mut head.headers, length)
     }
 
     /// Lets the script finish, and discards its output.
@@ -290,6 +308,12 @@ fn correct_length(head: &mut Head, collected: usize, is_complete: bool, stderr: 
     } else if is_complete {
         head.headers.remove(CONTENT_LENGTH);
     }
+}
+
+/// The error of a response whose encoder fails.
+pub(super) fn cannot_compress(error: &io::Error) -> HttpError {
+    let reason = format!("the response cannot be compressed: {error}");
+    HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, reason)
 }
 
 fn bad_head(bad: BadHead) -> HttpError {

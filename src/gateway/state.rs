@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 
+use super::access::Verifier;
 use super::access_log::AccessLog;
 use super::buffer_space::{self, BufferSpace};
 use super::host_map::HostMap;
@@ -36,6 +37,8 @@ pub(super) struct State {
     pub buffer_space: Arc<BufferSpace>,
     /// Compresses static files.
     pub compressor: Arc<Compressor>,
+    /// Verifies passwords.
+    pub verifier: Arc<Verifier>,
     /// The access log; None: there is none.
     pub access_log: Option<Arc<AccessLog>>,
     /// The source of request ids.
@@ -61,6 +64,7 @@ impl State {
             front: Arc::new(front),
             stamp,
             is_draining: Arc::default(),
+            verifier: Arc::default(),
             access_log,
             request_ids: Arc::new(RequestIds::new()),
             tls,
@@ -97,6 +101,7 @@ impl State {
             front: Arc::new(front),
             stamp,
             is_draining: Arc::clone(&self.is_draining),
+            verifier: Arc::clone(&self.verifier),
             access_log,
             request_ids: Arc::clone(&self.request_ids),
             tls: self.tls.clone(),

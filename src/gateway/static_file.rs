@@ -8,7 +8,6 @@
 mod compressor;
 mod conditions;
 mod content_type;
-mod encoding;
 mod range;
 mod representation;
 
@@ -78,6 +77,11 @@ pub(super) fn respond(
     // The next request of the client may get another encoding with the same date.
     validators.is_date_strong = !kind.is_compressible;
     send(request, headers, chosen.content, &validators)
+}
+
+/// The media type of a file.
+pub(super) fn media_type(settings: &Gateway, path: &str) -> HeaderValue {
+    content_type::of(settings, path).name
 }
 
 /// Responds with a file that a script requests, and with the script's headers. An `ETag` or a

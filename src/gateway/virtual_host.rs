@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OwnedMutexGuard};
 
+use super::access::AccessRules;
 use super::gate::Gate;
 use super::kept_assets::KeptAssets;
 use super::upstream::Upstream;
@@ -19,14 +20,14 @@ pub(super) struct VirtualHost {
     pub pool: Arc<Pool>,
     /// Its `[gateway]`.
     pub settings: config::Gateway,
+    /// Its access rules; None: it has none.
+    pub access: Option<AccessRules>,
     /// Its endpoints. The virtual host of the next configuration takes them over.
     pub upstream: Arc<Upstream>,
     /// Where its requests wait during a hold. The virtual host of the next configuration takes it over.
     pub gate: Arc<Gate>,
     /// The releases whose assets are kept. The virtual host of the next configuration takes them over.
     pub kept_assets: Arc<KeptAssets>,
-    /// The path of the document root in PHP's mount namespace.
-    pub document_root: String,
     /// The path of the release in PHP's mount namespace.
     pub release_dir: String,
     /// Whether its servers speak HTTP, not FastCGI.
@@ -60,10 +61,6 @@ impl VirtualHost {
         let Some(release_dir) = dir.to_str().map(str::to_owned) else {
             return Err(Error::config(format!("the path {} is not UTF-8", dir.display())));
         };
-        let document_root = match settings.document_root.get_ref().as_str() {
-            "" => release_dir.clone(),
-            below => format!("{release_dir}/{below}"),
-        };
         let (upstream, refresh, kept_assets) = match before {
             Some(before) => {
                 let kept_assets = Arc::clone(&before.kept_assets);
@@ -75,20 +72,32 @@ impl VirtualHost {
             Some(before) => Arc::clone(&before.gate),
             None => Gate::new(&pool.name, &upstream, settings.hold_queue),
         };
+        let access = AccessRules::of(&pool, &settings, before.and_then(|it| it.access.as_ref()))?;
         let pool = Arc::new(pool);
         let speaks_http =
             pool.settings.command().is_some_and(|command| command.protocol == Protocol::Http);
         Ok(Some(Arc::new(Self {
             pool,
             settings,
+            access,
             upstream,
             gate,
             kept_assets,
-            document_root,
             release_dir,
             speaks_http,
             refresh,
         })))
+    }
+
+    /// Whether both find the document root of a release in the same way.
+    pub(super) fn has_document_root_of(&self, other: &Self) -> bool {
+        let (a, b) = (&self.settings, &other.settings);
+        self.release_dir == other.release_dir
+            && a.configured_root() == b.configured_root()
+            && a.front_controller.get_ref() == b.front_controller.get_ref()
+            && a.index.get_ref() == b.index.get_ref()
+            && a.scripts.get_ref() == b.scripts.get_ref()
+            && a.deny_defaults == b.deny_defaults
     }
 
     /// Requests a refresh of the endpoints.

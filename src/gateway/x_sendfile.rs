@@ -12,11 +12,11 @@ use super::fastcgi::Head;
 use super::file_lookup::{FileLookup, Found, OpenFile};
 use super::http_error::HttpError;
 use super::response_body::ResponseBody;
-use super::route::is_code;
 use super::routing_table::ServedRelease;
 use super::static_file;
 use super::url_path::UrlPath;
 use super::virtual_host::VirtualHost;
+use crate::config::is_code;
 
 const ACCEL: HeaderName = HeaderName::from_static("x-accel-redirect");
 const SENDFILE: HeaderName = HeaderName::from_static("x-sendfile");

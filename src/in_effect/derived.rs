@@ -36,6 +36,8 @@ pub(super) fn of_pool(pool: &Pool, table: &str, key: &str) -> Option<Derived> {
         ("php", "php_fpm_cmd") => Some(php_fpm_cmd(pool)),
         ("rollout", "strategy") => Some(strategy(pool)),
         ("rollout", "warm_up") => Some(warm_up(pool)),
+        ("gateway", "document_root") => Some(document_root(pool)),
+        ("gateway", "max_body") => Some(max_body(pool)),
         ("gateway", "server_software") => {
             let software = &pool.settings.backend.gateway()?.server_software;
             Some((Some(software.as_str().into()), "the version of pools-manager".to_owned()))
@@ -47,6 +49,28 @@ pub(super) fn of_pool(pool: &Pool, table: &str, key: &str) -> Option<Derived> {
 
 fn current(pool: &Pool) -> Option<Release> {
     Release::resolve(&pool.settings.pinning.as_ref()?.symlink).ok()
+}
+
+fn document_root(pool: &Pool) -> Derived {
+    let Some(gateway) = pool.settings.backend.gateway() else {
+        return (None, "there is no [gateway]".to_owned());
+    };
+    if gateway.configured_root().is_some() {
+        return (Some("".into()), "the server speaks HTTP: it gets every path".to_owned());
+    }
+    let release = current(pool);
+    let dir = match (&release, &pool.settings.pinning) {
+        (Some(release), _) => &release.path,
+        (None, None) => pool.root.path(),
+        (None, Some(_)) => return (None, "there is no release yet".to_owned()),
+    };
+    let root = gateway.document_root_at(dir);
+    (Some(root.below.as_str().into()), gateway.reason_for(&root))
+}
+
+fn max_body(pool: &Pool) -> Derived {
+    let global = Global::read(&pool.root).ok();
+    (global.map(|global| size(global.front.max_body)), "max_body of all pools".to_owned())
 }
 
 fn isolate(pool: &Pool) -> Derived {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::config::USUAL_ROOTS;
+
 /// What a release is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Framework {
@@ -50,8 +52,6 @@ pub struct Found {
     pub outward: Option<String>,
 }
 
-/// Where document roots are, the likeliest first.
-const DOCUMENT_ROOTS: [&str; 6] = ["public", "web", "webroot", "pub", "htdocs", ""];
 /// The scripts that front controllers are; `app.php` is that of Symfony 3.
 const FRONT_CONTROLLERS: [&str; 2] = ["index.php", "app.php"];
 /// The directories, below a document root, in which frameworks put symlinks to shared directories.
@@ -64,7 +64,7 @@ pub fn find(release: &Path, document_root: Option<&str>) -> Found {
     let script = |root: &str| {
         FRONT_CONTROLLERS.into_iter().find(|script| release.join(root).join(script).is_file())
     };
-    let found = DOCUMENT_ROOTS.into_iter().find(|root| script(root).is_some());
+    let found = USUAL_ROOTS.into_iter().chain([""]).find(|root| script(root).is_some());
     let root = document_root.or(found).unwrap_or_default();
     let is_wordpress = ["wp-load.php", "wp-config.php", "wp/wp-load.php"]
         .iter()

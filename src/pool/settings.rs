@@ -154,7 +154,13 @@ impl Settings {
             }
         };
         let pinning = pinning.check(file, root)?;
-        let RawFile { apache, haproxy, gateway, .. } = raw;
+        let RawFile { apache, haproxy, mut gateway, .. } = raw;
+        if let (Some(gateway), Server::Command(command)) = (&mut gateway, &server)
+            && command.protocol == Protocol::Http
+        {
+            // Its server gets every path, unless files are configured.
+            gateway.as_mut().document_root.get_or_insert(Spanned::new(0..0, String::new()));
+        }
         let backend = backend::Settings::new(file, backend::Tables { apache, haproxy, gateway })?;
         raw.rollout.check(file)?;
         let limits = limits(file, raw.limits, &server)?;

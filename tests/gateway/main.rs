@@ -4,10 +4,12 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
+mod access;
 mod answers;
 mod breaks;
 mod command;
 mod compare;
+mod compressed_answers;
 mod compression;
 mod control_groups;
 mod crashes;
@@ -33,6 +35,7 @@ mod releases;
 mod reload;
 mod room;
 mod rules;
+mod safe_defaults;
 mod service_manager;
 mod signals;
 mod skew;

@@ -13,8 +13,8 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new(
         "document_root",
         Kind::Below("the release"),
-        Default::Value("\"\""),
-        "the document root. `\"\"`: the release",
+        Default::Derived("[the release or its `public/`](gateway.md#the-document-root)"),
+        "the document root. `\"\"` or `\".\"`: the release",
     ),
     Key::new(
         "index",
@@ -78,9 +78,15 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     Key::new(
         "compress",
-        Kind::Bool,
+        Kind::BoolOr(&["static"]),
         Default::Value("true"),
-        "whether the gateway compresses files",
+        "whether the gateway [compresses](#compression) files and the responses of scripts; `\"static\"`: files only",
+    ),
+    Key::new(
+        "compress_types",
+        Kind::Texts,
+        Default::Value("[]"),
+        "the media types that it compresses: `\"text/html\"`, `\"font/*\"`. `[]`: texts, JSON, XML, SVG and the like",
     ),
     Key::new(
         "types",
@@ -103,6 +109,30 @@ pub(crate) const KEYS: &[Key] = &[
         "`Strict-Transport-Security` of responses by HTTPS: `\"max-age=31536000\"`; `\"\"`: none",
     ),
     Key::new("deny", Kind::Texts, Default::Value("[]"), "[paths that get 403](#denied-paths)"),
+    Key::new(
+        "deny_defaults",
+        Kind::Bool,
+        Default::Value("true"),
+        "whether [files that are private by their name](#what-is-denied-by-default), and scripts in directories for uploads, get 403 too",
+    ),
+    Key::new(
+        "error_pages",
+        Kind::Table,
+        Default::Value("{}"),
+        "[files for the gateway's own errors](#error-pages): `error_pages = { 404 = \"errors/404.html\" }`",
+    ),
+    Key::new(
+        "max_body",
+        Kind::Size,
+        Default::Derived("`max_body` of all pools"),
+        "the size of the body of a request to this pool, smaller or larger than that of all. A larger one gets 413",
+    ),
+    Key::new(
+        "access",
+        Kind::Table,
+        Default::Value("{}"),
+        "[which clients may send requests](#access), and how many",
+    ),
     Key::new(
         "server_software",
         Kind::Text,

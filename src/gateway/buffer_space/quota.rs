@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::gateway::client::network;
 
 /// The number of scripts that may wait for a client that has used up its quota.
 const WAITING_MAX: usize = 2;
@@ -124,16 +126,6 @@ fn is_used_up(from: Option<&mut u64>, bytes: u64) -> bool {
         *from -= bytes;
         *from == 0
     })
-}
-
-/// The client's IPv4 address, or its IPv6 /64 network, in which it can choose addresses.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
-        }
-        address @ IpAddr::V4(_) => address,
-    }
 }
 
 /// The quota of one client of one pool.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
+use crate::gateway::compress::{PAUSE, Writer};
 use crate::gateway::request_label::RequestLabel;
-use crate::gateway::response_buffer;
 use crate::gateway::upstream::Lease;
 
 /// Reads a response as fast as the server sends it, and writes it to the client's buffer.
@@ -18,7 +18,7 @@ pub(super) struct Pump {
     // Fields are dropped in this order: the connection is closed before the lease is given back.
     pub(super) body: Incoming,
     pub(super) lease: Lease,
-    pub(super) writer: response_buffer::Writer,
+    pub(super) writer: Writer,
     /// The longest silence of the server.
     pub(super) limit: Duration,
     /// For the log.
@@ -35,9 +35,10 @@ impl Pump {
             }
         }
         loop {
+            let wait = if self.writer.is_pending() { PAUSE.min(self.limit) } else { self.limit };
             let data = tokio::select! {
                 biased;
-                data = next(&mut self.body, self.limit) => data,
+                data = next(&mut self.body, wait) => data,
                 () = self.writer.client_gone() => return,
             };
             match data {
@@ -48,7 +49,14 @@ impl Pump {
                 }
                 Ok(None) => {
                     self.lease.complete();
-                    return self.writer.end();
+                    // An error: the client has gone.
+                    let _ = self.writer.end().await;
+                    return;
+                }
+                Err(error) if error.kind() == ErrorKind::TimedOut && self.writer.is_pending() => {
+                    if self.writer.flush().await.is_err() {
+                        return;
+                    }
                 }
                 Err(error) => {
                     self.label.warn(format_args!("the response is incomplete: {error}"));

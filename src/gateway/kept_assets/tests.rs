@@ -26,7 +26,7 @@ impl Releases {
             fs::write(path, name).unwrap();
         }
         let release = Release::at(&self.path(name)).unwrap();
-        Arc::new(ServedRelease::open(&release, "").unwrap())
+        Arc::new(ServedRelease::open(&release, &Gateway::default(), "").unwrap())
     }
 }
 
@@ -170,7 +170,7 @@ fn started_gateway_knows_the_releases_from_the_history() {
     };
     let entries =
         [entry("old", "1", 3600), entry("gone", "2", 50), entry("1", "2", 30), entry("2", "3", 20)];
-    let all = from_history(&entries, Duration::from_secs(600), "");
+    let all = from_history(&entries, &settings(KEEP));
     let names: Vec<_> = all.iter().map(|it| it.served.release.path.clone()).collect();
     assert_eq!(names, ["3", "2", "2", "1", "2"].map(|name| releases.path(name)));
     let mut state = State::default();

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::stderr::ScriptStderr;
+use crate::gateway::compress::{PAUSE, Writer};
 use crate::gateway::fastcgi::Part;
-use crate::gateway::response_buffer;
 use crate::gateway::upstream::{Exchange, Failure};
 
 /// Reads a response to its end, so that the script can finish, and discards it. `limit`: the longest
@@ -33,7 +33,7 @@ pub(super) async fn discard(
 /// Reads a response as fast as the script prints it, and writes it to the client's buffer.
 pub(super) struct Pump {
     pub(super) exchange: Exchange,
-    pub(super) writer: response_buffer::Writer,
+    pub(super) writer: Writer,
     /// The longest silence of the script.
     pub(super) limit: Duration,
     pub(super) stderr: ScriptStderr<'static>,
@@ -53,9 +53,10 @@ impl Pump {
             }
         }
         loop {
+            let wait = if self.writer.is_pending() { PAUSE.min(self.limit) } else { self.limit };
             let part = tokio::select! {
                 biased;
-                part = timeout(self.limit, poll_fn(|cx| self.exchange.poll_part(cx))) => part,
+                part = timeout(wait, poll_fn(|cx| self.exchange.poll_part(cx))) => part,
                 () = self.writer.client_gone() => return self.client_gone().await,
             };
             let failure = match part {
@@ -67,8 +68,12 @@ impl Pump {
                     self.stderr.push(&text);
                     continue;
                 }
-                Ok(Ok(Part::End)) => return self.end(),
+                Ok(Ok(Part::End)) => return self.end().await,
                 Ok(Err(failure)) => failure,
+                Err(_) if self.writer.is_pending() => match self.writer.flush().await {
+                    Ok(()) => continue,
+                    Err(_) => return self.client_gone().await,
+                },
                 Err(_) => Failure::Io(ErrorKind::TimedOut.into()),
             };
             self.stderr.log(&format!("the response is incomplete: {failure}"));
@@ -76,8 +81,14 @@ impl Pump {
         }
     }
 
-    async fn push(&mut self, output: Bytes) -> std::io::Result<()> {
+    async fn push(&mut self, mut output: Bytes) -> std::io::Result<()> {
+        let before = self.pushed;
         self.pushed += output.len() as u64;
+        // hyper ends a plain response after its `Content-Length`. A compressed one ends here.
+        if let Some(promised) = self.promised.filter(|_| self.writer.is_compressed()) {
+            let left = usize::try_from(promised.saturating_sub(before)).unwrap_or(usize::MAX);
+            output.truncate(left);
+        }
         self.writer.push(output).await
     }
 
@@ -91,11 +102,16 @@ impl Pump {
         }
     }
 
-    fn end(self) {
+    async fn end(self) {
         self.log_wrong_length();
         self.exchange.finish();
-        // If this is less than `Content-Length`, the client's response is incomplete.
-        self.writer.end();
+        // If this is less than `Content-Length`, the client's response is incomplete: hyper sees to that,
+        // unless the response is compressed.
+        let is_short = self.promised.is_some_and(|promised| self.pushed < promised);
+        if !(is_short && self.writer.is_compressed()) {
+            // An error: the client has gone.
+            let _ = self.writer.end().await;
+        }
     }
 
     fn log_wrong_length(&self) {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use hyper::header::HeaderValue;
 use memchr::memrchr2;
 
-use crate::config::Gateway;
+use crate::config::{Gateway, is_compressible};
 
 /// The type of a file.
 #[derive(Debug, Clone)]
@@ -24,10 +24,10 @@ pub(super) fn of(settings: &Gateway, path: &str) -> Kind {
         && let Some(configured) = settings.types.get(extension.to_ascii_lowercase().as_str())
     {
         let name = configured.value().clone();
-        let is_compressible = name.to_str().is_ok_and(is_compressible);
+        let is_compressible = name.to_str().is_ok_and(|name| settings.compresses(name));
         return Kind { name, is_compressible };
     }
-    KNOWN.with_borrow_mut(|known| {
+    let mut kind = KNOWN.with_borrow_mut(|known| {
         if let Some(kind) = known.get(extension) {
             return kind.clone();
         }
@@ -35,7 +35,11 @@ pub(super) fn of(settings: &Gateway, path: &str) -> Kind {
             known.clear();
         }
         known.entry(extension.to_owned()).or_insert_with(|| built_in(extension)).clone()
-    })
+    });
+    if !settings.compress_types.is_empty() {
+        kind.is_compressible = kind.name.to_str().is_ok_and(|name| settings.compresses(name));
+    }
+    kind
 }
 
 fn extension(path: &str) -> &str {
@@ -88,31 +92,6 @@ fn with_charset(name: &'static str) -> HeaderValue {
     }
     HeaderValue::from_str(&format!("{name}; charset=utf-8"))
         .unwrap_or_else(|_| HeaderValue::from_static(name))
-}
-
-/// Whether compression makes files of this type smaller.
-fn is_compressible(name: &str) -> bool {
-    let name = name.split(';').next().unwrap_or(name).trim_end();
-    name.starts_with("text/")
-        || name.ends_with("+xml")
-        || name.ends_with("+json")
-        || matches!(
-            name,
-            "application/javascript"
-                | "application/json"
-                | "application/rtf"
-                | "application/sql"
-                | "application/toml"
-                | "application/vnd.ms-fontobject"
-                | "application/wasm"
-                | "application/x-sh"
-                | "application/xml"
-                | "application/yaml"
-                | "font/otf"
-                | "font/ttf"
-                | "image/bmp"
-                | "image/x-icon"
-        )
 }
 
 #[cfg(test)]

@@ -9,13 +9,16 @@ use hyper::http::request::Parts;
 use rustix::fs::Stat;
 
 use super::compressor::Compressor;
-use super::encoding::{Accepted, GZIP};
-use crate::config::Gateway;
-use crate::gateway::file_lookup::{FileLookup, OpenFile};
+use crate::config::{Compress, Gateway};
+use crate::gateway::encoding::{Accepted, BROTLI, Encoding, GZIP, ZSTD};
+use crate::gateway::file_lookup::{FileLookup, Found, OpenFile};
 use crate::gateway::file_reader::FileReader;
 use crate::gateway::http_error::HttpError;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::routing_table::ServedRelease;
+
+/// The encodings of copies beside a file (`app.js.br`), in the order of preference.
+const COPIES: [&Encoding; 3] = [&BROTLI, &ZSTD, &GZIP];
 
 /// The representation of a file.
 #[derive(Debug)]
@@ -46,11 +49,11 @@ impl Representation {
     ) -> Result<Self, HttpError> {
         let accepted = Accepted::by(request);
         let lookup = FileLookup { follow_symlinks: settings.follow_symlinks };
-        if let Some((copy, encoding)) = accepted.copy(served, lookup, &file.path)? {
+        if let Some((copy, encoding)) = copy(&accepted, served, lookup, &file.path)? {
             let suffix = encoding.extension.to_owned();
             return Ok(Self { encoding: Some(encoding.name), suffix, ..Self::plain(copy) });
         }
-        let accepts_gzip = settings.compress && accepted.has(&GZIP);
+        let accepts_gzip = settings.compress != Compress::Off && accepted.has(&GZIP);
         let Some(gzip) = accepts_gzip.then(|| compressor.find(&file)).flatten() else {
             return Ok(Self::plain(file));
         };
@@ -62,6 +65,22 @@ impl Representation {
             suffix: format!("-{:x}-gz", gzip.sum),
         })
     }
+}
+
+/// The preferred copy of a file that the client accepts.
+fn copy(
+    accepted: &Accepted<'_>,
+    served: &ServedRelease,
+    lookup: FileLookup,
+    path: &str,
+) -> Result<Option<(OpenFile, &'static Encoding)>, HttpError> {
+    for encoding in COPIES.into_iter().filter(|it| accepted.has(it)) {
+        let path = format!("{path}{}", encoding.extension);
+        if let Found::File(file, stat) = lookup.open(&served.document_root, &path)? {
+            return Ok(Some((OpenFile { path, file, stat }, encoding)));
+        }
+    }
+    Ok(None)
 }
 
 /// The bytes of a representation.

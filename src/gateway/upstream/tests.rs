@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::connection::Connection;
 use super::endpoint::Health;
 use super::*;
-use crate::config::KeepAlive;
+use crate::config::{Gateway, KeepAlive};
 use crate::gateway::fastcgi::Params;
 use crate::release::Release;
 use crate::runtime::Children;
@@ -30,7 +30,7 @@ impl Fixture {
 
     fn served(&self, release: &str) -> Arc<ServedRelease> {
         let release = Release::at(&self.dir.path().join(release)).unwrap();
-        Arc::new(ServedRelease::open(&release, "").unwrap())
+        Arc::new(ServedRelease::open(&release, &Gateway::default(), "").unwrap())
     }
 
     fn spec(&self, socket: &str, release: &str, children: u32) -> EndpointSpec {

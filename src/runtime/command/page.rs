@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 use super::Server;
-use crate::pool::{Pool, Protocol};
+use crate::pool::{Pool, Protocol, Settings};
 use crate::runtime::php_fpm;
 use crate::runtime::{FrontPage, Generation};
 
@@ -40,8 +40,13 @@ pub(in crate::runtime) async fn request_page(
 }
 
 /// Whether a release has a page for a path. Of an HTTP server, only the server knows.
-pub(in crate::runtime) fn has_page(protocol: Protocol, release: &Path, path: &str) -> bool {
-    protocol == Protocol::Http || php_fpm::has_script(release, path)
+pub(in crate::runtime) fn has_page(
+    settings: &Settings,
+    protocol: Protocol,
+    release: &Path,
+    path: &str,
+) -> bool {
+    protocol == Protocol::Http || php_fpm::has_script(settings, release, path)
 }
 
 /// Requests the front page.

@@ -4,21 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::USUAL_ROOTS;
 use crate::fastcgi::{self, Request, Response};
 use crate::http;
 use crate::pool::{Pool, Settings};
 use crate::runtime::{FrontPage, Generation};
 
-/// Where frameworks keep their front controller, below a release. The first one that exists is
-/// used; a `[gateway]` names its own.
-const FRONT_CONTROLLERS: [&str; 6] = [
-    "index.php",
-    "public/index.php",
-    "web/index.php",
-    "webroot/index.php",
-    "pub/index.php",
-    "htdocs/index.php",
-];
+/// The usual front controller. A `[gateway]` names its own.
+const FRONT_CONTROLLER: &str = "index.php";
 
 /// How PHP marks a fatal error in its log, and on a page if `display_errors` is on (php-src,
 /// `php_error_cb` of main/main.c).
@@ -41,7 +34,7 @@ pub(in crate::runtime) async fn request_page(
 ) -> Result<(), String> {
     let below = pool.settings.current_dir().unwrap_or(pool.root.path());
     let outside = generation.release.as_ref().map_or(below, |release| &release.path);
-    let script = below.join(script(outside, path));
+    let script = below.join(script(&pool.settings, outside, path));
     let request = Request::get(path).script(script.display().to_string());
     let response = fastcgi::send(&generation.socket, &request, timeout).await;
     match response {
@@ -52,16 +45,23 @@ pub(in crate::runtime) async fn request_page(
 }
 
 /// Whether a release has a script for a path.
-pub(in crate::runtime) fn has_script(release: &Path, path: &str) -> bool {
-    release.join(script(release, path)).is_file()
+pub(in crate::runtime) fn has_script(settings: &Settings, release: &Path, path: &str) -> bool {
+    release.join(script(settings, release, path)).is_file()
 }
 
-/// The file of a release that answers a path: the path itself if it exists, else the front
-/// controller.
-fn script<'a>(release: &Path, path: &'a str) -> &'a Path {
+/// The file of a release that answers a path: the one below the document root, else the one below the
+/// release, else the front controller.
+fn script(settings: &Settings, release: &Path, path: &str) -> PathBuf {
     let file = path.split('?').next().unwrap_or(path).trim_start_matches('/');
-    let is_there = release.join(file).is_file();
-    Path::new(if is_there { file } else { "index.php" })
+    let gateway = settings.backend.gateway();
+    let root = gateway.map(|it| it.document_root_at(release).below).unwrap_or_default();
+    let is_there = |script: &PathBuf| release.join(script).is_file();
+    let front = || match gateway {
+        Some(gateway) => Path::new(&root).join(gateway.front_controller.get_ref()),
+        None => PathBuf::from(FRONT_CONTROLLER),
+    };
+    let named = [Path::new(&root).join(file), PathBuf::from(file)];
+    named.into_iter().find(is_there).unwrap_or_else(front)
 }
 
 /// Requests the front page. `release` is the directory that the generation's processes see as
@@ -79,15 +79,16 @@ pub(in crate::runtime) async fn front_page(
 
 /// The script of a release that answers requests for its front page, below the release.
 pub(in crate::runtime) fn front_script(settings: &Settings, release: &Path) -> Option<PathBuf> {
-    candidates(settings).into_iter().find(|script| release.join(script).is_file())
+    candidates(settings, release).into_iter().find(|script| release.join(script).is_file())
 }
 
 /// Paths below a release, the likeliest first.
-fn candidates(settings: &Settings) -> Vec<PathBuf> {
+fn candidates(settings: &Settings, release: &Path) -> Vec<PathBuf> {
     let Some(gateway) = settings.backend.gateway() else {
-        return FRONT_CONTROLLERS.iter().map(PathBuf::from).collect();
+        let roots = [""].into_iter().chain(USUAL_ROOTS);
+        return roots.map(|root| Path::new(root).join(FRONT_CONTROLLER)).collect();
     };
-    let root = Path::new(gateway.document_root.get_ref());
+    let root = PathBuf::from(gateway.document_root_at(release).below);
     let front = Some(gateway.front_controller.get_ref()).filter(|front| !front.is_empty());
     let index = gateway.index.get_ref().iter().filter(|name| is_script(name));
     front.into_iter().chain(index).map(|script| root.join(script)).collect()

@@ -134,6 +134,11 @@ impl Connection {
         Ok(self.next_chunk()?.map_or(0, |chunk| chunk.len()))
     }
 
+    /// Reads a chunk. Empty: it was the last one.
+    pub fn chunk_bytes(&mut self) -> Result<Vec<u8>, Cut> {
+        Ok(self.next_chunk()?.unwrap_or_default())
+    }
+
     fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, Cut> {
         let end = loop {
             if let Some(end) = find(&self.read, b"\r\n") {
