@@ -152,7 +152,7 @@ impl Serving<'_> {
                     Received::Restart => { self.restart(); continue }
                 },
             };
-            match self.upgrade(reply).await? {
+            match self.upgrade(reply).await {
                 upgrade::Ended::Failed => {}
                 upgrade::Ended::Stopped(signal) => return self.shut_down(signal).await,
                 upgrade::Ended::Replaced(successor) => return self.drain(*successor).await,

@@ -291,7 +291,6 @@ impl Gateway {
     /// did not end, and were cut.
     pub async fn shut_down(mut self) -> Result<()> {
         self.accept_loops.shutdown().await;
-        self.control_loop.shutdown().await;
         let limit = self.state.get().front.shutdown_timeout;
         self.end_holds(limit);
         self.finish(limit).await

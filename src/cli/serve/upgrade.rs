@@ -79,9 +79,8 @@ impl From<Error> for Problem {
 }
 
 impl Serving<'_> {
-    /// Replaces this process by a new one. `reply`: who has asked, if it was not by a signal. Error: this
-    /// process cannot go on as it was.
-    pub(super) async fn upgrade(&mut self, reply: Option<Reply>) -> Result<Ended> {
+    /// Replaces this process by a new one. `reply`: who has asked, if it was not by a signal.
+    pub(super) async fn upgrade(&mut self, reply: Option<Reply>) -> Ended {
         let mut deferred = Deferred::default();
         let tried = self.try_upgrade(&mut deferred).await;
         let (result, ended) = match tried {
@@ -101,7 +100,7 @@ impl Serving<'_> {
                 (Ok(pid), Ended::Replaced(Box::new(successor)))
             }
             Err(problem) => {
-                self.take_back().await?;
+                self.take_back().await;
                 let (why, ended) = match problem {
                     Problem::Failed(error) => (error, Ended::Failed),
                     Problem::Stopped(signal) => (signal.clone(), Ended::Stopped(signal)),
@@ -119,7 +118,7 @@ impl Serving<'_> {
         if let Some(reply) = reply {
             let _ = reply.send(result);
         }
-        Ok(ended)
+        ended
     }
 
     async fn try_upgrade(
@@ -194,15 +193,21 @@ impl Serving<'_> {
 
     /// After a failed attempt: this process supervises and answers commands again. Its successor has been
     /// killed, and has left the lock.
-    async fn take_back(&mut self) -> Result<()> {
+    async fn take_back(&mut self) {
         if self.supervisor.is_none() && self.global.supervisor.enabled {
             self.logs = self.logs.take().or_else(|| self.gather_logs());
-            self.supervisor = Some(Supervisor::start(self.root).await?);
+            match Supervisor::start(self.root).await {
+                Ok(supervisor) => self.supervisor = Some(supervisor),
+                // The requests go on.
+                Err(error) => {
+                    let error = error.in_one_line();
+                    tracing::error!("this process serves on without a supervisor: {error}");
+                }
+            }
         }
         if let Some(gateway) = &mut self.gateway {
             gateway.reopen_control().await;
         }
-        Ok(())
     }
 
     /// Tells the process that this one replaces that it can serve, and waits for its turn. The inner error
