@@ -73,13 +73,14 @@ pub(super) async fn serve(
     };
     let ends = if is_tls { ends.over_tls() } else { ends };
     let begun = tokio::select! {
-        begun = timeout(front.header_timeout, begin(stream, is_tls, tls)) => begun??,
+        begun = timeout(front.header_timeout, Box::pin(begin(stream, is_tls, tls))) => begun??,
         () = draining_fresh(&mut drain) => return Ok(()),
     };
     match begun {
         (transport, Version::Http1) => http1::serve(state, &front, ends, transport, drain).await,
         (transport, Version::Http2) => {
-            http2::serve(state, &front, limits, ends, transport, drain).await
+            // Boxed, as the handshake is: a connection by HTTP/1 without TLS stays small.
+            Box::pin(http2::serve(state, &front, limits, ends, transport, drain)).await
         }
     }
 }

@@ -135,7 +135,7 @@ impl Serving<'_> {
                         continue;
                     }
                     if is_ending {
-                        return Ok(());
+                        return close(server, Reason::NO_ERROR).await;
                     }
                     (is_ending, idle_until) = (true, Instant::now() + LINGER);
                     server.graceful_shutdown();
@@ -148,10 +148,7 @@ impl Serving<'_> {
             }
             if let Some(flood) = self.traffic.flood() {
                 self.report(flood);
-                server.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                // The announcement is written, if the client takes it.
-                let end = poll_fn(|cx| server.poll_closed(cx));
-                return Ok(timeout(LINGER, end).await??);
+                return close(server, Reason::ENHANCE_YOUR_CALM).await;
             }
         }
     }
@@ -187,4 +184,11 @@ impl Serving<'_> {
             );
         }
     }
+}
+
+/// Closes the connection at once. The reason is written, if the client takes it.
+async fn close(mut server: Server, reason: Reason) -> Ended {
+    server.abrupt_shutdown(reason);
+    let end = poll_fn(|cx| server.poll_closed(cx));
+    Ok(timeout(LINGER, end).await??)
 }

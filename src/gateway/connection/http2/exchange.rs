@@ -22,7 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
 use super::flood::Traffic;
-use super::head;
+use super::{STREAMS, head};
 use crate::gateway::client::Ends;
 use crate::gateway::client_body::{ClientBody, Http2Body};
 use crate::gateway::connection::activity::Busy;
@@ -136,7 +136,9 @@ impl Exchange {
         if is_empty {
             return Ok(());
         }
-        let mut meter = Meter::new(self.pace);
+        // All streams of a connection share the rate that a client must keep.
+        let min_rate = self.pace.min_rate / u64::from(STREAMS);
+        let mut meter = Meter::new(Pace { min_rate, ..self.pace });
         loop {
             self.window(&mut stream, 1, &mut meter).await?;
             let Some(mut chunk) = next_chunk(&mut stream, &mut body).await? else {
@@ -149,7 +151,7 @@ impl Exchange {
                 let part = chunk.split_to(window.min(chunk.len()));
                 self.busy.gave(part.len());
                 self.traffic.add_useful(part.len());
-                let is_last = chunk.is_empty() && body.is_end_stream();
+                let is_last = chunk.is_empty() && body.size_hint().exact() == Some(0);
                 stream.send_data(part, is_last).map_err(|_| Unsent::Reset)?;
                 if is_last {
                     return Ok(());

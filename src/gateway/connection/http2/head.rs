@@ -81,7 +81,7 @@ pub(super) fn complete(head: &mut ResponseParts, method: &Method, body: &Respons
     if let Some(length) = length.filter(|_| !head.headers.contains_key(CONTENT_LENGTH)) {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    *method == Method::HEAD || body.is_end_stream()
+    *method == Method::HEAD || length == Some(0)
 }
 
 #[cfg(test)]
