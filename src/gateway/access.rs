@@ -177,6 +177,7 @@ fn opened(pool: &Pool, file: &str, files: &mut Vec<Arc<UsersFile>>) -> Result<Ar
 
 /// RFC 7617, section 2. The realm has neither quotes nor backslashes.
 fn challenge(realm: &str) -> HeaderValue {
-    let text = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Basic realm=\"pool\""))
+    let parts = [&b"Basic"[..], b" ", b"realm=\"", realm.as_bytes(), b"\", ", b"charset=\"UTF-8\""];
+    let text = parts.concat();
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("Basic realm=\"pool\""))
 }

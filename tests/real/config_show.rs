@@ -100,6 +100,8 @@ fn each_derived_key_has_a_reason() {
         "[command] listen",
         "[command] socket",
         "[command] socket_owner",
+        "[gateway] document_root",
+        "[gateway] max_body",
         "[gateway] max_temp_per_client",
         "[gateway] max_temp_per_pool",
         "[gateway] server_software",

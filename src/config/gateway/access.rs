@@ -157,7 +157,7 @@ fn realm<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error>
         return Ok(Some(text));
     }
     Err(serde::de::Error::custom(
-        "realm must be one line of visible ASCII characters and spaces, without \" and \\",
+        "realm must be one line of visible ASCII characters and spaces, without quotes and backslashes",
     ))
 }
 

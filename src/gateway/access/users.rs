@@ -69,13 +69,12 @@ impl Users {
                 continue;
             }
             let added = user(line).and_then(|(user, hash)| {
-                match users.insert(user.to_owned(), hash.to_owned()) {
-                    None => Ok(()),
-                    Some(_) => Err(("the user is there twice", "remove one of the lines")),
-                }
+                let before = users.insert(user.to_owned(), hash.to_owned());
+                if before.is_none() { Ok(()) } else { Err("the user is there twice") }
             });
-            added.map_err(|(what, help)| {
-                Error::config(format!("{}:{}: {what}", path.display(), number + 1)).hint(help)
+            added.map_err(|what| {
+                Error::config(format!("{}:{}: {what}", path.display(), number + 1))
+                    .hint("make the line again: htpasswd -B FILE USER, with a cost up to 16; or openssl passwd -6, with up to 1000000 rounds")
             })?;
         }
         if users.is_empty() {
@@ -86,43 +85,28 @@ impl Users {
     }
 }
 
-/// The name and the hash of a line. Error: what is wrong, and a help. The line itself is not shown.
-fn user(line: &str) -> std::result::Result<(&str, &str), (&'static str, &'static str)> {
+/// The name and the hash of a line. Error: what is wrong. The line itself is not shown.
+fn user(line: &str) -> std::result::Result<(&str, &str), &'static str> {
     let Some((user, hash)) = line.split_once(':').filter(|(user, _)| !user.is_empty()) else {
-        return Err((
-            "this is not a name, a colon and a hashed password",
-            "make it with htpasswd -B",
-        ));
+        return Err("this is not a name, a colon and a hashed password");
     };
     let is_costly = if let Some(rest) = hash.strip_prefix("$2") {
         let cost = rest.get(2..4).and_then(|cost| cost.parse::<u32>().ok());
         let is_known = ["a$", "b$", "y$", "x$"].iter().any(|version| rest.starts_with(version));
         let Some(cost) = cost.filter(|_| is_known && hash.len() == 60) else {
-            return Err(("the bcrypt hash is not complete", "make it again with htpasswd -B"));
+            return Err("the bcrypt hash is not complete");
         };
         cost > BCRYPT_COST_MAX
     } else if hash.starts_with("$5$") || hash.starts_with("$6$") {
         if hash.split('$').count() < 4 || sha_crypt::PasswordHashRef::new(hash).is_err() {
-            return Err((
-                "the SHA-crypt hash is not complete",
-                "make it again with openssl passwd -6",
-            ));
+            return Err("the SHA-crypt hash is not complete");
         }
         let rounds = hash.split('$').nth(2).and_then(|field| field.strip_prefix("rounds="));
-        rounds.is_some_and(|rounds| rounds.parse().is_ok_and(|rounds: u32| rounds > SHA_ROUNDS_MAX))
+        rounds.is_some_and(|rounds| !rounds.parse().is_ok_and(|it: u32| it <= SHA_ROUNDS_MAX))
     } else {
-        return Err((
-            "the password is not hashed with bcrypt or SHA-crypt",
-            "hash it again with htpasswd -B: other formats are guessed too fast",
-        ));
+        return Err("the password is not hashed with bcrypt or SHA-crypt");
     };
-    if is_costly {
-        return Err((
-            "the hash takes more time than a request may",
-            "use at most the cost 16 for bcrypt, or 1000000 rounds for SHA-crypt",
-        ));
-    }
-    Ok((user, hash))
+    if is_costly { Err("the hash takes more time than a request may") } else { Ok((user, hash)) }
 }
 
 /// Whether a password has this hash. Takes long, on purpose.
