@@ -97,7 +97,7 @@ fn invalid_pool_configuration_is_refused() {
     );
     refused(
         "[gateway]\ncompress = \"gzip\"\n",
-        "FILE:6: invalid type: string \"gzip\", expected a boolean\n  help: correct this line: compress = \"gzip\"",
+        "FILE:6: invalid value: string \"gzip\", expected true, false or \"static\"\n  help: correct this line: compress = \"gzip\"",
     );
     refused(
         "[gateway]\nfastcgi_keep_alive = \"yes\"\n",

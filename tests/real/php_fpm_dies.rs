@@ -137,9 +137,9 @@ fn replica_and_generation(title: &str) -> (usize, u64) {
 fn request_of_a_halted_child_is_cut_at_the_timeout() {
     for strategy in ["rolling", "swap"] {
         let site = site(strategy);
-        let load = site.sleepers(1, "0.005");
         let request = site.hold();
         let child = site.child_at_work(&request.by);
+        let load = site.sleepers(1, "0.005");
         kill_process(child, Signal::STOP).unwrap();
         site.switch("release2");
         let ran = site.run(&["restart"]);
