@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::database::Database;
-use harness::served::Served;
+use harness::served::{Served, certify};
 
 const PACKAGED: &str = "/usr/share/wordpress";
 
@@ -22,7 +22,8 @@ impl Blog {
     pub(crate) fn new() -> Self {
         // Uploads are no code.
         let pool = "follow_symlinks = true\ndeny = [\"/wp-content/uploads/evil.php\"]";
-        let site = Served::site(pool, "");
+        let site = Served::site_with_tls(pool, "", &["a"]);
+        certify(&site, "a", "DNS:a.test", "90");
         site.load_all_php_modules();
         let database = Database::start(&site.path("db"), "wordpress");
         let uploads = site.path("shared/uploads");
@@ -45,6 +46,11 @@ impl Blog {
 
     pub(crate) fn port(&self) -> u16 {
         self.served.port()
+    }
+
+    /// A page by HTTPS.
+    pub(crate) fn url(&self, page: &str) -> String {
+        format!("https://127.0.0.1:{}{page}", self.served.tls_port())
     }
 
     pub(crate) fn path(&self, below: &str) -> std::path::PathBuf {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::database::Database;
-use harness::served::Served;
+use harness::served::{Served, certify};
 
 const PACKAGED: &str = "/usr/share/phpmyadmin";
 
@@ -20,7 +20,8 @@ pub(crate) struct PhpMyAdmin {
 impl PhpMyAdmin {
     /// Two releases that differ in `release.txt` only; release 1 runs.
     pub(crate) fn new() -> Self {
-        let site = Served::site("", "");
+        let site = Served::site_with_tls("", "", &["a"]);
+        certify(&site, "a", "DNS:a.test", "90");
         site.load_all_php_modules();
         let database = Database::start(&site.path("db"), "walk");
         let temporary = site.path("tmp");

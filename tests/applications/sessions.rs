@@ -1,4 +1,4 @@
-//! Logged-in sessions in a real browser, with a release switch in the middle.
+//! Logged-in sessions in a real browser, by HTTPS and HTTP/2, with a release switch in the middle.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,11 @@ use crate::blog::{Blog, picture};
 use crate::phpmyadmin::PhpMyAdmin;
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn session_in_wordpress_goes_on_through_a_switch() {
     needs_root!();
     let blog = Blog::new();
-    let url = |path: &str| format!("http://127.0.0.1:{}{path}", blog.port());
+    let url = |page: &str| blog.url(page);
     let browser = Chromium::start();
     browser.open(&url("/"));
     assert!(browser.url().ends_with("/wp-admin/install.php"), "{}", browser.url());
@@ -27,6 +28,7 @@ fn session_in_wordpress_goes_on_through_a_switch() {
     browser.fill("#user_pass", "correct horse battery 7!");
     browser.click("#wp-submit");
     assert_eq!(browser.text(".wrap > h1"), "Dashboard");
+    assert_eq!(browser.protocol(), "h2");
     browser.screenshot("wordpress-dashboard");
 
     let file = blog.path("dot.png");
@@ -58,16 +60,18 @@ fn session_in_wordpress_goes_on_through_a_switch() {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn session_in_phpmyadmin_goes_on_through_a_switch() {
     needs_root!();
     let admin = PhpMyAdmin::new();
-    let url = |path: &str| format!("http://127.0.0.1:{}{path}", admin.served.port());
+    let url = |page: &str| format!("https://127.0.0.1:{}{page}", admin.served.tls_port());
     let browser = Chromium::start();
     browser.open(&url("/"));
     browser.fill("#input_username", "root");
     browser.fill("#input_password", "any");
     browser.click("#input_go");
     browser.text("#pma_navigation_tree");
+    assert_eq!(browser.protocol(), "h2");
     browser.screenshot("phpmyadmin-front");
 
     let import = |name: &str, sql: &str| {
