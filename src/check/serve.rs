@@ -56,7 +56,7 @@ fn changed(
     findings.extend(keys.map(|key| {
         Finding::warning(
             format!("{key} in {file} has changed since the start of serve"),
-            "restart serve to apply it: it reads this key only at its start",
+            "run pools-manager serve --upgrade: serve reads this key only at its start",
         )
     }));
     findings

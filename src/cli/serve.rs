@@ -249,7 +249,9 @@ impl Serving<'_> {
             Ok(now) => {
                 let file = now.path.display();
                 for key in self.global.serve_restart_keys(&now) {
-                    tracing::warn!("{key} in {file} has changed: restart serve to apply it");
+                    tracing::warn!(
+                        "{key} in {file} has changed: pools-manager serve --upgrade applies it"
+                    );
                 }
                 self.global.supervisor.stop_replicas = now.supervisor.stop_replicas;
             }

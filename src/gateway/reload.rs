@@ -118,7 +118,7 @@ impl Reload {
         old.hosts.all().iter().filter(is_gone).for_each(|vhost| vhost.request_refresh());
         let file = global.path.display();
         for key in self.started.gateway_restart_keys(&global) {
-            tracing::warn!("{key} in {file} has changed: restart the gateway to apply it");
+            tracing::warn!("{key} in {file} has changed: pools-manager serve --upgrade applies it");
         }
         tracing::info!("reload done: {} pools", new.hosts.all().len());
         Ok(global)

@@ -101,7 +101,7 @@ fn hup_reads_the_settings_of_the_supervisor_again() {
         let changed = "[supervisor]\nstop_replicas = true\n";
         site.write("etc/pools-manager.toml", &format!("{global}{changed}"));
         supervisor.signal(Signal::HUP);
-        await_log(&["[log] in ", "has changed: restart serve"]);
+        await_log(&["[log] in ", "has changed: pools-manager serve --upgrade"]);
         supervisor.signal(Signal::TERM);
         supervisor.finish().status(0);
         assert!(site.all_masters().is_empty());
