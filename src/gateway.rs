@@ -32,10 +32,10 @@
 //! replaces its endpoints: at the start, when a command asks for it on the control socket
 //! (`control_server`), and when an endpoint is unreachable. Nothing is remembered across a restart. A new
 //! process can take the place of a running one ([`upgrade`](crate::upgrade)): it asks itself first whether it can
-//! serve (`probe`), and the old one begins no request of a pool whose release changes meanwhile (`held_pools`).
+//! serve (`probe`), and the old one begins no request of a pool whose release changes meanwhile (`paused_pools`).
 //!
 //! A module uses the modules below it in this list, never those above:
-//! `serve`, `refusals`; `held_pools`, `probe`, `reload`, `control_server`, `sockets`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
+//! `serve`, `refusals`; `paused_pools`, `probe`, `reload`, `control_server`, `sockets`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
 //! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `gate`; `upstream`; all others.
 
 mod accept_errors;
@@ -61,7 +61,6 @@ mod file_reader;
 mod gate;
 mod handler;
 mod health;
-mod held_pools;
 mod host;
 mod host_map;
 mod http_error;
@@ -71,6 +70,7 @@ mod kept_assets;
 mod listen;
 mod log_throttle;
 mod pace;
+mod paused_pools;
 mod probe;
 mod redirect;
 mod refresh;

@@ -15,7 +15,7 @@
 //!    |  MAINPID= to the service manager           |
 //!    |  Main -----------------------------------> |  READY= to the service manager
 //!    |  accepts no more, serves what it has       |
-//!    | <------------------- Hold(pool), Let(pool) |  when the release of a pool changes meanwhile
+//!    | <------------------- Pause(pool), Unpause(pool) |  when the release of a pool changes meanwhile
 //!    |  ends                                      |
 //! ```
 //!

@@ -190,10 +190,18 @@ impl ControlServer {
             return self.not_served(pool).await;
         };
         let file = vhost.pool.traffic_file();
-        match run_blocking(move || vhost.gate.read(&file)).await.and_then(|read| read) {
+        let read = run_blocking(move || vhost.gate.read(&file)).await.and_then(|read| read);
+        match read.and(self.make_predecessor_read(pool).await) {
             Ok(()) => Response::Done,
             Err(error) => Response::Failed(error.message),
         }
+    }
+
+    /// The process that this one replaces reads the file of a pool when it serves the pool again.
+    async fn make_predecessor_read(&self, pool: &str) -> Result<()> {
+        let Some(predecessor) = self.state.predecessor() else { return Ok(()) };
+        predecessor.pause(pool).await?;
+        predecessor.unpause(pool).await
     }
 
     async fn settings(&self) -> SettingsState {

@@ -85,13 +85,13 @@ pub(super) async fn refresh_both(
 ) -> Result<()> {
     let Some(predecessor) = state.predecessor() else { return refresh(vhost, reason).await };
     let pool = &vhost.pool.name;
-    match predecessor.hold(pool).await {
+    match predecessor.pause(pool).await {
         Err(error) if reason == Reason::Command => return Err(error),
         Err(error) => tracing::warn!(pool = %pool, "{}", error.in_one_line()),
         Ok(()) => {}
     }
     let refreshed = refresh(vhost, reason).await;
-    predecessor.let_go(pool).await.and(refreshed)
+    predecessor.unpause(pool).await.and(refreshed)
 }
 
 /// Starts a task that refreshes a pool's endpoints on request, and retries a failed refresh. It ends

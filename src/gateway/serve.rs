@@ -16,7 +16,7 @@ use super::configuration::Configuration;
 use super::control_server::ControlServer;
 use super::drain::Drain;
 use super::gate;
-use super::held_pools::HeldPools;
+use super::paused_pools::PausedPools;
 use super::probe;
 use super::refresh::{Reason, refresh, refresh_on_request};
 use super::reload::{Reload, Reloads};
@@ -99,7 +99,7 @@ pub struct Gateway {
     drain: watch::Sender<Drain>,
     /// None: another process has them.
     sockets: Option<Sockets>,
-    held: HeldPools,
+    paused: PausedPools,
     workers: Arc<Workers>,
     _tasks: Tasks,
     flush: FlushOnDrop,
@@ -156,7 +156,7 @@ impl Gateway {
             connections,
             drain,
             sockets: Some(sockets),
-            held: HeldPools::default(),
+            paused: PausedPools::default(),
             workers,
             _tasks: tasks,
             flush,
@@ -251,18 +251,18 @@ impl Gateway {
     }
 
     /// Begins no request of a pool from now on.
-    pub async fn hold(&mut self, pool: &str) -> Result<()> {
-        self.held.hold(&self.state, pool).await
+    pub async fn pause(&mut self, pool: &str) -> Result<()> {
+        self.paused.pause(&self.state, pool).await
     }
 
-    /// Observes a pool that it holds, and serves it again.
-    pub async fn let_go(&mut self, pool: &str) -> Result<()> {
-        self.held.let_go(&self.state, pool).await
+    /// Observes a pool that it has paused, and serves it again.
+    pub async fn unpause(&mut self, pool: &str) -> Result<()> {
+        self.paused.unpause(&self.state, pool).await
     }
 
-    /// The same for all pools that it holds.
-    pub async fn let_all_go(&mut self) {
-        self.held.let_all_go(&self.state).await;
+    /// The same for all pools that it has paused.
+    pub async fn unpause_all(&mut self) {
+        self.paused.unpause_all(&self.state).await;
     }
 
     /// Completes when the connections have ended, or at the end of `shutdown_timeout`, at which idle ones

@@ -31,7 +31,7 @@ pub(super) enum FromOld {
     Go,
     /// The service manager knows the new process.
     Main,
-    /// What [`FromNew::Hold`] or [`FromNew::Let`] asks for is done.
+    /// What [`FromNew::Pause`] or [`FromNew::Unpause`] asks for is done.
     Done,
     /// It cannot be done: a process that it replaced itself does not answer.
     Refused(String),
@@ -47,8 +47,8 @@ pub enum FromNew {
     Failed(String),
     /// It accepts connections.
     Serves,
-    /// Begin no request of this pool until [`FromNew::Let`].
-    Hold(String),
+    /// Begin no request of this pool until [`FromNew::Unpause`].
+    Pause(String),
     /// The release of this pool has changed: observe it, and serve it.
-    Let(String),
+    Unpause(String),
 }

@@ -122,15 +122,15 @@ impl Predecessor {
         }
     }
 
-    /// Makes it begin no request of a pool, until [`Predecessor::let_go`]. Nothing is to be done if it has
+    /// Makes it begin no request of a pool, until [`Predecessor::unpause`]. Nothing is to be done if it has
     /// ended. Error: it does not answer.
-    pub async fn hold(&self, pool: &str) -> Result<()> {
-        self.ask(&FromNew::Hold(pool.to_owned())).await
+    pub async fn pause(&self, pool: &str) -> Result<()> {
+        self.ask(&FromNew::Pause(pool.to_owned())).await
     }
 
-    /// Makes it observe a pool that it holds, and serve it again.
-    pub async fn let_go(&self, pool: &str) -> Result<()> {
-        self.ask(&FromNew::Let(pool.to_owned())).await
+    /// Makes it observe a pool that it has paused, and serve it again.
+    pub async fn unpause(&self, pool: &str) -> Result<()> {
+        self.ask(&FromNew::Unpause(pool.to_owned())).await
     }
 
     async fn ask(&self, question: &FromNew) -> Result<()> {
@@ -157,9 +157,9 @@ impl Predecessor {
                 Ok(())
             }
             Err(_) => {
-                // Else it would hold the pool when it goes on.
-                if let FromNew::Hold(pool) = question {
-                    let _ = it.channel.send(&FromNew::Let(pool.clone())).await;
+                // Else it would pause the pool when it goes on.
+                if let FromNew::Pause(pool) = question {
+                    let _ = it.channel.send(&FromNew::Unpause(pool.clone())).await;
                     it.late += 1;
                 }
                 Err(Error::failed(format!(

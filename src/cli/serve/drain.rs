@@ -30,18 +30,18 @@ impl Serving<'_> {
             tokio::select! {
                 () = drained.as_mut() => break,
                 asked = successor.next(), if !is_alone => match asked {
-                    Some(FromNew::Hold(pool)) => {
-                        let held = gateway.hold(&pool).await;
-                        successor.answer(held).await;
+                    Some(FromNew::Pause(pool)) => {
+                        let paused = gateway.pause(&pool).await;
+                        successor.answer(paused).await;
                     }
-                    Some(FromNew::Let(pool)) => {
-                        let let_go = gateway.let_go(&pool).await;
-                        successor.answer(let_go).await;
+                    Some(FromNew::Unpause(pool)) => {
+                        let unpaused = gateway.unpause(&pool).await;
+                        successor.answer(unpaused).await;
                     }
                     Some(_) => {}
                     None => {
                         is_alone = true;
-                        gateway.let_all_go().await;
+                        gateway.unpause_all().await;
                     }
                 },
                 received = self.signals.next() => match received {

@@ -227,6 +227,22 @@ fn signals_to_the_old_process_reach_the_new_one() {
     running.await_alone();
 }
 
+/// A request that is held in the old process gets the release that it meets at the end of the hold.
+#[test]
+fn hold_and_resume_reach_the_old_process() {
+    let served = supervised();
+    let running = Running::of(&served);
+    let mut connection = kept(&served);
+    running.upgrade();
+    served.site.run(&["hold", "www"]).succeeds();
+    connection.send("GET /ping.php HTTP/1.1\r\nHost: a\r\n\r\n");
+    served.site.run(&["switch", "www", "release2", "--strategy", "swap"]).succeeds();
+    served.site.run(&["resume", "www"]).succeeds();
+    assert_eq!(connection.answer().unwrap().text(), "pong2\n");
+    drop(connection);
+    running.await_alone();
+}
+
 /// A frozen process could serve the old release later: no release is switched before it has ended.
 #[test]
 fn switch_fails_while_the_old_process_does_not_answer() {

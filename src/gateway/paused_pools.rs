@@ -15,18 +15,18 @@ use crate::error::Result;
 
 /// Each with the right to refresh it.
 #[derive(Debug, Default)]
-pub(super) struct HeldPools(BTreeMap<String, OwnedMutexGuard<Unservable>>);
+pub(super) struct PausedPools(BTreeMap<String, OwnedMutexGuard<Unservable>>);
 
-impl HeldPools {
+impl PausedPools {
     /// Begins no request of a pool from now on: those that come wait, as they do when no replica runs. So
     /// does the process that this one has replaced itself.
-    pub(super) async fn hold(&mut self, state: &CurrentState, pool: &str) -> Result<()> {
+    pub(super) async fn pause(&mut self, state: &CurrentState, pool: &str) -> Result<()> {
         if self.0.contains_key(pool) {
             return Ok(());
         }
         let Some(vhost) = state.get().hosts.of_pool(pool).cloned() else { return Ok(()) };
         if let Some(predecessor) = state.predecessor() {
-            predecessor.hold(pool).await?;
+            predecessor.pause(pool).await?;
         }
         let turn = vhost.refresh.turn().await;
         vhost.upstream.replace_endpoints(Vec::new());
@@ -35,7 +35,7 @@ impl HeldPools {
     }
 
     /// Observes the pool, and serves it again.
-    pub(super) async fn let_go(&mut self, state: &CurrentState, pool: &str) -> Result<()> {
+    pub(super) async fn unpause(&mut self, state: &CurrentState, pool: &str) -> Result<()> {
         let Some(turn) = self.0.remove(pool) else { return Ok(()) };
         drop(turn);
         if let Some(vhost) = state.get().hosts.of_pool(pool) {
@@ -43,16 +43,16 @@ impl HeldPools {
             let _ = refresh(vhost, Reason::Serve).await;
         }
         match state.predecessor() {
-            Some(predecessor) => predecessor.let_go(pool).await,
+            Some(predecessor) => predecessor.unpause(pool).await,
             None => Ok(()),
         }
     }
 
     /// The same for all pools.
-    pub(super) async fn let_all_go(&mut self, state: &CurrentState) {
+    pub(super) async fn unpause_all(&mut self, state: &CurrentState) {
         let pools: Vec<String> = self.0.keys().cloned().collect();
         for pool in pools {
-            let _ = self.let_go(state, &pool).await;
+            let _ = self.unpause(state, &pool).await;
         }
     }
 }
