@@ -2,6 +2,7 @@
 
 mod clients;
 mod failures;
+mod http2;
 mod overlap;
 mod running;
 mod sockets;
@@ -14,15 +15,17 @@ use rustix::process::Signal;
 
 use super::supervisor::{await_release, site};
 use clients::{Clients, Slow};
+use http2::Http2Clients;
 use running::Running;
 
 /// What an upgrade must not touch: short requests, uploads and downloads that take longer than it, and
-/// connections that wait for their next request.
+/// connections that wait for their next request; and requests by HTTP/2.
 fn upgrades_under_load(count: usize) {
     let served = Served::serve(global(site("", ""), "shutdown_timeout = \"60s\""));
     let running = Running::of(&served);
     await_release(&served, "release1");
     let clients = Clients::start(&served, 4);
+    let http2 = Http2Clients::start(&served, 2);
     let slow = Slow::start(&served, count);
     for round in 0..count {
         let mut idle = [served.connect(), served.connect(), served.connect()];
@@ -41,6 +44,7 @@ fn upgrades_under_load(count: usize) {
     }
     slow.finish();
     clients.finish();
+    http2.finish(count);
     running.await_alone();
 }
 
