@@ -42,6 +42,7 @@ mod skew;
 mod slow;
 mod start;
 mod statics;
+mod supervised_pools;
 mod supervisor;
 mod systemd;
 mod tls;
