@@ -37,7 +37,8 @@ fn status_fits_the_terminal_and_names_the_release() {
     site.run(&["stop", "www", "2"]).succeeds();
     let plain = [("NO_COLOR", "1")];
     for width in [60, 80, 120] {
-        for command in ["status", "list", "history", "check", "releases www", "restart --help"] {
+        let helps = ["restart --help", "hold --help", "maintenance on --help", "serve --help"];
+        for command in ["status", "list", "history", "check", "releases www"].iter().chain(&helps) {
             let (text, status) = shown(&site, width, command, &plain);
             assert_eq!(status, 0, "{text}");
             let root = site.root().display().to_string();
