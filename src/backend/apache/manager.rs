@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::http;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long Apache may be silent.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long Apache may be silent: while all of its workers are busy, the request waits for one.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a whole request may take.
-const TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// The largest document that is read, in bytes: some 10,000 workers.
 const MAX_DOCUMENT: usize = 16 << 20;
 /// The path of a script that no site has.
