@@ -140,9 +140,9 @@ fn following_survives_rotation() {
         rustix::process::kill_process(master, Signal::USR1).unwrap();
     }
     follower.await_line("the master's own line", |line| line.contains("error log file re-opened"));
-    follower.signal(Signal::INT);
+    follower.signal(Signal::TERM);
     let ran = follower.finish();
-    ran.killed_by(Signal::INT);
+    ran.killed_by(Signal::TERM);
     let texts =
         ["old", "new", "late", "created", "cut"].map(|text| ran.stdout.matches(text).count());
     assert_eq!(texts, [3, 3, 3, 1, 1], "{ran}");
