@@ -191,7 +191,11 @@ impl ControlServer {
         };
         let file = vhost.pool.traffic_file();
         let read = run_blocking(move || vhost.gate.read(&file)).await.and_then(|read| read);
-        match read.and(self.make_predecessor_read(pool).await) {
+        let applied = match read {
+            Ok(()) => self.make_predecessor_read(pool).await,
+            failed => failed,
+        };
+        match applied {
             Ok(()) => Response::Done,
             Err(error) => Response::Failed(error.message),
         }

@@ -1,12 +1,12 @@
 //! WordPress in two releases, with one database and one directory of uploads.
 
 use std::fs;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
 use crate::database::Database;
-use harness::served::{Served, certify};
+use crate::packaged;
+use harness::served::Served;
 
 const PACKAGED: &str = "/usr/share/wordpress";
 
@@ -22,19 +22,11 @@ impl Blog {
     pub(crate) fn new() -> Self {
         // Uploads are no code.
         let pool = "follow_symlinks = true\ndeny = [\"/wp-content/uploads/evil.php\"]";
-        let site = Served::site_with_tls(pool, "", &["a"]);
-        certify(&site, "a", "DNS:a.test", "90");
-        site.load_all_php_modules();
+        let site = packaged::site(pool);
         let database = Database::start(&site.path("db"), "wordpress");
-        let uploads = site.path("shared/uploads");
-        fs::create_dir_all(&uploads).unwrap();
-        let account = nix::unistd::User::from_name("www-data").unwrap().unwrap();
-        chown(&uploads, Some(account.uid.as_raw()), Some(account.gid.as_raw())).unwrap();
+        let uploads = packaged::writable(&site, "shared/uploads");
         for release in ["release1", "release2"] {
-            let dir = site.path(&format!("www/{release}"));
-            fs::remove_dir_all(&dir).unwrap();
-            let copy = ["-rL", PACKAGED, dir.to_str().unwrap()];
-            assert!(Command::new("cp").args(copy).status().unwrap().success());
+            let dir = packaged::release(&site, release, PACKAGED);
             release_files(&dir, &release["release".len()..], database.socket());
             let link = dir.join("wp-content/uploads");
             let _ = fs::remove_dir_all(&link); // there is none in some versions of the package

@@ -10,6 +10,7 @@
 mod blog;
 mod browser;
 mod database;
+mod packaged;
 mod phpmyadmin;
 mod sessions;
 mod visitors;

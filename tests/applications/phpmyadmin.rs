@@ -1,12 +1,11 @@
 //! phpMyAdmin in two releases, with one database server and one directory of temporary files.
 
 use std::fs;
-use std::os::unix::fs::chown;
 use std::path::Path;
-use std::process::Command;
 
 use crate::database::Database;
-use harness::served::{Served, certify};
+use crate::packaged;
+use harness::served::Served;
 
 const PACKAGED: &str = "/usr/share/phpmyadmin";
 
@@ -20,19 +19,11 @@ pub(crate) struct PhpMyAdmin {
 impl PhpMyAdmin {
     /// Two releases that differ in `release.txt` only; release 1 runs.
     pub(crate) fn new() -> Self {
-        let site = Served::site_with_tls("", "", &["a"]);
-        certify(&site, "a", "DNS:a.test", "90");
-        site.load_all_php_modules();
+        let site = packaged::site("");
         let database = Database::start(&site.path("db"), "walk");
-        let temporary = site.path("tmp");
-        fs::create_dir_all(&temporary).unwrap();
-        let account = nix::unistd::User::from_name("www-data").unwrap().unwrap();
-        chown(&temporary, Some(account.uid.as_raw()), Some(account.gid.as_raw())).unwrap();
+        let temporary = packaged::writable(&site, "tmp");
         for release in ["release1", "release2"] {
-            let dir = site.path(&format!("www/{release}"));
-            fs::remove_dir_all(&dir).unwrap();
-            let copy = ["-rL", PACKAGED, dir.to_str().unwrap()];
-            assert!(Command::new("cp").args(copy).status().unwrap().success());
+            let dir = packaged::release(&site, release, PACKAGED);
             configure(&dir, &temporary, database.socket());
             fs::write(dir.join("release.txt"), release).unwrap();
         }

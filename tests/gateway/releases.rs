@@ -10,10 +10,26 @@ use harness::Site;
 use harness::served::{Connection, Served};
 
 /// A response: its begin, its end, and its release.
-struct Seen {
-    begun: Instant,
-    ended: Instant,
-    release: u32,
+pub(crate) struct Seen {
+    pub(crate) begun: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) release: u32,
+}
+
+/// No response is of an older release than one that ended before its request began. Returns the newest
+/// release of these.
+pub(crate) fn time_never_goes_back(mut seen: Vec<Seen>) -> u32 {
+    let mut ends: Vec<_> = seen.iter().map(|it| (it.ended, it.release)).collect();
+    ends.sort();
+    seen.sort_by_key(|it| it.begun);
+    let (mut newest, mut ended) = (0, ends.iter().peekable());
+    for it in &seen {
+        while let Some((_, release)) = ended.next_if(|(at, _)| *at < it.begun) {
+            newest = newest.max(*release);
+        }
+        assert!(it.release >= newest, "release {} after {newest}", it.release);
+    }
+    newest
 }
 
 /// Clients that request scripts and files in turn, on keep-alive connections, until they are stopped.
@@ -111,19 +127,9 @@ fn swaps(count: u32) {
         served.site.run(&["restart"]).succeeds();
         followers.await_answers(32);
     }
-    let mut seen = followers.finish();
-    // The newest release of a response that ended before each request began.
-    let mut ends: Vec<_> = seen.iter().map(|it| (it.ended, it.release)).collect();
-    ends.sort();
-    seen.sort_by_key(|it| it.begun);
-    let (mut newest, mut ended) = (0, ends.iter().peekable());
-    for it in &seen {
-        while let Some((_, release)) = ended.next_if(|(at, _)| *at < it.begun) {
-            newest = newest.max(*release);
-        }
-        assert!(it.release >= newest, "release {} after {newest}", it.release);
-    }
+    let seen = followers.finish();
     let releases: std::collections::BTreeSet<u32> = seen.iter().map(|it| it.release).collect();
+    time_never_goes_back(seen);
     assert_eq!(releases.len(), 1 + count as usize, "{releases:?}");
 }
 

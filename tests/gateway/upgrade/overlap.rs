@@ -11,6 +11,7 @@ use harness::served::{Connection, Served};
 use harness::wait_for;
 use rustix::process::Signal;
 
+use super::super::releases::{Seen, time_never_goes_back};
 use super::super::supervisor::{await_release, site};
 use super::running::{Running, is_alive};
 
@@ -83,24 +84,8 @@ fn time_never_goes_back_through_upgrades_and_switches() {
         served.site.run(&["switch", "www", release, "--strategy", "swap"]).succeeds();
     }
     enough.store(true, Ordering::Relaxed);
-    let mut seen: Vec<Seen> = clients.into_iter().flat_map(|it| it.join().unwrap()).collect();
-    let mut ends: Vec<(Instant, u32)> = seen.iter().map(|it| (it.ended, it.release)).collect();
-    ends.sort();
-    seen.sort_by_key(|it| it.begun);
-    let (mut newest, mut ended) = (0, ends.iter().peekable());
-    for it in &seen {
-        while let Some((_, release)) = ended.next_if(|(at, _)| *at < it.begun) {
-            newest = newest.max(*release);
-        }
-        assert!(it.release >= newest, "release {} after {newest}", it.release);
-    }
-    assert_eq!(newest, 6);
-}
-
-struct Seen {
-    begun: Instant,
-    ended: Instant,
-    release: u32,
+    let seen = clients.into_iter().flat_map(|it| it.join().unwrap()).collect();
+    assert_eq!(time_never_goes_back(seen), 6);
 }
 
 fn add_release(site: &Site, number: u32) -> String {
