@@ -278,7 +278,7 @@ fn observe_replica(
     }
     if observed.running.is_empty() {
         for name in &names {
-            observed.named |= is_named(name, records)?;
+            observed.named |= is_removable(name, records)?;
         }
     }
     Ok(observed)
@@ -286,7 +286,7 @@ fn observe_replica(
 
 /// Whether a public name exists and may be removed: it leads to a socket on this pool's record, or
 /// nowhere. A mistake in `listen` may name another pool's socket.
-fn is_named(public: &Path, records: &[Generation]) -> Result<bool> {
+pub(super) fn is_removable(public: &Path, records: &[Generation]) -> Result<bool> {
     Ok(match socket::read_name(public) {
         Ok(Name::Link(target)) => {
             records.iter().any(|record| record.socket == target) || !socket::is_listening(&target)?

@@ -102,7 +102,11 @@ impl ReplicaView {
 pub fn plan(pool: &PoolView, goal: &Goal) -> Vec<Stage> {
     let wanted = || pool.replicas.iter().filter(|replica| goal.replicas.contains(&replica.number));
     match (goal.state, goal.strategy) {
-        (Wanted::Stopped, _) => wanted().filter_map(stop).collect(),
+        (Wanted::Stopped, _) => {
+            let stays = |id: &GenerationId| !goal.replicas.contains(&id.replica);
+            let to = Serving::of(pool).0.into_values().find(stays);
+            wanted().filter_map(|replica| stop(replica, to)).collect()
+        }
         (Wanted::Running, _) => wanted().flat_map(run).collect(),
         (Wanted::Repaired, _) => repair(pool, &wanted().collect::<Vec<_>>(), goal.strategy),
         (Wanted::Renewed, Strategy::Swap) => {
@@ -202,12 +206,13 @@ fn repair(pool: &PoolView, wanted: &[&ReplicaView], strategy: Strategy) -> Vec<S
     let (stopped, wanted): (Vec<_>, Vec<_>) = wanted.iter().partition(|it| it.stopped);
     let is_replaced = |it: &&ReplicaView| it.stale && it.current.is_some();
     let (stale, sound): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_replaced);
-    let goals = [(Wanted::Running, sound), (Wanted::Renewed, stale), (Wanted::Stopped, stopped)];
+    let goals = [(Wanted::Running, sound), (Wanted::Renewed, stale)];
     let planned = goals.into_iter().flat_map(|(state, those)| {
         let replicas = those.iter().map(|replica| replica.number).collect();
         plan(pool, &Goal { state, replicas, strategy, canary: None })
     });
-    planned.collect()
+    // No name is lent here: the serving generation may just have been renewed.
+    planned.chain(stopped.into_iter().filter_map(|replica| stop(replica, None))).collect()
 }
 
 /// Plans a `start`. A replica that runs already needs few steps, or none.
@@ -238,15 +243,22 @@ fn run(replica: &ReplicaView) -> Vec<Stage> {
     stages
 }
 
-fn stop(replica: &ReplicaView) -> Option<Stage> {
+/// Plans a `stop`. `to`: a generation that serves on. It serves the requests for which the web
+/// server has chosen this replica just before the drain, but has not connected yet.
+fn stop(replica: &ReplicaView, to: Option<GenerationId>) -> Option<Stage> {
     let number = replica.number;
     if replica.running.is_empty() && !replica.named {
         return None;
     }
     let ids: BTreeSet<GenerationId> = replica.running.iter().map(|&run| replica.id(run)).collect();
-    let leave = replica.drain().into_iter().chain([Step::Unpublish { replica: number }]);
+    let unpublish = Step::Unpublish { replica: number };
+    let (first, last) = match to {
+        Some(to) => (Step::Lend { replica: number, to }, Some(unpublish)),
+        None => (unpublish, None),
+    };
     let ends = ids.into_iter().flat_map(|id| [Step::AwaitIdle(id), Step::Stop(id)]);
-    Some(stage(Title::Stopping(number), leave.chain(ends)))
+    let steps = replica.drain().into_iter().chain([first]).chain(ends).chain(last);
+    Some(stage(Title::Stopping(number), steps))
 }
 
 fn start(replica: &ReplicaView, publish: bool) -> Stage {

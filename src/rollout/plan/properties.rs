@@ -335,6 +335,22 @@ proptest! {
         }
     }
 
+    /// A web server that has chosen a replica just before its drain connects a moment later.
+    #[test]
+    fn name_leads_to_a_serving_replica_until_the_stop_is_done(seen in any_pool(), goal in goal()) {
+        let goal = Goal { state: Wanted::Stopped, ..goal_for(&seen, goal) };
+        let stays = |it: &ReplicaView| it.serves() && !goal.replicas.contains(&it.number);
+        let is_partial = seen.replicas.iter().any(stays);
+        let mut world = World::of(&seen);
+        for step in steps(&plan(&seen, &goal)) {
+            world.take(step);
+            if let (true, Step::Stop(id)) = (is_partial, step) {
+                let name = world.0[&id.replica].name.expect("unpublished too early");
+                prop_assert!(world.lives(name) && name.replica != id.replica);
+            }
+        }
+    }
+
     /// Until the canary has been watched, the plan touches only the canary, and replicas that get
     /// no requests.
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::file;
 use crate::pool::Pool;
-use crate::rollout::observe::Observation;
+use crate::rollout::observe::{Observation, is_removable};
 use crate::runtime::Generation;
 use crate::socket::{self, Name};
 
@@ -27,11 +27,18 @@ impl Names<'_> {
         Ok(())
     }
 
-    /// Removes every name that leads to the replica's generations, its own names and those that
-    /// were lent to it.
+    /// Removes the replica's names, wherever they lead, and those that were lent to it.
     pub(in crate::rollout) fn unpublish(&mut self, replica: u32) -> Result<()> {
         self.keep_reachable(replica)?;
-        for name in self.names_leading_to(replica) {
+        let mut names = self.names_leading_to(replica);
+        // A generation that has just been stopped: its name is lent, and no generation runs.
+        let records: Vec<Generation> = self.observation.generations().cloned().collect();
+        for name in self.names_on_record(replica) {
+            if !names.contains(&name) && is_removable(&name, &records)? {
+                names.push(name);
+            }
+        }
+        for name in names {
             file::remove(&name).map_err(|error| cannot("remove", &name, &error))?;
         }
         Ok(())
