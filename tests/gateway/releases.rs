@@ -82,6 +82,7 @@ fn follow(port: u16, enough: &AtomicBool, count: &AtomicU32) -> Vec<Seen> {
         assert_eq!(one, other, "mixed: {text}");
         seen.push(Seen { begun, ended, release: one.parse().unwrap() });
         count.fetch_add(1, Ordering::Relaxed);
+        harness::think();
     }
     seen
 }

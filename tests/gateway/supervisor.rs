@@ -229,6 +229,7 @@ pub(crate) fn visit_until(port: u16, enough: &AtomicBool) -> (u32, u32) {
         let is_good = connection.get("/ping.php").is_ok_and(|answer| answer.status == 200);
         visits += 1;
         failed += u32::from(!is_good);
+        harness::think();
     }
     (visits, failed)
 }

@@ -20,7 +20,7 @@ struct Run {
 }
 
 /// For the quick tests.
-const SHORT: Run = Run { restarts: 4, pings: 2, sleepers: 2, seconds: "0.3" };
+const SHORT: Run = Run { restarts: 2, pings: 1, sleepers: 2, seconds: "0.3" };
 const LONG: Run = Run { restarts: 25, pings: 8, sleepers: 2, seconds: "2" };
 
 /// A site behind a web server, with its snippet. HAProxy is driven, the others are not.

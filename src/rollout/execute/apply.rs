@@ -66,6 +66,15 @@ impl Execution<'_> {
     }
 
     async fn lend(&mut self, replica: u32, to: GenerationId) -> Result<()> {
+        let lent = self.try_lend(replica, to).await;
+        if lent.is_err() && !self.keep_floor {
+            // A stop also works where no link can be made, for example on a full disk.
+            return self.unpublish(replica);
+        }
+        lent
+    }
+
+    async fn try_lend(&mut self, replica: u32, to: GenerationId) -> Result<()> {
         self.await_another_serving(replica).await?;
         let target = self.running(to)?.generation.socket.clone();
         if !is_listening(&target)? {

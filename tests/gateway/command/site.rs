@@ -99,6 +99,7 @@ impl ServedSite {
                     let release = answer.text().trim().parse().unwrap();
                     seen.insert(release);
                     newest.fetch_max(release, Ordering::Relaxed);
+                    harness::think();
                 }
                 seen
             })

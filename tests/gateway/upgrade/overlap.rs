@@ -112,6 +112,7 @@ fn follow(served: &Served, keeps: bool, enough: &Arc<AtomicBool>) -> JoinHandle<
             if !keeps || answer.closes() {
                 connection = Connection::to(port);
             }
+            harness::think();
         }
         seen
     })

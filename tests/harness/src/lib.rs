@@ -20,4 +20,4 @@ pub mod wire;
 pub use privilege::runs_as_root;
 pub use program_path::{package_dir, program_path};
 pub use site::*;
-pub use wait::wait_for;
+pub use wait::{think, wait_for};

@@ -74,6 +74,7 @@ fn keep_asking(port: u16, (page, body): (&str, &str), enough: &AtomicBool, reuse
                 break;
             }
             reused.fetch_add(1, Ordering::Relaxed);
+            harness::think();
         }
     }
 }

@@ -52,7 +52,7 @@ fn restarts_lose_nothing(kind: &'static str, strategy: &str) {
         assert_eq!((answer.status, &echoed["length"]), (200, &100_000.into()));
     });
     let kept = Kept::begin_at(&site, 2, "/", "");
-    for release in [2, 1, 2, 1] {
+    for release in [2, 1] {
         site.switch(format!("release{release}"));
         site.run(&["restart", "--strategy", strategy]).succeeds();
         assert_eq!(site.get("/").body, release.to_string());
@@ -75,6 +75,7 @@ fn swaps_of_http_servers_behind_haproxy_lose_nothing() {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn swaps_of_http_servers_behind_nginx_lose_nothing() {
     restarts_lose_nothing("nginx", "swap");
 }

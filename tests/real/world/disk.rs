@@ -199,6 +199,18 @@ fn full_log_disk_does_not_block_rollouts() {
     load.finish();
 }
 
+/// No link can be made that leads to the other replica meanwhile.
+#[test]
+fn replica_is_stopped_on_a_disk_without_inodes() {
+    needs_root!();
+    let (site, disk) = on_disk("sockets", "nr_inodes=100");
+    disk.fill_inodes();
+    site.run(&["stop", "single", "www", "1"]).succeeds();
+    assert!(!site.path("sockets/php-fpm-www1.sock").is_symlink());
+    disk.make_room();
+    site.run(&["start"]).succeeds();
+}
+
 #[test]
 fn read_only_socket_directory_is_reported() {
     needs_root!();

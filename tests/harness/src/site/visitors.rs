@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use crate::think;
+
 use super::Site;
 use super::http::Client;
 
@@ -26,7 +28,11 @@ impl Site {
             thread::spawn(move || {
                 let numbers = (first..).step_by(usize::try_from(visitors).unwrap());
                 let wanted = numbers.take_while(|_| !enough.load(Ordering::Relaxed));
-                wanted.map(|number| visit(client, number)).count() as u64
+                let visits = wanted.map(|number| {
+                    visit(client, number);
+                    think();
+                });
+                visits.count() as u64
             })
         };
         let threads = (0..visitors).map(one).collect();
