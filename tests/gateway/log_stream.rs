@@ -195,6 +195,7 @@ fn full_disk_costs_only_lines() {
         (said.contains("WARN the log lost ") && said.contains(" php: kept0")).then_some(())
     });
     served.stop_gateway().status(0);
+    drop(disk); // before the site's directory, in which it is mounted
 }
 
 #[test]
