@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::switch::Switch;
 use super::{
-    Goal, Observation, Occasion, Request, SpecQuery, Wanted, check, hooks, observe, plan, repair,
+    Goal, Observation, Occasion, Request, SpecQuery, Wanted, check, hooks, observe, offer, plan,
+    repair,
 };
 use crate::backend::{Backend, Member};
 use crate::config::Hook;
@@ -106,6 +107,7 @@ pub(super) async fn prepare(
     if let Some(release) = &release {
         backend.check_release(release)?;
     }
+    offer::check_canary(backend, goal, &observation).await?;
     check::check_plan(pool, backend, &observation, release.as_ref(), &stages).await?;
     warnings.extend(check::check_capacity(&observation, &stages)?);
     if starts && !stages.is_empty() {

@@ -8,9 +8,16 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy as Generate;
 
 use super::*;
+use crate::canary::Share;
 use crate::config::Strategy;
+use crate::rollout::goal::Canary as Watched;
 
-const WATCH: Duration = Duration::from_secs(1);
+const WATCH: Watched = Watched { time: Duration::from_secs(1), share: None };
+
+/// With a share of the visitors.
+fn by_share() -> Watched {
+    Watched { share: Share::parse("10%"), ..WATCH }
+}
 
 /// The model of a pool: its names, generations and members.
 #[derive(Debug, Clone)]
@@ -29,6 +36,8 @@ struct Model {
     proven: BTreeSet<Number>,
     stopped: bool,
     name: Option<GenerationId>,
+    /// The gateway sends it a share of the visitors.
+    diverted: Option<Number>,
     member: MemberState,
 }
 
@@ -60,6 +69,7 @@ impl World {
             proven: replica.running.iter().copied().filter(|_| replica.proven).collect(),
             stopped: replica.stopped,
             name: replica.named.then(|| replica.id(replica.published.unwrap_or(NOT_RUNNING))),
+            diverted: None,
             member: replica.member,
         };
         Self(seen.replicas.iter().map(|replica| (replica.number, model(replica))).collect())
@@ -157,9 +167,19 @@ impl World {
                 self.move_names(id.replica, Some(id));
                 self.model(id.replica).proven.insert(id.generation);
             }
+            Step::Divert(id) => {
+                let model = self.model(id.replica);
+                assert!(model.ready.contains(&id.generation), "proved first");
+                assert_ne!(model.name, Some(id), "{id} has a public name");
+                model.diverted = Some(id.generation);
+            }
             Step::Watch(id) => {
                 let model = &self.0[&id.replica];
-                assert!(self.lives(id) && model.name == Some(id), "{id} is watched unpublished");
+                let is_visited = model.name == Some(id) || model.diverted == Some(id.generation);
+                assert!(self.lives(id) && is_visited, "{id} is watched without visitors");
+                if model.diverted.is_some() {
+                    return;
+                }
                 let member = model.member;
                 assert!(
                     !matches!(member, MemberState::Drained | MemberState::InError),
@@ -256,7 +276,7 @@ fn any_pool() -> impl Generate<Value = PoolView> {
 }
 
 /// The parts of a goal.
-type GoalParts = (Wanted, Strategy, BTreeSet<u32>, Option<Duration>);
+type GoalParts = (Wanted, Strategy, BTreeSet<u32>, Option<Watched>);
 
 fn goal() -> impl Generate<Value = GoalParts> {
     (
@@ -268,7 +288,7 @@ fn goal() -> impl Generate<Value = GoalParts> {
         ]),
         prop::sample::select(vec![Strategy::Rolling, Strategy::Swap]),
         prop::collection::btree_set(1..5_u32, 1..5),
-        prop::option::of(Just(WATCH)),
+        prop::sample::select(vec![None, Some(WATCH), Some(by_share())]),
     )
 }
 
@@ -382,5 +402,32 @@ proptest! {
             stages.remove(at);
             prop_assert_eq!(stages, plan(&seen, &Goal { canary: None, ..goal }));
         }
+    }
+
+    /// Until a canary by share has been watched, everything is as before for those who are not its
+    /// visitors: no name moves, no member changes, and nothing is stopped. Then the plan does what it
+    /// would do without one, and starts no replica twice.
+    #[test]
+    fn canary_by_share_changes_nothing_before_it_was_watched(seen in any_pool(), goal in goal()) {
+        let canary = Some(by_share());
+        let goal = Goal { state: Wanted::Renewed, canary, ..goal_for(&seen, goal) };
+        let all = steps(&plan(&seen, &goal));
+        let Some(at) = all.iter().position(|step| matches!(step, Step::Watch(_))) else {
+            prop_assert!(goal.replicas.is_empty());
+            return Ok(());
+        };
+        let Step::Watch(id) = all[at] else { unreachable!() };
+        let before =
+            [Step::Start(id), Step::AwaitReady(id), Step::WarmUp(id), Step::Divert(id), Step::Watch(id)];
+        prop_assert_eq!(&all[..=at], before);
+        let starts = |all: &[Step]| all.iter().filter(|it| matches!(it, Step::Start(_))).count();
+        prop_assert_eq!(starts(&all), goal.replicas.len());
+        if goal.strategy == Strategy::Swap {
+            let published = all.iter().position(|step| *step == Step::Publish(id));
+            prop_assert_eq!(starts(&all[..published.unwrap()]), goal.replicas.len());
+        }
+        let mut world = World::of(&seen);
+        play(&mut world, &goal);
+        check_end(&world, &goal);
     }
 }

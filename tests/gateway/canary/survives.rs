@@ -1,0 +1,59 @@
+//! A canary whose command is killed, and one whose gateway is replaced.
+
+use harness::wait_for;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{LONG, Visitors, drawn, one_of_each, served, watching};
+
+#[test]
+fn canary_ends_with_its_command_and_the_next_command_cleans_up() {
+    for next in [&["repair"][..], &["restart"], &["start"], &["switch", "www", "release2"]] {
+        let served = served("");
+        let manager = watching(&served.site, "50%", LONG);
+        let (mut new, _) = one_of_each(served.port());
+        let visitors = Visitors::start(&served, 3);
+        manager.signal(Signal::KILL);
+        manager.finish().killed_by(Signal::KILL);
+        wait_for("the end of the canary", || (new.release() == "1").then_some(()));
+        assert!((0..20).all(|_| drawn(&served) == "1"));
+        assert_eq!(served.site.status()["pools"][0]["canary"], Value::Null);
+        assert_eq!(served.site.all_masters().len(), 3);
+        let ran = served.site.run(next);
+        assert!(ran.has_succeeded(), "{ran}");
+        let seen = visitors.finish();
+        assert!(seen.iter().flatten().all(|it| it == "1" || it == "2"), "{next:?} {seen:?}");
+        assert_eq!(served.site.all_masters().len(), 2, "{next:?}");
+        assert!(!served.site.path("pid/www.canary.json").exists());
+        let release = if matches!(next[0], "repair" | "start") { "1" } else { "2" };
+        assert_eq!(new.release(), release, "{next:?}");
+    }
+}
+
+#[test]
+fn canary_outlives_a_restart_and_a_reload_of_the_gateway() {
+    let mut served = served("");
+    let manager = watching(&served.site, "50%", "8s");
+    let (new, old) = one_of_each(served.port());
+    let check = |port: u16| {
+        for (visitor, release) in [(&new, "2"), (&old, "1")] {
+            let mut same = super::Visitor::new(port);
+            same.cookie.clone_from(&visitor.cookie);
+            assert_eq!(
+                (same.release().as_str(), same.get("/which.txt").text().as_str()),
+                (release, release)
+            );
+        }
+    };
+    check(served.port());
+    served.reload();
+    check(served.port());
+    served.kill_gateway();
+    served.start_gateway();
+    check(served.port());
+    let ran = manager.finish();
+    assert!(ran.has_succeeded(), "{ran}");
+    assert!(ran.stdout.contains("\"event\":\"compared\""), "{ran}");
+    assert_eq!(drawn(&served), "2");
+    assert_eq!(served.site.all_masters().len(), 2);
+}
