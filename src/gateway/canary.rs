@@ -90,8 +90,7 @@ impl Canary {
     /// the pool.
     pub(super) fn show(&self) -> (Option<CanaryState>, Vec<ReplicaState>) {
         let live = self.live();
-        let mut past = self.past();
-        past.retain(|upstream| !upstream.show().0.is_empty());
+        let past = self.past();
         let all = live.iter().map(|live| &live.upstream).chain(past.iter());
         let endpoints = all.flat_map(|upstream| upstream.show().0);
         let endpoints = endpoints.map(|it| ReplicaState { serves: false, ..it }).collect();
@@ -103,8 +102,10 @@ impl Canary {
         (state, endpoints)
     }
 
-    /// Closes connections that have been idle for too long. To be called regularly.
+    /// Closes connections that have been idle for too long, and forgets what is over. To be called
+    /// regularly.
     pub(super) fn close_stale(&self) {
+        self.past().retain(|upstream| !upstream.show().0.is_empty());
         if let Some(live) = &*self.live.load() {
             live.upstream.close_stale();
         }

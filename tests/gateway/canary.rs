@@ -64,6 +64,11 @@ impl Visitor {
         answer
     }
 
+    fn look(&mut self) -> Seen {
+        let side = self.cookie.as_ref().and_then(|it| it.rsplit_once('.'));
+        Seen { side: side.map(|(_, side)| side.to_owned()), release: self.release() }
+    }
+
     /// The release of the page; a number, or the status of an error.
     fn release(&mut self) -> String {
         let answer = self.get("/which.php");
@@ -95,7 +100,14 @@ fn one_of_each(port: u16) -> (Visitor, Visitor) {
 /// Visitors who come, look at some pages, and go, until they are stopped.
 struct Visitors {
     enough: Arc<AtomicBool>,
-    threads: Vec<thread::JoinHandle<Vec<Vec<String>>>>,
+    threads: Vec<thread::JoinHandle<Vec<Vec<Seen>>>>,
+}
+
+/// A response: the side in the cookie of its request, and the release, or the status of an error.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    side: Option<String>,
+    release: String,
 }
 
 impl Visitors {
@@ -107,7 +119,7 @@ impl Visitors {
                 let mut seen = Vec::new();
                 while !enough.load(Ordering::Relaxed) {
                     let mut visitor = Visitor::new(port);
-                    seen.push((0..5).map(|_| visitor.release()).collect());
+                    seen.push((0..5).map(|_| visitor.look()).collect());
                 }
                 seen
             })
@@ -117,7 +129,7 @@ impl Visitors {
     }
 
     /// What each visitor has seen.
-    fn finish(self) -> Vec<Vec<String>> {
+    fn finish(self) -> Vec<Vec<Seen>> {
         self.enough.store(true, Ordering::Relaxed);
         self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     }

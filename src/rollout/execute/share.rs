@@ -1,6 +1,6 @@
 //! A canary by share: begins and ends it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Execution;
 use crate::canary::{Offer, Record};
@@ -12,6 +12,8 @@ use crate::step::{GenerationId, Stage, Step, Title};
 
 /// What the rest of a rollout takes beside the starts of its replicas.
 const SPARE: Duration = Duration::from_secs(60);
+/// Between two questions to the gateway.
+const POLL: Duration = Duration::from_millis(50);
 
 impl Execution<'_> {
     /// Lets the gateway send a share of the new visitors to a generation.
@@ -28,10 +30,26 @@ impl Execution<'_> {
         self.progress.backend_is_notified = false;
         self.notify_backend().await?;
         self.visitors.note_published(self.release.as_ref());
-        match self.backend.canary().await? {
-            Some(state) if state.record.generation() == id => Ok(()),
-            _ => Err(Error::failed(format!("the gateway sends no visitors to {id}"))
-                .hint("if it is of an earlier version: pools-manager serve --upgrade")),
+        self.await_visitors(id).await
+    }
+
+    /// Waits until the gateway knows of the canary. It does at once, unless it is being restarted.
+    async fn await_visitors(&self, id: GenerationId) -> Result<()> {
+        let deadline = Instant::now() + self.pool.settings.rollout.ready_timeout;
+        loop {
+            let state = self.backend.canary().await;
+            if let Ok(Some(state)) = &state
+                && state.record.generation() == id
+            {
+                return Ok(());
+            }
+            self.cancel.check()?;
+            if Instant::now() >= deadline {
+                state?;
+                return Err(Error::failed(format!("the gateway sends no visitors to {id}"))
+                    .hint("if it is of an earlier version: pools-manager serve --upgrade"));
+            }
+            tokio::time::sleep(POLL).await;
         }
     }
 

@@ -5,6 +5,7 @@
 //! master ends the watch at once, and so does a cancellation. A canary by share is also compared with the
 //! old generations.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,13 @@ impl Watch<'_> {
         let deadline = started + self.time;
         let (mut was_well, mut was_full) = (false, false);
         loop {
-            let seen = self.unless_over(self.check()).await?;
+            let mut comparison = self.comparison.take();
+            let checked = tokio::select! {
+                seen = self.unless_over(self.check()) => seen,
+                worse = self.turns_worse(comparison.as_mut()) => Err(worse),
+            };
+            self.comparison = comparison;
+            let seen = checked?;
             // Before the balancer's status, because a crash may be its cause.
             self.check_children()?;
             // Until the balancer tries the new generation, it may remember an error of the old one.
@@ -95,6 +102,20 @@ impl Watch<'_> {
             Moment::End => comparison.decide(rollout, report)?,
         }
         Ok(Some(figures))
+    }
+
+    /// Returns as soon as the figures of a canary by share are clearly bad, with the error; else never. A
+    /// check of a canary that hangs takes long.
+    async fn turns_worse(&self, comparison: Option<&mut Comparison>) -> Error {
+        let Some(comparison) = comparison else { return pending().await };
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            comparison.read(self.backend).await;
+            let rollout = &self.pool.settings.rollout;
+            if let Err(error) = comparison.judge(rollout, Moment::Meanwhile) {
+                return error;
+            }
+        }
     }
 
     fn id(&self) -> GenerationId {
