@@ -17,6 +17,9 @@ impl Share {
     /// The smallest and the largest one, in hundredths of a percent.
     const RANGE: std::ops::RangeInclusive<u32> = 100..=5_000;
 
+    /// The format, for messages.
+    pub const EXPECTED: &str = "a share from 1% to 50%, with two decimals at most";
+
     /// Parses `10%` or `2.5%`.
     pub fn parse(text: &str) -> Option<Self> {
         percent(text).filter(|it| Self::RANGE.contains(it)).map(Self)
@@ -48,7 +51,7 @@ impl TryFrom<String> for Share {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text).ok_or("a share is from 1% to 50%")
+        Self::parse(&text).ok_or(Self::EXPECTED)
     }
 }
 

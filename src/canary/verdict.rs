@@ -136,8 +136,8 @@ mod tests {
         let old = (450, 2, 0);
         assert_eq!(judged((50, 0, 0), old, Moment::End), Verdict::Good);
         assert_eq!(judged((50, 1, 0), old, Moment::End), Verdict::Good);
-        assert_eq!(judged((50, 5, 0), old, Moment::End), Verdict::MoreErrors);
-        assert_eq!(judged((50, 5, 0), old, Moment::Meanwhile), Verdict::Good);
+        assert_eq!(judged((50, 4, 0), old, Moment::End), Verdict::MoreErrors);
+        assert_eq!(judged((50, 4, 0), old, Moment::Meanwhile), Verdict::Good);
         assert_eq!(judged((50, 15, 0), old, Moment::Meanwhile), Verdict::MoreErrors);
         // Both fail equally often.
         assert_eq!(judged((500, 150, 0), (4500, 1350, 0), Moment::End), Verdict::Good);

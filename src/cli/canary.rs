@@ -31,7 +31,7 @@ enum Amount {
 
 fn parse(text: &str) -> std::result::Result<Amount, String> {
     if text.ends_with('%') {
-        let wrong = || "expected a share from 1% to 50%, with two decimals at most".to_owned();
+        let wrong = || format!("expected {}", Share::EXPECTED);
         return Share::parse(text).map(Amount::Share).ok_or_else(wrong);
     }
     match duration::parse(text) {

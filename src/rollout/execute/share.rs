@@ -18,9 +18,8 @@ const POLL: Duration = Duration::from_millis(50);
 impl Execution<'_> {
     /// Lets the gateway send a share of the new visitors to a generation.
     pub(super) async fn divert(&mut self, id: GenerationId) -> Result<()> {
-        let missing = || Error::failed("the canary has no share");
-        let canary = self.canary.ok_or_else(missing)?;
-        let share = canary.share.ok_or_else(missing)?;
+        let Some(canary) = self.canary else { return Ok(()) };
+        let Some(share) = canary.share else { return Ok(()) };
         start::check_pin(self.pool, self.running(id)?)?; // it was right when the generation was ready
         let record = Record::new(id, share, canary.time, self.longest_rest());
         let path = self.pool.canary_file();
