@@ -207,9 +207,8 @@ impl Handler<'_> {
             };
             Visit::update(visit, &vhost.canary, request);
             let visit = visit.as_ref();
-            let (upstream, served) = visit
-                .and_then(Visit::canary)
-                .unwrap_or_else(|| (Arc::clone(&vhost.upstream), served));
+            let (upstream, served) =
+                visit.and_then(Visit::canary).unwrap_or((&vhost.upstream, served));
             let (served, route) = self.find(vhost, served, path, visit)?;
             let script = match route {
                 Route::File(file) => {
@@ -231,7 +230,7 @@ impl Handler<'_> {
             let Some(script) = script else {
                 let http_request = HttpRequest {
                     vhost,
-                    upstream: &upstream,
+                    upstream,
                     served: &served,
                     request,
                     client: self.client,
@@ -265,7 +264,7 @@ impl Handler<'_> {
             }
             let script_request = ScriptRequest {
                 vhost,
-                upstream: &upstream,
+                upstream,
                 served: &served,
                 request,
                 body: &body,

@@ -13,13 +13,13 @@ use harness::served::{Answer, Connection, Served};
 use harness::{Program, Site};
 
 /// Long enough that a test has to end it.
-const LONG: &str = "10m";
+pub(crate) const LONG: &str = "10m";
 /// The settings of the pool.
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 
 /// A gateway on release 1. Both releases have a page and a file that name them; the page of release 2
 /// begins with this PHP.
-fn served(release2: &str) -> Served {
+pub(crate) fn served(release2: &str) -> Served {
     let served = Served::site("", "");
     write(&served, release2);
     served.run(&["start"]).succeeds();
@@ -35,7 +35,7 @@ fn write(site: &Site, release2: &str) {
 }
 
 /// A switch to release 2 that has begun to watch its canary.
-fn watching(site: &Site, share: &str, time: &str) -> Program {
+pub(crate) fn watching(site: &Site, share: &str, time: &str) -> Program {
     let args = ["switch", "www", "release2", "--canary", share, "--for", time, "--json"];
     let mut manager = site.spawn(&args);
     manager.await_event("that it watches", |event| event["event"] == "watching");
@@ -43,7 +43,7 @@ fn watching(site: &Site, share: &str, time: &str) -> Program {
 }
 
 /// A client that keeps the cookie of the canary.
-struct Visitor {
+pub(crate) struct Visitor {
     connection: Connection,
     cookie: Option<String>,
 }
@@ -53,7 +53,12 @@ impl Visitor {
         Self { connection: Connection::to(port), cookie: None }
     }
 
-    fn get(&mut self, page: &str) -> Answer {
+    /// The same visitor, on another connection.
+    pub(crate) fn again(&self, port: u16) -> Self {
+        Self { connection: Connection::to(port), cookie: self.cookie.clone() }
+    }
+
+    pub(crate) fn get(&mut self, page: &str) -> Answer {
         let cookie = self.cookie.iter().map(|it| format!("Cookie: a=b; {it}; c=d\r\n"));
         let cookie = cookie.collect::<String>();
         self.connection.send(&format!("GET {page} HTTP/1.1\r\nHost: localhost\r\n{cookie}\r\n"));
@@ -70,7 +75,7 @@ impl Visitor {
     }
 
     /// The release of the page; a number, or the status of an error.
-    fn release(&mut self) -> String {
+    pub(crate) fn release(&mut self) -> String {
         let answer = self.get("/which.php");
         if answer.status == 200 { answer.text() } else { answer.status.to_string() }
     }
@@ -82,7 +87,7 @@ fn drawn(served: &Served) -> String {
 }
 
 /// A visitor of the canary, and one of the old release.
-fn one_of_each(port: u16) -> (Visitor, Visitor) {
+pub(crate) fn one_of_each(port: u16) -> (Visitor, Visitor) {
     let mut found = (None, None);
     for _ in 0..2000 {
         let mut visitor = Visitor::new(port);

@@ -68,10 +68,10 @@ impl Visit {
     }
 
     /// The endpoints and the release of the canary, if the request belongs to it.
-    pub(in crate::gateway) fn canary(&self) -> Option<(Arc<Upstream>, Arc<ServedRelease>)> {
+    pub(in crate::gateway) fn canary(&self) -> Option<(&Arc<Upstream>, Arc<ServedRelease>)> {
         let upstream = &self.live.upstream;
         match self.side {
-            Side::New => Some((Arc::clone(upstream), upstream.release()?)),
+            Side::New => Some((upstream, upstream.release()?)),
             Side::Old => None,
         }
     }
@@ -133,7 +133,13 @@ fn belongs_to_an_older_page(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
     use super::*;
+    use crate::canary::{Record, Share, Sides};
+    use crate::config::Gateway;
+    use crate::step::{GenerationId, Number};
 
     const ID: &str = "0123456789abcdef";
 
@@ -172,6 +178,48 @@ mod tests {
         for line in odd {
             assert_eq!(side(&[line]), None, "{line}");
         }
+    }
+
+    fn marked(side: Side, is_drawn: bool, is_https: bool) -> Vec<(String, String)> {
+        let generation = GenerationId { replica: 1, generation: Number::Started(7) };
+        let minute = Duration::from_secs(60);
+        let share = Share::parse("10%").unwrap();
+        let mut record = Record::new(generation, share, minute, Duration::ZERO);
+        record.id = ID.to_owned();
+        let live = Live {
+            record,
+            expires: Instant::now() + minute,
+            upstream: Upstream::new(&Gateway::default()),
+            measures: Sides::default(),
+            is_over: AtomicBool::new(false),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(SET_COOKIE, HeaderValue::from_static("a=b"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+        Visit { live: Arc::new(live), side, is_drawn }.mark(is_https, &mut headers);
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+    }
+
+    #[test]
+    fn response_of_the_canary_and_each_with_the_cookie_is_private() {
+        let has = |all: &[(String, String)], name: &str, value: &str| {
+            all.contains(&(name.to_owned(), value.to_owned()))
+        };
+        for (side, is_drawn) in
+            [(Side::New, true), (Side::New, false), (Side::Old, true), (Side::Old, false)]
+        {
+            let all = marked(side, is_drawn, false);
+            assert!(has(&all, "vary", "Cookie") && has(&all, "set-cookie", "a=b"), "{all:?}");
+            assert!(has(&all, "cache-control", "public, max-age=60"), "{all:?}");
+            let is_private = has(&all, "cache-control", "private");
+            assert_eq!(is_private, is_drawn || side == Side::New, "{all:?}");
+            let cookies = all.iter().filter(|(name, _)| name == "set-cookie").count();
+            assert_eq!(cookies, 1 + usize::from(is_drawn), "{all:?}");
+        }
+        let cookie = "pools_manager_canary=0123456789abcdef.old; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure";
+        let all = marked(Side::Old, true, true);
+        assert!(has(&all, "set-cookie", cookie), "{all:?}");
     }
 
     #[test]

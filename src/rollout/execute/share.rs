@@ -12,6 +12,8 @@ use crate::step::{GenerationId, Stage, Step, Title};
 
 /// What the rest of a rollout takes beside the starts of its replicas.
 const SPARE: Duration = Duration::from_secs(60);
+/// The command lives at most so long after the watch, before the gateway doubts it.
+const LONGEST_REST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between two questions to the gateway.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -58,7 +60,7 @@ impl Execution<'_> {
         let ready_timeout = self.pool.settings.rollout.ready_timeout;
         // To start, to be ready, to warm up.
         let starts = ready_timeout.saturating_mul(self.pool.replica_count.saturating_mul(3));
-        starts.saturating_add(SPARE)
+        starts.saturating_add(SPARE).min(LONGEST_REST)
     }
 
     /// Ends a canary that has got its public name, once the gateway knows that: all visitors get the

@@ -177,7 +177,7 @@ impl World {
                 let model = &self.0[&id.replica];
                 let is_visited = model.name == Some(id) || model.diverted == Some(id.generation);
                 assert!(self.lives(id) && is_visited, "{id} is watched without visitors");
-                if model.diverted.is_some() {
+                if model.diverted == Some(id.generation) {
                     return;
                 }
                 let member = model.member;

@@ -39,8 +39,7 @@ fn canary_outlives_a_restart_and_a_reload_of_the_gateway() {
     let (new, old) = one_of_each(served.port());
     let check = |port: u16| {
         for (visitor, release) in [(&new, "2"), (&old, "1")] {
-            let mut same = super::Visitor::new(port);
-            same.cookie.clone_from(&visitor.cookie);
+            let mut same = visitor.again(port);
             assert_eq!(
                 (same.release().as_str(), same.get("/which.txt").text().as_str()),
                 (release, release)
