@@ -1,5 +1,6 @@
 //! A canary whose command is killed, and one whose gateway is replaced.
 
+use harness::served::Served;
 use harness::wait_for;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -78,4 +79,66 @@ fn supervisor_leaves_a_release_alone_whose_canary_was_killed() {
     served.site.run(&["restart"]).succeeds();
     assert_eq!(served.site.releases(), vec![served.site.path("www/release2"); 2]);
     assert_eq!(served.site.all_masters().len(), 2);
+}
+
+/// Ends a canary by share at a failpoint, and checks that the next command leaves nothing of it.
+fn killed_at(served: &Served, at: &str) -> bool {
+    let args = ["switch", "www", "release2", "--canary", "50%", "--for", "10ms"];
+    let order = format!("KILL {at}");
+    let ran = served.site.run_with(&args, |command| {
+        command.env("POOLS_MANAGER_TEST_AT", &order);
+    });
+    let is_killed = !ran.has_succeeded();
+    if is_killed {
+        ran.killed_by(Signal::KILL);
+    }
+    served.site.run(&["repair"]).succeeds();
+    assert_eq!(served.site.all_masters().len(), 2, "{at}");
+    let releases = served.site.releases();
+    assert_eq!(releases[0], releases[1], "{at}");
+    let left = served.site.file_names().into_iter().find(|name| name.contains("canary"));
+    assert_eq!(left, None, "{at}");
+    let answer = served.get("/which.php");
+    let release = releases[0].to_string_lossy().chars().last().unwrap().to_string();
+    assert_eq!((answer.text(), answer.header("set-cookie")), (release, None), "{at}");
+    is_killed
+}
+
+fn no_request_failed(visitors: Visitors) {
+    let seen = visitors.finish();
+    let mut bad = seen.iter().flatten().filter(|it| !["1", "2"].contains(&it.release.as_str()));
+    assert_eq!(bad.next(), None);
+}
+
+#[test]
+fn command_that_is_killed_while_something_is_half_done_loses_no_request() {
+    for at in [
+        "the record of a canary written, not in its place",
+        "after: send new visitors to generation 2 of replica 1",
+        "after: publish generation 2 of replica 1",
+    ] {
+        let served = served("");
+        let visitors = Visitors::start(&served, 2);
+        assert!(killed_at(&served, at), "{at}");
+        // Also the canary of the last one, which one replica had published.
+        assert_eq!(served.site.releases()[0], served.site.path("www/release1"), "{at}");
+        no_request_failed(visitors);
+    }
+}
+
+#[test]
+#[ignore = "takes long: bin/test --all"]
+fn command_that_is_killed_anywhere_loses_no_request() {
+    for strategy in ["swap", "rolling"] {
+        let served = served("");
+        served.site.add_rollout(&format!("strategy = \"{strategy}\""));
+        let visitors = Visitors::start(&served, 2);
+        let killed = (1..).take_while(|n| {
+            let is_killed = killed_at(&served, &n.to_string());
+            served.site.run(&["switch", "www", "release1"]).succeeds();
+            is_killed
+        });
+        assert!(killed.count() > 10);
+        no_request_failed(visitors);
+    }
 }
