@@ -123,7 +123,9 @@ impl Handler<'_> {
                 let result = pass.cover(responding).await;
                 let pool = &vhost.pool.name;
                 result.unwrap_or_else(|error| {
-                    error_page::replace(vhost, self.error_response(&error, pool, Some(&host)))
+                    let canary = visit.as_ref().and_then(Visit::canary).map(|(_, served)| served);
+                    let response = self.error_response(&error, pool, Some(&host));
+                    error_page::replace(vhost, canary, response)
                 })
             }
             Err(refused) => refused.response(),
