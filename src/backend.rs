@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use crate::config::{self, File, Strategy};
+use crate::control::CanaryState;
 use crate::error::Result;
 use crate::release::Release;
 use apache::Apache;
@@ -133,6 +134,16 @@ impl Backend {
     /// does not see. Only valid after [`Backend::names_moved`].
     pub async fn is_idle(&self, socket: &Path) -> Result<bool> {
         driver!(self, it => it.is_idle(socket).await)
+    }
+
+    /// Whether it can send a share of the visitors to a generation that has no public name.
+    pub async fn check_divertible(&self) -> Result<()> {
+        driver!(self, it => it.check_divertible().await)
+    }
+
+    /// The canary by share, as the backend knows it; None: it knows of none now.
+    pub async fn canary(&self) -> Result<Option<CanaryState>> {
+        driver!(self, it => it.canary().await)
     }
 
     /// Undoes changes of a killed command in the backend that no later command would notice.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod balancer_manager;
+mod canary;
 mod change;
 mod check;
 mod config;

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use crate::canary::{Counts, Record, Sides};
 use crate::error::{Error, Result};
 use crate::file::Stamp;
 
@@ -82,6 +83,20 @@ pub struct PoolState {
     /// The stamp of the settings by which it is served. None: the gateway is of an earlier version.
     #[serde(default)]
     pub stamp: Option<Stamp>,
+    /// The canary that gets a share of the visitors.
+    #[serde(default)]
+    pub canary: Option<CanaryState>,
+}
+
+/// A canary in the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryState {
+    /// The process of the gateway, which has counted.
+    pub pid: u32,
+    /// Its record.
+    pub record: Record,
+    /// The requests of each side that this process has counted.
+    pub counts: Sides<Counts>,
 }
 
 impl PoolState {

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::canary::{Figures, Sides};
 use crate::config::Hook;
 use crate::lock::Holder;
 use crate::step::{Stage, Step, Title};
@@ -67,6 +68,16 @@ pub enum Event {
         waited_ms: u64,
         /// How long it will still be watched.
         left_ms: u64,
+        /// The figures of a canary by share.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        canary: Option<Sides<Figures>>,
+    },
+    /// A canary by share has been watched.
+    Compared {
+        /// The replica.
+        replica: u32,
+        /// Its figures, and those of the old generations.
+        canary: Sides<Figures>,
     },
     /// A step is done.
     StepDone {

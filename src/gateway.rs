@@ -18,6 +18,7 @@
 //! | the redirect to HTTPS | `https` |
 //! | the gate: hold and maintenance | `gate` |
 //! | the request target and its path; access rules; configured redirects | `request_target`, `url_path`, `access`, `redirect` |
+//! | the side of a canary | `canary` |
 //! | the release; a file, a script, or the front controller | `upstream`, `routing_table`, `route`, `kept_assets`, `file_lookup` |
 //! | a static file: conditions, ranges, compression | `static_file`, `exclusive_since`, `file_reader` |
 //! | a script: receive the body, wait for an endpoint, send | `request_body`, `cgi_params`, `fastcgi`, `upstream`, `script` |
@@ -36,7 +37,7 @@
 //!
 //! A module uses the modules below it in this list, never those above:
 //! `serve`, `refusals`; `paused_pools`, `probe`, `reload`, `control_server`, `sockets`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
-//! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `gate`; `upstream`; all others.
+//! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `gate`, `canary`; `upstream`; all others.
 
 mod accept_errors;
 mod access;
@@ -44,6 +45,7 @@ mod access_log;
 mod admit;
 mod blocking;
 mod buffer_space;
+mod canary;
 mod cgi_params;
 mod client;
 mod client_body;

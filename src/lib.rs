@@ -22,6 +22,7 @@
 //! | [`event`], [`step`] | what the engine reports: events and the steps in them |
 //! | [`state`] | what is stored of a pool: stopped replicas, and the history of rollouts |
 //! | [`traffic`] | what the operator wants done with a pool's requests: hold, maintenance |
+//! | [`canary`] | a canary that gets a share of the visitors: its record, its figures, the decision |
 //! | [`control`] | the protocol between commands and a running gateway |
 //! | [`lock`], [`cancel`] | the pool's lock; cancellation |
 //! | [`trust`] | checks that only the user and root can change the files that a command uses |
@@ -44,6 +45,7 @@
 
 mod account;
 pub mod backend;
+pub mod canary;
 pub mod cancel;
 pub mod check;
 pub mod cli;

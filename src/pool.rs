@@ -90,6 +90,11 @@ impl Pool {
     pub fn traffic_lock_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.traffic-lock", self.name))
     }
+
+    /// The record of its canary, see [`crate::canary`].
+    pub fn canary_file(&self) -> PathBuf {
+        self.root.pid_dir().join(format!("{}.canary.json", self.name))
+    }
 }
 
 /// The name of a pool's configuration file.

@@ -9,6 +9,7 @@ mod goal;
 mod hooks;
 pub(crate) mod monitor;
 mod observe;
+mod offer;
 mod plan;
 mod prepare;
 mod record;
@@ -21,13 +22,14 @@ mod target;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use goal::{Goal, Wanted};
+pub use goal::{Canary, Goal, Wanted};
 pub(crate) use observe::refuse_other_file;
 pub use observe::{Observation, Observed, SpecQuery, look, observe};
 pub use plan::{MemberState, PoolView, ReplicaView, plan};
 pub use target::Target;
 
 use crate::backend::Backend;
+use crate::canary;
 use crate::cancel::Cancel;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Report};
@@ -133,6 +135,7 @@ async fn change(
         let text = format!("{}; a member's errors are still ignored there", error.message);
         report.event(&Event::Warning { text });
     }
+    canary::forget(&pool.canary_file())?;
     let prepared = prepare(pool, backend, request).await?;
     cancel.check().map_err(|cancelled| left_alone(pool, cancelled))?;
     prepared.warn(report);
@@ -217,7 +220,7 @@ impl Prepared {
             observation,
             release,
             drain_timeout: request.drain_timeout.unwrap_or(pool.settings.rollout.drain_timeout),
-            canary: request.goal.canary.unwrap_or_default(),
+            canary: request.goal.canary,
             keep_floor,
             cancel,
             report: &mut *report,

@@ -1,5 +1,6 @@
 //! `status`: the state of a pool.
 
+mod canary;
 mod other_account;
 mod traffic;
 
@@ -20,6 +21,7 @@ use crate::rollout::{Observation, Observed, SpecQuery, observe};
 use crate::runtime::Running;
 use crate::state::{self, CrashLoop};
 use crate::step::Number;
+pub use canary::CanaryStatus;
 pub use traffic::{HoldStatus, MaintenanceStatus, TrafficStatus};
 
 /// The release of a replica whose processes cannot be inspected.
@@ -45,6 +47,9 @@ pub struct PoolStatus {
     /// Whether the operator holds it, or has it under maintenance.
     #[serde(flatten)]
     pub traffic: TrafficStatus,
+    /// The canary that gets a share of the visitors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryStatus>,
     /// What this account may not see. Empty: it sees all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<String>,
@@ -141,11 +146,24 @@ pub async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatus> {
         problems.push(error.message);
         TrafficStatus::default()
     });
+    let canary = CanaryStatus::of(pool).await.unwrap_or_else(|error| {
+        problems.push(error.message);
+        None
+    });
     problems.extend(unread); // last, because it ends with a help
     let ok = problems.is_empty() && replicas.iter().all(|it| it.state != State::Error);
     let crash_loop = crash_loop.filter(CrashLoop::is_recent);
     let unseen = Vec::new();
-    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems, crash_loop, traffic, unseen })
+    Ok(PoolStatus {
+        pool: pool.name.clone(),
+        ok,
+        replicas,
+        problems,
+        crash_loop,
+        traffic,
+        canary,
+        unseen,
+    })
 }
 
 /// The replicas in the backend, and the error if it cannot be read.

@@ -98,6 +98,8 @@ pub enum Step {
     WarmUp(GenerationId),
     /// Point the replica's public name at a generation.
     Publish(GenerationId),
+    /// Let the gateway send a share of the new visitors to a generation that has no public name.
+    Divert(GenerationId),
     /// Watch a canary that serves, before the other replicas follow.
     Watch(GenerationId),
     /// Let the balancer send the replica requests again.
@@ -119,6 +121,7 @@ impl fmt::Display for Step {
             Self::AwaitReady(id) => write!(f, "await that {id} is ready"),
             Self::WarmUp(id) => write!(f, "warm up {id}"),
             Self::Publish(id) => write!(f, "publish {id}"),
+            Self::Divert(id) => write!(f, "send new visitors to {id}"),
             Self::Watch(id) => write!(f, "watch {id}"),
             Self::Enable { replica } => write!(f, "enable replica {replica}"),
         }
@@ -159,6 +162,8 @@ pub enum Title {
     Activating(u32),
     /// Watch a canary.
     Watching(u32),
+    /// Publish a canary that had no public name.
+    Publishing(u32),
     /// Publish all new generations at once.
     Switching,
     /// Request `monitor_url`; shown only if its answer has become bad.
@@ -173,7 +178,8 @@ impl Title {
             | Self::Stopping(replica)
             | Self::Starting(replica)
             | Self::Activating(replica)
-            | Self::Watching(replica) => Some(*replica),
+            | Self::Watching(replica)
+            | Self::Publishing(replica) => Some(*replica),
             Self::Switching | Self::Monitoring => None,
         }
     }
@@ -187,6 +193,7 @@ impl fmt::Display for Title {
             Self::Starting(n) => write!(f, "Starting replica {n}"),
             Self::Activating(n) => write!(f, "Activating the load balancer for replica {n}"),
             Self::Watching(n) => write!(f, "Watching replica {n}"),
+            Self::Publishing(n) => write!(f, "Publishing replica {n}"),
             Self::Switching => write!(f, "Switching all names to the new generations"),
             Self::Monitoring => write!(f, "Requesting monitor_url"),
         }

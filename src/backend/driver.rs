@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::config::Strategy;
-use crate::error::Result;
+use crate::control::CanaryState;
+use crate::error::{Error, Result};
 use crate::file::Stamp;
 use crate::finding::Checked;
 use crate::release::Release;
@@ -151,6 +152,19 @@ pub(super) trait Driver: Sync {
 
     fn is_idle(&self, _socket: &Path) -> impl Future<Output = Result<bool>> + Send {
         async { Ok(true) }
+    }
+
+    fn check_divertible(&self) -> impl Future<Output = Result<()>> + Send {
+        let message = format!(
+            "only the gateway can send a share of the visitors to a canary, and the backend of the pool is: {}",
+            self.name()
+        );
+        let hint = "let one replica take all its requests for a time, as --canary 30s does, or give the pool a [gateway]";
+        async move { Err(Error::config(message).hint(hint)) }
+    }
+
+    fn canary(&self) -> impl Future<Output = Result<Option<CanaryState>>> + Send {
+        async { Ok(None) }
     }
 
     fn clean_up(&self) -> impl Future<Output = Result<()>> + Send {

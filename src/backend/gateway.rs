@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Context, Driver, Inspection, Standing};
 use crate::config::{self, Global};
-use crate::control::{self, PoolState, Request, Response};
+use crate::control::{self, CanaryState, PoolState, Request, Response};
 use crate::error::{Error, Result};
 use crate::file::Stamp;
 use crate::release::Release;
@@ -93,6 +93,20 @@ impl Driver for Gateway {
         let Some(state) = self.state().await? else { return Ok(true) };
         let mut same = state.replicas.iter().filter(|replica| replica.socket == socket);
         Ok(same.all(|replica| replica.in_flight == 0 && replica.idle == 0))
+    }
+
+    async fn check_divertible(&self) -> Result<()> {
+        match self.state().await? {
+            Some(_) => Ok(()),
+            None => Err(Error::config(
+                "no gateway runs, and only that can send a share of the visitors to a canary",
+            )
+            .hint("start it: pools-manager serve; or give a time, as in --canary 30s")),
+        }
+    }
+
+    async fn canary(&self) -> Result<Option<CanaryState>> {
+        Ok(self.state().await?.and_then(|state| state.canary))
     }
 
     /// Whether the gateway could serve a release: it and its document root are there.

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::Wanted;
+use super::canary::CanaryOptions;
 use super::scope::{Scope, Selected, Words};
 use super::side_by_side::{Job, run_all};
 use crate::config::Strategy;
@@ -70,6 +71,8 @@ Examples:
       restart the pool www on the symlink's release
   pools-manager restart www --canary 30s
       restart one replica first, and watch it for 30 s
+  pools-manager restart www --canary 10% --for 2m
+      send a tenth of the new visitors to a new generation, and compare it with the old ones
   pools-manager restart www 2
       restart only replica 2
   pools-manager restart --dry-run
@@ -112,9 +115,8 @@ struct DrainOptions {
 /// The options of a rollout: `restart`, `switch`, `rollback`.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Options {
-    /// Restart one replica first and watch it for this time (30s, 5m) before the others follow
-    #[arg(long, value_name = "TIME", value_parser = duration::some_option)]
-    canary: Option<Duration>,
+    #[command(flatten)]
+    canary: CanaryOptions,
     /// rolling: restart one replica after the other. swap: start all new generations beside the old
     /// ones, then switch to all of them at once [default: the strategy of the pool]
     #[arg(long, hide_possible_values = true)]
@@ -179,8 +181,10 @@ impl Options {
         target: &Target,
         root: &Root,
     ) -> Result<Vec<Job>> {
+        let canary = self.canary.canary()?;
         let request = |Selected { pool, replicas }| {
-            let request = self.request(&pool, replicas, state, target.clone());
+            let goal = Goal { state, replicas, strategy: self.strategy_of(&pool), canary };
+            let request = self.request(goal, target.clone());
             (pool, request)
         };
         let job = |(name, selected): (String, Result<Selected>)| Job {
@@ -190,11 +194,14 @@ impl Options {
         Ok(scope.select_each(root)?.into_iter().map(job).collect())
     }
 
+    fn strategy_of(&self, pool: &Pool) -> Strategy {
+        self.strategy.unwrap_or(pool.settings.strategy())
+    }
+
     /// The request for one pool.
-    fn request(&self, pool: &Pool, replicas: Vec<u32>, state: Wanted, target: Target) -> Request {
-        let strategy = self.strategy.unwrap_or(pool.settings.strategy());
+    fn request(&self, goal: Goal, target: Target) -> Request {
         Request {
-            goal: Goal { state, replicas, strategy, canary: self.canary },
+            goal,
             target,
             occasion: Occasion::Asked,
             drain_timeout: self.drain.timeout,

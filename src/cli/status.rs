@@ -105,6 +105,9 @@ fn shown(
     for line in status.traffic.to_string().lines() {
         text += &width::wrap(&format!("  {line}\n"), width);
     }
+    if let Some(canary) = &status.canary {
+        text += &width::wrap(&format!("  {canary}\n"), width);
+    }
     if !status.unseen.is_empty() {
         let unseen = format!("  Not visible to this account: {}\n", status.unseen.join("; "));
         text += &width::wrap(&unseen, width);

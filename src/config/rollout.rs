@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::file::File;
 use super::keys::{Default as Holds, Key, Kind};
 use super::values;
+use crate::canary::Limits;
 use crate::error::Result;
 
 /// `[rollout]`
@@ -27,6 +28,14 @@ pub struct Rollout {
     pub warm_up: Option<Spanned<Vec<String>>>,
     /// What happens to a replica whose new generation is not ready.
     pub on_failure: OnFailure,
+    /// How many requests each side of a canary by share must have, so that its figures decide.
+    pub canary_min_requests: u64,
+    /// How much higher the error rate of a canary may be, in hundredths of a percent.
+    #[serde(deserialize_with = "values::percent")]
+    pub canary_error_margin: u32,
+    /// How many times as long the latencies of a canary may be.
+    #[serde(deserialize_with = "values::factor")]
+    pub canary_latency_factor: f64,
 }
 
 /// The keys of `[rollout]`.
@@ -61,6 +70,24 @@ pub(crate) const KEYS: &[Key] = &[
         Holds::Value("\"rollback\""),
         "what happens to a replica whose new generation is not ready. `rollback`: it gets its old release back. `stop`: it stays out, so that you can look at it. The rollout ends in both cases",
     ),
+    Key::new(
+        "canary_min_requests",
+        Kind::Number,
+        Holds::Value("30"),
+        "how many requests a [canary by share](commands.md#canary-by-share) and the old generations must each have had. With fewer, their figures decide nothing",
+    ),
+    Key::new(
+        "canary_error_margin",
+        Kind::Text,
+        Holds::Value("\"1%\""),
+        "how much higher the error rate of a canary by share may be than that of the old generations, in percentage points",
+    ),
+    Key::new(
+        "canary_latency_factor",
+        Kind::Number,
+        Holds::Value("2"),
+        "how many times as long a canary by share may take until the head of a response, at the 95th percentile; decimals are possible. 20 ms more are always allowed",
+    ),
 ];
 
 impl Default for Rollout {
@@ -71,6 +98,9 @@ impl Default for Rollout {
             ready_timeout: Duration::from_secs(10),
             warm_up: None,
             on_failure: OnFailure::Rollback,
+            canary_min_requests: 30,
+            canary_error_margin: 100,
+            canary_latency_factor: 2.0,
         }
     }
 }
@@ -85,6 +115,15 @@ impl Rollout {
     /// empty list disables the probe.
     pub fn probes_front_page(&self) -> bool {
         self.warm_up.is_none()
+    }
+
+    /// The limits of a canary by share.
+    pub(crate) fn canary_limits(&self) -> Limits {
+        Limits {
+            min_requests: self.canary_min_requests,
+            error_margin: f64::from(self.canary_error_margin) / 10_000.0,
+            latency_factor: self.canary_latency_factor,
+        }
     }
 
     pub(crate) fn check(&self, file: &File<'_>) -> Result<()> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
 
+use crate::canary;
 use crate::duration;
 use crate::http;
 
@@ -82,6 +83,21 @@ pub(crate) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
     let number: Option<u64> = digits.parse().ok();
     let size = number.zip(shift).and_then(|(number, shift)| number.checked_mul(1 << shift));
     size.ok_or_else(|| Error::invalid_value(Unexpected::Str(&text), &"a size like \"64MiB\""))
+}
+
+/// A percentage, in hundredths of a percent.
+pub(crate) fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let text = String::deserialize(from)?;
+    let wrong =
+        || Error::invalid_value(Unexpected::Str(&text), &"a percentage like \"1%\" or \"0.5%\"");
+    canary::percent(&text).ok_or_else(wrong)
+}
+
+/// A factor of 1 or more.
+pub(crate) fn factor<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let factor = f64::deserialize(from)?;
+    let is_valid = factor.is_finite() && factor >= 1.0;
+    if is_valid { Ok(factor) } else { Err(Error::custom("it must be 1 or more")) }
 }
 
 /// A size whose default depends on another one.

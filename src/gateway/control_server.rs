@@ -169,9 +169,11 @@ impl ControlServer {
         let Some(vhost) = self.state.get().hosts.of_pool(pool).cloned() else {
             return self.not_served(pool).await;
         };
-        let (replicas, waiting) = vhost.upstream.show();
+        let (mut replicas, waiting) = vhost.upstream.show();
+        let (canary, endpoints) = vhost.canary.show();
+        replicas.extend(endpoints);
         let (held, stamp) = (vhost.gate.waiting(), Some(vhost.pool.stamp));
-        Response::State(PoolState { replicas, waiting, held, stamp })
+        Response::State(PoolState { replicas, waiting, held, stamp, canary })
     }
 
     /// The response for a pool that has no virtual host: nothing is to be done if it has no `[gateway]`.

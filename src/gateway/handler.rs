@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::access_log::Entry;
 use super::admit::admit;
+use super::canary::Visit;
 use super::cgi_params::CgiRequest;
 use super::client::{Client, Ends};
 use super::client_body::ClientBody;
@@ -32,7 +33,7 @@ use super::request_target::RequestTarget;
 use super::response_body::ResponseBody;
 use super::route::{Route, Routed, route, route_to_server};
 use super::routing_table::ServedRelease;
-use super::script::{ScriptRequest, may_reuse_connection};
+use super::script::{ScriptRequest, Unanswered, may_reuse_connection};
 use super::state::State;
 use super::static_file;
 use super::url_path::UrlPath;
@@ -114,19 +115,26 @@ impl Handler<'_> {
         if let Some(entry) = &mut entry {
             entry.pool.clone_from(&vhost.pool.name);
         }
+        let mut visit = None;
         let mut response = match vhost.gate.enter(self.client.address, pass).await {
             Ok(pass) => {
                 // Boxed, so that a request that is held is small.
-                let result = pass.cover(Box::pin(self.respond_by(vhost, &host, body, entry))).await;
+                let responding = Box::pin(self.respond_by(vhost, &host, body, entry, &mut visit));
+                let result = pass.cover(responding).await;
                 let pool = &vhost.pool.name;
                 result.unwrap_or_else(|error| {
-                    error_page::replace(vhost, self.error_response(&error, pool, Some(&host)))
+                    let canary = visit.as_ref().and_then(Visit::canary).map(|(_, served)| served);
+                    let response = self.error_response(&error, pool, Some(&host));
+                    error_page::replace(vhost, canary, response)
                 })
             }
             Err(refused) => refused.response(),
         };
         vhost.settings.headers.apply(response.headers_mut());
         https::add_hsts(&vhost.settings, self.client, response.headers_mut());
+        if let Some(visit) = visit {
+            visit.mark(self.client.https, response.headers_mut());
+        }
         response
     }
 
@@ -148,6 +156,7 @@ impl Handler<'_> {
         host: &Host<'_>,
         body: ClientBody,
         entry: Option<&mut Entry>,
+        visit: &mut Option<Visit>,
     ) -> Result<Response<ResponseBody>, HttpError> {
         let port = self.state.front.https_port;
         if let Some(response) =
@@ -171,7 +180,7 @@ impl Handler<'_> {
         if let Some(response) = redirect::respond(&vhost.settings, &path, target.query) {
             return Ok(response);
         }
-        self.route(vhost, host, &path, user.as_deref(), body).await
+        self.route(vhost, host, &path, user.as_deref(), body, visit).await
     }
 
     /// Routes the request. Routes it again if its release is replaced before an endpoint has begun
@@ -183,6 +192,7 @@ impl Handler<'_> {
         path: &UrlPath,
         user: Option<&str>,
         body: ClientBody,
+        visit: &mut Option<Visit>,
     ) -> Result<Response<ResponseBody>, HttpError> {
         let request = self.request;
         let unavailable = |reason| HttpError::new(StatusCode::SERVICE_UNAVAILABLE, reason);
@@ -197,7 +207,11 @@ impl Handler<'_> {
             let Some(served) = vhost.upstream.wait_for_release().await else {
                 return Err(unavailable("the pool does not run"));
             };
-            let (served, route) = self.find(vhost, served, path)?;
+            Visit::update(visit, &vhost.canary, request);
+            let visit = visit.as_ref();
+            let (upstream, served) =
+                visit.and_then(Visit::canary).unwrap_or((&vhost.upstream, served));
+            let (served, route) = self.find(vhost, served, path, visit)?;
             let script = match route {
                 Route::File(file) => {
                     let compressor = &self.state.compressor;
@@ -218,6 +232,7 @@ impl Handler<'_> {
             let Some(script) = script else {
                 let http_request = HttpRequest {
                     vhost,
+                    upstream,
                     served: &served,
                     request,
                     client: self.client,
@@ -227,7 +242,7 @@ impl Handler<'_> {
                     space: &space,
                     deadline,
                 };
-                match http_request.respond().await {
+                match measured(visit, http_request.respond()).await {
                     Ok(response) => return Ok(response),
                     Err(unanswered) => unanswered.or_again(&mut resends)?,
                 }
@@ -251,6 +266,7 @@ impl Handler<'_> {
             }
             let script_request = ScriptRequest {
                 vhost,
+                upstream,
                 served: &served,
                 request,
                 body: &body,
@@ -260,7 +276,7 @@ impl Handler<'_> {
                 deadline,
             };
             let may_reuse = resends == 0 && may_reuse_connection(&request.method, &body);
-            match script_request.respond(&mut encoded, may_reuse).await {
+            match measured(visit, script_request.respond(&mut encoded, may_reuse)).await {
                 Ok(response) => return Ok(response),
                 Err(unanswered) => unanswered.or_again(&mut resends)?,
             }
@@ -274,6 +290,7 @@ impl Handler<'_> {
         vhost: &VirtualHost,
         served: Arc<ServedRelease>,
         path: &UrlPath,
+        visit: Option<&Visit>,
     ) -> Result<(Arc<ServedRelease>, Route), HttpError> {
         let (settings, method) = (&vhost.settings, &self.request.method);
         let routed = if vhost.speaks_http {
@@ -286,8 +303,9 @@ impl Handler<'_> {
             Routed::Found(route) => return Ok((served, route)),
             Routed::Missing(instead) => instead,
         };
-        let table = vhost.upstream.table();
-        match vhost.kept_assets.find(settings, &table, &served, method, path)? {
+        let mut live = vhost.upstream.table().releases.clone();
+        live.extend(visit.and_then(Visit::other_release));
+        match vhost.kept_assets.find(settings, &live, &served, method, path)? {
             Some(Asset { served, file }) => Ok((served, Route::File(file))),
             None => instead.map(|route| (served, route)),
         }
@@ -323,6 +341,25 @@ impl Handler<'_> {
         }
         response
     }
+}
+
+/// Measures a request that is sent to a server, while there is a canary.
+async fn measured(
+    visit: Option<&Visit>,
+    responding: impl Future<Output = Result<Response<ResponseBody>, Unanswered>>,
+) -> Result<Response<ResponseBody>, Unanswered> {
+    let Some(open) = visit.map(Visit::begin) else { return responding.await };
+    let responded = responding.await;
+    let status = match &responded {
+        Ok(response) => Some(response.status()),
+        Err(Unanswered::Failed(error)) => Some(error.status),
+        // It is sent again.
+        Err(Unanswered::NotSent | Unanswered::NotRead(_)) => None,
+    };
+    if let Some(status) = status {
+        open.end(status.is_server_error());
+    }
+    responded
 }
 
 /// Redirects `/docs?x` to `/docs/?x`. The location is built from the resolved path. A browser could read

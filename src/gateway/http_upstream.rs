@@ -39,7 +39,7 @@ use super::response_body::ResponseBody;
 use super::response_buffer::{MEMORY_MIN, response_buffer};
 use super::routing_table::ServedRelease;
 use super::script::{Unanswered, cannot_compress, no_lease, unreachable};
-use super::upstream::{Lease, UNRESPONSIVE_AFTER, connect, is_out_of_resources};
+use super::upstream::{Lease, UNRESPONSIVE_AFTER, Upstream, connect, is_out_of_resources};
 use super::virtual_host::VirtualHost;
 use failure::is_unread;
 use pump::Pump;
@@ -56,6 +56,8 @@ const BUFFER: usize = 64 * 1024;
 pub(super) struct HttpRequest<'a> {
     /// The virtual host.
     pub vhost: &'a Arc<VirtualHost>,
+    /// The endpoints: those of the virtual host, or of its canary.
+    pub upstream: &'a Upstream,
     /// The release by which it was routed.
     pub served: &'a ServedRelease,
     /// The request line and the headers, as the client sent them.
@@ -77,8 +79,7 @@ pub(super) struct HttpRequest<'a> {
 impl HttpRequest<'_> {
     /// Sends the request, and returns the response of the server.
     pub(super) async fn respond(&self) -> Result<Response<ResponseBody>, Unanswered> {
-        let upstream = &self.vhost.upstream;
-        let lease = upstream.acquire(self.served, None).await.map_err(no_lease)?;
+        let lease = self.upstream.acquire(self.served, None).await.map_err(no_lease)?;
         let (lease, stream) = self.connect(lease).await?;
         let response = self.send(&lease, stream).await?;
         let (mut head, body) = response.into_parts();

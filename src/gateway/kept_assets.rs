@@ -20,7 +20,7 @@ use hyper::Method;
 
 use super::file_lookup::{FileLookup, Found, OpenFile};
 use super::http_error::HttpError;
-use super::routing_table::{RoutingTable, ServedRelease};
+use super::routing_table::ServedRelease;
 use super::static_file::is_page;
 use super::url_path::UrlPath;
 use crate::config::{Gateway, is_code};
@@ -111,11 +111,12 @@ impl KeptAssets {
         }
     }
 
-    /// The asset that a path names in another release than the routed one.
+    /// The asset that a path names in another release than the routed one. `live`: the releases that the
+    /// pool serves now.
     pub(super) fn find(
         &self,
         settings: &Gateway,
-        table: &RoutingTable,
+        live: &[Arc<ServedRelease>],
         routed: &ServedRelease,
         method: &Method,
         path: &UrlPath,
@@ -129,7 +130,7 @@ impl KeptAssets {
             return Ok(None);
         }
         let lookup = FileLookup { follow_symlinks: settings.follow_symlinks };
-        let live = table.releases.iter().filter(|it| it.release != routed.release);
+        let live = live.iter().filter(|it| it.release != routed.release);
         let past = self.past.load();
         let past = past.iter().filter(|it| it.is_within(settings.keep_assets)).map(|it| &it.served);
         let allows =

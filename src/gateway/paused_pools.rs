@@ -30,6 +30,7 @@ impl PausedPools {
         }
         let turn = vhost.refresh.turn().await;
         vhost.upstream.replace_endpoints(Vec::new());
+        vhost.canary.end();
         self.0.insert(pool.to_owned(), turn);
         Ok(())
     }

@@ -16,6 +16,7 @@ use super::routing_table::ServedRelease;
 use super::state::CurrentState;
 use super::upstream::{EndpointSpec, Ping};
 use super::virtual_host::{Unservable, VirtualHost};
+use crate::canary::Record;
 use crate::error::{Error, Result};
 use crate::release::{Pinned, Release};
 use crate::rollout::{Observation, Observed, SpecQuery, observe};
@@ -144,6 +145,7 @@ fn apply(
 ) -> Result<Outcome> {
     let mut known: Vec<Arc<ServedRelease>> = vhost.upstream.table().releases.clone();
     let (mut endpoints, mut failed) = (Vec::new(), Vec::new());
+    known.extend(vhost.canary.release());
     for running in observation.replicas.iter().filter_map(published) {
         match endpoint(vhost, running, &mut known) {
             Ok(endpoint) => endpoints.push(endpoint),
@@ -164,14 +166,49 @@ fn apply(
     *unservable = failed.iter().map(|(socket, _)| socket.clone()).collect();
     let error = failed.into_iter().next().filter(|_| endpoints.is_empty());
     if reason == Reason::Command || error.is_none() {
-        let next: Vec<&Arc<ServedRelease>> = endpoints.iter().map(|it| &it.served).collect();
-        let before = &vhost.upstream.table().releases;
-        exclusive_since::update(before, &next, names(observation));
+        let is_live = !endpoints.is_empty();
+        let canary = if is_live { canary(vhost, observation, &mut known, reason)? } else { None };
+        let of_canary = canary.iter().map(|(_, endpoint)| endpoint);
+        let next: Vec<&Arc<ServedRelease>> =
+            endpoints.iter().chain(of_canary).map(|it| &it.served).collect();
+        let mut before = vhost.upstream.table().releases.clone();
+        before.extend(vhost.canary.release());
+        exclusive_since::update(&before, &next, names(observation));
         let history = || vhost.pool.state_file();
-        vhost.kept_assets.update(&vhost.settings, before, &next, history);
+        vhost.kept_assets.update(&vhost.settings, &before, &next, history);
+        // In this order, a visitor of a canary that succeeds gets the new release without a break.
         vhost.upstream.replace_endpoints(endpoints);
+        vhost.canary.apply(&vhost.settings, canary);
     }
     Ok(error.map_or(Outcome::Served, |(_, error)| Outcome::NothingServed(error)))
+}
+
+/// The canary that is in force, if its generation runs and has no public name. If it cannot be served,
+/// that is an error of the command that begins it; later, it ends.
+fn canary(
+    vhost: &VirtualHost,
+    observation: &Observation,
+    known: &mut Vec<Arc<ServedRelease>>,
+    reason: Reason,
+) -> Result<Option<(Record, EndpointSpec)>> {
+    let found = Record::in_force(&vhost.pool.canary_file()).and_then(|record| {
+        let Some(record) = record else { return Ok(None) };
+        let id = record.generation();
+        let is_published =
+            observation.replica(id.replica).is_some_and(|it| it.published == Some(id.generation));
+        match observation.running(id).filter(|it| it.reachable && !is_published) {
+            Some(running) => Ok(Some((record, endpoint(vhost, running, known)?))),
+            None => Ok(None),
+        }
+    });
+    match found {
+        Err(error) if reason != Reason::Command => {
+            let (pool, error) = (&vhost.pool.name, error.in_one_line());
+            tracing::error!(pool = %pool, "the canary gets no requests: {error}");
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
 /// The public socket names of a pool.

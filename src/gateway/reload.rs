@@ -105,6 +105,7 @@ impl Reload {
                 None => {
                     refresh_on_request(&self.state, vhost);
                     self.state.spawn(gate::keep(&vhost.gate, vhost.pool.traffic_file()));
+                    self.state.spawn(vhost.keep_canary());
                 }
                 // A command may have refreshed the endpoints by the previous configuration.
                 Some(before) if !before.has_document_root_of(vhost) => {

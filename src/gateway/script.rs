@@ -29,7 +29,9 @@ use super::request_label::RequestLabel;
 use super::response_body::ResponseBody;
 use super::response_buffer::{MEMORY_MIN, response_buffer};
 use super::routing_table::ServedRelease;
-use super::upstream::{Exchange, Lease, NoLease, NotSent, UNRESPONSIVE_AFTER, is_out_of_resources};
+use super::upstream::{
+    Exchange, Lease, NoLease, NotSent, UNRESPONSIVE_AFTER, Upstream, is_out_of_resources,
+};
 use super::virtual_host::VirtualHost;
 use super::x_sendfile;
 use pump::{Pump, discard, log_wrong_length};
@@ -46,6 +48,8 @@ const RETRY: Duration = Duration::from_millis(2);
 pub(super) struct ScriptRequest<'a> {
     /// The virtual host.
     pub vhost: &'a Arc<VirtualHost>,
+    /// The endpoints: those of the virtual host, or of its canary.
+    pub upstream: &'a Upstream,
     /// The release by which it was routed.
     pub served: &'a ServedRelease,
     /// The request line and the headers, as the client sent them.
@@ -168,7 +172,7 @@ impl ScriptRequest<'_> {
 
     async fn send(&self, encoded: &mut Request, may_reuse: bool) -> Result<Exchange, Unanswered> {
         let request = may_reuse.then_some(&mut *encoded);
-        let lease = self.vhost.upstream.acquire(self.served, request).await;
+        let lease = self.upstream.acquire(self.served, request).await;
         let mut lease = lease.map_err(no_lease)?;
         loop {
             match Exchange::begin(lease, encoded, self.body.long(), self.body.length() == 0) {

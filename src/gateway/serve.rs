@@ -140,6 +140,7 @@ impl Gateway {
         for vhost in state.get().hosts.all() {
             refresh_on_request(&state, vhost);
             state.spawn(gate::keep(&vhost.gate, vhost.pool.traffic_file()));
+            state.spawn(vhost.keep_canary());
         }
         if let Some(tls) = tls {
             state.spawn(tls.follow_files());
@@ -356,6 +357,7 @@ async fn close_idle(state: Arc<CurrentState>) {
         sleep(IDLE_CHECK).await;
         for vhost in state.get().hosts.all() {
             vhost.upstream.close_stale();
+            vhost.canary.close_stale();
             vhost.kept_assets.close_stale(&vhost.settings);
         }
     }

@@ -156,6 +156,11 @@ impl Upstream {
         }
     }
 
+    /// Whether an endpoint can take a request now.
+    pub(super) fn has_free_place(&self) -> bool {
+        self.scheduler.lock().has_free_place()
+    }
+
     /// Closes connections that have been idle for too long. To be called regularly.
     pub(super) fn close_stale(&self) {
         self.scheduler.lock().close_stale();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::access::AccessRules;
+use super::canary::{self, Canary};
 use super::gate::Gate;
 use super::kept_assets::KeptAssets;
 use super::upstream::Upstream;
@@ -28,6 +29,8 @@ pub(super) struct VirtualHost {
     pub gate: Arc<Gate>,
     /// The releases whose assets are kept. The virtual host of the next configuration takes them over.
     pub kept_assets: Arc<KeptAssets>,
+    /// The canary by share. The virtual host of the next configuration takes it over.
+    pub canary: Arc<Canary>,
     /// The path of the release in PHP's mount namespace.
     pub release_dir: String,
     /// Whether its servers speak HTTP, not FastCGI.
@@ -72,6 +75,7 @@ impl VirtualHost {
             Some(before) => Arc::clone(&before.gate),
             None => Gate::new(&pool.name, &upstream, settings.hold_queue),
         };
+        let canary = before.map(|before| Arc::clone(&before.canary)).unwrap_or_default();
         let access = AccessRules::of(&pool, &settings, before.and_then(|it| it.access.as_ref()))?;
         let pool = Arc::new(pool);
         let speaks_http =
@@ -83,6 +87,7 @@ impl VirtualHost {
             upstream,
             gate,
             kept_assets,
+            canary,
             release_dir,
             speaks_http,
             refresh,
@@ -102,7 +107,13 @@ impl VirtualHost {
 
     /// Requests a refresh of the endpoints.
     pub(super) fn request_refresh(&self) {
-        self.refresh.requested.notify_one();
+        self.refresh.request();
+    }
+
+    /// The task that ends a canary whose command is gone. It ends with the pool.
+    pub(super) fn keep_canary(&self) -> impl Future<Output = ()> + Send + use<> {
+        let refresh = Arc::clone(&self.refresh);
+        canary::keep(&self.canary, self.pool.canary_file(), move || refresh.request())
     }
 
     /// Whether nothing can be served until an operator corrects an error.
@@ -115,6 +126,11 @@ impl RefreshState {
     /// Waits until no other refresh runs. Holds the replicas that the last refresh could not serve.
     pub(super) async fn turn(&self) -> OwnedMutexGuard<Unservable> {
         Arc::clone(&self.turn).lock_owned().await
+    }
+
+    /// Requests a refresh.
+    pub(super) fn request(&self) {
+        self.requested.notify_one();
     }
 
     /// Waits until a refresh is requested.

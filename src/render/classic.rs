@@ -4,6 +4,7 @@
 use std::io::Write;
 
 use super::colour::{Tone, bracketed};
+use crate::canary::Sides;
 use crate::config::Hook;
 use crate::event::{Event, LinkChange, Report};
 use crate::step::Stage;
@@ -71,7 +72,9 @@ impl<W: Write + Send + Sync> Report for Classic<W> {
             Event::StageFailed { reason, .. } | Event::HookDone { failure: Some(reason), .. } => {
                 self.end_line(&failed(reason));
             }
-            Event::Warning { .. } | Event::Warmed { .. } if self.in_line => {
+            Event::Warning { .. } | Event::Warmed { .. } | Event::Compared { .. }
+                if self.in_line =>
+            {
                 self.later.push_str(&line(event));
             }
             other => self.write(&line(other)),
@@ -107,6 +110,9 @@ pub(super) fn line(event: &Event) -> String {
         Event::Warning { text } => format!("  {} {text}\n", Tone::Warning.on_stdout("Warning:")),
         Event::Warmed { replica, requests, ms } => {
             format!("  Replica {replica} has answered {requests} warm-up requests in {ms} ms\n")
+        }
+        Event::Compared { replica, canary: Sides { new, old } } => {
+            format!("  Canary of replica {replica}: {new}; the old release: {old}\n")
         }
         Event::RollingBack { replica, release: Some(release) } => {
             format!("  Rolling replica {replica} back to {}\n", release.display())

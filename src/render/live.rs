@@ -117,9 +117,11 @@ impl Report for Live {
                     stage.waits(*waited_ms, in_flight(*accepted, *queued, *idle));
                 }
             }
-            Event::Watching { waited_ms, left_ms, .. } => {
+            Event::Watching { waited_ms, left_ms, canary, .. } => {
                 if let Some(stage) = &mut self.stage {
-                    stage.waits(*waited_ms, format!("{}s left", left_ms.div_ceil(1000)));
+                    let figures = canary.map(|it| format!(", {}", it.new)).unwrap_or_default();
+                    let left = left_ms.div_ceil(1000);
+                    stage.waits(*waited_ms, format!("{left}s left{figures}"));
                 }
             }
             Event::StageDone { .. } | Event::HookDone { failure: None, .. } => {

@@ -8,6 +8,7 @@ mod apply;
 mod canary;
 mod leftovers;
 mod recover;
+mod share;
 mod verify;
 mod visitors;
 
@@ -15,9 +16,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Canary;
 use super::observe::Observation;
 use super::steps::{self, millis};
 use crate::backend::Backend;
+use crate::canary::Offer;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
@@ -37,8 +40,8 @@ pub(super) struct Execution<'a> {
     /// The release that new generations are pinned to.
     pub(super) release: Option<Release>,
     pub(super) drain_timeout: Duration,
-    /// How long the first new generation is watched before the other replicas follow.
-    pub(super) canary: Duration,
+    /// How the first new generation is watched before the other replicas follow.
+    pub(super) canary: Option<Canary>,
     /// Whether the last replica that serves may not be drained.
     pub(super) keep_floor: bool,
     pub(super) cancel: &'a Cancel,
@@ -65,6 +68,8 @@ pub(super) struct Progress {
     backend_is_notified: bool,
     /// Replicas that have been drained and not enabled again.
     drained: Vec<u32>,
+    /// The canary that gets a share of the visitors.
+    offer: Option<Offer>,
     /// The title of the stage that runs, or ran last. After a swap has switched, it stays
     /// [`Title::Switching`].
     stage: Option<Title>,
@@ -148,6 +153,7 @@ impl Execution<'_> {
         if !self.progress.backend_is_notified {
             self.backend.names_moved().await?;
             self.progress.backend_is_notified = true;
+            self.end_published_canary();
         }
         Ok(())
     }

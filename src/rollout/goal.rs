@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::canary::Share;
 use crate::config::Strategy;
 
 /// The wanted state of some replicas of a pool.
@@ -13,9 +14,18 @@ pub struct Goal {
     pub replicas: Vec<u32>,
     /// The order of the steps of a renewal.
     pub strategy: Strategy,
-    /// How long the first renewed replica is watched before the others follow; None: they follow at
-    /// once.
-    pub canary: Option<Duration>,
+    /// How the first renewed replica is watched before the others follow; None: they follow at once.
+    pub canary: Option<Canary>,
+}
+
+/// A canary: the new generation of one replica, which is watched first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Canary {
+    /// How long it is watched.
+    pub time: Duration,
+    /// How many of the new visitors the gateway sends to it, beside the old generation of its replica;
+    /// None: it takes the place of the old one, and gets all requests of its replica.
+    pub share: Option<Share>,
 }
 
 /// The state that a replica should be in.

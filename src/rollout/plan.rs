@@ -119,17 +119,37 @@ pub fn plan(pool: &PoolView, goal: &Goal) -> Vec<Stage> {
             // of others.
             order.sort_by_key(|replica| (replica.serves(), replica.number));
             let canary = canary(&order, goal);
+            if let Some(canary) = canary.filter(|canary| canary.by_share) {
+                // Nothing of the new release is published before it has proved itself.
+                order.sort_by_key(|replica| replica.number != canary.replica);
+            }
             let mut serving = Serving::of(pool);
             order.into_iter().flat_map(|replica| roll(replica, &mut serving, canary)).collect()
         }
     }
 }
 
-/// The replica that is watched before the others follow: the first one that gets requests.
-fn canary(order: &[&ReplicaView], goal: &Goal) -> Option<u32> {
-    goal.canary?;
+/// The replica that is watched before the others follow.
+#[derive(Clone, Copy)]
+struct Canary {
+    replica: u32,
+    /// Its new generation gets a share of the visitors beside the old one, and is published after the
+    /// watch.
+    by_share: bool,
+}
+
+impl Canary {
+    fn is(self, replica: &ReplicaView) -> bool {
+        self.replica == replica.number
+    }
+}
+
+/// The first replica that gets requests.
+fn canary(order: &[&ReplicaView], goal: &Goal) -> Option<Canary> {
+    let by_share = goal.canary?.share.is_some();
     let mut used = order.iter().filter(|replica| replica.member != MemberState::TakenOut);
-    used.next().or(order.first()).map(|replica| replica.number)
+    let first = used.next().or(order.first());
+    first.map(|replica| Canary { replica: replica.number, by_share })
 }
 
 /// The replicas that serve at this point of the plan, with their generations.
@@ -146,11 +166,16 @@ impl Serving {
     }
 }
 
-fn roll(replica: &ReplicaView, serving: &mut Serving, canary: Option<u32>) -> Vec<Stage> {
+fn roll(replica: &ReplicaView, serving: &mut Serving, canary: Option<Canary>) -> Vec<Stage> {
     let number = replica.number;
     let old = replica.running.iter().map(|&generation| replica.id(generation));
     let mut stages = Vec::new();
-    if let Some(to) = serving.other_than(number) {
+    if canary.is_some_and(|canary| canary.by_share && canary.is(replica)) {
+        stages.extend(offer(replica));
+        stages.push(stage(Title::Publishing(number), [Step::Publish(replica.next())]));
+        stages.extend(activate(replica, false));
+        stages.extend(stop_all(number, old, None));
+    } else if let Some(to) = serving.other_than(number) {
         if let Some(current) = replica.current() {
             let lend = Step::Lend { replica: number, to };
             let steps = replica.drain().into_iter().chain([lend, Step::AwaitIdle(current)]);
@@ -172,7 +197,7 @@ fn roll(replica: &ReplicaView, serving: &mut Serving, canary: Option<u32>) -> Ve
 
 /// Starts the new generation beside the old one, and stops the old one after the new one has proved
 /// itself.
-fn replace(replica: &ReplicaView, canary: Option<u32>) -> Vec<Stage> {
+fn replace(replica: &ReplicaView, canary: Option<Canary>) -> Vec<Stage> {
     let old = replica.running.iter().map(|&generation| replica.id(generation));
     let mut stages = vec![start(replica, true)];
     stages.extend(activate(replica, false));
@@ -181,19 +206,21 @@ fn replace(replica: &ReplicaView, canary: Option<u32>) -> Vec<Stage> {
     stages
 }
 
-fn swap(replicas: &[&ReplicaView], canary: Option<u32>) -> Vec<Stage> {
-    let (first, replicas): (Vec<&ReplicaView>, Vec<&ReplicaView>) =
-        replicas.iter().partition(|replica| canary == Some(replica.number));
-    let mut stages: Vec<Stage> =
-        first.into_iter().flat_map(|replica| replace(replica, canary)).collect();
-    if replicas.is_empty() {
+fn swap(replicas: &[&ReplicaView], canary: Option<Canary>) -> Vec<Stage> {
+    let (first, others): (Vec<&ReplicaView>, Vec<&ReplicaView>) =
+        replicas.iter().partition(|replica| canary.is_some_and(|canary| canary.is(replica)));
+    let by_share = canary.is_some_and(|canary| canary.by_share);
+    let ahead = |replica| if by_share { offer(replica) } else { replace(replica, canary) };
+    let mut stages: Vec<Stage> = first.iter().flat_map(|replica| ahead(replica)).collect();
+    let switched = if by_share { replicas } else { &others };
+    if switched.is_empty() {
         return stages; // no replica is left to switch
     }
-    stages.extend(replicas.iter().map(|replica| start(replica, false)));
-    let publish = replicas.iter().map(|replica| Step::Publish(replica.next()));
+    stages.extend(others.iter().map(|replica| start(replica, false)));
+    let publish = switched.iter().map(|replica| Step::Publish(replica.next()));
     stages.push(stage(Title::Switching, publish));
-    stages.extend(replicas.iter().filter_map(|replica| activate(replica, false)));
-    for replica in &replicas {
+    stages.extend(switched.iter().filter_map(|replica| activate(replica, false)));
+    for replica in switched {
         let old = replica.running.iter().map(|&generation| replica.id(generation));
         stages.extend(stop_all(replica.number, old, None));
     }
@@ -268,13 +295,21 @@ fn start(replica: &ReplicaView, publish: bool) -> Stage {
     stage(Title::Starting(replica.number), ready.into_iter().chain(publish))
 }
 
+/// Starts the canary's generation beside the old one, and watches it while it gets a share of the
+/// visitors. It has no public name.
+fn offer(replica: &ReplicaView) -> Vec<Stage> {
+    let next = replica.next();
+    let watch = stage(Title::Watching(replica.number), [Step::Divert(next), Step::Watch(next)]);
+    vec![start(replica, false), watch]
+}
+
 fn activate(replica: &ReplicaView, drained: bool) -> Option<Stage> {
     let enable = replica.enable(drained)?;
     Some(stage(Title::Activating(replica.number), [enable]))
 }
 
-fn watch(replica: &ReplicaView, canary: Option<u32>) -> Option<Stage> {
-    let is_it = canary == Some(replica.number);
+fn watch(replica: &ReplicaView, canary: Option<Canary>) -> Option<Stage> {
+    let is_it = canary.is_some_and(|canary| canary.is(replica));
     is_it.then(|| stage(Title::Watching(replica.number), [Step::Watch(replica.next())]))
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::switch::Switch;
 use super::{
-    Goal, Observation, Occasion, Request, SpecQuery, Wanted, check, hooks, observe, plan, repair,
+    Goal, Observation, Occasion, Request, SpecQuery, Wanted, check, hooks, observe, offer, plan,
+    repair,
 };
 use crate::backend::{Backend, Member};
 use crate::config::Hook;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::pool::Pool;
 use crate::release::Release;
@@ -98,6 +99,9 @@ pub(super) async fn prepare(
             switch = Switch::plan(pool, release)?;
         }
         let is_needed = request.occasion == Occasion::Needed && goal.state == Wanted::Renewed;
+        if is_needed && repair::is_canary(pool, release) {
+            return Err(undecided(release));
+        }
         let may_stay = request.target.moves_symlink() || is_needed;
         if may_stay && switch.is_none() && observation.all_serve(pool, &goal.replicas, release) {
             stages = Vec::new();
@@ -106,6 +110,7 @@ pub(super) async fn prepare(
     if let Some(release) = &release {
         backend.check_release(release)?;
     }
+    offer::check_canary(backend, goal, &observation).await?;
     check::check_plan(pool, backend, &observation, release.as_ref(), &stages).await?;
     warnings.extend(check::check_capacity(&observation, &stages)?);
     if starts && !stages.is_empty() {
@@ -119,6 +124,13 @@ pub(super) async fn prepare(
     };
     let masterless = repair::masterless(&observation, goal);
     Ok(Prepared { observation, release, stages, keep_floor, switch, warnings, masterless })
+}
+
+/// The operator has asked for a canary of this release, and the command was killed before it was decided.
+fn undecided(release: &Release) -> Error {
+    let path = release.path.display();
+    Error::failed(format!("the canary of {path} was not decided: its command was killed"))
+        .hint("roll it out with pools-manager restart or switch, or go back with rollback")
 }
 
 /// A warning for each replica that the operator keeps out of the balancer: no plan enables it.

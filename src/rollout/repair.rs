@@ -39,7 +39,7 @@ pub(super) async fn kept(pool: &Arc<Pool>, symlink: &Path, current_dir: &Path) -
 }
 
 /// Whether the manager was killed while this release had only a canary.
-fn is_canary(pool: &Pool, release: &Release) -> bool {
+pub(super) fn is_canary(pool: &Pool, release: &Release) -> bool {
     let history = State::read(&pool.state_file()).map(|state| state.history).unwrap_or_default();
     history.last().is_some_and(|last| {
         let is_unfinished = last.canary && last.result == Outcome::Unfinished;

@@ -2,6 +2,7 @@
 //! results are all that it shares. `execute` decides the order of the steps, and what is undone
 //! after a failure.
 
+pub(super) mod compare;
 pub(super) mod front_page;
 pub(super) mod idle;
 mod kept;

@@ -75,7 +75,17 @@ pub(super) async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatu
         unseen.push(format!("hold and maintenance ({})", error.message));
         TrafficStatus::default()
     });
-    Ok(PoolStatus { pool: pool.name.clone(), ok, replicas, problems, crash_loop, traffic, unseen })
+    let canary = None;
+    Ok(PoolStatus {
+        pool: pool.name.clone(),
+        ok,
+        replicas,
+        problems,
+        crash_loop,
+        traffic,
+        canary,
+        unseen,
+    })
 }
 
 /// What can be seen of a replica.

@@ -7,6 +7,7 @@
 mod access;
 mod answers;
 mod breaks;
+mod canary;
 mod command;
 mod compare;
 mod compressed_answers;

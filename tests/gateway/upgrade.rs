@@ -1,5 +1,6 @@
 //! The upgrade of `serve`: a new process takes the place of the running one.
 
+mod canary;
 mod clients;
 mod failures;
 mod http2;

@@ -114,7 +114,13 @@ mod tests {
             published: Some(Path::new(socket)),
         };
         let behind = [(1, "/1"), (2, "/2")].map(behind);
-        let state = state.map(|replicas| PoolState { replicas, waiting: 0, held: 0, stamp: None });
+        let state = state.map(|replicas| PoolState {
+            replicas,
+            waiting: 0,
+            held: 0,
+            stamp: None,
+            canary: None,
+        });
         served(state.as_ref(), &behind).into_iter().map(|it| (it.level, it.message)).collect()
     }
 

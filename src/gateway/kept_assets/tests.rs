@@ -42,10 +42,9 @@ fn found(
     table: &[&Arc<ServedRelease>],
     path: &str,
 ) -> Option<String> {
-    let releases = table.iter().map(|it| Arc::clone(it)).collect();
+    let live: Vec<_> = table.iter().map(|it| Arc::clone(it)).collect();
     let path = UrlPath::parse(path.as_bytes()).unwrap();
-    let table = RoutingTable { releases };
-    let asset = kept.find(settings, &table, &table.releases[0], &Method::GET, &path).unwrap()?;
+    let asset = kept.find(settings, &live, &live[0], &Method::GET, &path).unwrap()?;
     Some(asset.served.release.path.file_name().unwrap().to_str().unwrap().to_owned())
 }
 
@@ -144,9 +143,9 @@ fn pages_code_hidden_and_denied_files_are_not_kept() {
     for path in ["/", "/i", "/i/", "/a.css/"] {
         assert!(!asset(path), "{path}");
     }
-    let table = RoutingTable { releases: vec![Arc::clone(&two)] };
+    let live = [Arc::clone(&two)];
     let path = UrlPath::parse(b"/a.css").unwrap();
-    let found = kept.find(&settings, &table, &two, &Method::POST, &path).unwrap();
+    let found = kept.find(&settings, &live, &two, &Method::POST, &path).unwrap();
     assert!(found.is_none());
 }
 

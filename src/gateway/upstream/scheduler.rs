@@ -112,6 +112,12 @@ impl Scheduler {
         current.fold(0, |sum, it| sum.saturating_add(it.children() as usize))
     }
 
+    /// Whether an endpoint can take a request now, and none waits.
+    pub(super) fn has_free_place(&self) -> bool {
+        let can_take = |it: &Endpoint| it.can_take(&it.spec.served.release);
+        self.queues.len() == 0 && self.endpoints.iter().any(can_take)
+    }
+
     /// The number of requests that wait.
     pub(super) fn waiting(&self) -> usize {
         self.queues.len()

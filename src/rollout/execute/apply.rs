@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::failpoint;
 use crate::process::Process;
 use crate::rollout::check::check_start;
+use crate::rollout::steps::compare::Comparison;
 use crate::rollout::steps::front_page::{self, release_of};
 use crate::rollout::steps::idle::Wait;
 use crate::rollout::steps::members::{self, Floor};
@@ -35,6 +36,7 @@ impl Execution<'_> {
             }
             Step::WarmUp(id) => self.warm_up(id).await.map_err(|e| self.with_log(id, e))?,
             Step::Publish(id) => self.publish(id)?,
+            Step::Divert(id) => self.divert(id).await?,
             Step::Watch(id) => self.watch(id).await?,
             Step::Enable { replica } => self.enable(replica).await?,
         }
@@ -195,7 +197,8 @@ impl Execution<'_> {
             running: find(&self.progress.started, &self.observation, id)?,
             spec: self.observation.replica(id.replica).and_then(|it| it.spec.as_ref()),
             log: log.as_mut(),
-            time: self.canary,
+            time: self.canary.map(|canary| canary.time).unwrap_or_default(),
+            comparison: self.progress.offer.as_ref().map(|offer| Comparison::new(&offer.record)),
             cancel: self.cancel,
         };
         let watched = watch.watch(self.report).await;

@@ -14,6 +14,9 @@ impl Execution<'_> {
     /// Takes the canary's replica back, if the watch has not ended well.
     pub(super) async fn undo_canary(&mut self) {
         let Some(Title::Watching(replica)) = self.progress.stage else { return };
+        if self.canary.is_some_and(|canary| canary.share.is_some()) {
+            return; // the old generation has kept its name
+        }
         let canary = self.started(replica);
         if let Err(error) = self.take_back(replica).await {
             self.warn(format!("replica {replica} could not be rolled back: {error}"));

@@ -19,6 +19,7 @@ impl Execution<'_> {
     /// reported the cause.
     pub(super) async fn recover(&mut self, cause: &Error) -> Error {
         self.visitors.lost |= self.has_lost_substitute();
+        self.undo_share().await;
         self.discard_unpublished().await;
         self.put_back().await;
         if let Err(error) = self.notify_backend().await {

@@ -1,6 +1,8 @@
 //! Checks the planner's rules on random pools: each plan is executed on a small model, which is
 //! checked after every step.
 
+mod canary;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -8,9 +10,16 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy as Generate;
 
 use super::*;
+use crate::canary::Share;
 use crate::config::Strategy;
+use crate::rollout::goal::Canary as Watched;
 
-const WATCH: Duration = Duration::from_secs(1);
+const WATCH: Watched = Watched { time: Duration::from_secs(1), share: None };
+
+/// With a share of the visitors.
+fn by_share() -> Watched {
+    Watched { share: Share::parse("10%"), ..WATCH }
+}
 
 /// The model of a pool: its names, generations and members.
 #[derive(Debug, Clone)]
@@ -29,6 +38,8 @@ struct Model {
     proven: BTreeSet<Number>,
     stopped: bool,
     name: Option<GenerationId>,
+    /// The gateway sends it a share of the visitors.
+    diverted: Option<Number>,
     member: MemberState,
 }
 
@@ -60,6 +71,7 @@ impl World {
             proven: replica.running.iter().copied().filter(|_| replica.proven).collect(),
             stopped: replica.stopped,
             name: replica.named.then(|| replica.id(replica.published.unwrap_or(NOT_RUNNING))),
+            diverted: None,
             member: replica.member,
         };
         Self(seen.replicas.iter().map(|replica| (replica.number, model(replica))).collect())
@@ -157,9 +169,19 @@ impl World {
                 self.move_names(id.replica, Some(id));
                 self.model(id.replica).proven.insert(id.generation);
             }
+            Step::Divert(id) => {
+                let model = self.model(id.replica);
+                assert!(model.ready.contains(&id.generation), "proved first");
+                assert_ne!(model.name, Some(id), "{id} has a public name");
+                model.diverted = Some(id.generation);
+            }
             Step::Watch(id) => {
                 let model = &self.0[&id.replica];
-                assert!(self.lives(id) && model.name == Some(id), "{id} is watched unpublished");
+                let is_visited = model.name == Some(id) || model.diverted == Some(id.generation);
+                assert!(self.lives(id) && is_visited, "{id} is watched without visitors");
+                if model.diverted == Some(id.generation) {
+                    return;
+                }
                 let member = model.member;
                 assert!(
                     !matches!(member, MemberState::Drained | MemberState::InError),
@@ -256,7 +278,7 @@ fn any_pool() -> impl Generate<Value = PoolView> {
 }
 
 /// The parts of a goal.
-type GoalParts = (Wanted, Strategy, BTreeSet<u32>, Option<Duration>);
+type GoalParts = (Wanted, Strategy, BTreeSet<u32>, Option<Watched>);
 
 fn goal() -> impl Generate<Value = GoalParts> {
     (
@@ -268,7 +290,7 @@ fn goal() -> impl Generate<Value = GoalParts> {
         ]),
         prop::sample::select(vec![Strategy::Rolling, Strategy::Swap]),
         prop::collection::btree_set(1..5_u32, 1..5),
-        prop::option::of(Just(WATCH)),
+        prop::sample::select(vec![None, Some(WATCH), Some(by_share())]),
     )
 }
 
@@ -348,39 +370,6 @@ proptest! {
                 let name = world.0[&id.replica].name.expect("unpublished too early");
                 prop_assert!(world.lives(name) && name.replica != id.replica);
             }
-        }
-    }
-
-    /// Until the canary has been watched, the plan touches only the canary, and replicas that get
-    /// no requests.
-    #[test]
-    fn canary_is_renewed_and_watched_first(seen in any_pool(), goal in goal()) {
-        let goal = Goal { state: Wanted::Renewed, canary: Some(WATCH), ..goal_for(&seen, goal) };
-        let mut stages = plan(&seen, &goal);
-        let watched = |stage: &Stage| matches!(stage.title, Title::Watching(_));
-        let Some(at) = stages.iter().position(watched) else {
-            prop_assert!(goal.replicas.is_empty());
-            return Ok(());
-        };
-        let canary = stages[at].title.replica();
-        let taken_out = |number: u32| {
-            seen.replicas.iter().any(|it| it.number == number && it.member == MemberState::TakenOut)
-        };
-        let is_harmless = |stage: &Stage| {
-            let replica = stage.title.replica();
-            replica == canary || replica.is_some_and(taken_out)
-        };
-        prop_assert!(stages[..at].iter().all(is_harmless), "{stages:?}");
-        prop_assert!(!stages[at + 1..].iter().any(watched));
-        prop_assert!(
-            !canary.is_some_and(taken_out) || goal.replicas.iter().all(|it| taken_out(*it))
-        );
-        if goal.strategy == Strategy::Swap {
-            let stops = steps(&stages[..at]).iter().any(|step| matches!(step, Step::Stop(_)));
-            prop_assert!(!stops, "the canary's old generation runs until the watch has ended");
-        } else {
-            stages.remove(at);
-            prop_assert_eq!(stages, plan(&seen, &Goal { canary: None, ..goal }));
         }
     }
 }

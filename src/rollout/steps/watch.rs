@@ -2,14 +2,18 @@
 //!
 //! Every second the generation must answer a ping and the warm-up paths, the balancer must not
 //! report an error of it, and the server's log must not report a crash of a child. The end of its
-//! master ends the watch at once, and so does a cancellation.
+//! master ends the watch at once, and so does a cancellation. A canary by share is also compared with the
+//! old generations.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::compare::Comparison;
 use super::warm_up::request_page;
 use super::{millis, warn};
 use crate::backend::Backend;
+use crate::canary::{Figures, Moment, Sides};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::event::{Event, Report};
@@ -29,6 +33,8 @@ pub(in crate::rollout) struct Watch<'a> {
     /// Its server's log, from its start on.
     pub(in crate::rollout) log: Option<&'a mut Log>,
     pub(in crate::rollout) time: Duration,
+    /// None: it gets all requests of its replica, and is compared with nothing.
+    pub(in crate::rollout) comparison: Option<Comparison>,
     pub(in crate::rollout) cancel: &'a Cancel,
 }
 
@@ -48,7 +54,13 @@ impl Watch<'_> {
         let deadline = started + self.time;
         let (mut was_well, mut was_full) = (false, false);
         loop {
-            let seen = self.unless_over(self.check()).await?;
+            let mut comparison = self.comparison.take();
+            let checked = tokio::select! {
+                seen = self.unless_over(self.check()) => seen,
+                worse = self.turns_worse(comparison.as_mut()) => Err(worse),
+            };
+            self.comparison = comparison;
+            let seen = checked?;
             // Before the balancer's status, because a crash may be its cause.
             self.check_children()?;
             // Until the balancer tries the new generation, it may remember an error of the old one.
@@ -64,13 +76,45 @@ impl Watch<'_> {
             }
             was_full |= seen.was_full;
             let left = deadline.saturating_duration_since(Instant::now());
+            let moment = if left.is_zero() { Moment::End } else { Moment::Meanwhile };
+            let canary = self.compare(moment, report).await?;
             if left.is_zero() {
                 return Ok(());
             }
             let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             let (replica, waited_ms) = (id.replica, millis(started));
-            report.event(&Event::Watching { replica, waited_ms, left_ms });
+            report.event(&Event::Watching { replica, waited_ms, left_ms, canary });
             self.unless_over(pause(left.min(INTERVAL))).await?;
+        }
+    }
+
+    /// The figures of a canary by share. Fails if they are clearly bad; at the end, if they are bad.
+    async fn compare(
+        &mut self,
+        moment: Moment,
+        report: &mut dyn Report,
+    ) -> Result<Option<Sides<Figures>>> {
+        let Some(comparison) = &mut self.comparison else { return Ok(None) };
+        let figures = comparison.read(self.backend).await;
+        let rollout = &self.pool.settings.rollout;
+        match moment {
+            Moment::Meanwhile => drop(comparison.judge(rollout, moment)?),
+            Moment::End => comparison.decide(rollout, report)?,
+        }
+        Ok(Some(figures))
+    }
+
+    /// Returns as soon as the figures of a canary by share are clearly bad, with the error; else never. A
+    /// check of a canary that hangs takes long.
+    async fn turns_worse(&self, comparison: Option<&mut Comparison>) -> Error {
+        let Some(comparison) = comparison else { return pending().await };
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            comparison.read(self.backend).await;
+            let rollout = &self.pool.settings.rollout;
+            if let Err(error) = comparison.judge(rollout, Moment::Meanwhile) {
+                return error;
+            }
         }
     }
 

@@ -106,15 +106,15 @@ fn invalid_command_line_is_an_error() {
         ),
         (
             "restart --canary 30x",
-            "invalid value '30x' for '--canary <TIME>': expected a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds",
+            "invalid value '30x' for '--canary <TIME|SHARE>': expected a share like 10%, or a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds",
         ),
         (
             "switch www release2 --canary soon",
-            "invalid value 'soon' for '--canary <TIME>': expected a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds",
+            "invalid value 'soon' for '--canary <TIME|SHARE>': expected a share like 10%, or a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds",
         ),
         (
             "rollback --canary 0s",
-            "invalid value '0s' for '--canary <TIME>': it must be more than 0",
+            "invalid value '0s' for '--canary <TIME|SHARE>': it must be more than 0",
         ),
         ("start --canary 30s", "unexpected argument '--canary' found"),
         ("restart --strategy canary", "invalid value 'canary' for '--strategy <STRATEGY>'"),

@@ -1,0 +1,40 @@
+//! The task that ends a canary whose command is gone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Canary;
+use crate::canary::Record;
+use crate::gateway::blocking::run_blocking;
+
+/// How often the record is looked at: the kernel has no event for the end of a lock.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Keeps the canary of a pool. `file`: its record. `refresh`: called when it is not in force any more, so
+/// that the pool is observed.
+pub(in crate::gateway) fn keep<F: Fn() + Send + 'static>(
+    canary: &Arc<Canary>,
+    file: PathBuf,
+    refresh: F,
+) -> impl Future<Output = ()> + Send + use<F> {
+    let begun = Arc::clone(&canary.begun);
+    let canary = Arc::downgrade(canary);
+    async move {
+        while let Some(live) = canary.upgrade().map(|canary| canary.live.load_full()) {
+            let Some(live) = live else {
+                begun.notified().await;
+                continue;
+            };
+            sleep(LOOK).await;
+            let file = file.clone();
+            let record = run_blocking(move || Record::in_force(&file)).await;
+            let is_in_force = matches!(record, Ok(Ok(Some(record))) if record.id == live.record.id);
+            if !is_in_force {
+                refresh();
+            }
+        }
+    }
+}
