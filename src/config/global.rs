@@ -45,6 +45,10 @@ pub struct Global {
 pub struct Front {
     listen: Spanned<Vec<String>>,
     listen_tls: Spanned<Vec<String>>,
+    /// The account that talks to clients if root starts `serve`. Empty: root itself.
+    pub user: String,
+    /// Its group. Empty: that of the account.
+    pub group: String,
     /// The certificates for `listen_tls`. The first one is for clients that name no other host.
     pub certificates: Vec<Certificate>,
     /// The oldest version of TLS that is accepted.
@@ -160,6 +164,8 @@ impl Default for Front {
         Self {
             listen: Spanned::new(0..0, Vec::new()),
             listen_tls: Spanned::new(0..0, Vec::new()),
+            user: String::new(),
+            group: String::new(),
             certificates: Vec::new(),
             tls_min: TlsVersion::V12,
             https_port: 443,
@@ -296,6 +302,8 @@ impl Global {
         different([
             ("[gateway] listen", one.listen() != other.listen()),
             ("[gateway] listen_tls", one.listen_tls() != other.listen_tls()),
+            ("[gateway] user", one.user != other.user),
+            ("[gateway] group", one.group != other.group),
             ("[gateway] threads", one.threads != other.threads),
             ("[gateway] max_connections", one.max_connections != other.max_connections),
             ("[control] socket", self.control != now.control),

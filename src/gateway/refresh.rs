@@ -4,7 +4,7 @@
 //! replica's name leads to another replica's generation, or does not exist. So a command drains and
 //! enables replicas by moving names, and a gateway that starts only needs to observe.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ use tokio::time::{sleep, timeout};
 use super::blocking::run_blocking;
 use super::exclusive_since;
 use super::routing_table::ServedRelease;
+use super::seen::{Published, Seen};
+use super::separate::{self, ToParent};
 use super::state::CurrentState;
 use super::upstream::{EndpointSpec, Ping};
 use super::virtual_host::{Unservable, VirtualHost};
 use crate::error::{Error, Result};
-use crate::release::{Pinned, Release};
-use crate::rollout::{Observation, Observed, SpecQuery, observe};
-use crate::runtime::Running;
+use crate::privsep;
+use crate::release::Release;
 
 /// The shortest time between two refreshes that requests ask for.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -48,8 +49,8 @@ pub(super) async fn refresh(vhost: &Arc<VirtualHost>, reason: Reason) -> Result<
     let vhost = Arc::clone(vhost);
     run_blocking(move || {
         read_traffic(&vhost);
-        let result = observe_pool(&vhost)
-            .and_then(|observation| apply(&vhost, &observation, reason, &mut unservable));
+        let result =
+            observe_pool(&vhost).and_then(|seen| apply(&vhost, &seen, reason, &mut unservable));
         match result {
             // The command knows that these replicas are out, and is about to renew one.
             Ok(Outcome::NothingServed(_)) if reason == Reason::Command => Ok(()),
@@ -128,26 +129,28 @@ enum Outcome {
     NothingServed(Error),
 }
 
-/// Blocks, as the observation does.
-fn observe_pool(vhost: &VirtualHost) -> Result<Observation> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Error::failed(format!("cannot observe the pool: {error}")))?;
-    runtime.block_on(observe(&vhost.pool, async { Ok(Vec::new()) }, SpecQuery::default()))
+/// Observes the pool; a child has its parent do so, which may look at the processes of the replicas. Blocks.
+fn observe_pool(vhost: &VirtualHost) -> Result<Seen> {
+    let Some(parent) = privsep::parent() else { return Seen::of(&vhost.pool) };
+    let request = ToParent::Observe(vhost.pool.name.clone());
+    let answer = parent.ask_blocking::<separate::Outcome<Seen>>(&request);
+    let (seen, _) =
+        answer.map_err(|error| Error::failed(format!("cannot observe the pool: {error}")))?;
+    Ok(seen?)
 }
 
 fn apply(
     vhost: &VirtualHost,
-    observation: &Observation,
+    seen: &Seen,
     reason: Reason,
     unservable: &mut Unservable,
 ) -> Result<Outcome> {
     let mut known: Vec<Arc<ServedRelease>> = vhost.upstream.table().releases.clone();
     let (mut endpoints, mut failed) = (Vec::new(), Vec::new());
-    for running in observation.replicas.iter().filter_map(published) {
-        match endpoint(vhost, running, &mut known) {
+    for published in &seen.published {
+        match endpoint(vhost, published, &mut known) {
             Ok(endpoint) => endpoints.push(endpoint),
-            Err(error) => failed.push((running.generation.socket.clone(), error)),
+            Err(error) => failed.push((published.generation.socket.clone(), error)),
         }
     }
     let is_new = |socket: &PathBuf| !unservable.contains(socket);
@@ -166,7 +169,7 @@ fn apply(
     if reason == Reason::Command || error.is_none() {
         let next: Vec<&Arc<ServedRelease>> = endpoints.iter().map(|it| &it.served).collect();
         let before = &vhost.upstream.table().releases;
-        exclusive_since::update(before, &next, names(observation));
+        exclusive_since::update(before, &next, seen.names.iter().map(PathBuf::as_path));
         let history = || vhost.pool.state_file();
         vhost.kept_assets.update(&vhost.settings, before, &next, history);
         vhost.upstream.replace_endpoints(endpoints);
@@ -174,30 +177,17 @@ fn apply(
     Ok(error.map_or(Outcome::Served, |(_, error)| Outcome::NothingServed(error)))
 }
 
-/// The public socket names of a pool.
-fn names(observation: &Observation) -> impl Iterator<Item = &Path> {
-    let generations = observation
-        .replicas
-        .iter()
-        .flat_map(|it| it.running.iter().map(|running| &running.generation).chain(&it.ended));
-    generations.map(|generation| generation.public.as_path())
-}
-
-fn published(observed: &Observed) -> Option<&Running> {
-    observed.published.and(observed.current())
-}
-
 fn endpoint(
     vhost: &VirtualHost,
-    running: &Running,
+    published: &Published,
     known: &mut Vec<Arc<ServedRelease>>,
 ) -> Result<EndpointSpec> {
-    let generation = &running.generation;
+    let generation = &published.generation;
     if generation.server.speaks_http() != vhost.speaks_http {
         let message = format!("{generation} does not speak the protocol that the pool has now");
         return Err(Error::failed(message).hint("run pools-manager restart"));
     }
-    let release = release(vhost, running)?;
+    let release = release(vhost, published)?;
     // Each time anew: the release may have got another document root where it is.
     let opened = open(&release, vhost)?;
     let served = if let Some(same) = known.iter().find(|it| it.is_as(&opened)) {
@@ -211,17 +201,11 @@ fn endpoint(
     Ok(EndpointSpec { socket, served, children, ping })
 }
 
-/// The release that is mounted for the generation, wherever the symlink points now.
-fn release(vhost: &VirtualHost, running: &Running) -> Result<Release> {
-    let Some(current_dir) = vhost.pool.settings.current_dir() else {
+fn release(vhost: &VirtualHost, published: &Published) -> Result<Release> {
+    if vhost.pool.settings.current_dir().is_none() {
         return Release::at(vhost.pool.root.path());
-    };
-    match running.pinned(current_dir) {
-        Some(Pinned::Release(release)) => Ok(release),
-        other => running.generation.release.clone().ok_or_else(|| {
-            Error::failed(format!("{} has no release mounted: {other:?}", running.generation))
-        }),
     }
+    published.release.clone().map_err(Error::failed)
 }
 
 fn open(release: &Release, vhost: &VirtualHost) -> Result<ServedRelease> {

@@ -30,6 +30,7 @@ mod memory;
 mod pace;
 mod pid_1;
 mod pools;
+mod privilege;
 mod refused;
 mod releases;
 mod reload;

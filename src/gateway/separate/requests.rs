@@ -1,0 +1,89 @@
+//! What the parent does for its child.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use super::files;
+use super::message::{Failure, Outcome, ToParent};
+use crate::error::{Error, Result};
+use crate::gateway::blocking::run_blocking;
+use crate::gateway::reload::Reloads;
+use crate::gateway::seen::Seen;
+use crate::pool;
+use crate::privsep::Asked;
+use crate::privsep::files::Refused;
+use crate::root::Root;
+use crate::upgrade::Predecessor;
+
+/// How many requests are carried out at a time.
+const CONCURRENT: usize = 16;
+
+/// Carries out the requests of a child.
+#[derive(Debug, Clone)]
+pub(super) struct Requests {
+    /// The root with the configuration.
+    pub(super) root: Root,
+    /// Notes that the configuration was read.
+    pub(super) reloads: Arc<Reloads>,
+    /// The process that this one replaces.
+    pub(super) predecessor: Option<Arc<Predecessor>>,
+}
+
+impl Requests {
+    /// Ends with the connection to the child.
+    pub(super) async fn serve(self, mut asked: mpsc::Receiver<Asked>) {
+        let places = Arc::new(Semaphore::new(CONCURRENT));
+        while let Some(asked) = asked.recv().await {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let requests = self.clone();
+            tokio::spawn(async move {
+                requests.carry_out(asked).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn carry_out(self, mut asked: Asked) {
+        let outcome: Outcome = match asked.request() {
+            Ok(ToParent::Open(open)) => {
+                let opened = run_blocking(move || files::open(&self.root, &open)).await;
+                let opened = match opened {
+                    Ok(opened) => opened.map_err(Refused::from),
+                    Err(error) => Err(Refused { errno: None, why: error.message }),
+                };
+                let fds = opened.as_ref().ok().and_then(|file| file.try_clone().ok());
+                let answer = opened.map(drop);
+                return asked.answer(&answer, fds.map(Into::into).into_iter().collect());
+            }
+            Ok(ToParent::Observe(pool)) => {
+                let seen = run_blocking(move || observe(&self.root, &pool)).await;
+                let seen = seen.and_then(|seen| seen).map_err(Failure::from);
+                return asked.answer(&seen, Vec::new());
+            }
+            Ok(ToParent::Pause(pool)) => self.of_predecessor(&pool, true).await,
+            Ok(ToParent::Unpause(pool)) => self.of_predecessor(&pool, false).await,
+            Ok(ToParent::Reloaded) => {
+                self.reloads.note_command();
+                Ok(())
+            }
+            Err(error) => Err(Error::failed(format!("the request is malformed: {error}")).into()),
+        };
+        asked.answer(&outcome, Vec::new());
+    }
+
+    async fn of_predecessor(&self, pool: &str, is_pause: bool) -> Outcome {
+        let Some(predecessor) = &self.predecessor else { return Ok(()) };
+        let done =
+            if is_pause { predecessor.pause(pool).await } else { predecessor.unpause(pool).await };
+        done.map_err(Failure::from)
+    }
+}
+
+/// Observes a pool of the root. Blocks.
+fn observe(root: &Root, name: &str) -> Result<Seen> {
+    if !pool::names(root)?.iter().any(|known| known == name) {
+        return Err(Error::failed(format!("there is no pool \"{name}\"")));
+    }
+    Seen::of(&Arc::new(pool::load(root, name)?))
+}
