@@ -1,17 +1,18 @@
 //! `[gateway] user`: an ordinary user talks to clients.
 
 mod child;
+mod crashes;
+mod files;
+mod operations;
+mod refused;
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, lchown};
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use harness::served::Served;
-use harness::{Site, needs_root, wait_for};
-use rustix::process::Signal;
+use harness::{Site, needs_root};
 
 use super::supervisor::{await_release, site};
-use super::upgrade::{Clients, Running, Slow};
 use child::Child;
 
 /// The account of the tests: not that of PHP.
@@ -19,14 +20,14 @@ const USER: &str = "nobody";
 const GLOBAL: &str = "etc/pools-manager.toml";
 
 /// The supervised site, whose gateway is of this user.
-fn separate(global: &str) -> Site {
-    let site = site("", "");
+fn separate(pool: &str, global: &str) -> Site {
+    let site = site(pool, "");
     site.replace(GLOBAL, "threads = 2\n", &format!("threads = 2\nuser = \"{USER}\"\n{global}\n"));
     site
 }
 
-fn served(global: &str) -> Served {
-    let served = Served::serve(separate(global));
+fn served(pool: &str, global: &str) -> Served {
+    let served = Served::serve(separate(pool, global));
     await_release(&served, "release1");
     served
 }
@@ -34,7 +35,7 @@ fn served(global: &str) -> Served {
 #[test]
 fn who_accepts_connections_is_an_ordinary_user_without_a_way_back() {
     needs_root!();
-    let served = served("");
+    let served = served("", "");
     assert_eq!(served.get("/ping.php").status, 200);
     let child = Child::of(&served);
     let status = child.status();
@@ -48,14 +49,26 @@ fn who_accepts_connections_is_an_ordinary_user_without_a_way_back() {
     }
     assert_eq!(status["NoNewPrivs"], "1");
     for thread in child.threads() {
-        assert_eq!(
-            (&thread["Uid"], &thread["NoNewPrivs"]),
-            (&status["Uid"], &status["NoNewPrivs"])
-        );
-        assert_eq!(thread["CapEff"], "0000000000000000");
+        assert_eq!((&thread["Uid"], &thread["Groups"]), (&status["Uid"], &status["Groups"]));
+        assert_eq!((&*thread["CapEff"], &*thread["NoNewPrivs"]), ("0000000000000000", "1"));
     }
-    // Only root may look into it: it is not dumpable.
-    let of_kernel = fs::metadata(format!("/proc/{}/fd", child.pid())).unwrap();
-    assert_eq!(std::os::unix::fs::MetadataExt::uid(&of_kernel), 0);
-    assert_eq!(child.listening(), [served.port()], "the control socket is not there");
+    // Only root may trace it and look at its descriptors: it is not dumpable.
+    assert_eq!(fs::metadata(format!("/proc/{}/fd", child.pid())).unwrap().uid(), 0);
+    assert_eq!(child.listening(), [served.port()], "and not on the control socket");
+    let parent = served.gateway().pid().as_raw_nonzero().get();
+    let said = served.site.run(&["check"]).stdout;
+    assert!(said.contains(&format!("pid {parent}, the user {USER} talks to clients")), "{said}");
+    let status: serde_json::Value =
+        serde_json::from_str(&served.site.run(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["gateway"], serde_json::json!({ "pid": parent, "user": USER }));
+}
+
+#[test]
+fn supplementary_groups_are_those_of_the_account_and_group_replaces_its_own() {
+    needs_root!();
+    let served = Served::serve(separate("", "group = \"www-data\""));
+    let group = nix::unistd::Group::from_name("www-data").unwrap().unwrap().gid.to_string();
+    let status = Child::of(&served).status();
+    assert_eq!(status["Gid"], [&*group; 4].join(" "));
+    assert!(status["Groups"].split(' ').any(|it| it == group), "{}", status["Groups"]);
 }

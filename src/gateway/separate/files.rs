@@ -63,3 +63,55 @@ fn read(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(ErrorKind::InvalidInput.into()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::io::Write;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn only_files_that_the_configuration_names_are_opened_and_only_for_that() {
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let root = Root::new(dir.path().to_owned());
+        let pool = root.pools_dir().join("www");
+        fs::create_dir_all(&pool).unwrap();
+        fs::write(pool.join("1.conf"), "").unwrap();
+        let settings = "[php]\ncurrent_release_symlink = \"a\"\ncurrent_dir = \"b\"\n[gateway.access]\nauth_file = \"users\"\n";
+        fs::write(pool.join("pools-manager.toml"), settings).unwrap();
+        let global = "[gateway]\naccess_log = \"logs/access\"\n[[gateway.certificates]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n[log]\noutput = \"logs/serve\"\n";
+        fs::write(root.resolve("etc/pools-manager.toml"), global).unwrap();
+        fs::create_dir(root.resolve("logs")).unwrap();
+        for file in ["users", "a.pem", "a.key", "other"] {
+            fs::write(root.resolve(file), file).unwrap();
+        }
+        let opened = |file: &str, purpose| open(&root, &Open { path: root.resolve(file), purpose });
+        for file in ["users", "a.pem", "a.key"] {
+            let text = io::read_to_string(opened(file, Purpose::Read).unwrap()).unwrap();
+            assert_eq!(text, file);
+            assert!(opened(file, Purpose::Append).is_err(), "{file}");
+        }
+        for file in ["logs/access", "logs/serve"] {
+            assert!(opened(file, Purpose::Read).is_err(), "{file}");
+            opened(file, Purpose::Append).unwrap().write_all(b"line\n").unwrap();
+        }
+        for file in ["other", "../etc/shadow", "/etc/shadow", "logs/../other", "", "a.pem/"] {
+            for purpose in [Purpose::Read, Purpose::Append] {
+                let error = opened(file, purpose).map(drop);
+                assert!(error.is_err() || file == "a.pem/", "{file}");
+            }
+        }
+        // Another user could put any file there.
+        fs::set_permissions(root.resolve("logs"), Permissions::from_mode(0o777)).unwrap();
+        let error = opened("logs/access", Purpose::Append).unwrap_err().to_string();
+        assert!(error.contains("can be written by every user"), "{error}");
+        fs::remove_file(root.resolve("users")).unwrap();
+        symlink("logs/serve", root.resolve("users")).unwrap();
+        let error = opened("users", Purpose::Read).unwrap_err().to_string();
+        assert!(error.contains("can be written by every user"), "{error}");
+        fs::remove_file(root.resolve("a.key")).unwrap();
+        symlink("/dev/zero", root.resolve("a.key")).unwrap();
+        assert!(opened("a.key", Purpose::Read).is_err());
+    }
+}

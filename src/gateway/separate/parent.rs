@@ -19,15 +19,23 @@ use crate::error::{Error, Result};
 use crate::gateway::blocking::run_blocking;
 use crate::gateway::control_server::{Answers, ControlServer};
 use crate::gateway::identity::log_unreachable;
+use crate::gateway::listen;
 use crate::gateway::reload::Reloads;
 use crate::gateway::serve::Start;
 use crate::gateway::sockets::Sockets;
 use crate::gateway::tasks::Tasks;
+use crate::inherited::Inherited;
 use crate::privsep::{Identity, Link};
 use crate::root::Root;
 use crate::service_manager;
 use crate::upgrade;
 
+/// How long the child of a parent that was killed may take to close its sockets.
+const OLD_CHILD: Duration = Duration::from_secs(1);
+/// How long the child may take for what takes milliseconds, before it counts as halted.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How much later than `shutdown_timeout` the child may answer that its connections have ended.
+const MARGIN: Duration = Duration::from_secs(4);
 /// How long a command waits for a child that is being started again. A command waits for 10 s.
 const NEXT_CHILD: Duration = Duration::from_secs(8);
 /// The time until the second attempt to start a child. Each attempt doubles it, up to the last one.
@@ -78,6 +86,9 @@ impl SeparateGateway {
         let global = Global::read(root)?;
         global.listens()?;
         let mut sockets = Sockets::control(&global.control, &mut inherited)?;
+        if predecessor.is_none() {
+            await_free(&global, &inherited).await;
+        }
         sockets.bind(&global, inherited)?;
         let addresses = sockets.urls();
         let begin = Begin { identity, root: root.path().to_owned(), is_json };
@@ -154,7 +165,11 @@ impl SeparateGateway {
     /// What its successor gets, and how long that may take to start.
     pub async fn pass(&self) -> Result<(upgrade::Passed, Duration)> {
         let link = self.shared.link().await?;
-        let passed = ask::<Outcome<Passed>>(&link, &ToChild::Pass, Vec::new()).await??;
+        let asked = ask::<Outcome<Passed>>(&link, &ToChild::Pass, Vec::new());
+        let passed = timeout(ANSWER, asked).await.map_err(|_| {
+            Error::failed("the gateway process does not answer")
+                .hint("kill it: serve starts another one")
+        })???;
         let sockets = self.shared.sockets.lock().await;
         let sockets = sockets.as_ref().map_or_else(|| Ok(Vec::new()), Sockets::copies)?;
         let drain_limit = Duration::from_millis(passed.drain_limit_ms);
@@ -202,10 +217,11 @@ impl SeparateGateway {
 
     /// Completes when the connections have ended, or the child has.
     pub fn drained(&self) -> impl Future<Output = ()> + use<> {
-        let link = self.shared.link.borrow().clone();
+        let (link, limit) = (self.shared.link.borrow().clone(), self.shared.drain_limit());
         async move {
             if let Some(link) = link {
-                let _ = tell(&link, &ToChild::Drained, Vec::new()).await;
+                let drained = tell(&link, &ToChild::Drained, Vec::new());
+                let _ = timeout(limit, drained).await;
             }
         }
     }
@@ -215,7 +231,7 @@ impl SeparateGateway {
         let link = self.shared.link.borrow().clone();
         tokio::spawn(async move {
             if let Some(link) = link {
-                let _ = tell(&link, &ToChild::CloseIdle, Vec::new()).await;
+                let _ = timeout(ANSWER, tell(&link, &ToChild::CloseIdle, Vec::new())).await;
             }
         });
     }
@@ -235,7 +251,10 @@ impl SeparateGateway {
         self.control_loop.shutdown().await;
         // The files go at once: no program is to find a socket that nothing accepts from.
         drop(self.shared.sockets.lock().await.take());
-        let result = self.unless_ended(how).await;
+        let limit = self.shared.drain_limit();
+        let result = timeout(limit, self.unless_ended(how)).await.unwrap_or_else(|_| {
+            Err(Error::failed("the gateway process does not answer, and its connections were cut"))
+        });
         if let Some(end) = self.end.take() {
             let _ = end.send(());
         }
@@ -254,8 +273,25 @@ impl SeparateGateway {
 
     /// A child that has ended is started again, and does the same by itself.
     async fn try_tell(&self, request: &ToChild) {
-        if let Err(error) = self.unless_ended(request).await {
-            tracing::error!("{}", error.in_one_line());
+        let told = timeout(ANSWER, self.unless_ended(request)).await;
+        match told {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("{}", error.in_one_line()),
+            Err(_) => tracing::error!("the gateway process does not answer"),
+        }
+    }
+}
+
+/// Waits until the addresses are free, for a while: if a parent was killed, its child closes them a moment
+/// later. An address that stays in use is an error of the bind.
+async fn await_free(global: &Global, inherited: &Inherited) {
+    let begun = Instant::now();
+    for (listen, _) in global.front.all_listen() {
+        while !inherited.has(listen)
+            && listen::refusal(listen, global).is_some()
+            && begun.elapsed() < OLD_CHILD
+        {
+            sleep(Duration::from_millis(10)).await;
         }
     }
 }
@@ -267,6 +303,13 @@ impl Shared {
         let found = timeout(NEXT_CHILD, links.wait_for(Option::is_some)).await;
         let link = found.ok().and_then(|found| found.ok().and_then(|link| link.clone()));
         link.ok_or_else(|| Error::failed("the gateway process has ended, and does not start again"))
+    }
+
+    /// How long the child may take to end its connections.
+    fn drain_limit(&self) -> Duration {
+        let now = Global::read(&self.requests.root);
+        let front = now.as_ref().map_or(&self.started.front, |now| &now.front);
+        front.shutdown_timeout.max(self.started.front.shutdown_timeout) + MARGIN
     }
 
     async fn tell(&self, request: &ToChild) -> Result<()> {
@@ -380,8 +423,24 @@ impl Shared {
         }
     }
 
-    async fn control(&self, request: Request) -> Result<Response> {
-        ask(&*self.link().await?, &ToChild::Control(request), Vec::new()).await
+    /// The response of the child; if it ends meanwhile, that of the next one. Each request can be carried
+    /// out twice.
+    async fn control(&self, request: &Request) -> Result<Response> {
+        loop {
+            let link = self.link().await?;
+            match ask(&link, &ToChild::Control(request.clone()), Vec::new()).await {
+                Err(_) if self.await_other(&link).await => {}
+                answered => return answered,
+            }
+        }
+    }
+
+    /// Waits until the child with this connection is known to have ended. False: it runs.
+    async fn await_other(&self, ended: &Arc<Link>) -> bool {
+        let mut links = self.link.subscribe();
+        let is_other =
+            |link: &Option<Arc<Link>>| link.as_ref().is_none_or(|link| !Arc::ptr_eq(link, ended));
+        timeout(NEXT_CHILD, links.wait_for(is_other)).await.is_ok()
     }
 }
 
@@ -389,7 +448,7 @@ impl Answers for Arc<Shared> {
     async fn answer(&self, request: Request) -> Response {
         let settings =
             matches!(request, Request::Settings).then(|| Global::read(&self.requests.root));
-        match self.control(request).await {
+        match self.control(&request).await {
             // What only the parent knows is not the child's to say.
             Ok(Response::Settings(mut of_child)) => {
                 of_child.pid = std::process::id();

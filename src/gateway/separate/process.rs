@@ -23,7 +23,7 @@ pub(super) const CHILD: &str = "gateway-process";
 /// The child may be hostile: more than any of its messages has. The longest is the state of a pool.
 const LIMITS: Limits = Limits { bytes: 1 << 20, takes_fds: false };
 /// How long a child may take to end after its last request.
-const END: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_secs(3);
 
 /// A child that runs. Dropping it kills the child.
 #[derive(Debug)]
