@@ -2,7 +2,8 @@
 //! strangers.
 //!
 //! The two talk over a socket pair, by frames ([`frame`]): requests and answers of both sides ([`link`]).
-//! The child gives up all rights before it reads anything but its identity ([`identity`]). What it may not
+//! The child gives up all rights before it reads anything but its identity ([`identity`]), and system calls
+//! that it does not need (`system_calls`). What it may not
 //! open then, it asks its parent for ([`files`]): the parent opens what the configuration names, and
 //! nothing else. What the two say beyond that is the matter of their program.
 //!
@@ -14,6 +15,7 @@ pub mod files;
 mod frame;
 pub mod identity;
 pub mod link;
+pub(crate) mod system_calls;
 
 pub use identity::Identity;
 pub use link::{Asked, Link};

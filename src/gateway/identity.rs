@@ -84,9 +84,11 @@ fn refuse_another(user: &str, group: &str, file: &str) -> Result<()> {
 fn unreadable(account: &Account, root: &Root, global: &Global) -> Option<Error> {
     let pools = pool::names(root).unwrap_or_default();
     let files = pools.iter().map(|name| root.pools_dir().join(name).join(pool::FILE_NAME));
-    let dirs = [root.pools_dir(), root.pid_dir()];
-    let all = std::iter::once(global.path.clone()).chain(dirs).chain(files);
-    let denied = all.filter_map(|path| account.denied(&path, Access::READ_OK)).next()?;
+    let read = std::iter::once(global.path.clone()).chain(files).map(|it| (it, Access::READ_OK));
+    let dirs =
+        [(root.pools_dir(), Access::READ_OK | Access::EXEC_OK), (root.pid_dir(), Access::EXEC_OK)];
+    let mut all = read.chain(dirs);
+    let denied = all.find_map(|(path, access)| account.denied(&path, access))?;
     Some(cannot(account, "read", &denied, global))
 }
 
@@ -117,10 +119,25 @@ pub(super) fn findings(
     };
     let mut findings: Vec<Finding> =
         unreadable(&account, root, global).map(Finding::from).into_iter().collect();
+    findings.extend(no_temp_dir(&account, global));
     for pool in served {
         findings.extend(unreachable(&account, pool, global).into_iter().map(Finding::from));
     }
     findings
+}
+
+/// Large bodies and answers need the directory.
+fn no_temp_dir(account: &Account, global: &Global) -> Option<Finding> {
+    let dir = &global.front.temp_dir;
+    let denied = account.denied(dir, Access::WRITE_OK | Access::EXEC_OK)?;
+    let (name, file) = (&account.name, global.path.display());
+    Some(Finding::warning(
+        format!(
+            "the user {name} (user in {file}) cannot create files in {} (temp_dir): large uploads and answers get 507",
+            denied.display()
+        ),
+        format!("give it the directory (chown), or change temp_dir in {file}"),
+    ))
 }
 
 /// The release of a pool, and the sockets of its replicas that run.
@@ -128,7 +145,7 @@ fn unreachable(account: &Account, pool: &Pool, global: &Global) -> Vec<Error> {
     let mut errors = Vec::new();
     let symlink = pool.settings.pinning.as_ref().map(|pinning| &pinning.symlink);
     if let Some(release) = symlink.and_then(|symlink| Release::resolve(symlink).ok()) {
-        let denied = account.denied(&release.path, Access::READ_OK | Access::EXEC_OK);
+        let denied = account.denied(&release.path, Access::EXEC_OK);
         errors
             .extend(denied.map(|path| cannot(account, "read", &path, global).of_pool(&pool.name)));
     }

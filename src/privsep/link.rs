@@ -78,11 +78,11 @@ impl Link {
         let (out, to_write) = sync_channel::<Frame>(QUEUE_MAX);
         let (asked, requests) = mpsc::channel(ASKED_MAX);
         let waiting = Arc::new(Waiting(Mutex::new(Some(HashMap::new()))));
-        let writing = Arc::clone(&stream);
+        let written_to = Arc::clone(&stream);
         std::thread::Builder::new().name("link-out".to_owned()).spawn(move || {
             while let Ok(frame) = to_write.recv() {
-                if send(&writing, &frame).is_err() {
-                    let _ = writing.shutdown(Shutdown::Both);
+                if send(&written_to, &frame).is_err() {
+                    let _ = written_to.shutdown(Shutdown::Both);
                     return;
                 }
             }

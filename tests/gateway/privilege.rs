@@ -47,10 +47,12 @@ fn who_accepts_connections_is_an_ordinary_user_without_a_way_back() {
     for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(status[set], "0000000000000000", "{set}");
     }
-    assert_eq!(status["NoNewPrivs"], "1");
+    // 2: a filter of system calls.
+    assert_eq!((&*status["NoNewPrivs"], &*status["Seccomp"]), ("1", "2"));
     for thread in child.threads() {
         assert_eq!((&thread["Uid"], &thread["Groups"]), (&status["Uid"], &status["Groups"]));
         assert_eq!((&*thread["CapEff"], &*thread["NoNewPrivs"]), ("0000000000000000", "1"));
+        assert_eq!(thread["Seccomp"], "2");
     }
     // Only root may trace it and look at its descriptors: it is not dumpable.
     assert_eq!(fs::metadata(format!("/proc/{}/fd", child.pid())).unwrap().uid(), 0);

@@ -22,7 +22,7 @@ use crate::gateway::reload::Reloads;
 use crate::gateway::serve::{Gateway, Given, Start};
 use crate::log;
 use crate::privsep::link::Limits;
-use crate::privsep::{self, Asked, Link};
+use crate::privsep::{self, Asked, Link, system_calls};
 use crate::root::Root;
 
 /// The parent is trusted: this is more than any answer has.
@@ -58,9 +58,10 @@ fn work() -> Result<()> {
         Error::failed(format!("cannot become the user {}: {error}", begin.identity.name))
             .hint("root needs CAP_SETUID and CAP_SETGID for that")
     })?;
+    let denied = system_calls::deny();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::failed(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(stream, begin))
+    runtime.block_on(serve(stream, begin, denied.err()))
 }
 
 /// The limit of open files is raised to its maximum: a connection needs one descriptor, and its response
@@ -70,12 +71,15 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-async fn serve(stream: UnixStream, begin: Begin) -> Result<()> {
+async fn serve(stream: UnixStream, begin: Begin, undenied: Option<String>) -> Result<()> {
     let cannot = |error: io::Error| Error::failed(format!("cannot start: {error}"));
     ignore_signals().map_err(cannot)?;
     let (link, mut asked) = Link::start(stream, LIMITS).map_err(cannot)?;
     privsep::become_child(Arc::new(link));
     let Some((gateway, reloads)) = start(&begin, &mut asked).await? else { return Ok(()) };
+    if let Some(why) = undenied {
+        tracing::info!("no system call is denied to the gateway process: {why}");
+    }
     let (ended, mut has_ended) = mpsc::channel::<()>(1);
     let child = Child {
         answers: gateway.control_answers(),
@@ -247,16 +251,17 @@ impl Child {
         let mut gateway = self.gateway.lock().await;
         let gateway = gateway.as_mut().ok_or_else(ends)?;
         match request {
-            ToChild::Probe(pools) => gateway.probe(&pools).await,
-            ToChild::Pause(pool) => gateway.pause(&pool).await,
-            ToChild::Unpause(pool) => gateway.unpause(&pool).await,
-            ToChild::Observe => Ok(gateway.observe().await),
-            ToChild::Open => Ok(gateway.open()),
-            ToChild::HandOver => Ok(gateway.hand_over().await),
-            ToChild::UnpauseAll => Ok(gateway.unpause_all().await),
-            ToChild::CloseIdle => Ok(gateway.close_idle()),
-            _ => Err(Error::failed("the request has come at the wrong time")),
+            ToChild::Probe(pools) => return gateway.probe(&pools).await,
+            ToChild::Pause(pool) => return gateway.pause(&pool).await,
+            ToChild::Unpause(pool) => return gateway.unpause(&pool).await,
+            ToChild::Observe => gateway.observe().await,
+            ToChild::Open => gateway.open(),
+            ToChild::HandOver => gateway.hand_over().await,
+            ToChild::UnpauseAll => gateway.unpause_all().await,
+            ToChild::CloseIdle => gateway.close_idle(),
+            _ => return Err(Error::failed("the request has come at the wrong time")),
         }
+        Ok(())
     }
 }
 

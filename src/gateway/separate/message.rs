@@ -30,8 +30,14 @@ impl From<Error> for Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let exit = if failure.is_config { Exit::Config } else { Exit::Failed };
-        Self { hint: failure.hint, ..Self::new(exit, failure.message) }
+        let hint = failure.hint.as_deref().map(harmless);
+        Self { hint, ..Self::new(exit, harmless(&failure.message)) }
     }
+}
+
+/// A text of the child, which may be hostile, for the terminal of root.
+pub(super) fn harmless(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// The first message to the child.

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, RwLock, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::message::{Begin, Outcome, Passed, ToChild};
+use super::message::{Begin, Outcome, Passed, ToChild, harmless};
 use super::process::{ChildProcess, ask, tell};
 use super::requests::Requests;
 use crate::config::Global;
@@ -462,6 +462,7 @@ impl Answers for Arc<Shared> {
                 }
                 Response::Settings(of_child)
             }
+            Ok(Response::Failed(why)) => Response::Failed(harmless(&why)),
             Ok(response) => response,
             Err(error) => Response::Failed(error.message),
         }

@@ -1,6 +1,7 @@
 //! The process of a child, from the parent's side: its start, and the connection to it.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -20,6 +21,8 @@ use crate::privsep::{self, Asked, Link};
 
 /// The argument that makes this program a child.
 pub(super) const CHILD: &str = "gateway-process";
+/// The variables that it gets: time zone, backtraces, and where a test kills it.
+const KEPT: [&str; 4] = ["TZ", "TZDIR", "RUST_BACKTRACE", "POOLS_MANAGER_TEST_AT"];
 /// The child may be hostile: more than any of its messages has. The longest is the state of a pool.
 const LIMITS: Limits = Limits { bytes: 1 << 20, takes_fds: false };
 /// How long a child may take to end after its last request.
@@ -50,17 +53,9 @@ impl ChildProcess {
             // A Ctrl-C on the terminal is for the parent.
             .process_group(0)
             .kill_on_drop(true);
-        for name in [
-            "NOTIFY_SOCKET",
-            "WATCHDOG_PID",
-            "WATCHDOG_USEC",
-            "LISTEN_PID",
-            "LISTEN_FDS",
-            "LISTEN_FDNAMES",
-            crate::upgrade::VARIABLE,
-        ] {
-            command.env_remove(name);
-        }
+        // The others may have secrets, or are about this process: NOTIFY_SOCKET, LISTEN_FDS.
+        let kept = |name: &OsStr| KEPT.iter().any(|kept| name == *kept);
+        command.env_clear().envs(env::vars_os().filter(|(name, _)| kept(name)));
         let child = command.spawn().map_err(cannot)?;
         let pid = child.id().unwrap_or_default();
         privsep::introduce(&ours, begin).map_err(cannot)?;

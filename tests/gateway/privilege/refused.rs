@@ -80,9 +80,12 @@ fn sockets_and_releases_that_the_account_cannot_reach_are_reported() {
     needs_root!();
     let site = separate("", "");
     site.replace(&format!("{POOL}/pool.conf"), "listen.mode = 0666", "listen.mode = 0600");
+    site.replace(GLOBAL, "threads = 2\n", "threads = 2\ntemp_dir = \"temp\"\n");
+    fs::create_dir(site.path("temp")).unwrap();
     let served = Served::serve(site);
     super::await_release(&served, "release1");
     let said = served.site.run(&["check"]).stdout;
+    assert!(said.contains("temp (temp_dir): large uploads and answers get 507"), "{said}");
     let socket = served.site.path("sockets/php-fpm-www1.g1.sock").display().to_string();
     assert!(said.contains("cannot connect to") && said.contains(&socket), "{said}");
     assert!(said.contains("listen.mode"), "{said}");
