@@ -63,7 +63,7 @@ fn rollouts_under_load_lose_nothing() {
         let clients = Clients::start(&served, 4);
         for release in ["release2", "release1", "release2"] {
             served.site.run(&["switch", "www", release]).succeeds();
-            let text = served.get("/release.txt").text().to_owned();
+            let text = served.get("/release.txt").text();
             assert_eq!(format!("release{}", text.trim()), release);
             clients.await_more(20);
         }
