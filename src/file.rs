@@ -58,6 +58,11 @@ pub fn options() -> OpenOptions {
     options
 }
 
+/// Whether a file exists, or may not be looked at: then its read fails, and says so.
+pub fn may_exist(path: &Path) -> bool {
+    path.try_exists().unwrap_or_else(|error| error.kind() == ErrorKind::PermissionDenied)
+}
+
 /// Whether a file can be opened for appending, or created. It is neither opened nor created. Error: that of
 /// open(2).
 pub fn can_append(path: &Path) -> io::Result<()> {

@@ -19,7 +19,7 @@ use super::file::File;
 use super::log::Log;
 use super::values;
 use crate::error::{Error, Result};
-use crate::file::Stamp;
+use crate::file::{self, Stamp};
 use crate::root::Root;
 
 /// The settings of `etc/pools-manager.toml`, all paths absolute.
@@ -273,7 +273,7 @@ impl Global {
         let path = root.resolve("etc/pools-manager.toml");
         // Taken first: of a file that changes just now, it is the stamp of before.
         let stamp = Stamp::of(&path);
-        let raw = if path.exists() {
+        let raw = if file::may_exist(&path) {
             let file = File::read(&path)?;
             let mut raw: RawFile = file.parse()?;
             raw.gateway.resolve(&file, root)?;

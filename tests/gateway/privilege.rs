@@ -6,8 +6,9 @@ mod files;
 mod operations;
 mod refused;
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 
 use harness::served::Served;
 use harness::{Site, needs_root};
@@ -73,4 +74,47 @@ fn supplementary_groups_are_those_of_the_account_and_group_replaces_its_own() {
     let status = Child::of(&served).status();
     assert_eq!(status["Gid"], [&*group; 4].join(" "));
     assert!(status["Groups"].split(' ').any(|it| it == group), "{}", status["Groups"]);
+}
+
+/// PHP may have the same account, though it should not.
+#[test]
+fn other_processes_of_the_account_get_nothing_of_it() {
+    needs_root!();
+    let served = served("", "");
+    let pid = Child::of(&served).pid();
+    let account = nix::unistd::User::from_name(USER).unwrap().unwrap();
+    let fails = |program: &str, args: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        command.args(args).uid(account.uid.as_raw()).gid(account.gid.as_raw());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("denied"), "{program} {args:?}: {said}");
+    };
+    for file in ["environ", "maps", "fd/0", "task"] {
+        let path = format!("/proc/{pid}/{file}");
+        match file {
+            "task" => fails("ls", &[&format!("{path}/{pid}/fd")]),
+            _ => fails("cat", &[&path]),
+        }
+    }
+    // The control socket is root's.
+    let control = fs::metadata(served.site.path("sockets/pools-manager.sock")).unwrap();
+    assert_eq!((control.uid(), control.mode() & 0o777), (0, 0o600));
+}
+
+/// What it cannot read any more keeps its previous settings.
+#[test]
+fn configuration_that_becomes_unreadable_changes_nothing() {
+    needs_root!();
+    let served = served("", "");
+    let pool = served.site.path("etc/php/fpm/redundant-pools/www");
+    for path in [pool.join("pools-manager.toml"), pool, served.site.path("etc")] {
+        let before = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        let said = served.reload();
+        assert!(said.contains("Permission denied"), "{said}");
+        assert_eq!(served.get("/ping.php").status, 200);
+        fs::set_permissions(&path, before).unwrap();
+    }
+    assert!(served.reload().contains("reload done"));
 }

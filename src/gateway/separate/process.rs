@@ -69,18 +69,26 @@ impl ChildProcess {
         sockets: Vec<(OwnedFd, bool)>,
         is_successor: bool,
     ) -> Result<()> {
-        let mut sockets = sockets.into_iter().peekable();
-        while sockets.peek().is_some() {
-            let (fds, are_tls): (Vec<_>, _) = sockets.by_ref().take(FDS_MAX).unzip();
-            tell(&self.link, &ToChild::Sockets(are_tls), fds).await?;
-        }
-        match tell(&self.link, &ToChild::Start { is_successor }, Vec::new()).await {
+        match self.pass_and_start(sockets, is_successor).await {
             // Without an answer, it has written to the log why it ends.
             Err(_) if self.has_ended().await => {
                 Err(Error::failed("the gateway process has ended at its start"))
             }
             started => started,
         }
+    }
+
+    async fn pass_and_start(
+        &self,
+        sockets: Vec<(OwnedFd, bool)>,
+        is_successor: bool,
+    ) -> Result<()> {
+        let mut sockets = sockets.into_iter().peekable();
+        while sockets.peek().is_some() {
+            let (fds, are_tls): (Vec<_>, _) = sockets.by_ref().take(FDS_MAX).unzip();
+            tell(&self.link, &ToChild::Sockets(are_tls), fds).await?;
+        }
+        tell(&self.link, &ToChild::Start { is_successor }, Vec::new()).await
     }
 
     async fn has_ended(&mut self) -> bool {

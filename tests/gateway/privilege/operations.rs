@@ -1,9 +1,12 @@
 //! What an operator does, with a gateway of an ordinary user.
 
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 
 use harness::served::Served;
-use harness::{needs_root, wait_for};
+use harness::{Program, needs_root, wait_for};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 
 use super::super::hold::{ask, await_held};
@@ -183,4 +186,39 @@ fn second_signal_ends_the_gateway_too() {
     served.finish_gateway().status(143);
     child.await_end();
     assert!(connection.answer().is_err());
+}
+
+/// The sockets of the service manager are served by the child too, also after an upgrade, and wait after the
+/// end of `serve`.
+#[test]
+fn socket_of_the_service_manager_is_served_by_the_gateway_process() {
+    needs_root!();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let site = separate("", "");
+    site.replace(GLOBAL, "127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    let serve = site.manager(&["serve"]);
+    let script = "fd=$1; shift; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&\"$fd\"";
+    fcntl_setfd(&listener, FdFlags::empty()).unwrap();
+    let fd = listener.as_raw_fd().to_string();
+    let mut command = site.command("bash");
+    command.args(["-c", script, "bash", &fd]).arg(serve.get_program()).args(serve.get_args());
+    let program = Program::start(&mut command);
+    fcntl_setfd(&listener, FdFlags::CLOEXEC).unwrap();
+    let mut served = Served::serve_by(site, program);
+    await_release(&served, "release1");
+    assert_eq!((served.port(), served.get("/ping.php").status), (port, 200));
+    let child = Child::of(&served);
+    assert_eq!(child.listening(), [port]);
+    let environment = std::fs::read(format!("/proc/{}/environ", child.pid())).unwrap();
+    assert!(!String::from_utf8_lossy(&environment).contains("LISTEN_FDS"));
+    {
+        let running = Running::of(&served);
+        running.upgrade();
+        assert_eq!(Child::of_parent(running.pid()).listening(), [port]);
+        assert_eq!(served.get("/ping.php").status, 200);
+    }
+    served.finish_gateway().status(0);
+    // Nothing serves any more, and the connection waits.
+    served.connect().send("GET /ping.php HTTP/1.1\r\nHost: a\r\n\r\n");
 }
