@@ -34,9 +34,12 @@
 //! process can take the place of a running one ([`upgrade`](crate::upgrade)): it asks itself first whether it can
 //! serve (`probe`), and the old one begins no request of a pool whose release changes meanwhile (`paused_pools`).
 //!
-//! A module uses the modules below it in this list, never those above:
-//! `serve`, `refusals`; `paused_pools`, `probe`, `reload`, `control_server`, `sockets`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
-//! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `gate`; `upstream`; all others.
+//! With `user`, a gateway is in a child that is an ordinary user (`separate`, `identity`): its parent observes the pools (`seen`)
+//! and passes commands on (`control_answers`).
+//!
+//! A module uses the modules below it in this list, never those above, but for the messages of `separate`:
+//! `separate`; `serve`, `refusals`, `identity`; `paused_pools`, `probe`, `control_server`, `control_answers`, `reload`, `sockets`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
+//! `script`, `configuration`; `refresh`; `state`; `replaced`, `seen`; `static_file`, `host_map`, `virtual_host`; `gate`; `upstream`; all others.
 
 mod accept_errors;
 mod access;

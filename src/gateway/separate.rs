@@ -17,6 +17,7 @@
 
 mod child;
 mod files;
+mod keeper;
 mod message;
 mod parent;
 mod process;

@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 
 use harness::served::Served;
-use harness::{Site, needs_root};
+use harness::{Site, needs_root, wait_for};
 
 use super::supervisor::{await_release, site};
 use child::Child;
@@ -117,4 +117,24 @@ fn configuration_that_becomes_unreadable_changes_nothing() {
         fs::set_permissions(&path, before).unwrap();
     }
     assert!(served.reload().contains("reload done"));
+}
+
+#[test]
+fn pool_whose_settings_are_broken_is_served_by_those_of_before() {
+    needs_root!();
+    let served = served("", "");
+    let masters = served.site.masters();
+    let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
+    let before = served.site.read(settings);
+    served.site.write(settings, "x\n");
+    // The supervisor starts them again, on other sockets.
+    for master in masters {
+        rustix::process::kill_process(master, rustix::process::Signal::QUIT).unwrap();
+    }
+    let name = |number| served.site.path(&format!("sockets/php-fpm-www{number}.g2.sock"));
+    wait_for("new generations", || (name(1).exists() && name(2).exists()).then_some(()));
+    wait_for("a request that is served", || (served.get("/ping.php").status == 200).then_some(()));
+    served.site.write(settings, &before);
+    wait_for("other masters", || served.site.run(&["status"]).has_succeeded().then_some(()));
+    assert_eq!(served.get("/ping.php").status, 200);
 }

@@ -1,6 +1,7 @@
 //! What the parent does for its child.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, mpsc};
 
@@ -10,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::gateway::blocking::run_blocking;
 use crate::gateway::reload::Reloads;
 use crate::gateway::seen::Seen;
-use crate::pool;
+use crate::pool::{self, Pool};
 use crate::privsep::Asked;
 use crate::privsep::files::Refused;
 use crate::root::Root;
@@ -28,6 +29,8 @@ pub(super) struct Requests {
     pub(super) reloads: Arc<Reloads>,
     /// The process that this one replaces.
     pub(super) predecessor: Option<Arc<Predecessor>>,
+    /// The pools by their last valid settings.
+    pub(super) pools: Arc<Mutex<HashMap<String, Arc<Pool>>>>,
 }
 
 impl Requests {
@@ -57,7 +60,7 @@ impl Requests {
                 return asked.answer(&answer, fds.map(Into::into).into_iter().collect());
             }
             Ok(ToParent::Observe(pool)) => {
-                let seen = run_blocking(move || observe(&self.root, &pool)).await;
+                let seen = run_blocking(move || self.observe(&pool)).await;
                 let seen = seen.and_then(|seen| seen).map_err(Failure::from);
                 return asked.answer(&seen, Vec::new());
             }
@@ -78,12 +81,19 @@ impl Requests {
             if is_pause { predecessor.pause(pool).await } else { predecessor.unpause(pool).await };
         done.map_err(Failure::from)
     }
-}
 
-/// Observes a pool of the root. Blocks.
-fn observe(root: &Root, name: &str) -> Result<Seen> {
-    if !pool::names(root)?.iter().any(|known| known == name) {
-        return Err(Error::failed(format!("there is no pool \"{name}\"")));
+    /// Observes a pool. If its settings are not valid any more, it is served by those of before. Blocks.
+    fn observe(&self, name: &str) -> Result<Seen> {
+        let loaded = pool::load(&self.root, name).map(Arc::new);
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = match loaded {
+            Ok(pool) => {
+                pools.insert(name.to_owned(), Arc::clone(&pool));
+                pool
+            }
+            Err(error) => Arc::clone(pools.get(name).ok_or(error)?),
+        };
+        drop(pools);
+        Seen::of(&pool)
     }
-    Seen::of(&Arc::new(pool::load(root, name)?))
 }
