@@ -74,7 +74,9 @@ impl Account {
         let opened = open(release, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).ok()?;
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| match self.take_ids() {
-                Ok(()) => closed_dir(mount_point).or_else(|| closed_release(&opened, release)),
+                Ok(()) => closed_dir(mount_point)
+                    .map(Barrier::Enter)
+                    .or_else(|| closed_release(&opened, release)),
                 Err(_) => None, // root in a container may lack the right; then the answer is unknown
             });
             thread.join().ok().flatten()
@@ -92,6 +94,20 @@ impl Account {
         })
     }
 
+    /// The first directory on the way to a path that it may not enter, or the path itself if it has not this
+    /// access to it. None: it has access, the path does not exist, or the answer is unknown.
+    pub(crate) fn denied(&self, path: &Path, access: Access) -> Option<PathBuf> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| match self.take_ids() {
+                Ok(()) => {
+                    closed_dir(path).or_else(|| is_shut(CWD, path, access).then(|| path.to_owned()))
+                }
+                Err(_) => None, // as above
+            });
+            thread.join().ok().flatten()
+        })
+    }
+
     /// Gives the calling thread, and only this thread, the ids of the account until it ends.
     fn take_ids(&self) -> Result<(), Errno> {
         let Some((uid, gid, groups)) = &self.ids else { return Ok(()) };
@@ -105,11 +121,11 @@ impl Account {
 
 /// Checks the directories above the mount point. The mounted release hides the mount point's own
 /// mode.
-fn closed_dir(mount_point: &Path) -> Option<Barrier> {
+fn closed_dir(mount_point: &Path) -> Option<PathBuf> {
     let mut dirs: Vec<&Path> = mount_point.ancestors().skip(1).collect();
     dirs.reverse();
-    let closed = dirs.into_iter().find(|dir| is_shut(CWD, dir, Access::EXEC_OK))?;
-    Some(Barrier::Enter(closed.to_owned()))
+    let closed = dirs.into_iter().find(|dir| is_shut(CWD, dir, Access::EXEC_OK));
+    closed.map(Path::to_owned)
 }
 
 /// Checks the release itself. It need not have a front page.

@@ -68,6 +68,9 @@ pub struct SettingsState {
     pub listen: Vec<String>,
     /// The keys that have changed since its start, and that it does not apply before it is restarted.
     pub restart_keys: Vec<String>,
+    /// The account that talks to clients, if it is another one than that of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// The state of a pool in the gateway.

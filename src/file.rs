@@ -4,7 +4,7 @@
 //! for ever, and a device has no end. So links are not followed, existing files are not written to,
 //! and reads are limited to the size of the largest valid file.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -27,7 +27,11 @@ pub struct Stamp(Option<(u64, u64, i64, i64)>);
 impl Stamp {
     /// The stamp of the file that has this name now.
     pub fn of(path: &Path) -> Self {
-        let metadata = fs::metadata(path).ok();
+        Self::from_metadata(fs::metadata(path).ok().as_ref())
+    }
+
+    /// The stamp of the file with this metadata. None: there is no file.
+    pub fn from_metadata(metadata: Option<&Metadata>) -> Self {
         Self(metadata.map(|it| (it.dev(), it.ino(), it.ctime(), it.ctime_nsec())))
     }
 
@@ -52,6 +56,11 @@ pub fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
     options
+}
+
+/// Whether a file exists, or may not be looked at: then its read fails, and says so.
+pub fn may_exist(path: &Path) -> bool {
+    path.try_exists().unwrap_or_else(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 /// Whether a file can be opened for appending, or created. It is neither opened nor created. Error: that of

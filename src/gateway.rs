@@ -35,9 +35,12 @@
 //! process can take the place of a running one ([`upgrade`](crate::upgrade)): it asks itself first whether it can
 //! serve (`probe`), and the old one begins no request of a pool whose release changes meanwhile (`paused_pools`).
 //!
-//! A module uses the modules below it in this list, never those above:
-//! `serve`, `refusals`; `paused_pools`, `probe`, `reload`, `control_server`, `sockets`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
-//! `script`, `configuration`; `refresh`; `state`; `static_file`, `host_map`, `virtual_host`; `gate`, `canary`; `upstream`; all others.
+//! With `user`, a gateway is in a child that is an ordinary user (`separate`, `identity`): its parent observes the pools (`seen`)
+//! and passes commands on (`control_answers`).
+//!
+//! A module uses the modules below it in this list, never those above, but for the messages of `separate`:
+//! `separate`; `serve`, `refusals`, `identity`; `paused_pools`, `probe`, `control_server`, `control_answers`, `reload`, `sockets`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
+//! `script`, `configuration`; `refresh`; `state`; `replaced`, `seen`; `static_file`, `host_map`, `virtual_host`; `gate`, `canary`; `upstream`; all others.
 
 mod accept_errors;
 mod access;
@@ -52,6 +55,7 @@ mod client_body;
 mod compress;
 mod configuration;
 mod connection;
+mod control_answers;
 mod control_server;
 mod drain;
 mod encoding;
@@ -68,6 +72,7 @@ mod host_map;
 mod http_error;
 mod http_upstream;
 mod https;
+mod identity;
 mod kept_assets;
 mod listen;
 mod log_throttle;
@@ -78,6 +83,7 @@ mod redirect;
 mod refresh;
 mod refusals;
 mod reload;
+mod replaced;
 mod request_body;
 mod request_id;
 mod request_label;
@@ -87,6 +93,8 @@ mod response_buffer;
 mod route;
 mod routing_table;
 mod script;
+mod seen;
+mod separate;
 mod serve;
 mod sockets;
 mod state;
@@ -100,7 +108,9 @@ mod virtual_host;
 mod workers;
 mod x_sendfile;
 
+pub use identity::identity;
 pub use refusals::{findings, is_wanted};
 pub use reload::Reloads;
+pub use separate::{SeparateGateway, run_child};
 pub use serve::{Gateway, Start, serve};
 pub use upgrades::{Reply, Upgrades};

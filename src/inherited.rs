@@ -86,6 +86,16 @@ impl Inherited {
         })
     }
 
+    /// Whether the socket of an address of the configuration is there.
+    pub fn has(&self, listen: &Listen) -> bool {
+        let name = Purpose::Listen(listen.to_string());
+        let is_it = |socket: &Socket| {
+            socket.purpose != Purpose::Control
+                && (socket.purpose == name || address(&socket.fd).as_ref() == Some(listen))
+        };
+        self.0.iter().any(is_it)
+    }
+
     fn take_if(&mut self, is_it: impl FnMut(&Socket) -> bool) -> Option<Socket> {
         let at = self.0.iter().position(is_it)?;
         Some(self.0.swap_remove(at))

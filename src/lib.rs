@@ -25,6 +25,7 @@
 //! | [`canary`] | a canary that gets a share of the visitors: its record, its figures, the decision |
 //! | [`control`] | the protocol between commands and a running gateway |
 //! | [`lock`], [`cancel`] | the pool's lock; cancellation |
+//! | [`privsep`] | a process of root, and its child that is an ordinary user and talks to strangers |
 //! | [`trust`] | checks that only the user and root can change the files that a command uses |
 //! | [`pool`], [`root`] | a pool, its settings and the paths of its files |
 //! | [`supervise`] | the supervisor of `serve`: starts replicas again, follows the symlinks, reloads |
@@ -74,6 +75,7 @@ pub mod machine;
 pub mod new_pool;
 mod path;
 pub mod pool;
+pub mod privsep;
 pub mod process;
 pub mod release;
 pub mod releases;

@@ -28,7 +28,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 pub use lines::Lines;
-pub use output::Output;
+pub use output::{FILE_MODE, Output};
 
 use crate::config::{LineFormat, LogOutput};
 use crate::error::{Error, Result};

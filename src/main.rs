@@ -4,11 +4,14 @@ use std::process::ExitCode;
 
 use pools_manager::cli::{self, Cli, finish};
 use pools_manager::runtime::command::master;
-use pools_manager::{init, log};
+use pools_manager::{gateway, init, log};
 
 fn main() -> color_eyre::Result<ExitCode> {
     log::report_panics()?;
     if let Some(status) = master::run() {
+        return Ok(status);
+    }
+    if let Some(status) = gateway::run_child() {
         return Ok(status);
     }
     let cli = match cli::parse::<Cli>() {

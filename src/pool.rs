@@ -16,7 +16,7 @@ pub use settings::{
 
 use crate::backend::{self, Backend};
 use crate::error::{Error, Result};
-use crate::file::Stamp;
+use crate::file::{self, Stamp};
 use crate::root::Root;
 
 /// One application: a directory with `pools-manager.toml` and `1.conf`, `2.conf`, ...
@@ -119,7 +119,7 @@ pub fn names(root: &Root) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|error| Error::config(format!("{}: {error}", dir.display())))?;
-        if entry.path().join(FILE_NAME).exists() {
+        if file::may_exist(&entry.path().join(FILE_NAME)) {
             // A name that is not UTF-8 is listed with replacement characters, and refused when the
             // pool is read.
             names.push(entry.file_name().to_string_lossy().into_owned());
@@ -138,7 +138,7 @@ pub fn load(root: &Root, name: &str) -> Result<Pool> {
     let dir = root.pools_dir().join(name);
     let path = dir.join(FILE_NAME);
     // "www/" would be found too, but a pool's files are named after it.
-    if !is_file_name(name) || !path.exists() {
+    if !is_file_name(name) || !file::may_exist(&path) {
         return Err(no_such_pool(root, name));
     }
     check_name(name)?;

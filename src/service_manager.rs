@@ -19,6 +19,8 @@ const LAST: Duration = Duration::from_millis(200);
 static SENDER: OnceLock<Option<Sender<Message>>> = OnceLock::new();
 /// A sign of life is not sent yet.
 static IS_WAITING: AtomicBool = AtomicBool::new(false);
+/// See [`is_well`].
+static IS_WELL: AtomicBool = AtomicBool::new(true);
 
 struct Message {
     states: Vec<NotifyState<'static>>,
@@ -59,17 +61,25 @@ pub fn stopping() {
     let _ = is_sent.recv_timeout(LAST);
 }
 
+/// How often the service manager expects a sign of life (`WatchdogSec=`). None: it expects none.
+pub fn watchdog_interval() -> Option<Duration> {
+    watchdog_enabled().filter(|interval| *interval > Duration::ZERO)
+}
+
+/// Whether the child that talks to clients is well. Without such a child, all is.
+pub fn is_well(is_well: bool) {
+    IS_WELL.store(is_well, Ordering::Relaxed);
+}
+
 /// Sends a sign of life twice in each watchdog interval, if the service manager expects one
-/// (`WatchdogSec=`). It shows that the runtime works.
+/// (`WatchdogSec=`). It shows that the runtime works, and that of a child ([`is_well`]).
 pub fn keep_watchdog() {
-    let Some(interval) = watchdog_enabled().filter(|interval| *interval > Duration::ZERO) else {
-        return;
-    };
+    let Some(interval) = watchdog_interval() else { return };
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(interval / 2);
         loop {
             ticks.tick().await;
-            if !IS_WAITING.swap(true, Ordering::Relaxed) {
+            if IS_WELL.load(Ordering::Relaxed) && !IS_WAITING.swap(true, Ordering::Relaxed) {
                 send(vec![NotifyState::Watchdog], None);
             }
         }

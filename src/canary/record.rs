@@ -2,7 +2,8 @@
 //!
 //! The command that has the canary holds an flock(2) on the file. The kernel releases it when the command
 //! ends, however it ends: then the canary is over for the gateway, also if the file is left. The file is
-//! locked before it gets its name, so a record without a lock is never the present one.
+//! locked before it gets its name, so a record without a lock is never the present one. Only its owner can open
+//! it: whoever can, can lock it too.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
@@ -147,7 +148,7 @@ impl Offer {
 fn write_new(new: &Path, record: &Record) -> io::Result<File> {
     let mut text = serde_json::to_vec_pretty(record)?;
     text.push(b'\n');
-    let mut file = file::options().write(true).create_new(true).mode(0o644).open(new)?;
+    let mut file = file::options().write(true).create_new(true).mode(0o600).open(new)?;
     file.try_lock()?;
     file.write_all(&text)?;
     Ok(file)

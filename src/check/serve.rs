@@ -32,7 +32,11 @@ pub(super) async fn check(root: &Root) -> Checked {
 
 fn note(running: Option<&SettingsState>, supervisor: Option<&Holder>) -> String {
     let pid = running.map(|it| it.pid).or(supervisor.map(|it| it.pid));
-    pid.map_or_else(|| "does not run".to_owned(), |pid| format!("pid {pid}"))
+    let Some(pid) = pid else { return "does not run".to_owned() };
+    match running.and_then(|it| it.user.as_ref()) {
+        Some(user) => format!("pid {pid}, the user {user} talks to clients"),
+        None => format!("pid {pid}"),
+    }
 }
 
 /// Finds settings that `serve` has not read yet, or that it reads only at its start.

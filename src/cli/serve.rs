@@ -1,6 +1,7 @@
 //! `serve`
 
 mod drain;
+mod gateway;
 mod signals;
 mod upgrade;
 
@@ -11,12 +12,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 
+use self::gateway::Gateway;
 use self::signals::{Received, Signals};
 use crate::cancel;
 use crate::config::{Global, LineFormat};
 use crate::error::{Error, Exit, Result};
 use crate::failpoint;
-use crate::gateway::{self, Gateway, Reply, Start, Upgrades};
+use crate::gateway::{Reloads, Reply, Start, Upgrades, is_wanted};
 use crate::inherited::Inherited;
 use crate::log;
 use crate::logs::Gathering;
@@ -62,7 +64,7 @@ impl Args {
     }
 }
 
-async fn requested_by_command(reloads: Option<&gateway::Reloads>) {
+async fn requested_by_command(reloads: Option<&Reloads>) {
     match reloads {
         Some(reloads) => reloads.requested_by_command().await,
         None => std::future::pending().await,
@@ -84,7 +86,7 @@ async fn serve(
     if predecessor.is_none() {
         service_manager::keep_watchdog();
     }
-    let has_gateway = gateway::is_wanted(root, &global);
+    let has_gateway = is_wanted(root, &global);
     if !has_gateway && !global.supervisor.enabled {
         global.listens()?;
     }
@@ -94,6 +96,7 @@ async fn serve(
         root,
         program,
         is_json: format == LineFormat::Json,
+        is_json_wanted: json,
         global,
         signals,
         asked,
@@ -103,8 +106,13 @@ async fn serve(
         supervisor: None,
         logs: None,
     };
-    let start =
-        reloads.map(|reloads| Start { reloads, upgrades: Some(upgrades), inherited, predecessor });
+    let start = reloads.map(|reloads| Start {
+        reloads,
+        upgrades: Some(upgrades),
+        inherited,
+        predecessor,
+        given: None,
+    });
     serving.run(start).await
 }
 
@@ -115,12 +123,14 @@ struct Serving<'a> {
     program: Program,
     /// Whether the output is JSON.
     is_json: bool,
+    /// Whether the command line asks for that.
+    is_json_wanted: bool,
     global: Global,
     signals: Signals,
     /// Requests of upgrades on the control socket.
     asked: Receiver<Reply>,
     /// Those of the gateway, if it runs.
-    reloads: Option<Arc<gateway::Reloads>>,
+    reloads: Option<Arc<Reloads>>,
     /// The process that this one replaces.
     predecessor: Option<Arc<Predecessor>>,
     /// None: not started yet, or not wanted.
@@ -166,7 +176,9 @@ impl Serving<'_> {
     /// when the supervisor has its lock, so that what it accepts is served.
     async fn start(&mut self, start: Option<Start>) -> Result<std::result::Result<(), Error>> {
         if let Some(start) = start {
-            let mut starting = pin!(Gateway::start(self.root, start));
+            let global = self.global.clone();
+            let starting = Gateway::start(self.root, &global, self.is_json_wanted, start);
+            let mut starting = pin!(starting);
             let gateway = loop {
                 tokio::select! {
                     gateway = starting.as_mut() => break gateway?,
@@ -192,7 +204,7 @@ impl Serving<'_> {
             if self.predecessor.is_some() {
                 gateway.observe().await;
             }
-            gateway.open();
+            gateway.open().await;
         }
         print_ready(self.gateway.as_ref().map_or(&[], Gateway::addresses), self.is_json);
         if let Some(predecessor) = self.predecessor.clone() {

@@ -3,6 +3,8 @@
 use tokio::task::JoinSet;
 
 use super::scope::{Scope, Words};
+use crate::config::Global;
+use crate::control::Gateway;
 use crate::error::{Error, Result};
 use crate::release::Shown;
 use crate::render::colour::bracketed;
@@ -41,16 +43,29 @@ impl Args {
     /// Prints the state of all pools, then fails with the problems that were found.
     pub(super) async fn run(self, root: &Root, json: bool) -> Result<()> {
         let found = query(self.words.scope()?, root).await?;
+        let gateway = separate_gateway(root).await;
         if json {
-            show_json(&found);
+            show_json(&found, gateway.as_ref());
         } else {
             for (pool, status) in &found {
                 print(&shown(pool, status, self.quiet, self.paths, width::of_stdout()));
+            }
+            if let Some((pid, user)) = gateway.filter(|_| !self.quiet) {
+                print(&format!("Gateway: pid {pid}, the user {user} talks to clients\n"));
             }
         }
         let verdicts = found.into_iter().map(|(_, status)| status.and_then(|it| it.verdict()));
         combine(&verdicts.filter_map(Result::err).collect::<Vec<_>>())
     }
+}
+
+/// The process of a gateway, and the account that talks to clients for it. None: no gateway runs that has
+/// another account for that, or this account may not ask it.
+async fn separate_gateway(root: &Root) -> Option<(u32, String)> {
+    let global = Global::read(root).ok().filter(|global| global.listens().is_ok())?;
+    let gateway = Gateway::ask(&global.control).await;
+    let settings = gateway.settings()?;
+    Some((settings.pid, settings.user.clone()?))
 }
 
 type Found = Vec<(String, Result<PoolStatus>)>;
@@ -138,7 +153,7 @@ fn line(status: &ReplicaStatus, quiet: bool, releases: Shown, width: Option<usiz
     width::fill(&(head + "  "), &pieces, width) + &help.collect::<String>()
 }
 
-fn show_json(found: &Found) {
+fn show_json(found: &Found, gateway: Option<&(u32, String)>) {
     let pools: Vec<serde_json::Value> = found
         .iter()
         .map(|(pool, found)| match found {
@@ -148,5 +163,9 @@ fn show_json(found: &Found) {
             }),
         })
         .collect();
-    print(&format!("{}\n", serde_json::json!({ "pools": pools })));
+    let mut document = serde_json::json!({ "pools": pools });
+    if let Some((pid, user)) = gateway {
+        document["gateway"] = serde_json::json!({ "pid": pid, "user": user });
+    }
+    print(&format!("{document}\n"));
 }

@@ -19,7 +19,7 @@ use super::file::File;
 use super::log::Log;
 use super::values;
 use crate::error::{Error, Result};
-use crate::file::Stamp;
+use crate::file::{self, Stamp};
 use crate::root::Root;
 
 /// The settings of `etc/pools-manager.toml`, all paths absolute.
@@ -45,6 +45,10 @@ pub struct Global {
 pub struct Front {
     listen: Spanned<Vec<String>>,
     listen_tls: Spanned<Vec<String>>,
+    /// The account that talks to clients if root starts `serve`. Empty: root itself.
+    pub user: String,
+    /// Its group. Empty: that of the account.
+    pub group: String,
     /// The certificates for `listen_tls`. The first one is for clients that name no other host.
     pub certificates: Vec<Certificate>,
     /// The oldest version of TLS that is accepted.
@@ -160,6 +164,8 @@ impl Default for Front {
         Self {
             listen: Spanned::new(0..0, Vec::new()),
             listen_tls: Spanned::new(0..0, Vec::new()),
+            user: String::new(),
+            group: String::new(),
             certificates: Vec::new(),
             tls_min: TlsVersion::V12,
             https_port: 443,
@@ -267,7 +273,7 @@ impl Global {
         let path = root.resolve("etc/pools-manager.toml");
         // Taken first: of a file that changes just now, it is the stamp of before.
         let stamp = Stamp::of(&path);
-        let raw = if path.exists() {
+        let raw = if file::may_exist(&path) {
             let file = File::read(&path)?;
             let mut raw: RawFile = file.parse()?;
             raw.gateway.resolve(&file, root)?;
@@ -296,6 +302,8 @@ impl Global {
         different([
             ("[gateway] listen", one.listen() != other.listen()),
             ("[gateway] listen_tls", one.listen_tls() != other.listen_tls()),
+            ("[gateway] user", one.user != other.user),
+            ("[gateway] group", one.group != other.group),
             ("[gateway] threads", one.threads != other.threads),
             ("[gateway] max_connections", one.max_connections != other.max_connections),
             ("[control] socket", self.control != now.control),

@@ -11,6 +11,7 @@ mod users;
 mod verifier;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -163,6 +164,12 @@ impl Rules {
 fn limit(rate: Rate, kept: &mut Vec<Arc<RateLimit>>) -> Arc<RateLimit> {
     let same = kept.iter().position(|it| it.rate == rate);
     same.map_or_else(|| Arc::new(RateLimit::new(rate)), |at| kept.swap_remove(at))
+}
+
+/// The files with passwords that the rules of a pool name.
+pub(super) fn files(pool: &Pool) -> Vec<PathBuf> {
+    let Some(settings) = pool.settings.backend.gateway() else { return Vec::new() };
+    settings.access.auth_files().map(|file| pool.root.resolve(file)).collect()
 }
 
 /// The file, which several rules may name.

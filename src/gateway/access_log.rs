@@ -14,17 +14,19 @@ use std::time::{Duration, Instant, SystemTime};
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderValue, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
-use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
 use crate::config::{Global, LineFormat, LogFormat};
 use crate::error::{Error, Result};
 use crate::file;
 use crate::log::{self, Lines};
+use crate::privsep::files;
 use crate::root::Root;
 
 /// The time limit for writing the queued lines when the gateway ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// The mode of a new file, before the umask.
+pub(super) const MODE: u32 = 0o666;
 
 /// The access log.
 #[derive(Debug)]
@@ -208,7 +210,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// The file, or `-`. None: there is no access log.
-fn path(root: &Root, global: &Global) -> Option<PathBuf> {
+pub(super) fn path(root: &Root, global: &Global) -> Option<PathBuf> {
     match global.front.access_log.as_str() {
         "" => None,
         "-" => Some(PathBuf::from("-")),
@@ -234,10 +236,7 @@ fn open(path: &Path) -> io::Result<File> {
     if path == Path::new("-") {
         return Ok(rustix::stdio::stdout().try_clone_to_owned()?.into());
     }
-    // Without NONBLOCK, opening a FIFO waits until another process reads it.
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o666))?;
-    Ok(file.into())
+    files::append(path, MODE)
 }
 
 #[cfg(test)]

@@ -1,45 +1,41 @@
 //! The control socket: commands make the gateway refresh endpoints, and ask for its state.
-//!
-//! A command that has published names goes by the settings that the pool has now. If the gateway still
-//! has others, it reloads first: a command never succeeds while the gateway serves by old settings.
 
+use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::RwLock;
-use tokio::time::timeout;
 
 use super::accept_errors::AcceptErrors;
-use super::blocking::run_blocking;
-use super::refresh::{Reason, refresh_both};
-use super::reload::Reloads;
-use super::state::CurrentState;
+use super::control_answers::ControlAnswers;
+use super::tasks::Spawner;
 use super::upgrades::Upgrades;
-use super::virtual_host::VirtualHost;
-use crate::config::Global;
-use crate::control::{self, LINE_MAX, PoolState, Request, Response, SettingsState};
-use crate::error::Result;
-use crate::file::Stamp;
-use crate::pool;
-use crate::root::Root;
+use crate::control::{self, LINE_MAX, Request, Response};
 
-/// The time limit for a reload that a command needs. A command waits for 10 s.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(8);
+/// What carries out the requests.
+pub(super) trait Answers: Clone + Send + Sync + 'static {
+    /// Carries out a request.
+    fn answer(&self, request: Request) -> impl Future<Output = Response> + Send;
+}
+
+impl Answers for ControlAnswers {
+    async fn answer(&self, request: Request) -> Response {
+        Self::answer(self, request).await
+    }
+}
 
 /// Serves the control socket.
 #[derive(Debug, Clone)]
-pub(super) struct ControlServer {
-    /// The root with the pools.
-    pub root: Root,
-    /// The global settings at the start.
-    pub started: Arc<Global>,
-    /// The state of the gateway.
-    pub state: Arc<CurrentState>,
-    /// Requests reloads.
-    pub reloads: Arc<Reloads>,
+pub(super) struct ControlServer<A> {
+    /// Carries out the requests.
+    pub answers: A,
+    /// The path of the socket.
+    pub socket: PathBuf,
+    /// Starts a task for each connection.
+    pub spawner: Spawner,
     /// Requests upgrades. None: this process cannot be replaced.
     pub upgrades: Option<Upgrades>,
     /// Whether another process answers now: requests are passed on to it. Read while a request is
@@ -47,7 +43,7 @@ pub(super) struct ControlServer {
     pub is_handed_over: Arc<RwLock<bool>>,
 }
 
-impl ControlServer {
+impl<A: Answers> ControlServer<A> {
     /// Accepts connections. Never ends.
     pub(super) async fn listen(self, listener: Arc<UnixListener>) {
         let mut errors = AcceptErrors::on("the control socket");
@@ -57,7 +53,7 @@ impl ControlServer {
                     errors.end();
                     let server = self.clone();
                     // An error concerns one connection: the command at its other end gets it too.
-                    self.state.spawn(async move { drop(server.serve(stream).await) });
+                    self.spawner.spawn(async move { drop(server.serve(stream).await) });
                 }
                 Err(error) => errors.add(&error).await,
             }
@@ -84,18 +80,12 @@ impl ControlServer {
             drop(is_handed_over);
             return self.pass_on(&request).await;
         }
-        match request {
-            Request::Sync { pool, stamp } => self.sync(&pool, stamp).await,
-            Request::Traffic(pool) => self.traffic(&pool).await,
-            Request::Show(pool) => self.show(&pool).await,
-            Request::Settings => Response::Settings(self.settings().await),
-            Request::Upgrade => self.upgrade().await,
-        }
+        self.answers.answer(request).await
     }
 
     /// The response of the process that has replaced this one. The connection was accepted before.
     async fn pass_on(&self, request: &Request) -> Response {
-        match control::send(&self.started.control, request).await {
+        match control::send(&self.socket, request).await {
             Ok(Some(response)) => response,
             Ok(None) => Response::Failed("the gateway has ended".to_owned()),
             Err(error) => Response::Failed(error.message),
@@ -110,118 +100,6 @@ impl ControlServer {
         match upgrades.request().await {
             Ok(pid) => Response::Upgraded(pid),
             Err(why) => Response::Failed(why),
-        }
-    }
-
-    async fn sync(&self, pool: &str, stamp: Stamp) -> Response {
-        let vhost = match self.up_to_date(pool, stamp).await {
-            Ok(Some(vhost)) => vhost,
-            // The gateway serves nothing of it.
-            Ok(None) => return Response::Done,
-            Err(why) => return Response::Failed(why),
-        };
-        match refresh_both(&self.state, &vhost, Reason::Command).await {
-            Ok(()) => Response::Done,
-            Err(error) => {
-                vhost.request_refresh();
-                Response::Failed(error.message)
-            }
-        }
-    }
-
-    /// The virtual host of a pool, by the settings with this stamp. None: the pool has no `[gateway]`,
-    /// or is gone.
-    async fn up_to_date(
-        &self,
-        pool: &str,
-        stamp: Stamp,
-    ) -> std::result::Result<Option<Arc<VirtualHost>>, String> {
-        let find = || self.state.get().hosts.of_pool(pool).cloned();
-        let before = find();
-        if before.as_ref().is_some_and(|vhost| vhost.pool.stamp == stamp) {
-            return Ok(before);
-        }
-        if before.is_none() && !self.is_wanted(pool).await {
-            return Ok(None);
-        }
-        let is_done = timeout(RELOAD_TIMEOUT, self.reloads.reload_by_command()).await.is_ok();
-        let what = match find() {
-            Some(vhost) if vhost.pool.stamp == stamp => return Ok(Some(vhost)),
-            None if is_done && !self.is_wanted(pool).await => return Ok(None),
-            _ if is_done => "cannot apply them".to_owned(),
-            _ => format!("has not applied them within {RELOAD_TIMEOUT:?}"),
-        };
-        Err(format!(
-            "the settings of the pool \"{pool}\" have changed, and the gateway {what}: see its log"
-        ))
-    }
-
-    /// Whether the files of a pool, as they are now, have a `[gateway]`.
-    async fn is_wanted(&self, pool: &str) -> bool {
-        let (root, name) = (self.root.clone(), pool.to_owned());
-        let loaded = run_blocking(move || pool::load(&root, &name)).await;
-        loaded
-            .and_then(|loaded: Result<_>| loaded)
-            .is_ok_and(|it| it.settings.backend.gateway().is_some())
-    }
-
-    async fn show(&self, pool: &str) -> Response {
-        let Some(vhost) = self.state.get().hosts.of_pool(pool).cloned() else {
-            return self.not_served(pool).await;
-        };
-        let (mut replicas, waiting) = vhost.upstream.show();
-        let (canary, endpoints) = vhost.canary.show();
-        replicas.extend(endpoints);
-        let (held, stamp) = (vhost.gate.waiting(), Some(vhost.pool.stamp));
-        Response::State(PoolState { replicas, waiting, held, stamp, canary })
-    }
-
-    /// The response for a pool that has no virtual host: nothing is to be done if it has no `[gateway]`.
-    async fn not_served(&self, pool: &str) -> Response {
-        if !self.is_wanted(pool).await {
-            return Response::Done;
-        }
-        Response::Failed(format!(
-            "the gateway does not serve the pool \"{pool}\": send it SIGHUP, so that it reads its configuration again, and look into its log"
-        ))
-    }
-
-    /// When this returns, every request that begins later meets what the file of the pool says.
-    async fn traffic(&self, pool: &str) -> Response {
-        let Some(vhost) = self.state.get().hosts.of_pool(pool).cloned() else {
-            return self.not_served(pool).await;
-        };
-        let file = vhost.pool.traffic_file();
-        let read = run_blocking(move || vhost.gate.read(&file)).await.and_then(|read| read);
-        let applied = match read {
-            Ok(()) => self.make_predecessor_read(pool).await,
-            failed => failed,
-        };
-        match applied {
-            Ok(()) => Response::Done,
-            Err(error) => Response::Failed(error.message),
-        }
-    }
-
-    /// The process that this one replaces reads the file of a pool when it serves the pool again.
-    async fn make_predecessor_read(&self, pool: &str) -> Result<()> {
-        let Some(predecessor) = self.state.predecessor() else { return Ok(()) };
-        predecessor.pause(pool).await?;
-        predecessor.unpause(pool).await
-    }
-
-    async fn settings(&self) -> SettingsState {
-        let root = self.root.clone();
-        let now = run_blocking(move || Global::read(&root)).await.and_then(|read| read);
-        let keys = |now: Global| {
-            let keys = self.started.gateway_restart_keys(&now).into_iter();
-            keys.chain(self.started.serve_restart_keys(&now)).map(str::to_owned).collect()
-        };
-        SettingsState {
-            pid: std::process::id(),
-            stamp: self.state.get().stamp,
-            listen: self.started.front.all_listen().map(|(listen, _)| listen.to_string()).collect(),
-            restart_keys: now.map(keys).unwrap_or_default(),
         }
     }
 }

@@ -4,23 +4,26 @@
 //! replica's name leads to another replica's generation, or does not exist. So a command drains and
 //! enables replicas by moving names, and a gateway that starts only needs to observe.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
 use super::blocking::run_blocking;
+use super::canary;
 use super::exclusive_since;
 use super::routing_table::ServedRelease;
+use super::seen::{Published, Seen};
+use super::separate::{self, ToParent};
 use super::state::CurrentState;
 use super::upstream::{EndpointSpec, Ping};
 use super::virtual_host::{Unservable, VirtualHost};
 use crate::canary::Record;
 use crate::error::{Error, Result};
-use crate::release::{Pinned, Release};
-use crate::rollout::{Observation, Observed, SpecQuery, observe};
-use crate::runtime::Running;
+use crate::pool::Pool;
+use crate::privsep;
+use crate::release::Release;
 
 /// The shortest time between two refreshes that requests ask for.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -49,8 +52,8 @@ pub(super) async fn refresh(vhost: &Arc<VirtualHost>, reason: Reason) -> Result<
     let vhost = Arc::clone(vhost);
     run_blocking(move || {
         read_traffic(&vhost);
-        let result = observe_pool(&vhost)
-            .and_then(|observation| apply(&vhost, &observation, reason, &mut unservable));
+        let result =
+            observe_pool(&vhost).and_then(|seen| apply(&vhost, &seen, reason, &mut unservable));
         match result {
             // The command knows that these replicas are out, and is about to renew one.
             Ok(Outcome::NothingServed(_)) if reason == Reason::Command => Ok(()),
@@ -121,6 +124,24 @@ pub(super) fn refresh_on_request(state: &Arc<CurrentState>, vhost: &VirtualHost)
     });
 }
 
+/// Starts the task that ends the canary of a pool when its command is gone. It ends with the pool.
+pub(super) fn keep_canary(state: &Arc<CurrentState>, vhost: &VirtualHost) {
+    let (pool, refresh_state) = (Arc::clone(&vhost.pool), Arc::clone(&vhost.refresh));
+    let refresh = move || refresh_state.request();
+    state.spawn(canary::keep(&vhost.canary, move || canary_of(&pool), refresh));
+}
+
+/// The record of the canary that is in force. Only its owner may read it, so a child has its parent do so.
+/// Blocks.
+fn canary_of(pool: &Pool) -> Result<Option<Record>> {
+    let Some(parent) = privsep::parent() else { return Record::in_force(&pool.canary_file()) };
+    let request = ToParent::Canary(pool.name.clone());
+    let answer = parent.ask_blocking::<separate::Outcome<Option<Record>>>(&request);
+    let (record, _) =
+        answer.map_err(|error| Error::failed(format!("cannot read the canary: {error}")))?;
+    Ok(record?)
+}
+
 /// The result of a refresh that has found what runs.
 enum Outcome {
     /// All replicas that run are served; or some, or none runs.
@@ -129,27 +150,29 @@ enum Outcome {
     NothingServed(Error),
 }
 
-/// Blocks, as the observation does.
-fn observe_pool(vhost: &VirtualHost) -> Result<Observation> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Error::failed(format!("cannot observe the pool: {error}")))?;
-    runtime.block_on(observe(&vhost.pool, async { Ok(Vec::new()) }, SpecQuery::default()))
+/// Observes the pool; a child has its parent do so, which may look at the processes of the replicas. Blocks.
+fn observe_pool(vhost: &VirtualHost) -> Result<Seen> {
+    let Some(parent) = privsep::parent() else { return Seen::of(&vhost.pool) };
+    let request = ToParent::Observe(vhost.pool.name.clone());
+    let answer = parent.ask_blocking::<separate::Outcome<Seen>>(&request);
+    let (seen, _) =
+        answer.map_err(|error| Error::failed(format!("cannot observe the pool: {error}")))?;
+    Ok(seen?)
 }
 
 fn apply(
     vhost: &VirtualHost,
-    observation: &Observation,
+    seen: &Seen,
     reason: Reason,
     unservable: &mut Unservable,
 ) -> Result<Outcome> {
     let mut known: Vec<Arc<ServedRelease>> = vhost.upstream.table().releases.clone();
     let (mut endpoints, mut failed) = (Vec::new(), Vec::new());
     known.extend(vhost.canary.release());
-    for running in observation.replicas.iter().filter_map(published) {
-        match endpoint(vhost, running, &mut known) {
+    for published in &seen.published {
+        match endpoint(vhost, published, &mut known) {
             Ok(endpoint) => endpoints.push(endpoint),
-            Err(error) => failed.push((running.generation.socket.clone(), error)),
+            Err(error) => failed.push((published.generation.socket.clone(), error)),
         }
     }
     let is_new = |socket: &PathBuf| !unservable.contains(socket);
@@ -167,13 +190,13 @@ fn apply(
     let error = failed.into_iter().next().filter(|_| endpoints.is_empty());
     if reason == Reason::Command || error.is_none() {
         let is_live = !endpoints.is_empty();
-        let canary = if is_live { canary(vhost, observation, &mut known, reason)? } else { None };
+        let canary = if is_live { seen_canary(vhost, seen, &mut known, reason)? } else { None };
         let of_canary = canary.iter().map(|(_, endpoint)| endpoint);
         let next: Vec<&Arc<ServedRelease>> =
             endpoints.iter().chain(of_canary).map(|it| &it.served).collect();
         let mut before = vhost.upstream.table().releases.clone();
         before.extend(vhost.canary.release());
-        exclusive_since::update(&before, &next, names(observation));
+        exclusive_since::update(&before, &next, seen.names.iter().map(PathBuf::as_path));
         let history = || vhost.pool.state_file();
         vhost.kept_assets.update(&vhost.settings, &before, &next, history);
         // In this order, a visitor of a canary that succeeds gets the new release without a break.
@@ -183,24 +206,19 @@ fn apply(
     Ok(error.map_or(Outcome::Served, |(_, error)| Outcome::NothingServed(error)))
 }
 
-/// The canary that is in force, if its generation runs and has no public name. If it cannot be served,
-/// that is an error of the command that begins it; later, it ends.
-fn canary(
+/// The canary. If it cannot be served, that is an error of the command that begins it; later, it ends.
+fn seen_canary(
     vhost: &VirtualHost,
-    observation: &Observation,
+    seen: &Seen,
     known: &mut Vec<Arc<ServedRelease>>,
     reason: Reason,
 ) -> Result<Option<(Record, EndpointSpec)>> {
-    let found = Record::in_force(&vhost.pool.canary_file()).and_then(|record| {
-        let Some(record) = record else { return Ok(None) };
-        let id = record.generation();
-        let is_published =
-            observation.replica(id.replica).is_some_and(|it| it.published == Some(id.generation));
-        match observation.running(id).filter(|it| it.reachable && !is_published) {
-            Some(running) => Ok(Some((record, endpoint(vhost, running, known)?))),
-            None => Ok(None),
-        }
-    });
+    let found = match &seen.canary {
+        Ok(Some(canary)) => endpoint(vhost, &canary.published, known)
+            .map(|endpoint| Some((canary.record.clone(), endpoint))),
+        Ok(None) => Ok(None),
+        Err(why) => Err(Error::failed(why.clone())),
+    };
     match found {
         Err(error) if reason != Reason::Command => {
             let (pool, error) = (&vhost.pool.name, error.in_one_line());
@@ -211,30 +229,17 @@ fn canary(
     }
 }
 
-/// The public socket names of a pool.
-fn names(observation: &Observation) -> impl Iterator<Item = &Path> {
-    let generations = observation
-        .replicas
-        .iter()
-        .flat_map(|it| it.running.iter().map(|running| &running.generation).chain(&it.ended));
-    generations.map(|generation| generation.public.as_path())
-}
-
-fn published(observed: &Observed) -> Option<&Running> {
-    observed.published.and(observed.current())
-}
-
 fn endpoint(
     vhost: &VirtualHost,
-    running: &Running,
+    published: &Published,
     known: &mut Vec<Arc<ServedRelease>>,
 ) -> Result<EndpointSpec> {
-    let generation = &running.generation;
+    let generation = &published.generation;
     if generation.server.speaks_http() != vhost.speaks_http {
         let message = format!("{generation} does not speak the protocol that the pool has now");
         return Err(Error::failed(message).hint("run pools-manager restart"));
     }
-    let release = release(vhost, running)?;
+    let release = release(vhost, published)?;
     // Each time anew: the release may have got another document root where it is.
     let opened = open(&release, vhost)?;
     let served = if let Some(same) = known.iter().find(|it| it.is_as(&opened)) {
@@ -248,17 +253,11 @@ fn endpoint(
     Ok(EndpointSpec { socket, served, children, ping })
 }
 
-/// The release that is mounted for the generation, wherever the symlink points now.
-fn release(vhost: &VirtualHost, running: &Running) -> Result<Release> {
-    let Some(current_dir) = vhost.pool.settings.current_dir() else {
+fn release(vhost: &VirtualHost, published: &Published) -> Result<Release> {
+    if vhost.pool.settings.current_dir().is_none() {
         return Release::at(vhost.pool.root.path());
-    };
-    match running.pinned(current_dir) {
-        Some(Pinned::Release(release)) => Ok(release),
-        other => running.generation.release.clone().ok_or_else(|| {
-            Error::failed(format!("{} has no release mounted: {other:?}", running.generation))
-        }),
     }
+    published.release.clone().map_err(Error::failed)
 }
 
 fn open(release: &Release, vhost: &VirtualHost) -> Result<ServedRelease> {

@@ -7,7 +7,7 @@ use rustix::fs::{Access, access};
 use super::access::AccessRules;
 use super::access_log::AccessLog;
 use super::configuration::{OTHER_HOSTS, nothing_to_serve};
-use super::{host_map, listen, tls};
+use super::{host_map, identity, listen, tls};
 use crate::config::Global;
 use crate::control::Gateway;
 use crate::error::Result;
@@ -55,6 +55,7 @@ pub fn findings(root: &Root, global: &Global, running: &Gateway) -> Vec<Finding>
     if served.is_empty() && pools.iter().all(Result::is_ok) {
         findings.push(nothing_to_serve().into());
     }
+    findings.extend(identity::findings(root, global, running, &served));
     findings.extend(AccessLog::refusal(root, global).map(Finding::from));
     findings.extend(unavailable(global, running));
     findings.extend(served.iter().filter_map(|pool| AccessRules::refusal(pool)).map(Finding::from));

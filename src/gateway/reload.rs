@@ -3,6 +3,7 @@
 //! An error keeps the previous configuration: all of it, or that of one pool if the error is in the
 //! files of that pool.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
@@ -11,7 +12,7 @@ use super::access_log::AccessLog;
 use super::blocking::run_blocking;
 use super::configuration::Configuration;
 use super::gate;
-use super::refresh::refresh_on_request;
+use super::refresh::{keep_canary, refresh_on_request};
 use super::state::CurrentState;
 use super::virtual_host::VirtualHost;
 use crate::config::Global;
@@ -45,8 +46,21 @@ impl Reloads {
 
     /// The same for a command, which needs settings that have changed.
     pub(super) async fn reload_by_command(&self) {
-        self.by_command.notify_one();
+        self.note_command();
         self.reload().await;
+    }
+
+    /// Notes that a command has requested a reload.
+    pub(super) fn note_command(&self) {
+        self.by_command.notify_one();
+    }
+
+    /// Waits for the next request, and has it carried out by `reload`.
+    pub(super) async fn carry_out(&self, reload: impl Future<Output = ()>) {
+        self.requested.notified().await;
+        self.progress.send_modify(|progress| progress.begun += 1);
+        reload.await;
+        self.progress.send_modify(|progress| progress.done = progress.begun);
     }
 
     /// Waits until a command has requested a reload since the last call. What else has read the
@@ -72,20 +86,21 @@ impl Reload {
     pub(super) async fn run(self, requests: Arc<Reloads>) {
         let mut global = Global::clone(&self.started);
         loop {
-            requests.requested.notified().await;
-            requests.progress.send_modify(|progress| progress.begun += 1);
-            tracing::info!("reload: opening the access log and reading the configuration");
-            match self.reload().await {
-                Ok(current) => global = current,
-                Err(error) => {
-                    let error = error.in_one_line();
-                    tracing::error!(
-                        "reload failed, the previous configuration stays in use: {error}"
-                    );
-                    self.open_log(&global).await;
-                }
-            }
-            requests.progress.send_modify(|progress| progress.done = progress.begun);
+            requests
+                .carry_out(async {
+                    tracing::info!("reload: opening the access log and reading the configuration");
+                    match self.reload().await {
+                        Ok(current) => global = current,
+                        Err(error) => {
+                            let error = error.in_one_line();
+                            tracing::error!(
+                                "reload failed, the previous configuration stays in use: {error}"
+                            );
+                            self.open_log(&global).await;
+                        }
+                    }
+                })
+                .await;
         }
     }
 
@@ -105,7 +120,7 @@ impl Reload {
                 None => {
                     refresh_on_request(&self.state, vhost);
                     self.state.spawn(gate::keep(&vhost.gate, vhost.pool.traffic_file()));
-                    self.state.spawn(vhost.keep_canary());
+                    keep_canary(&self.state, vhost);
                 }
                 // A command may have refreshed the endpoints by the previous configuration.
                 Some(before) if !before.has_document_root_of(vhost) => {

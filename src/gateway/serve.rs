@@ -1,6 +1,7 @@
 //! A gateway from its start to its end.
 
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,13 +14,15 @@ use tokio::time::{sleep, timeout};
 use super::access_log::AccessLog;
 use super::blocking::run_blocking;
 use super::configuration::Configuration;
+use super::control_answers::ControlAnswers;
 use super::control_server::ControlServer;
 use super::drain::Drain;
 use super::gate;
 use super::paused_pools::PausedPools;
 use super::probe;
-use super::refresh::{Reason, refresh, refresh_on_request};
+use super::refresh::{Reason, keep_canary, refresh, refresh_on_request};
 use super::reload::{Reload, Reloads};
+use super::replaced::Replaced;
 use super::sockets::Sockets;
 use super::state::{CurrentState, State};
 use super::tasks::Tasks;
@@ -83,6 +86,17 @@ pub struct Start {
     pub inherited: Inherited,
     /// The process that this one replaces.
     pub predecessor: Option<Arc<Predecessor>>,
+    /// In the child of another process: what that has given it.
+    pub given: Option<Given>,
+}
+
+/// What a gateway in a child gets of its parent.
+#[derive(Debug)]
+pub struct Given {
+    /// The sockets of the clients, each with whether it is for TLS.
+    pub sockets: Vec<(OwnedFd, bool)>,
+    /// Whether the parent replaces another process.
+    pub is_successor: bool,
 }
 
 /// A gateway. Dropping it ends its tasks and threads, and cuts its connections.
@@ -91,7 +105,7 @@ pub struct Gateway {
     addresses: Vec<String>,
     state: Arc<CurrentState>,
     accept_loops: JoinSet<()>,
-    control: ControlServer,
+    control: ControlServer<ControlAnswers>,
     control_loop: JoinSet<()>,
     max_connections: usize,
     /// One permit for each connection.
@@ -108,31 +122,44 @@ pub struct Gateway {
 impl Gateway {
     /// Starts a gateway that listens and accepts no connection yet.
     pub async fn start(root: &Root, start: Start) -> Result<Self> {
-        let Start { reloads, upgrades, mut inherited, predecessor } = start;
+        let Start { reloads, upgrades, mut inherited, predecessor, given } = start;
         let configuration = Configuration::read(root).await?;
         let access_log = AccessLog::open(root, &configuration.global, None)?;
         // First the control socket, then the observation of the pools. A command that publishes a name
         // and finds no control socket has published it before the observation.
-        let mut sockets = Sockets::control(&configuration.global.control, &mut inherited)?;
+        let is_successor = given.as_ref().is_some_and(|given| given.is_successor);
+        let mut sockets = match given {
+            Some(given) => Sockets::given(given.sockets, &configuration.global)?,
+            None => Sockets::control(&configuration.global.control, &mut inherited)?,
+        };
         let (global, hosts) = configuration.into_hosts(None).await?;
         let tasks = Tasks::new();
         let front = global.front.clone();
         let tls = run_blocking(move || Tls::start(&front)).await??;
         let state = State::new(hosts, &global, access_log, tls.clone());
-        let state = CurrentState::new(state, tasks.spawner(), predecessor);
+        let replaced = predecessor.map(Replaced::ByThis);
+        let replaced = replaced.or(is_successor.then_some(Replaced::ByParent));
+        let state = CurrentState::new(state, tasks.spawner(), replaced);
         let flush = FlushOnDrop(Some(Arc::clone(&state)));
-        sockets.bind(&global, inherited)?;
+        if sockets.control.is_some() {
+            sockets.bind(&global, inherited)?;
+        }
         let max_connections =
             global.front.max_connections.clamp(1, Semaphore::MAX_PERMITS.min(1 << 30));
         let connections = Arc::new(Semaphore::new(max_connections));
         let (drain, draining) = watch::channel(Drain::No);
         let workers = Workers::start(&state, &draining)?;
         let global = Arc::new(global);
-        let control = ControlServer {
+        let answers = ControlAnswers {
             root: root.clone(),
             started: Arc::clone(&global),
             state: Arc::clone(&state),
             reloads: Arc::clone(&reloads),
+        };
+        let control = ControlServer {
+            answers,
+            socket: global.control.clone(),
+            spawner: tasks.spawner(),
             upgrades,
             is_handed_over: Arc::new(RwLock::new(false)),
         };
@@ -140,7 +167,7 @@ impl Gateway {
         for vhost in state.get().hosts.all() {
             refresh_on_request(&state, vhost);
             state.spawn(gate::keep(&vhost.gate, vhost.pool.traffic_file()));
-            state.spawn(vhost.keep_canary());
+            keep_canary(&state, vhost);
         }
         if let Some(tls) = tls {
             state.spawn(tls.follow_files());
@@ -169,8 +196,11 @@ impl Gateway {
         &self.addresses
     }
 
-    /// Accepts connections from now on.
+    /// Accepts connections from now on. No effect if it does so already.
     pub fn open(&mut self) {
+        if !self.accept_loops.is_empty() {
+            return;
+        }
         self.open_control();
         let Some(sockets) = &mut self.sockets else { return };
         sockets.take_files();
@@ -182,10 +212,14 @@ impl Gateway {
     }
 
     fn open_control(&mut self) {
-        if let Some(sockets) = &self.sockets {
-            let control = self.control.clone().listen(Arc::clone(&sockets.control));
-            self.control_loop.spawn(control);
+        if let Some(control) = self.sockets.as_ref().and_then(|it| it.control.clone()) {
+            self.control_loop.spawn(self.control.clone().listen(control));
         }
+    }
+
+    /// What answers commands.
+    pub(super) fn control_answers(&self) -> ControlAnswers {
+        self.control.answers.clone()
     }
 
     /// Asks itself, before it is opened, whether it can serve. Error: it cannot serve one of these pools,

@@ -1,7 +1,7 @@
 //! The listening sockets of a gateway, and their files.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::inherited::{self, Inherited, Purpose, Socket};
 /// The sockets on which a gateway listens.
 #[derive(Debug)]
 pub(super) struct Sockets {
-    /// The control socket.
-    pub control: Arc<UnixListener>,
+    /// The control socket; None: the parent of this process has it.
+    pub control: Option<Arc<UnixListener>>,
     /// Those of the clients, each with its address in the configuration.
     pub listeners: Vec<Bound>,
     files: SocketFiles,
@@ -53,7 +53,7 @@ impl Sockets {
         };
         files.push(path, same.is_some());
         let control = Arc::new(listen::control_socket(path, same)?);
-        Ok(Self { control, listeners: Vec::new(), files })
+        Ok(Self { control: Some(control), listeners: Vec::new(), files })
     }
 
     /// Takes the inherited sockets that the configuration names, and binds the others.
@@ -100,9 +100,11 @@ impl Sockets {
     pub(super) fn copies(&self) -> Result<Vec<Socket>> {
         let failed =
             |error: io::Error| Error::failed(format!("cannot pass the sockets on: {error}"));
-        let control = self.control.as_fd().try_clone_to_owned().map_err(failed)?;
-        let mut copies =
-            vec![Socket { fd: control, purpose: Purpose::Control, is_activated: false }];
+        let mut copies = Vec::new();
+        if let Some(control) = &self.control {
+            let fd = control.as_fd().try_clone_to_owned().map_err(failed)?;
+            copies.push(Socket { fd, purpose: Purpose::Control, is_activated: false });
+        }
         for bound in &self.listeners {
             copies.push(Socket {
                 fd: bound.listener.copy().map_err(failed)?,
@@ -111,6 +113,25 @@ impl Sockets {
             });
         }
         Ok(copies)
+    }
+
+    /// Sockets of the parent of this process, which also removes their files. `is_tls`: for each, whether
+    /// its connections begin with a TLS handshake.
+    pub(super) fn given(sockets: Vec<(OwnedFd, bool)>, global: &Global) -> Result<Self> {
+        let bound = |(fd, is_tls)| {
+            let Some(listen) = inherited::address(&fd) else {
+                return Err(Error::failed("a socket of the parent has no address"));
+            };
+            let listener = Arc::new(Listener::inherited(fd, &listen, global)?);
+            Ok(Bound { listener, listen, is_tls, is_activated: true })
+        };
+        let listeners = sockets.into_iter().map(bound).collect::<Result<_>>()?;
+        Ok(Self { control: None, listeners, files: SocketFiles::default() })
+    }
+
+    /// Copies of the sockets of the clients, for a child.
+    pub(super) fn for_child(&self) -> io::Result<Vec<(OwnedFd, bool)>> {
+        self.listeners.iter().map(|bound| Ok((bound.listener.copy()?, bound.is_tls))).collect()
     }
 
     /// Closes the sockets: another process has them now, and removes their files.

@@ -11,6 +11,7 @@ use super::access_log::AccessLog;
 use super::buffer_space::{self, BufferSpace};
 use super::host_map::HostMap;
 use super::pace::Pace;
+use super::replaced::Replaced;
 use super::request_body;
 use super::request_id::RequestIds;
 use super::static_file::Compressor;
@@ -18,7 +19,6 @@ use super::tasks::Spawner;
 use super::tls::Tls;
 use crate::config::{Front, Global};
 use crate::file::Stamp;
-use crate::upgrade::Predecessor;
 
 /// The state of one configuration. A request keeps the state with which it began.
 #[derive(Debug)]
@@ -125,22 +125,18 @@ pub(super) struct CurrentState {
     state: ArcSwap<State>,
     spawner: Spawner,
     /// The process that this one replaces.
-    predecessor: Option<Arc<Predecessor>>,
+    replaced: Option<Replaced>,
 }
 
 impl CurrentState {
     /// Background tasks are started by `spawner`.
-    pub(super) fn new(
-        state: State,
-        spawner: Spawner,
-        predecessor: Option<Arc<Predecessor>>,
-    ) -> Arc<Self> {
-        Arc::new(Self { state: ArcSwap::from_pointee(state), spawner, predecessor })
+    pub(super) fn new(state: State, spawner: Spawner, replaced: Option<Replaced>) -> Arc<Self> {
+        Arc::new(Self { state: ArcSwap::from_pointee(state), spawner, replaced })
     }
 
     /// The process that this one replaces, which may still have requests.
-    pub(super) fn predecessor(&self) -> Option<&Predecessor> {
-        self.predecessor.as_deref()
+    pub(super) fn predecessor(&self) -> Option<&Replaced> {
+        self.replaced.as_ref()
     }
 
     /// The current state.

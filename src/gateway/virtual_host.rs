@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::access::AccessRules;
-use super::canary::{self, Canary};
+use super::canary::Canary;
 use super::gate::Gate;
 use super::kept_assets::KeptAssets;
 use super::upstream::Upstream;
@@ -108,12 +108,6 @@ impl VirtualHost {
     /// Requests a refresh of the endpoints.
     pub(super) fn request_refresh(&self) {
         self.refresh.request();
-    }
-
-    /// The task that ends a canary whose command is gone. It ends with the pool.
-    pub(super) fn keep_canary(&self) -> impl Future<Output = ()> + Send + use<> {
-        let refresh = Arc::clone(&self.refresh);
-        canary::keep(&self.canary, self.pool.canary_file(), move || refresh.request())
     }
 
     /// Whether nothing can be served until an operator corrects an error.

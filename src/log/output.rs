@@ -6,11 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
-
 use super::syslog::Syslog;
 use crate::file;
+use crate::privsep::files;
 use crate::trust;
+
+/// The mode of a new file, before the umask.
+pub const FILE_MODE: u32 = 0o640;
 
 /// The destination of lines.
 #[derive(Debug)]
@@ -93,8 +95,5 @@ fn check_dir(path: &Path) -> io::Result<()> {
 
 fn open(path: &Path) -> io::Result<File> {
     check_dir(path)?;
-    // Without NONBLOCK, opening a FIFO waits until another process reads it.
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o640))?;
-    Ok(file.into())
+    files::append(path, FILE_MODE)
 }

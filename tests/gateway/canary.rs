@@ -26,7 +26,8 @@ pub(crate) fn served(release2: &str) -> Served {
     Served::serve(served)
 }
 
-fn write(site: &Site, release2: &str) {
+/// Writes that page and that file.
+pub(crate) fn write(site: &Site, release2: &str) {
     for (release, begin) in [("1", ""), ("2", release2)] {
         let at = |file: &str| format!("www/release{release}/{file}");
         site.write(&at("which.txt"), release);
@@ -125,6 +126,7 @@ impl Visitors {
                 while !enough.load(Ordering::Relaxed) {
                     let mut visitor = Visitor::new(port);
                     seen.push((0..5).map(|_| visitor.look()).collect());
+                    harness::think();
                 }
                 seen
             })

@@ -31,6 +31,7 @@ mod memory;
 mod pace;
 mod pid_1;
 mod pools;
+mod privilege;
 mod refused;
 mod releases;
 mod reload;

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use super::supervisor::{await_release, site};
 
 /// Waits for a message that contains `part`, and did not come earlier.
-fn await_message(messages: &Receiver<String>, part: &str) -> String {
+pub(crate) fn await_message(messages: &Receiver<String>, part: &str) -> String {
     loop {
         let message = messages.recv_timeout(Duration::from_secs(60));
         let message = message.unwrap_or_else(|error| panic!("{part}: {error}"));
@@ -24,7 +24,7 @@ fn await_message(messages: &Receiver<String>, part: &str) -> String {
 }
 
 /// All messages: a full socket makes its sender wait.
-fn receive(socket: UnixDatagram) -> Receiver<String> {
+pub(crate) fn receive(socket: UnixDatagram) -> Receiver<String> {
     let (sender, messages) = channel();
     thread::spawn(move || {
         let mut buffer = [0; 4096];

@@ -208,6 +208,33 @@ fn main_process_of_the_service_moves_with_an_upgrade() {
     }
 }
 
+/// As in production: the unit of the package, and a gateway of another user.
+#[test]
+fn service_with_a_gateway_of_another_user_is_upgraded_and_outlives_kills() {
+    needs_root!();
+    let site = site("", "");
+    site.replace("etc/pools-manager.toml", "threads = 2\n", "threads = 2\nuser = \"nobody\"\n");
+    let machine = Machine::boot(&site);
+    let port = start_service(&machine, &site);
+    wait_for("the replicas", || machine.run(&site, &["status"]).has_succeeded().then_some(()));
+    let get = || Connection::to(port).get("/ping.php").unwrap().text();
+    let child = |what: &str| {
+        let parent = property(&machine, "MainPID");
+        machine.output("ps", &["-o", what, "--ppid", &parent]).trim().to_owned()
+    };
+    assert_eq!(child("user="), "nobody");
+    upgrade(&machine);
+    assert_eq!((get(), property(&machine, "NRestarts")), ("pong1\n".to_owned(), "0".to_owned()));
+    machine.output("systemctl", &["reload", UNIT]);
+    machine.output("kill", &["-KILL", &child("pid=")]);
+    assert_eq!((get(), property(&machine, "NRestarts")), ("pong1\n".to_owned(), "0".to_owned()));
+    machine.output("systemctl", &["kill", "--kill-who=main", "--signal=KILL", UNIT]);
+    wait_for("the restart", || (property(&machine, "NRestarts") == "1").then_some(()));
+    wait_for("that it is active", || (property(&machine, "ActiveState") == "active").then_some(()));
+    machine.output("systemctl", &["stop", UNIT]);
+    assert_eq!(property(&machine, "Result"), "success");
+}
+
 #[test]
 fn connections_wait_in_the_socket_unit_while_the_service_restarts() {
     needs_root!();

@@ -15,9 +15,9 @@ use harness::served::Served;
 use rustix::process::Signal;
 
 use super::supervisor::{await_release, site};
-use clients::{Clients, Slow};
+pub(crate) use clients::{Clients, Slow};
 use http2::Http2Clients;
-use running::Running;
+pub(crate) use running::Running;
 
 /// What an upgrade must not touch: short requests, uploads and downloads that take longer than it, and
 /// connections that wait for their next request; and requests by HTTP/2.

@@ -13,7 +13,7 @@ use crate::config::Global;
 use crate::control::{self, Request, Response};
 use crate::error::{Error, Exit, Result};
 use crate::failpoint;
-use crate::gateway::{Gateway, Reply};
+use crate::gateway::Reply;
 use crate::init;
 use crate::render::print;
 use crate::root::Root;
@@ -126,8 +126,10 @@ impl Serving<'_> {
         deferred: &mut Deferred,
     ) -> std::result::Result<Successor, Problem> {
         refuse_where_impossible()?;
-        let limit = self.gateway.as_ref().map_or(START, Gateway::upgrade_timeout);
-        let passed = self.gateway.as_ref().map_or_else(|| Ok(Passed::default()), Gateway::pass)?;
+        let (passed, limit) = match &self.gateway {
+            Some(gateway) => gateway.pass().await?,
+            None => (Passed::default(), START),
+        };
         tracing::info!("upgrade: starting {}", self.program.path().display());
         let mut successor = Successor::launch(&self.program, passed).await?;
         match self.hand_over(&mut successor, limit, deferred).await {

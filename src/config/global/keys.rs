@@ -25,6 +25,18 @@ const GATEWAY: &[Key] = &[
         "the same for [HTTPS](tls.md): `\"[::]:443\"`. It needs `certificates`",
     ),
     Key::new(
+        "user",
+        Kind::Text,
+        Default::Value("\"\""),
+        "the account that talks to clients if root starts `serve`: see [least privilege](security.md#least-privilege). `\"\"`: the one that starts `serve`",
+    ),
+    Key::new(
+        "group",
+        Kind::Text,
+        Default::Value("\"\""),
+        "its group. `\"\"`: the group of the account. The account has its supplementary groups too",
+    ),
+    Key::new(
         "certificates",
         Kind::Table,
         Default::Value("[]"),

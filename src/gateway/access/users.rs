@@ -5,7 +5,6 @@
 //! refused.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::error::{Error, Result};
 use crate::file::Stamp;
+use crate::privsep::files;
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ impl Users {
                 .hint("make it with htpasswd -B -c, where the account that runs pools-manager can read it")
         };
         let mut text = String::new();
-        let file = File::open(path).map_err(|error| cannot(&error))?;
+        let file = files::open(path).map_err(|error| cannot(&error))?;
         let is_file = file.metadata().is_ok_and(|it| it.is_file());
         let read =
             file.take(SIZE_MAX + 1).read_to_string(&mut text).map_err(|error| cannot(&error))?;
@@ -139,7 +139,7 @@ struct Version {
 impl UsersFile {
     /// Opens a file. Error: it cannot be read, or is not valid.
     pub(super) fn open(path: PathBuf) -> Result<Self> {
-        let (stamp, looked) = (Stamp::of(&path), Instant::now());
+        let (stamp, looked) = (files::stamp(&path), Instant::now());
         let users = Arc::new(Users::read(&path)?);
         Ok(Self { path, version: Mutex::new(Version { users, stamp, looked }) })
     }
@@ -160,7 +160,7 @@ impl UsersFile {
         let path = self.path.clone();
         let stamp = self.version.lock().unwrap_or_else(PoisonError::into_inner).stamp;
         let read = spawn_blocking(move || {
-            let now = Stamp::of(&path);
+            let now = files::stamp(&path);
             (now != stamp).then(|| (now, Users::read(&path)))
         });
         let Ok(Some((stamp, read))) = read.await else { return users };

@@ -1,6 +1,5 @@
 //! The task that ends a canary whose command is gone.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,18 +7,23 @@ use tokio::time::sleep;
 
 use super::Canary;
 use crate::canary::Record;
+use crate::error::Result;
 use crate::gateway::blocking::run_blocking;
 
 /// How often the record is looked at: the kernel has no event for the end of a lock.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Keeps the canary of a pool. `file`: its record. `refresh`: called when it is not in force any more, so
-/// that the pool is observed.
-pub(in crate::gateway) fn keep<F: Fn() + Send + 'static>(
+/// Keeps the canary of a pool. `read`: reads the record that is in force; it may block. `refresh`: called when
+/// that is another one, so that the pool is observed.
+pub(in crate::gateway) fn keep<R, F>(
     canary: &Arc<Canary>,
-    file: PathBuf,
+    read: R,
     refresh: F,
-) -> impl Future<Output = ()> + Send + use<F> {
+) -> impl Future<Output = ()> + Send + use<R, F>
+where
+    R: Fn() -> Result<Option<Record>> + Clone + Send + 'static,
+    F: Fn() + Send + 'static,
+{
     let begun = Arc::clone(&canary.begun);
     let canary = Arc::downgrade(canary);
     async move {
@@ -29,8 +33,7 @@ pub(in crate::gateway) fn keep<F: Fn() + Send + 'static>(
                 continue;
             };
             sleep(LOOK).await;
-            let file = file.clone();
-            let record = run_blocking(move || Record::in_force(&file)).await;
+            let record = run_blocking(read.clone()).await;
             let is_in_force = matches!(record, Ok(Ok(Some(record))) if record.id == live.record.id);
             if !is_in_force {
                 refresh();

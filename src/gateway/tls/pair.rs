@@ -1,6 +1,5 @@
 //! A certificate and its private key, read from PEM files and checked.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -18,6 +17,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use crate::config::Certificate;
 use crate::error::{Error, Result};
 use crate::file::Stamp;
+use crate::privsep::files;
 
 /// The most bytes that are read of a file: far more than the longest chain has.
 const MOST: u64 = 1 << 20;
@@ -45,8 +45,8 @@ pub(super) struct Stamps([Stamp; 2]);
 
 impl Stamps {
     /// Those of now.
-    pub(super) fn of(files: &Certificate) -> Self {
-        Self([Stamp::of(&files.certificate), Stamp::of(&files.key)])
+    pub(super) fn of(pair: &Certificate) -> Self {
+        Self([files::stamp(&pair.certificate), files::stamp(&pair.key)])
     }
 }
 
@@ -147,7 +147,7 @@ fn no_pem(path: &Path, error: &PemError) -> Error {
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| {
+    let read = files::open(path).and_then(|file| {
         if !file.metadata()?.is_file() {
             return Err(ErrorKind::InvalidInput.into());
         }

@@ -14,10 +14,10 @@ const NOTE: &str = "<?php $body = file_get_contents('php://input');
     file_put_contents($_GET['list'], strlen($body) . \"\\n\", FILE_APPEND | LOCK_EX); echo 'noted';";
 
 /// Counts the runs of a script.
-pub(super) struct Runs(PathBuf);
+pub(crate) struct Runs(PathBuf);
 
 impl Runs {
-    pub(super) fn of(served: &Served, name: &str) -> Self {
+    pub(crate) fn of(served: &Served, name: &str) -> Self {
         // Never while other clients run it: for a moment the file would be empty.
         if !served.site.path("www/release1/note.php").exists() {
             served.page("note.php", NOTE);
@@ -25,18 +25,18 @@ impl Runs {
         Self(served.site.scratch().join(name))
     }
 
-    pub(super) fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         format!("/note.php?list={}", self.0.display())
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         std::fs::read_to_string(&self.0).unwrap_or_default().lines().count()
     }
 }
 
 /// Clients that request a page and send a short form in turn, on connections that they keep as long as the
 /// gateway does.
-pub(super) struct Clients {
+pub(crate) struct Clients {
     enough: Arc<AtomicBool>,
     count: Arc<AtomicU32>,
     runs: Runs,
@@ -44,7 +44,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn start(served: &Served, clients: usize) -> Self {
+    pub(crate) fn start(served: &Served, clients: usize) -> Self {
         let (enough, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let runs = Runs::of(served, "short");
         let port = served.port();
@@ -58,13 +58,13 @@ impl Clients {
     }
 
     /// Waits for this many further responses.
-    pub(super) fn await_more(&self, more: u32) {
+    pub(crate) fn await_more(&self, more: u32) {
         let until = self.count.load(Ordering::Relaxed) + more;
         wait_for("responses", || (self.count.load(Ordering::Relaxed) >= until).then_some(()));
     }
 
     /// Stops them, and returns the latencies in order.
-    pub(super) fn finish(self) -> Vec<Duration> {
+    pub(crate) fn finish(self) -> Vec<Duration> {
         self.enough.store(true, Ordering::Relaxed);
         let ended: Vec<_> = self.threads.into_iter().map(|it| it.join().unwrap()).collect();
         let posts: usize = ended.iter().map(|(_, posts)| posts).sum();
@@ -107,7 +107,7 @@ fn request(
 }
 
 /// Uploads and downloads, each of which lasts longer than an upgrade.
-pub(super) struct Slow {
+pub(crate) struct Slow {
     enough: Arc<AtomicBool>,
     runs: Runs,
     uploads: Vec<JoinHandle<usize>>,
@@ -120,7 +120,7 @@ const PART: usize = 5000;
 const PAUSE: Duration = Duration::from_millis(25);
 
 impl Slow {
-    pub(super) fn start(served: &Served, downloads: usize) -> Self {
+    pub(crate) fn start(served: &Served, downloads: usize) -> Self {
         served.site.write("www/release1/large.bin", &"x".repeat(PARTS * PART * 10));
         let enough = Arc::new(AtomicBool::new(false));
         let runs = Runs::of(served, "uploads");
@@ -134,7 +134,7 @@ impl Slow {
         Self { enough, runs, uploads, downloads: downloads.collect() }
     }
 
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         self.enough.store(true, Ordering::Relaxed);
         let posts: usize = self.uploads.into_iter().map(|it| it.join().unwrap()).sum();
         self.downloads.into_iter().for_each(|it| it.join().unwrap());

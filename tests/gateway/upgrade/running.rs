@@ -9,24 +9,24 @@ use harness::{Ran, Site, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Ends the last process with the test.
-pub(super) struct Running<'a> {
+pub(crate) struct Running<'a> {
     site: &'a Site,
     first: i32,
 }
 
 impl<'a> Running<'a> {
-    pub(super) fn of(served: &'a Served) -> Self {
+    pub(crate) fn of(served: &'a Served) -> Self {
         let first = served.gateway().pid().as_raw_nonzero().get();
         Self { site: &served.site, first }
     }
 
     /// The process that answers commands.
-    pub(super) fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.asked().expect("a gateway")
     }
 
     /// None: no process answers.
-    pub(super) fn asked(&self) -> Option<i32> {
+    pub(crate) fn asked(&self) -> Option<i32> {
         let socket = self.site.path("sockets/pools-manager.sock");
         let mut stream = UnixStream::connect(socket).ok()?;
         stream.write_all(b"\"settings\"\n").ok()?;
@@ -37,27 +37,27 @@ impl<'a> Running<'a> {
     }
 
     /// Upgrades by the command.
-    pub(super) fn upgrade(&self) {
+    pub(crate) fn upgrade(&self) {
         let ran = self.try_upgrade();
         let pid = self.pid();
         assert_eq!(ran.succeeds().stdout, format!("Upgraded: pid {pid} serves now\n"));
     }
 
-    pub(super) fn try_upgrade(&self) -> Ran {
+    pub(crate) fn try_upgrade(&self) -> Ran {
         self.site.run(&["serve", "--upgrade"])
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.pid()).unwrap(), signal).unwrap();
     }
 
     /// All processes of `serve` on this site that have not ended.
-    pub(super) fn all(&self) -> Vec<i32> {
+    pub(crate) fn all(&self) -> Vec<i32> {
         all(self.site)
     }
 
     /// Waits until the processes that were replaced have ended.
-    pub(super) fn await_alone(&self) {
+    pub(crate) fn await_alone(&self) {
         wait_for("the end of the replaced processes", || {
             let others: Vec<i32> = self.all();
             (others.len() == 1).then_some(())
@@ -74,7 +74,7 @@ impl Drop for Running<'_> {
 }
 
 /// All processes of `serve` on a site that have not ended.
-pub(super) fn all(site: &Site) -> Vec<i32> {
+pub(crate) fn all(site: &Site) -> Vec<i32> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|it| it.file_name().to_str()?.parse().ok());
     let is_it = |pid: &i32| {
@@ -87,7 +87,7 @@ pub(super) fn all(site: &Site) -> Vec<i32> {
 }
 
 /// Whether it has not ended.
-pub(super) fn is_alive(pid: i32) -> bool {
+pub(crate) fn is_alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with('Z'))
 }
