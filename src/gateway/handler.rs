@@ -82,7 +82,10 @@ pub(super) fn respond(
 }
 
 fn set_id(response: &mut Response<ResponseBody>, id: String) {
-    if let Ok(id) = HeaderValue::try_from(id) {
+    if let Ok(mut id) = HeaderValue::try_from(id) {
+        // Each id is sent once: it must not displace other headers in the table of HTTP/2's compression
+        // (RFC 7541, section 6.2.3).
+        id.set_sensitive(true);
         response.headers_mut().insert(REQUEST_ID, id);
     }
 }

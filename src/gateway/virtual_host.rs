@@ -8,6 +8,7 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 use super::access::AccessRules;
 use super::gate::Gate;
 use super::kept_assets::KeptAssets;
+use super::log_throttle::LogThrottle;
 use super::upstream::Upstream;
 use crate::config;
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ pub(super) struct VirtualHost {
     pub kept_assets: Arc<KeptAssets>,
     /// The path of the release in PHP's mount namespace.
     pub release_dir: String,
+    /// For log lines about error pages that cannot be sent.
+    pub left_out_pages: LogThrottle,
     /// Whether its servers speak HTTP, not FastCGI.
     pub speaks_http: bool,
     /// How its endpoints are kept up to date. The virtual host of the next configuration takes it over.
@@ -84,6 +87,7 @@ impl VirtualHost {
             gate,
             kept_assets,
             release_dir,
+            left_out_pages: LogThrottle::default(),
             speaks_http,
             refresh,
         })))

@@ -46,5 +46,6 @@ mod supervised_pools;
 mod supervisor;
 mod systemd;
 mod tls;
+mod tls_memory;
 mod upgrade;
 mod variables;

@@ -200,7 +200,7 @@ impl Serving<'_> {
             traffic: Arc::clone(&self.traffic),
             further,
         };
-        self.exchanges.spawn(exchange.run(Arc::clone(self.state), request));
+        self.exchanges.spawn(exchange.begin(self.state, request));
     }
 
     fn report(&self, flood: Flood) {

@@ -3,7 +3,9 @@
 //! h2 writes and flushes each `DATA` frame apart, which would be a TLS record and a system call for each.
 //! So its flush does nothing here. When h2 has nothing more to do, the connection flushes everything.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -15,6 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const RECORD: usize = 16 * 1024;
 /// The most slices that are passed on together.
 const SLICES: usize = 4;
+
+thread_local! {
+    /// The buffer of the connection that was flushed last, for the next one that writes.
+    static SPARE: Cell<BytesMut> = Cell::default();
+}
 
 /// A stream whose writes are gathered.
 #[derive(Debug)]
@@ -80,6 +87,7 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
             }
         }
         if self.gathered.capacity() == 0 {
+            self.gathered = SPARE.take();
             self.gathered.reserve(RECORD);
         }
         parts.iter().for_each(|part| self.gathered.extend_from_slice(part));
@@ -110,7 +118,9 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
             let written = ready!(self.poll_pass_on(cx, &[], RECORD))?;
             self.gathered.advance(written);
         }
-        self.gathered = BytesMut::new();
+        if self.gathered.capacity() > 0 {
+            SPARE.set(mem::take(&mut self.gathered));
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 }
