@@ -230,7 +230,7 @@ impl Handler<'_> {
                     space: &space,
                     deadline,
                 };
-                match http_request.respond().await {
+                match Box::pin(http_request.respond()).await {
                     Ok(response) => return Ok(response),
                     Err(unanswered) => unanswered.or_again(&mut resends)?,
                 }
@@ -263,7 +263,8 @@ impl Handler<'_> {
                 deadline,
             };
             let may_reuse = resends == 0 && may_reuse_connection(&request.method, &body);
-            match script_request.respond(&mut encoded, may_reuse).await {
+            // Boxed, so that a request for a file is small.
+            match Box::pin(script_request.respond(&mut encoded, may_reuse)).await {
                 Ok(response) => return Ok(response),
                 Err(unanswered) => unanswered.or_again(&mut resends)?,
             }

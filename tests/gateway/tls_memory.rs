@@ -20,7 +20,7 @@ use rustls::{
 /// Far more than anything takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub(super) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// Accepts the certificate of the test, which signs itself.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl ServerCertVerifier for AnyCertificate {
 }
 
 /// A client of this protocol (ALPN).
-fn client(protocol: &str) -> Arc<ClientConfig> {
+pub(super) fn client(protocol: &str) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     let verified = builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate));
@@ -71,7 +71,7 @@ fn client(protocol: &str) -> Arc<ClientConfig> {
     Arc::new(client)
 }
 
-fn connect(served: &Served, client: &Arc<ClientConfig>) -> Tls {
+pub(super) fn connect(served: &Served, client: &Arc<ClientConfig>) -> Tls {
     let name = ServerName::try_from("a.test").unwrap();
     let socket = TcpStream::connect(("127.0.0.1", served.tls_port())).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -79,7 +79,7 @@ fn connect(served: &Served, client: &Arc<ClientConfig>) -> Tls {
 }
 
 /// Sends a request for `release.txt`, and reads until the response has this end.
-fn request(tls: &mut Tls, request: &[u8]) {
+pub(super) fn request(tls: &mut Tls, request: &[u8]) {
     tls.write_all(request).unwrap();
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
     while !read.ends_with(b"1\n") {

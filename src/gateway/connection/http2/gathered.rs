@@ -76,10 +76,12 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
-        let whole = self.gathered.len() + length;
-        let whole = whole - whole % RECORD;
-        while whole > 0 {
-            let written = ready!(self.poll_pass_on(cx, parts, whole))?;
+        loop {
+            let total = self.gathered.len() + length;
+            if total < RECORD {
+                break;
+            }
+            let written = ready!(self.poll_pass_on(cx, parts, total - total % RECORD))?;
             let own = written.min(self.gathered.len());
             self.gathered.advance(own);
             if written > own {
@@ -90,7 +92,9 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
             self.gathered = SPARE.take();
             self.gathered.reserve(RECORD);
         }
-        parts.iter().for_each(|part| self.gathered.extend_from_slice(part));
+        for part in parts {
+            self.gathered.extend_from_slice(part);
+        }
         Poll::Ready(Ok(length))
     }
 
@@ -278,7 +282,7 @@ mod tests {
             sizes in prop::collection::vec(1..40_000_usize, 0..12),
         ) {
             let total: usize = writes.iter().map(|(a, b)| a + b).sum();
-            let data: Vec<u8> = (0..total).map(|n| (n % 251) as u8).collect();
+            let data: Vec<u8> = (0..=250).cycle().take(total).collect();
             let (mut stream, flusher) = Gathered::new(Narrow { sizes, ..Narrow::default() });
             let mut at = 0;
             for (first, second) in writes {
