@@ -29,7 +29,7 @@ fn responses_that_are_ready_together_share_records() {
     tls.write_all(&requests).unwrap();
     let (mut raw, mut plain) = (Vec::new(), Vec::new());
     while plain.windows(2).filter(|it| it == b"1\n").count() < TOGETHER as usize {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; 16 * 1024];
         let length = tls.sock.read(&mut buffer).unwrap();
         assert!(length > 0);
         raw.extend_from_slice(&buffer[..length]);
