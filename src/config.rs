@@ -18,8 +18,8 @@ pub use file::File;
 pub(crate) use file::nearest;
 pub(crate) use gateway::KEYS as GATEWAY_KEYS;
 pub use gateway::{
-    Access, Compress, DocumentRoot, Gateway, KeepAlive, Prefix, Rate, Redirect, USUAL_ROOTS,
-    is_code, is_private, is_suspicious,
+    Access, Compress, DocumentRoot, ErrorPage, ErrorStatus, Gateway, KeepAlive, Prefix, Rate,
+    Redirect, USUAL_ROOTS, is_code, is_private, is_suspicious,
 };
 pub(crate) use gateway::{is_compressible, is_host};
 pub use global::{

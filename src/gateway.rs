@@ -108,6 +108,7 @@ mod virtual_host;
 mod workers;
 mod x_sendfile;
 
+pub use error_page::findings as error_page_findings;
 pub use identity::identity;
 pub use refusals::{findings, is_wanted};
 pub use reload::Reloads;

@@ -10,6 +10,7 @@ use super::reachable::{self, Reachable};
 use crate::account::{Account, Barrier};
 use crate::backend::Backend;
 use crate::finding::{Checked, Finding, Topic};
+use crate::gateway::error_page_findings;
 use crate::pool::{Pool, Protocol};
 use crate::release::Release;
 use crate::rollout::refusals::{self, Current};
@@ -31,6 +32,7 @@ pub(super) fn check(
         let Links { mut findings, note } = links(pool, pool.root.path());
         let reachable = reachable(pool, pool.root.path());
         findings.extend(reachable.findings);
+        findings.extend(error_page_findings(pool, pool.root.path()));
         let notes = once("not pinned".to_owned()).chain(note).chain(reachable.notes);
         return Checked::new(Topic::Release, notes, findings);
     };
@@ -48,6 +50,7 @@ pub(super) fn check(
         let reachable = reachable(pool, &release.path);
         findings.extend(reachable.findings);
         notes.extend(reachable.notes);
+        findings.extend(error_page_findings(pool, &release.path));
         let (found, note) = pinned_links::check(pinning, release, beside);
         findings.extend(found);
         notes.extend(note.filter(|note| !notes.contains(note)));

@@ -23,7 +23,7 @@ pub use compress::Compress;
 use compress::CompressType;
 pub(crate) use compress::is_compressible;
 pub use document_root::{DocumentRoot, USUAL_ROOTS};
-use error_pages::{ErrorPage, ErrorStatus};
+pub use error_pages::{ErrorPage, ErrorStatus};
 use headers::Headers;
 pub(crate) use keys::KEYS;
 use media_types::{Extension, MediaType};

@@ -83,7 +83,10 @@ pub(super) fn respond(
 }
 
 fn set_id(response: &mut Response<ResponseBody>, id: String) {
-    if let Ok(id) = HeaderValue::try_from(id) {
+    if let Ok(mut id) = HeaderValue::try_from(id) {
+        // Each id is sent once: it must not displace other headers in the table of HTTP/2's compression
+        // (RFC 7541, section 6.2.3).
+        id.set_sensitive(true);
         response.headers_mut().insert(REQUEST_ID, id);
     }
 }
@@ -242,7 +245,7 @@ impl Handler<'_> {
                     space: &space,
                     deadline,
                 };
-                match measured(visit, http_request.respond()).await {
+                match measured(visit, Box::pin(http_request.respond())).await {
                     Ok(response) => return Ok(response),
                     Err(unanswered) => unanswered.or_again(&mut resends)?,
                 }
@@ -276,7 +279,9 @@ impl Handler<'_> {
                 deadline,
             };
             let may_reuse = resends == 0 && may_reuse_connection(&request.method, &body);
-            match measured(visit, script_request.respond(&mut encoded, may_reuse)).await {
+            // Boxed, so that a request for a file is small.
+            let responding = Box::pin(script_request.respond(&mut encoded, may_reuse));
+            match measured(visit, responding).await {
                 Ok(response) => return Ok(response),
                 Err(unanswered) => unanswered.or_again(&mut resends)?,
             }

@@ -9,6 +9,7 @@ use super::access::AccessRules;
 use super::canary::Canary;
 use super::gate::Gate;
 use super::kept_assets::KeptAssets;
+use super::log_throttle::LogThrottle;
 use super::upstream::Upstream;
 use crate::config;
 use crate::error::{Error, Result};
@@ -33,6 +34,8 @@ pub(super) struct VirtualHost {
     pub canary: Arc<Canary>,
     /// The path of the release in PHP's mount namespace.
     pub release_dir: String,
+    /// For log lines about error pages that cannot be sent.
+    pub left_out_pages: LogThrottle,
     /// Whether its servers speak HTTP, not FastCGI.
     pub speaks_http: bool,
     /// How its endpoints are kept up to date. The virtual host of the next configuration takes it over.
@@ -89,6 +92,7 @@ impl VirtualHost {
             kept_assets,
             canary,
             release_dir,
+            left_out_pages: LogThrottle::default(),
             speaks_http,
             refresh,
         })))

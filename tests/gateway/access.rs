@@ -248,6 +248,19 @@ fn errors_of_the_gateway_have_the_pages_of_the_operator() {
     // The application's own page, and a page that is not there.
     assert_eq!(served.get("/own.php").text(), "own");
     assert_eq!(served.get("/.env").text(), "404 Not Found\n");
+    let why =
+        "the error page \"errors/missing.html\" of 404 is left out: it is not in the document root";
+    served.await_log(why);
+    let told = served.site.run(&["check"]).stdout.clone();
+    assert!(told.contains(why) && !told.contains("errors/403.html"), "{told}");
+    assert!(!told.contains("503.json"), "{told}");
+    served.page("errors/missing.html", &"x".repeat((1 << 20) + 1));
+    let told = served.site.run(&["check"]).stdout.clone();
+    assert!(told.contains("of 404 is left out: it is larger than 1 MiB"), "{told}");
+    served.page("errors/missing.html", "<h1>Gone</h1>");
+    let told = served.site.run(&["check"]).stdout.clone();
+    assert!(!told.contains("left out"), "{told}");
+    assert_eq!(served.get("/.env").text(), "<h1>Gone</h1>");
     served.site.run(&["stop"]).succeeds();
     let answer = served.get("/ping.php");
     assert_eq!((answer.status, answer.text().as_str()), (503, "{}"));

@@ -1,5 +1,6 @@
 //! Pools of other servers than php-fpm: php-cgi, a PHP server, a Python server, a Go server.
 
+mod compression;
 mod http;
 mod lives;
 mod settings;

@@ -8,7 +8,7 @@ use harness::served::{Answer, Served};
 use harness::wait_for;
 
 /// Runs a decoder. None: the data is not complete.
-fn decoded(program: &str, data: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn decoded(program: &str, data: &[u8]) -> Option<Vec<u8>> {
     let mut decoder = Command::new(program)
         .args(["-d", "-c"])
         .stdin(Stdio::piped())
@@ -23,13 +23,14 @@ fn decoded(program: &str, data: &[u8]) -> Option<Vec<u8>> {
     output.status.success().then_some(output.stdout)
 }
 
-const CODINGS: [(&str, &str); 3] = [("gzip", "gzip"), ("br", "brotli"), ("zstd", "zstd")];
+pub(super) const CODINGS: [(&str, &str); 3] =
+    [("gzip", "gzip"), ("br", "brotli"), ("zstd", "zstd")];
 
-fn accepting(served: &Served, page: &str, codings: &str) -> Answer {
+pub(super) fn accepting(served: &Served, page: &str, codings: &str) -> Answer {
     served.get_with(page, &format!("Accept-Encoding: {codings}\r\n"))
 }
 
-fn coding(answer: &Answer) -> Option<&str> {
+pub(super) fn coding(answer: &Answer) -> Option<&str> {
     answer.header("content-encoding")
 }
 
@@ -41,7 +42,7 @@ const NUMBERS: &str = "<?php if (isset($_GET['length'])) ini_set('zlib.output_co
     if (isset($_GET['promise'])) header('Content-Length: ' . (strlen($text) + (int) $_GET['promise']));
     echo $text;";
 
-fn numbers(count: usize) -> String {
+pub(super) fn numbers(count: usize) -> String {
     (0..count).fold(String::new(), |text, number| text + &format!("<p>number {number}</p>\n"))
 }
 

@@ -1,6 +1,7 @@
 //! HTTP/2: good clients (curl, nghttp, h2load), and a client that writes frames by hand.
 
 mod floods;
+mod records;
 mod wrong_frames;
 
 use std::fs;

@@ -48,5 +48,6 @@ mod supervised_pools;
 mod supervisor;
 mod systemd;
 mod tls;
+mod tls_memory;
 mod upgrade;
 mod variables;

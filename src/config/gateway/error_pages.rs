@@ -1,5 +1,7 @@
 //! `error_pages` of a pool: files for the gateway's own errors, by status.
 
+use std::fmt;
+
 use hyper::StatusCode;
 use serde::Deserialize;
 
@@ -9,6 +11,12 @@ use super::{is_below, is_code};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ErrorStatus(u16);
+
+impl fmt::Display for ErrorStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl From<StatusCode> for ErrorStatus {
     fn from(status: StatusCode) -> Self {

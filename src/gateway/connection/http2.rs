@@ -19,9 +19,12 @@
 
 mod exchange;
 mod flood;
+mod gathered;
 mod head;
 
-use std::future::{pending, poll_fn};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +46,7 @@ use crate::gateway::pace::Pace;
 use crate::gateway::state::CurrentState;
 use exchange::{Exchange, Outcome};
 use flood::{Counted, Flood, Traffic};
+use gathered::{Flusher, Gathered};
 
 /// The most requests of a connection at a time.
 const STREAMS: u32 = 100;
@@ -54,7 +58,8 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// have sent a request meanwhile.
 const LINGER: Duration = Duration::from_secs(1);
 
-type Server = Connection<Counted<Transport>, Bytes>;
+type Stream = Counted<Transport>;
+type Server = Connection<Gathered<Stream>, Bytes>;
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(
@@ -67,8 +72,10 @@ pub(super) async fn serve(
 ) -> Ended {
     let traffic = Arc::<Traffic>::default();
     let activity = transport.activity();
-    let counted = Counted::new(transport, Arc::clone(&traffic));
-    let server = timeout(front.header_timeout, builder(front).handshake(counted)).await??;
+    let (stream, flusher) = Gathered::new(Counted::new(transport, Arc::clone(&traffic)));
+    let mut handshake = pin!(builder(front).handshake(stream));
+    let handshake = poll_fn(|cx| flusher.poll(cx, |cx| handshake.as_mut().poll(cx)));
+    let server = timeout(front.header_timeout, handshake).await???;
     let serving = Serving {
         state,
         limits,
@@ -77,6 +84,7 @@ pub(super) async fn serve(
         idle_timeout: front.header_timeout,
         activity,
         traffic,
+        flusher,
         exchanges: JoinSet::new(),
     };
     serving.run(server, drain).await
@@ -103,20 +111,28 @@ struct Serving<'a> {
     idle_timeout: Duration,
     activity: Arc<Activity>,
     traffic: Arc<Traffic>,
+    flusher: Flusher<Stream>,
     /// The requests in progress. Dropping it ends them.
     exchanges: JoinSet<Outcome>,
 }
 
 impl Serving<'_> {
     async fn run(mut self, mut server: Server, mut drain: watch::Receiver<Drain>) -> Ended {
+        let traffic = Arc::clone(&self.traffic);
+        // These waits are registered once, and not again for each request.
+        let mut stopped = pin!(traffic.stopped());
+        let mut draining = pin!(Drain::begun(&mut drain));
         let mut idle_until = Instant::now() + self.idle_timeout;
+        let mut idle = pin!(sleep_until(idle_until));
         let mut is_ending = false;
         // Whether the ends of responses have had their time.
         let mut is_late = false;
         loop {
             let is_idle = self.exchanges.is_empty();
             tokio::select! {
-                accepted = server.accept() => match accepted {
+                // All requests that have arrived begin before anything is written.
+                biased;
+                accepted = accept(&self.flusher, &mut server) => match accepted? {
                     None => return Ok(()),
                     Some(accepted) => {
                         let (request, respond) = accepted?;
@@ -125,30 +141,42 @@ impl Serving<'_> {
                     }
                 },
                 Some(ended) = self.exchanges.join_next(), if !is_idle => {
-                    self.traffic.ended(ended.is_ok_and(|it| it == Outcome::Reset));
+                    let also_ended = std::iter::from_fn(|| self.exchanges.try_join_next());
+                    for ended in std::iter::once(ended).chain(also_ended) {
+                        self.traffic.ended(ended.is_ok_and(|it| it == Outcome::Reset));
+                    }
                     let rest = if is_ending { LINGER } else { self.idle_timeout };
                     idle_until = Instant::now() + rest;
+                    if is_ending {
+                        idle.as_mut().reset(idle_until);
+                    }
                 }
-                () = sleep_until(idle_until), if is_idle => {
+                () = &mut idle, if is_idle => {
+                    // A request does not move the timer, only the time for which it is set next.
+                    if Instant::now() < idle_until {
+                        idle.as_mut().reset(idle_until);
+                        continue;
+                    }
                     if server.has_streams() && !is_late {
                         (is_late, idle_until) = (true, Instant::now() + self.pace.timeout);
                         continue;
                     }
                     if is_ending {
-                        return close(server, Reason::NO_ERROR).await;
+                        return close(&self.flusher, server, Reason::NO_ERROR).await;
                     }
                     (is_ending, idle_until) = (true, Instant::now() + LINGER);
                     server.graceful_shutdown();
                 }
-                () = async { if is_ending { pending().await } else { Drain::begun(&mut drain).await } } => {
+                () = &mut draining, if !is_ending => {
                     (is_ending, idle_until) = (true, Instant::now() + LINGER);
+                    idle.as_mut().reset(idle_until);
                     server.graceful_shutdown();
                 }
-                () = self.traffic.stopped() => {}
+                () = &mut stopped => stopped.set(traffic.stopped()),
             }
             if let Some(flood) = self.traffic.flood() {
                 self.report(flood);
-                return close(server, Reason::ENHANCE_YOUR_CALM).await;
+                return close(&self.flusher, server, Reason::ENHANCE_YOUR_CALM).await;
             }
         }
     }
@@ -172,7 +200,7 @@ impl Serving<'_> {
             traffic: Arc::clone(&self.traffic),
             further,
         };
-        self.exchanges.spawn(exchange.run(Arc::clone(self.state), request));
+        self.exchanges.spawn(exchange.begin(self.state, request));
     }
 
     fn report(&self, flood: Flood) {
@@ -186,9 +214,17 @@ impl Serving<'_> {
     }
 }
 
+/// The next request; None: the connection has ended.
+async fn accept(
+    flusher: &Flusher<Stream>,
+    server: &mut Server,
+) -> io::Result<Option<Result<(Request<h2::RecvStream>, SendResponse<Bytes>), h2::Error>>> {
+    poll_fn(|cx| flusher.poll(cx, |cx| server.poll_accept(cx))).await
+}
+
 /// Closes the connection at once. The reason is written, if the client takes it.
-async fn close(mut server: Server, reason: Reason) -> Ended {
+async fn close(flusher: &Flusher<Stream>, mut server: Server, reason: Reason) -> Ended {
     server.abrupt_shutdown(reason);
-    let end = poll_fn(|cx| server.poll_closed(cx));
-    Ok(timeout(LINGER, end).await??)
+    let end = poll_fn(|cx| flusher.poll(cx, |cx| server.poll_closed(cx)));
+    Ok(timeout(LINGER, end).await???)
 }

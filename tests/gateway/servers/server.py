@@ -75,6 +75,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             for _ in range(int(query["size"]) // 65536):
                 self.wfile.write(b"x" * 65536)
+        elif url.path == "/text":
+            more = [("Content-Type", query["type"])]
+            text = "".join(f"<p>number {n}</p>\n" for n in range(int(query["count"])))
+            if "coding" in query:
+                more.append(("Content-Encoding", query["coding"]))
+            if "chunked" not in query:
+                return self.answer(text, more=more)
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            for name, value in more:
+                self.send_header(name, value)
+            self.end_headers()
+            for at in range(0, len(text), 1000):
+                part = text[at:at + 1000].encode()
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+            self.wfile.write(b"0\r\n\r\n")
         elif url.path == "/bad":
             self.answer("broken", 500)
         else:

@@ -4,11 +4,11 @@
 //! [`response_buffer`](crate::gateway::response_buffer), so a closed window holds no child. A client that
 //! does not open the window of a stream loses that stream, and keeps the others.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -72,13 +72,13 @@ enum Unsent {
 }
 
 impl Exchange {
-    /// Responds to the request.
-    pub(super) async fn run(
+    /// Begins the request. The future responds to it. It is small, because it holds neither the request nor
+    /// the head of the response: a task is moved several times until it runs.
+    pub(super) fn begin(
         mut self,
-        state: Arc<CurrentState>,
+        state: &CurrentState,
         request: Request<RecvStream>,
-    ) -> Outcome {
-        let _further = self.further.take();
+    ) -> impl Future<Output = Outcome> + use<> {
         let (mut head, stream) = request.into_parts();
         head::normalize(&mut head);
         let method = head.method.clone();
@@ -90,11 +90,24 @@ impl Exchange {
         let body = Http2Body::new(stream, head::length(&head), useful);
         let is_left = body.is_left();
         let request = Request::from_parts(head, ClientBody::Http2(body));
-        let response = tokio::select! {
-            response = handler::respond(state.get(), self.ends, request, None) => response,
-            _ = poll_fn(|cx| self.respond.poll_reset(cx)) => return Outcome::Reset,
-        };
-        match self.send(&method, response).await {
+        let response = handler::respond(state.get(), self.ends, request, None);
+        async move {
+            let _further = self.further.take();
+            let response = tokio::select! {
+                response = response => response,
+                _ = poll_fn(|cx| self.respond.poll_reset(cx)) => return Outcome::Reset,
+            };
+            let sent = match self.send_head(&method, response) {
+                Ok(Some((mut stream, mut body))) => self.send_body(&mut stream, &mut body).await,
+                Ok(None) => Ok(()),
+                Err(unsent) => Err(unsent),
+            };
+            self.end(sent, &is_left).await
+        }
+    }
+
+    async fn end(&mut self, sent: Result<(), Unsent>, is_left: &AtomicBool) -> Outcome {
+        match sent {
             Ok(()) => {
                 if is_left.load(Ordering::Relaxed) {
                     // The stream is reset when the last handle of it is dropped.
@@ -121,32 +134,38 @@ impl Exchange {
         let _ = self.respond.send_informational(response);
     }
 
-    async fn send(
+    /// Sends the head. Returns the stream and the body; None: there is none.
+    fn send_head(
         &mut self,
         method: &Method,
         response: Response<ResponseBody>,
-    ) -> Result<(), Unsent> {
-        let (mut head, mut body) = response.into_parts();
+    ) -> Result<Option<(SendStream<Bytes>, ResponseBody)>, Unsent> {
+        let (mut head, body) = response.into_parts();
         let is_empty = head::complete(&mut head, method, &body);
         let headers: usize =
             head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         self.traffic.add_useful(headers);
         let sent = self.respond.send_response(Response::from_parts(head, ()), is_empty);
-        let mut stream = sent.map_err(|_| Unsent::Reset)?;
-        if is_empty {
-            return Ok(());
-        }
+        let stream = sent.map_err(|_| Unsent::Reset)?;
+        Ok((!is_empty).then_some((stream, body)))
+    }
+
+    async fn send_body(
+        &mut self,
+        stream: &mut SendStream<Bytes>,
+        body: &mut ResponseBody,
+    ) -> Result<(), Unsent> {
         // All streams of a connection share the rate that a client must keep.
         let min_rate = self.pace.min_rate / u64::from(STREAMS);
         let mut meter = Meter::new(Pace { min_rate, ..self.pace });
         loop {
-            self.window(&mut stream, 1, &mut meter).await?;
-            let Some(mut chunk) = next_chunk(&mut stream, &mut body).await? else {
+            self.window(stream, 1, &mut meter).await?;
+            let Some(mut chunk) = next_chunk(stream, body).await? else {
                 // Without a length, the end is known only now.
                 return stream.send_data(Bytes::new(), true).map_err(|_| Unsent::Reset);
             };
             while !chunk.is_empty() {
-                let window = self.window(&mut stream, chunk.len(), &mut meter).await?;
+                let window = self.window(stream, chunk.len(), &mut meter).await?;
                 poll_fn(|cx| self.busy.poll_may_give(cx)).await;
                 let part = chunk.split_to(window.min(chunk.len()));
                 self.busy.gave(part.len());

@@ -1,6 +1,7 @@
 //! Heads of requests and responses: what HTTP/2 writes in another way than HTTP/1.
 
-use std::time::SystemTime;
+use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::body::{Body as _, SizeHint};
 use hyper::header::{
@@ -12,6 +13,11 @@ use hyper::http::response::Parts as ResponseParts;
 use hyper::{Method, StatusCode, Uri};
 
 use crate::gateway::response_body::ResponseBody;
+
+thread_local! {
+    /// The last value of `Date`, and its second since the epoch. All responses of a second share it.
+    static DATE_NOW: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
+}
 
 /// The headers that HTTP/2 does not have (RFC 9113, section 8.2.2).
 const OF_CONNECTION: [HeaderName; 5] = [
@@ -67,8 +73,7 @@ pub(super) fn complete(head: &mut ResponseParts, method: &Method, body: &Respons
         head.headers.remove(name);
     }
     if !head.headers.contains_key(DATE) {
-        let date = httpdate::fmt_http_date(SystemTime::now());
-        head.headers.extend(HeaderValue::from_str(&date).ok().map(|date| (DATE, date)));
+        head.headers.extend(date(SystemTime::now()).map(|date| (DATE, date)));
     }
     let length = SizeHint::exact(&body.size_hint());
     if head.status.is_informational() || head.status == StatusCode::NO_CONTENT {
@@ -84,8 +89,25 @@ pub(super) fn complete(head: &mut ResponseParts, method: &Method, body: &Respons
     *method == Method::HEAD || length == Some(0)
 }
 
+/// The value of `Date` at a time.
+fn date(now: SystemTime) -> Option<HeaderValue> {
+    let second = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    DATE_NOW.with_borrow_mut(|last| {
+        if let Some((of, date)) = last
+            && *of == second
+        {
+            return Some(date.clone());
+        }
+        let date = HeaderValue::try_from(httpdate::fmt_http_date(now)).ok()?;
+        *last = Some((second, date.clone()));
+        Some(date)
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn normalized(uri: &str, headers: &[(HeaderName, &str)]) -> RequestParts {
@@ -123,6 +145,14 @@ mod tests {
         let head = normalized("/", &[(COOKIE, "a=1"), (COOKIE, "b=2"), (COOKIE, "c=3")]);
         assert_eq!(head.headers[COOKIE], "a=1; b=2; c=3");
         assert_eq!(head.headers.get_all(COOKIE).iter().count(), 1);
+    }
+
+    #[test]
+    fn date_is_that_of_the_second() {
+        let at = |millis| date(UNIX_EPOCH + Duration::from_millis(millis)).unwrap();
+        for (millis, second) in [(0, "00"), (999, "00"), (1000, "01"), (1001, "01"), (0, "00")] {
+            assert_eq!(at(millis), format!("Thu, 01 Jan 1970 00:00:{second} GMT"));
+        }
     }
 
     #[test]

@@ -1,0 +1,46 @@
+//! The compression of responses of servers that speak HTTP.
+
+use harness::needs_root;
+
+use super::site::{CommandSite, PYTHON_FD};
+use crate::compressed_answers::{CODINGS, accepting, coding, decoded, numbers};
+
+#[test]
+fn text_of_a_server_is_compressed_by_the_wish_of_the_client() {
+    needs_root!();
+    let served = CommandSite::new(PYTHON_FD).serve();
+    for (count, more) in [(100, ""), (100, "&chunked=1"), (20_000, ""), (20_000, "&chunked=1")] {
+        let page = format!("/text?type=text/html&count={count}{more}");
+        let text = numbers(count);
+        for (name, program) in CODINGS {
+            let answer = accepting(&served, &page, name);
+            assert_eq!((answer.status, coding(&answer)), (200, Some(name)), "{page}");
+            assert_eq!(answer.header("vary"), Some("accept-encoding"));
+            assert!(answer.body.len() * 2 < text.len(), "{page}: {name} {}", answer.body.len());
+            assert!(decoded(program, &answer.body).unwrap() == text.as_bytes(), "{page}: {name}");
+        }
+        let plain = accepting(&served, &page, "identity");
+        assert!(coding(&plain).is_none() && plain.text() == text, "{page}");
+    }
+}
+
+#[test]
+fn responses_of_a_server_that_must_stay_as_they_are_stay() {
+    needs_root!();
+    let served = CommandSite::new(PYTHON_FD).serve();
+    // What the server calls compressed, is no text, is a stream of events, or is short.
+    for query in [
+        "type=text/html&count=500&coding=br",
+        "type=image/png&count=500",
+        "type=text/event-stream&count=500&chunked=1",
+        "type=text/html&count=10",
+    ] {
+        let answer = accepting(&served, &format!("/text?{query}"), "gzip");
+        assert_ne!(coding(&answer), Some("gzip"), "{query}");
+        let count = if query.contains("=10") { 10 } else { 500 };
+        assert!(answer.text() == numbers(count), "{query}");
+    }
+    let off = CommandSite::with(PYTHON_FD, "compress = false", "").serve();
+    let answer = accepting(&off, "/text?type=text/html&count=500", "gzip");
+    assert!(coding(&answer).is_none() && answer.text() == numbers(500));
+}
