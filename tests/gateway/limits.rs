@@ -45,6 +45,7 @@ const LIMIT: u64 = 150 << 10;
 
 /// The script leaks 4 MB with each request, outside of PHP's own memory.
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn leaking_replicas_are_renewed_without_loss() {
     let site = site("[limits]\ninterval = \"100ms\"\nmax_memory = \"150MiB\"\n", "");
     site.replace(POOL_CONF, "pm = dynamic", "php_admin_value[ffi.enable] = 1\npm = dynamic");

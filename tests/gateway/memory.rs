@@ -50,7 +50,7 @@ fn are_cheap(served: &Served, page: &str, count: usize) {
 
 #[test]
 fn slow_readers_of_a_script_take_little_memory() {
-    readers_of_a_script_are_cheap(300);
+    readers_of_a_script_are_cheap(120);
 }
 
 #[test]

@@ -163,6 +163,7 @@ fn loaded(browser: &Chromium) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn page_in_a_browser_still_loads_its_assets_after_the_switch() {
     let served = served("keep_assets = \"10m\"");
     write_pages(&served.site);

@@ -41,6 +41,7 @@ fn swaps_mix_nothing(swaps: usize) {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn swaps_behind_realpath_root_mix_no_releases() {
     swaps_mix_nothing(4);
 }
@@ -72,6 +73,7 @@ fn switches_to_new_releases_behind_realpath_root_lose_nothing() {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn switches_of_an_ordinary_user_behind_realpath_root_lose_nothing() {
     switches_to_new_releases_lose_nothing(prepared().owned_by_ordinary_user());
 }
