@@ -66,6 +66,7 @@ fn snippets_serve_as_they_are_printed() {
 
 /// An application with its front controller below the release, as most frameworks have it.
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn snippets_find_the_front_controller_of_the_release() {
     for kind in ["nginx", "caddy", "apache", "haproxy"] {
         let site = prepared(kind);
