@@ -24,6 +24,7 @@ fn link(site: &Site) -> PathBuf {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn each_rollback_goes_one_release_back() {
     let site = site();
     let load = site.pings(2);

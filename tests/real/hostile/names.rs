@@ -18,6 +18,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn release_name_can_be_any_utf_8() {
     deploys(&["$(touch owned)`touch owned`;touch owned", "two\nlines", "-rf"]);
 }
@@ -119,6 +120,7 @@ fn add_pool(site: &Site, name: &OsStr) {
 }
 
 #[test]
+#[ignore = "takes long: bin/test --all"]
 fn pool_name_with_special_characters_works_or_is_refused() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
