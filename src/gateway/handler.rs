@@ -308,9 +308,9 @@ impl Handler<'_> {
             Routed::Found(route) => return Ok((served, route)),
             Routed::Missing(instead) => instead,
         };
-        let mut live = vhost.upstream.table().releases.clone();
-        live.extend(visit.and_then(Visit::other_release));
-        match vhost.kept_assets.find(settings, &live, &served, method, path)? {
+        let (table, canary) = (vhost.upstream.table(), visit.and_then(Visit::other_release));
+        let kept = &vhost.kept_assets;
+        match kept.find(settings, &table.releases, canary.as_ref(), &served, method, path)? {
             Some(Asset { served, file }) => Ok((served, Route::File(file))),
             None => instead.map(|route| (served, route)),
         }

@@ -112,11 +112,12 @@ impl KeptAssets {
     }
 
     /// The asset that a path names in another release than the routed one. `live`: the releases that the
-    /// pool serves now.
+    /// pool serves now; `canary`: that of its canary.
     pub(super) fn find(
         &self,
         settings: &Gateway,
         live: &[Arc<ServedRelease>],
+        canary: Option<&Arc<ServedRelease>>,
         routed: &ServedRelease,
         method: &Method,
         path: &UrlPath,
@@ -130,7 +131,7 @@ impl KeptAssets {
             return Ok(None);
         }
         let lookup = FileLookup { follow_symlinks: settings.follow_symlinks };
-        let live = live.iter().filter(|it| it.release != routed.release);
+        let live = live.iter().chain(canary).filter(|it| it.release != routed.release);
         let past = self.past.load();
         let past = past.iter().filter(|it| it.is_within(settings.keep_assets)).map(|it| &it.served);
         let allows =

@@ -18,6 +18,7 @@ use super::supervisor::{await_release, site};
 pub(crate) use clients::{Clients, Slow};
 use http2::Http2Clients;
 pub(crate) use running::Running;
+pub(crate) use sockets::activated;
 
 /// What an upgrade must not touch: short requests, uploads and downloads that take longer than it, and
 /// connections that wait for their next request; and requests by HTTP/2.

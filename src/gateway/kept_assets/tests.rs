@@ -44,7 +44,7 @@ fn found(
 ) -> Option<String> {
     let live: Vec<_> = table.iter().map(|it| Arc::clone(it)).collect();
     let path = UrlPath::parse(path.as_bytes()).unwrap();
-    let asset = kept.find(settings, &live, &live[0], &Method::GET, &path).unwrap()?;
+    let asset = kept.find(settings, &live, None, &live[0], &Method::GET, &path).unwrap()?;
     Some(asset.served.release.path.file_name().unwrap().to_str().unwrap().to_owned())
 }
 
@@ -145,7 +145,7 @@ fn pages_code_hidden_and_denied_files_are_not_kept() {
     }
     let live = [Arc::clone(&two)];
     let path = UrlPath::parse(b"/a.css").unwrap();
-    let found = kept.find(&settings, &live, &two, &Method::POST, &path).unwrap();
+    let found = kept.find(&settings, &live, None, &two, &Method::POST, &path).unwrap();
     assert!(found.is_none());
 }
 

@@ -114,7 +114,6 @@ fn is_of_generation(place: &str) -> bool {
 }
 
 #[test]
-#[ignore = "takes long: bin/test --all"]
 fn manager_killed_while_it_starts_or_stops_a_server_leaves_nothing() {
     needs_root!();
     killed_manager(PYTHON_SOCKET, &["restart", "--strategy", "swap"], is_of_generation);

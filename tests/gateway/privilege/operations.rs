@@ -2,20 +2,18 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 
 use harness::served::Served;
-use harness::{Program, needs_root, wait_for};
-use rustix::io::{FdFlags, fcntl_setfd};
+use harness::{needs_root, wait_for};
 use rustix::process::Signal;
 
 use super::super::canary;
 use super::super::hold::{ask, await_held};
 use super::super::service_manager::{await_message, receive};
 use super::super::supervisor::{await_release, supervised};
-use super::super::upgrade::{Clients, Running, Slow};
+use super::super::upgrade::{Clients, Running, Slow, activated};
 use super::child::Child;
 use super::{GLOBAL, USER, separate, served};
 
@@ -218,15 +216,7 @@ fn socket_of_the_service_manager_is_served_by_the_gateway_process() {
     let port = listener.local_addr().unwrap().port();
     let site = separate("", "");
     site.replace(GLOBAL, "127.0.0.1:0", &format!("127.0.0.1:{port}"));
-    let serve = site.manager(&["serve"]);
-    let script = "fd=$1; shift; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&\"$fd\"";
-    fcntl_setfd(&listener, FdFlags::empty()).unwrap();
-    let fd = listener.as_raw_fd().to_string();
-    let mut command = site.command("bash");
-    command.args(["-c", script, "bash", &fd]).arg(serve.get_program()).args(serve.get_args());
-    let program = Program::start(&mut command);
-    fcntl_setfd(&listener, FdFlags::CLOEXEC).unwrap();
-    let mut served = Served::serve_by(site, program);
+    let mut served = activated(site, &listener);
     await_release(&served, "release1");
     assert_eq!((served.port(), served.get("/ping.php").status), (port, 200));
     let child = Child::of(&served);

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 use harness::served::Served;
-use harness::{Program, wait_for};
+use harness::{Program, Site, wait_for};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 
@@ -15,6 +15,20 @@ use super::super::supervisor::{await_release, site};
 use super::running::{Running, is_alive};
 
 const GLOBAL: &str = "etc/pools-manager.toml";
+
+/// `serve` with a socket of the service manager.
+pub(crate) fn activated(site: Site, listener: &TcpListener) -> Served {
+    // systemd passes it as descriptor 3, and LISTEN_PID is known only after the fork.
+    let serve = site.manager(&["serve"]);
+    let script = "fd=$1; shift; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&\"$fd\"";
+    fcntl_setfd(listener, FdFlags::empty()).unwrap();
+    let fd = listener.as_raw_fd().to_string();
+    let mut command = site.command("bash");
+    command.args(["-c", script, "bash", &fd]).arg(serve.get_program()).args(serve.get_args());
+    let program = Program::start(&mut command);
+    fcntl_setfd(listener, FdFlags::CLOEXEC).unwrap();
+    Served::serve_by(site, program)
+}
 
 fn listens(served: &Served, listen: &str) {
     let text = served.site.read(GLOBAL);
@@ -67,16 +81,7 @@ fn socket_of_the_service_manager_is_used_kept_and_passed_on() {
     let site = site("", "");
     site.replace(GLOBAL, "127.0.0.1:0", &format!("127.0.0.1:{port}"));
     site.run(&["start"]).succeeds();
-    // systemd passes it as descriptor 3, and LISTEN_PID is known only after the fork.
-    let serve = site.manager(&["serve"]);
-    let script = "fd=$1; shift; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&\"$fd\"";
-    fcntl_setfd(&listener, FdFlags::empty()).unwrap();
-    let fd = listener.as_raw_fd().to_string();
-    let mut command = site.command("bash");
-    command.args(["-c", script, "bash", &fd]).arg(serve.get_program()).args(serve.get_args());
-    let program = Program::start(&mut command);
-    fcntl_setfd(&listener, FdFlags::CLOEXEC).unwrap();
-    let mut served = Served::serve_by(site, program);
+    let mut served = activated(site, &listener);
     assert_eq!(served.port(), port);
     await_release(&served, "release1");
     // php-fpm must not have it.

@@ -18,7 +18,6 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-#[ignore = "takes long: bin/test --all"]
 fn release_name_can_be_any_utf_8() {
     deploys(&["$(touch owned)`touch owned`;touch owned", "two\nlines", "-rf"]);
 }
