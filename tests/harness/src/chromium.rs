@@ -1,11 +1,14 @@
 //! A browser: headless Chromium, driven by chromedriver (the packages `chromium` and
 //! `chromium-driver`).
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Instant;
 
 use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
@@ -16,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::wait::DEADLINE;
+use crate::wait::{DEADLINE, POLL};
 
 /// Nothing but the pages of the test is fetched, and no certificate is refused.
 const ARGUMENTS: [&str; 10] = [
@@ -88,36 +91,52 @@ impl Chromium {
         self.wait(self.client.source())
     }
 
-    /// Waits for an element.
-    fn find(&self, css: &str) -> Element {
-        let waiting = self.client.wait().at_most(DEADLINE).for_element(Locator::Css(css));
-        self.runtime.block_on(waiting).unwrap_or_else(|error| {
-            let page =
-                self.wait(self.client.execute("return document.body.innerText;", Vec::new()));
-            panic!("no {css} on {}: {error}\n{page}", self.url())
-        })
+    /// The result of `work` on the first element that `css` selects. Waits until both succeed.
+    ///
+    /// A page can be replaced at any moment. The driver then answers "stale element reference" or
+    /// "aborted by navigation", which is no more final than "no such element".
+    fn on<T, F: Future<Output = Result<T, CmdError>>>(
+        &self,
+        css: &str,
+        work: impl Fn(Element) -> F,
+    ) -> T {
+        let begun = Instant::now();
+        let mut errors = BTreeSet::new();
+        loop {
+            let attempt = async { work(self.client.find(Locator::Css(css)).await?).await };
+            match self.runtime.block_on(attempt) {
+                Ok(done) => return done,
+                Err(error) => errors.insert(error.to_string()),
+            };
+            if begun.elapsed() > DEADLINE {
+                let page = self.value("document.body.innerText");
+                panic!("{css} on {}: {errors:#?}\n{page}", self.url());
+            }
+            thread::sleep(POLL);
+        }
     }
 
     /// The visible text of the first such element; waits for it.
     pub fn text(&self, css: &str) -> String {
-        self.wait(self.find(css).text())
+        self.on(css, |element| async move { element.text().await })
     }
 
-    /// Types into a field, in place of what it has.
+    /// Types into a field, in place of what it has; waits for it.
     pub fn fill(&self, css: &str, text: &str) {
-        let field = self.find(css);
-        self.wait(field.clear());
-        self.wait(field.send_keys(text));
+        self.on(css, |field| async move {
+            field.clear().await?;
+            field.send_keys(text).await
+        });
     }
 
     /// Chooses a file for an upload.
     pub fn choose_file(&self, css: &str, path: &Path) {
-        self.wait(self.find(css).send_keys(path.to_str().unwrap()));
+        self.on(css, |field| async move { field.send_keys(path.to_str().unwrap()).await });
     }
 
     /// Clicks, and waits for the page that may follow.
     pub fn click(&self, css: &str) {
-        self.wait(self.find(css).click());
+        self.on(css, |element| async move { element.click().await });
     }
 
     /// The value of a JavaScript expression on the page.
