@@ -178,7 +178,11 @@ impl Drop for TempFile {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::task::Poll;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Waker};
+
+    use tokio::runtime::Builder;
 
     use super::*;
 
@@ -214,15 +218,19 @@ mod tests {
         assert_eq!(file.length(), 0);
     }
 
-    #[tokio::test]
-    async fn write_fails_after_a_cancelled_write() {
-        let mut file = space().file(Purpose::Body);
-        {
-            let mut append = std::pin::pin!(file.append(bytes(100)));
-            let now = std::future::poll_fn(|cx| Poll::Ready(append.as_mut().poll(cx))).await;
-            assert!(now.is_pending());
-        }
-        assert!(matches!(file.append(bytes(100)).await.unwrap_err(), NoSpace::Io(_)));
-        assert_eq!(file.length(), 0);
+    #[test]
+    fn write_fails_after_a_cancelled_write() {
+        // The only thread for files is busy: the first write cannot end before it is cancelled.
+        let runtime = Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        let (end, ended) = mpsc::channel();
+        runtime.spawn_blocking(move || ended.recv());
+        runtime.block_on(async {
+            let mut file = space().file(Purpose::Body);
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(pin!(file.append(bytes(100))).poll(&mut cx).is_pending());
+            end.send(()).unwrap();
+            assert!(matches!(file.append(bytes(100)).await.unwrap_err(), NoSpace::Io(_)));
+            assert_eq!(file.length(), 0);
+        });
     }
 }
