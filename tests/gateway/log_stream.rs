@@ -53,6 +53,10 @@ fn lines_have_their_pool_replica_generation_and_release() {
     for (generation, release) in [(1, "release1"), (2, "release2")] {
         served.site.switch(release);
         await_generation(&served, generation);
+        // The gateway changes its route after the public names.
+        wait_for("the release", || {
+            (served.get("/release.txt").text() == format!("{generation}\n")).then_some(())
+        });
         served.get("/trace.php");
         // Either log may be read first.
         let mut found = [None, None];
