@@ -176,12 +176,15 @@ impl Keeper {
                     return Wait::of(left);
                 }
                 let result = self.respawn(need).await;
-                self.count(&result).await;
+                if !is_locked_out(&result) {
+                    self.count(&result).await;
+                }
                 result
             }
         };
         match result {
             Ok(()) => Wait::of(Duration::ZERO),
+            Err(_) if is_locked_out(&result) => Wait::of(BUSY),
             Err(error) => {
                 self.note(&error);
                 if look.need == Need::Rollout && error.exit == Exit::Failed {
@@ -224,8 +227,11 @@ impl Keeper {
             );
         }
         let (only, limit) = (vec![replica], Occasion::Limit);
-        if let Err(error) = self.request(Wanted::Renewed, only, Target::Kept, limit).await {
-            self.note(&error);
+        let renewed = self.request(Wanted::Renewed, only, Target::Kept, limit).await;
+        if let Err(error) = &renewed
+            && !is_locked_out(&renewed)
+        {
+            self.note(error);
         }
     }
 
@@ -289,7 +295,10 @@ impl Keeper {
         occasion: Occasion,
     ) -> Result<()> {
         let pool = &self.pool;
-        let request = Request::of_supervisor(pool, state, replicas, target, occasion);
+        let mut request = Request::of_supervisor(pool, state, replicas, target, occasion);
+        // What is needed may not be needed any more when the lock is free, and an upgrade of `serve`
+        // would wait for the command that has it.
+        request.wait = occasion == Occasion::Asked;
         rollout::run(pool, &request, &self.cancel, &mut LogEvents::of(&pool.name)).await
     }
 
@@ -327,6 +336,11 @@ impl Keeper {
         }
         true
     }
+}
+
+/// Whether another process has taken the pool's lock since the last look.
+fn is_locked_out(result: &Result<()>) -> bool {
+    result.as_ref().is_err_and(|error| error.exit == Exit::Locked)
 }
 
 /// What a keeper waits for, beside orders and its symlink.

@@ -138,9 +138,8 @@ fn request_of_a_halted_child_is_cut_at_the_timeout() {
     for strategy in ["rolling", "swap"] {
         let site = site(strategy);
         let request = site.hold();
-        let child = site.child_at_work(&request.by);
         let load = site.sleepers(1, "0.005");
-        kill_process(child, Signal::STOP).unwrap();
+        kill_process(request.child, Signal::STOP).unwrap();
         site.switch("release2");
         let ran = site.run(&["restart"]);
         let warning = "is still busy after 1s: 1 request will be cut\n";
@@ -179,9 +178,8 @@ fn killed_child_of_a_dead_master_does_not_block_repair() {
     let mut request = site.command(program_path("fcgi-request"));
     request.args(["--document-root", "www/current", &page, "sockets/php-fpm-www1.sock"]);
     let request = Program::start(&mut request);
-    gate.reached();
-    let (master, child) = (site.master(1), site.child_at_work("www1"));
-    kill_process(master, Signal::KILL).unwrap();
+    let (_, child) = gate.reached();
+    kill_process(site.master(1), Signal::KILL).unwrap();
     kill_process(child, Signal::KILL).unwrap();
     request.finish();
     let load = site.steady_load();

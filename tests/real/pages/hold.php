@@ -10,7 +10,7 @@ preg_match('/^php-fpm: pool (\w+)/', file_get_contents('/proc/self/cmdline'), $p
 
 echo 'begun on release ', $release(), "\n", str_repeat('.', 100_000), "\n";
 flush();
-file_put_contents("$mark.new", $pool[1]);
+file_put_contents("$mark.new", $pool[1] . ' ' . getmypid());
 rename("$mark.new", "$mark.begun");
 while (!file_exists("$mark.end")) {
     usleep(2000);

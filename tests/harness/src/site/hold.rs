@@ -5,12 +5,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
+use rustix::process::Pid;
+
 use super::{Program, Site, program_path, wait_for};
 
 /// A request in flight: its script has begun the answer and waits for the test.
 pub struct Held {
     /// The php-fpm pool that runs the script: `www1`.
     pub by: String,
+    /// The process that runs it.
+    pub child: Pid,
     gate: Gate,
     /// Gives the body of the answer.
     body: JoinHandle<String>,
@@ -32,7 +36,8 @@ impl Site {
             assert_eq!(answer.status, 200);
             answer.body
         });
-        Held { by: gate.reached(), gate, body }
+        let (by, child) = gate.reached();
+        Held { by, child, gate, body }
     }
 
     /// Sends a request to a replica's own socket, and returns when its script runs. Apache spreads
@@ -48,9 +53,9 @@ impl Site {
             let (_, body) = ran.succeeds().stdout.split_once("\r\n\r\n").unwrap();
             body.to_owned()
         });
-        let held = Held { by: gate.reached(), gate, body };
-        assert_eq!(held.by, format!("www{replica}"));
-        held
+        let (by, child) = gate.reached();
+        assert_eq!(by, format!("www{replica}"));
+        Held { by, child, gate, body }
     }
 
     /// One request on each of two replicas.
@@ -86,10 +91,12 @@ impl Site {
 }
 
 impl Gate {
-    /// Waits until a script waits here; returns its php-fpm pool.
-    pub fn reached(&self) -> String {
+    /// Waits until a script waits here; returns its php-fpm pool and its process.
+    pub fn reached(&self) -> (String, Pid) {
         let begun = self.mark.with_extension("begun");
-        wait_for("the held request", || fs::read_to_string(&begun).ok())
+        let said = wait_for("the held request", || fs::read_to_string(&begun).ok());
+        let (pool, pid) = said.split_once(' ').unwrap();
+        (pool.to_owned(), Pid::from_raw(pid.parse().unwrap()).unwrap())
     }
 
     /// Lets it pass, and all that come after it.

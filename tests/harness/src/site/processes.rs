@@ -85,23 +85,6 @@ impl Site {
             left.is_empty().then_some(())
         });
     }
-
-    /// The process that works on a request of this php-fpm pool, the only one that it has.
-    pub fn child_at_work(&self, pool: &str) -> Pid {
-        let title = format!("php-fpm: pool {pool}");
-        let mut all = self.php_fpm();
-        all.retain(|process| process.title == title && sockets_of(process.pid) > 1);
-        assert_eq!(all.len(), 1, "{all:#?}");
-        all[0].pid
-    }
-}
-
-/// How many sockets a process has open: a child has the one that it listens on, and the connection
-/// that it has accepted.
-fn sockets_of(pid: Pid) -> usize {
-    let fds = fs::read_dir(proc(pid).join("fd")).into_iter().flatten().flatten();
-    let targets = fds.filter_map(|fd| fs::read_link(fd.path()).ok());
-    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
 }
 
 /// All processes with the root as working directory or in their arguments, except this test.
