@@ -1,7 +1,7 @@
 //! The servers that the tests need. A missing server fails the test.
 
+use std::env;
 use std::fs::{self, DirEntry};
-use std::iter;
 use std::path::PathBuf;
 
 /// Debian's name for Apache.
@@ -29,9 +29,9 @@ pub fn php_fpm() -> PathBuf {
         .path()
 }
 
-/// `/usr/sbin` is often not in an ordinary user's PATH.
+/// The directories of `PATH`, and `/usr/sbin`, which an ordinary user often does not have there.
 fn dirs() -> impl Iterator<Item = PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<_> = std::env::split_paths(&path).collect();
-    iter::once(PathBuf::from("/usr/sbin")).chain(dirs)
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs: Vec<_> = env::split_paths(&path).collect();
+    dirs.into_iter().chain([PathBuf::from("/usr/sbin")])
 }
