@@ -20,7 +20,7 @@ const FRONT_PAGE: &str = "index.php";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub(crate) name: String,
-    /// None: the user who runs this.
+    /// None: those of the user who runs this process.
     ids: Option<(Uid, Gid, Vec<Gid>)>,
 }
 
@@ -34,15 +34,16 @@ pub(crate) enum Barrier {
 }
 
 impl Account {
-    /// The user who runs this.
+    /// The account of the user who runs this process.
     pub(crate) fn own() -> Self {
         let uid = Uid::effective();
         let name = User::from_uid(uid).ok().flatten().map_or(uid.to_string(), |user| user.name);
         Self { name, ids: None }
     }
 
-    /// The account with this name or number, and its groups as php-fpm gives it; None: there is no
-    /// such account. Only a php-fpm of root changes its user.
+    /// The account with this name or number, with the groups that php-fpm gives to it. None: there is
+    /// no such account. Only a php-fpm of root changes its user. So if this process is not root's, this is
+    /// [`Self::own`].
     pub(crate) fn named(user: &str, group: Option<&str>) -> Option<Self> {
         if !Uid::effective().is_root() {
             return Some(Self::own());
@@ -60,17 +61,18 @@ impl Account {
         Some(Self { name: found.name, ids: Some((found.uid, gid, groups)) })
     }
 
-    /// Its user, group and supplementary groups; None: those of the user who runs this.
+    /// Its user, group and supplementary groups; None: those of the user who runs this process.
     pub(crate) fn ids(&self) -> Option<(u32, u32, Vec<u32>)> {
         let (uid, gid, groups) = self.ids.as_ref()?;
         Some((uid.as_raw(), gid.as_raw(), groups.iter().map(|it| it.as_raw()).collect()))
     }
 
-    /// The first directory that it may not enter on the way through `mount_point` into the release
-    /// that is mounted there; or the release's front page, if it may not read that. A thread takes
-    /// this account's ids and asks the kernel, so that access control lists count too.
+    /// The first directory that the account may not enter on the way through `mount_point` into the
+    /// release that is mounted there; or the front page of the release, if the account may not read
+    /// the page. A thread takes the ids of the account and asks the kernel, so that access control
+    /// lists count too.
     pub(crate) fn barrier(&self, mount_point: &Path, release: &Path) -> Option<Barrier> {
-        // Opened as this user: the directories above the release are not on the way of the account.
+        // Opened with the ids of this process: the account does not pass the directories above the release.
         let opened = open(release, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).ok()?;
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| match self.take_ids() {
@@ -83,7 +85,7 @@ impl Account {
         })
     }
 
-    /// Whether it can append to a file, or create it: see [`file::can_append`].
+    /// Whether the account can append to a file, or create the file: see [`file::can_append`].
     pub(crate) fn can_append(&self, path: &Path) -> io::Result<()> {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| match self.take_ids() {
@@ -94,8 +96,9 @@ impl Account {
         })
     }
 
-    /// The first directory on the way to a path that it may not enter, or the path itself if it has not this
-    /// access to it. None: it has access, the path does not exist, or the answer is unknown.
+    /// The first directory on the way to `path` that the account may not enter; or `path` itself, if the
+    /// account does not have `access` to it. None: the account has access, the path does not exist, or the
+    /// answer is unknown.
     pub(crate) fn denied(&self, path: &Path, access: Access) -> Option<PathBuf> {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| match self.take_ids() {
@@ -166,7 +169,7 @@ mod tests {
         set_mode(&above, 0o755);
         set_mode(&release, 0o755);
         set_mode(&page, 0o644);
-        // As root, nobody's access is checked; else this user's own.
+        // If root runs the test, the account `nobody` is checked; else the account of the user who runs it.
         let account = Account::named("nobody", None).unwrap();
         let found = || account.barrier(&mount_point, &release);
         assert_eq!(found(), None);

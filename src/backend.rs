@@ -1,10 +1,10 @@
 //! Backends: the web server or balancer in front of a pool. It is Apache, HAProxy, the gateway, or a
 //! web server that connects by path.
 //!
-//! Each driver is a folder or a file below this one. It brings its table of `pools-manager.toml`,
-//! its commands, its part of `status`, `list` and `check`. A driver overrides the methods of
-//! [`Driver`] that its backend needs; the default methods do nothing, as for a web server that
-//! connects by path. To add a driver, add its table and its variant here, and its table to
+//! Each driver is a folder or a file in `backend/`. It brings its table of `pools-manager.toml`,
+//! its commands, and its part of `status`, `list` and `check`. A driver overrides the methods of
+//! [`Driver`] that its backend needs. The default methods are those of a web server that connects
+//! by path. To add a driver, add its table and its variant here, and its table to
 //! `pool/settings.rs`.
 //!
 //! Members are counted from 0 in the order of the configuration: replica N is member N-1.
@@ -79,8 +79,8 @@ impl Backend {
         driver!(self, it => it.members().await)
     }
 
-    /// What `status` shows of each replica. `sockets` are the private sockets of the published
-    /// generations; None for a replica that has none.
+    /// What `status` shows of each replica. `sockets` has one entry for each replica: the private
+    /// socket of its published generation; None: it has no published generation.
     pub async fn standings(&self, sockets: &[Option<PathBuf>]) -> Result<Vec<Standing>> {
         driver!(self, it => it.standings(sockets).await)
     }
@@ -96,12 +96,12 @@ impl Backend {
         driver!(self, it => it.is_running().await)
     }
 
-    /// Whether members can be enabled, and drained if that is needed too; changes nothing.
+    /// Checks that members can be enabled, and also drained if `drains` is true. Changes nothing.
     pub async fn check_changeable(&self, drains: bool) -> Result<()> {
         driver!(self, it => it.check_changeable(drains).await)
     }
 
-    /// Whether a release has what the backend needs of it.
+    /// Checks that the backend can serve a release.
     pub fn check_release(&self, release: &Release) -> Result<()> {
         driver!(self, it => it.check_release(release))
     }
@@ -112,47 +112,48 @@ impl Backend {
         driver!(self, it => it.drain(index).await)
     }
 
-    /// Drains a member again if the backend has forgotten its drain since, and returns whether it
-    /// had.
+    /// Drains a member again if the backend has lost its drain, for example in a reload. Returns
+    /// true if the drain was lost.
     pub async fn keep_drained(&self, index: usize) -> Result<bool> {
         driver!(self, it => it.keep_drained(index).await)
     }
 
-    /// Allows new requests to a member again. Only for a member that answers: the backend may
-    /// forget that the member was broken.
+    /// Allows new requests to a member again. To be called only for a member that answers, because
+    /// the backend may forget that the member was broken.
     pub async fn enable(&self, index: usize) -> Result<Enabled> {
         driver!(self, it => it.enable(index).await)
     }
 
-    /// Notifies a backend that reads the public names itself that they have moved. For its clients,
-    /// all names that have moved since the last call move together.
+    /// Tells a backend that reads the public names itself that some names have moved. Its clients
+    /// see all moves since the last call at one moment.
     pub async fn names_moved(&self) -> Result<()> {
         driver!(self, it => it.names_moved().await)
     }
 
-    /// Whether the backend has no request for the generation behind this socket that the kernel
-    /// does not see. Only valid after [`Backend::names_moved`].
+    /// Whether no request for the generation behind this socket waits in the backend, where the
+    /// kernel does not see it. Only valid after [`Backend::names_moved`].
     pub async fn is_idle(&self, socket: &Path) -> Result<bool> {
         driver!(self, it => it.is_idle(socket).await)
     }
 
-    /// Whether it can send a share of the visitors to a generation that has no public name.
+    /// Checks that the backend can send a share of the visitors to a generation that has no public
+    /// name.
     pub async fn check_divertible(&self) -> Result<()> {
         driver!(self, it => it.check_divertible().await)
     }
 
-    /// The canary by share, as the backend knows it; None: it knows of none now.
+    /// The canary by share that the backend has now; None: it has none.
     pub async fn canary(&self) -> Result<Option<CanaryState>> {
         driver!(self, it => it.canary().await)
     }
 
-    /// Undoes changes of a killed command in the backend that no later command would notice.
+    /// Undoes what a killed command has left in the backend, if no later command would notice it.
     pub async fn clean_up(&self) -> Result<()> {
         driver!(self, it => it.clean_up().await)
     }
 }
 
-/// The backends' tables of a file, in the order in which an error names two of them.
+/// The backends' tables of a file. If a file has two, the error names them in this order.
 #[derive(Debug, Default)]
 pub struct Tables {
     /// `[apache]`

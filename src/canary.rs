@@ -1,15 +1,15 @@
-//! A canary by share: a new generation gets a share of the new visitors beside the old ones, and is
-//! compared with them before the rollout goes on.
+//! A canary by share: beside the old generations, a new generation gets a share of the new visitors. It
+//! is compared with the old generations before the rollout goes on.
 //!
 //! | module | what |
 //! |---|---|
-//! | [`Share`] | how many of the new visitors it gets |
-//! | [`Record`], [`Offer`] | the file by which the gateway knows of it, while the command lives |
+//! | [`Share`] | how many of the new visitors the canary gets |
+//! | [`Record`], [`Offer`] | the file that tells the gateway of the canary, while the command runs |
 //! | [`Counts`] | what the gateway counts for each side |
 //! | [`Limits`] | the decision |
 //!
-//! The canary has no public name: other clients by path see nothing of it. Only the gateway sends it
-//! requests, as long as the record names it.
+//! The canary has no public name, so web servers that use the public names send it nothing. Only the
+//! gateway sends it requests, as long as the record names the canary.
 
 mod counts;
 mod record;
@@ -23,7 +23,7 @@ pub use record::{Offer, Record, forget};
 pub use share::{Share, percent};
 pub use verdict::{Limits, Moment, Verdict};
 
-/// A value for each side: the canary, and the generations that it is compared with.
+/// A value for each side: for the canary, and for the generations with which the canary is compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sides<T> {
     /// The canary.

@@ -64,13 +64,13 @@ pub struct PoolChecked {
     listens: Vec<Listens>,
 }
 
-/// Checks what all pools share, for these pools.
+/// Checks what all pools of the root share, and that commands can take the locks of these pools.
 pub async fn check_root(root: &Root, pools: &[String]) -> RootChecked {
     let topics = vec![directory::check_pid_dir(root, pools), serve::check(root).await];
     RootChecked { root: root.path().to_owned(), ok: is_ok(&topics), topics }
 }
 
-/// The result for a pool whose configuration cannot be read: nothing else is known of it.
+/// The result for a pool whose configuration cannot be read: nothing else of the pool is known.
 pub fn broken_pool(name: &str, error: Error) -> PoolChecked {
     let topics = vec![configuration::broken(error)];
     PoolChecked { pool: name.to_owned(), ok: false, topics, listens: Vec::new() }
@@ -101,7 +101,7 @@ pub async fn check_pool(pool: &Arc<Pool>, turns: &Semaphore) -> PoolChecked {
     let snapshot = Snapshot::shared(&pool.root).await;
     let observed = snapshot
         .and_then(|it| look(pool, specs.clone(), Vec::new(), &it.records(pool), &it.unix_sockets));
-    // A command that has begun meanwhile may have been half way through.
+    // A command may have begun meanwhile. Then the observation may show a change that is half done.
     let holder = holder.or_else(|| lock::holder(&pool.lock_file()));
     let (observation, trouble) = match observed {
         Ok(observation) => (Some(observation), None),

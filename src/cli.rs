@@ -56,7 +56,7 @@ Examples:
   pools-manager switch www release2
       deploy: move the symlink, and restart the pool on it
   pools-manager rollback www
-      take it back
+      go back to the previous release
   pools-manager help restart
       the options of a command
 
@@ -85,7 +85,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Create a pool: ask for what it needs, or take it from the options
+    /// Create a pool: ask for its settings, or take them from the options
     Init(init::Args),
     /// Show the state of each replica
     Status(status::Args),
@@ -124,12 +124,13 @@ enum Command {
     /// Run in the foreground: keep all replicas running, follow the symlinks, and be the gateway of all
     /// pools that have a [gateway]
     Serve(serve::Args),
-    /// Print the configuration of a web server for a pool, or what in an existing one would lose requests
+    /// Print the configuration of a web server for a pool, or the settings of an existing configuration that
+    /// would lose requests
     Snippet(snippet::Args),
 }
 
 impl Command {
-    /// Whether the command may begin a root.
+    /// Whether the command may create a root.
     fn makes_root(&self) -> bool {
         matches!(self, Self::Init(_))
     }

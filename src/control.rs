@@ -94,7 +94,7 @@ pub struct PoolState {
 /// A canary in the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CanaryState {
-    /// The process of the gateway, which has counted.
+    /// The process of the gateway that has counted the requests.
     pub pid: u32,
     /// Its record.
     pub record: Record,
@@ -136,10 +136,10 @@ pub struct ReplicaState {
 pub enum Gateway {
     /// No gateway runs.
     Absent,
-    /// One runs, or seems to, and does not tell its settings: it is of an earlier version, it does not
-    /// answer, or it belongs to another user.
+    /// A gateway runs, or seems to run, and does not return its settings: it is of an earlier version, it
+    /// does not answer, or it belongs to another user.
     Silent,
-    /// One runs, with these settings.
+    /// A gateway runs, with these settings.
     Runs(SettingsState),
 }
 
@@ -153,7 +153,7 @@ impl Gateway {
         }
     }
 
-    /// Its settings, if it tells them.
+    /// The settings of the gateway, if it returns them.
     pub fn settings(&self) -> Option<&SettingsState> {
         if let Self::Runs(settings) = self { Some(settings) } else { None }
     }

@@ -47,7 +47,8 @@ impl ControlGroups {
         Self(groups.collect())
     }
 
-    /// The group of a login session that systemd has made; it may end all processes in it.
+    /// The group that systemd has made for a login session. systemd may end all processes in this group at
+    /// the end of the session.
     pub fn session(&self) -> Option<&str> {
         let is_session =
             |name: &str| name.strip_prefix("session-").is_some_and(|it| it.contains(".scope"));
@@ -55,12 +56,12 @@ impl ControlGroups {
         paths.into_iter().find(|path| path.split('/').any(is_session))
     }
 
-    /// The service of systemd that they belong to.
+    /// The systemd service that the groups belong to.
     pub fn service(&self) -> Option<&str> {
         self.units().find(|unit| unit.strip_suffix(".service").is_some())
     }
 
-    /// Whether they are those of a generation's own scope.
+    /// Whether the groups are those of a generation's own scope.
     pub fn are_own_scope(&self) -> bool {
         self.units().any(scope::is_scope)
     }
@@ -71,7 +72,7 @@ impl ControlGroups {
         paths.max_by_key(|path| path.len()).unwrap_or_default()
     }
 
-    /// The names in their paths, the innermost first.
+    /// The names in the paths of the groups, the innermost first.
     fn units(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flat_map(|group| group.path.rsplit('/'))
     }
@@ -85,8 +86,8 @@ impl ControlGroups {
         })
     }
 
-    /// Opens what a process writes to in order to join these groups, as far as it is in others and
-    /// may join them.
+    /// Opens the files to which a process writes in order to join these groups. `own` are the groups of
+    /// the process. Leaves out the groups that the process is in already, and those that it may not join.
     fn doors(&self, own: &Self) -> Vec<File> {
         let others = self.0.iter().filter(|group| !own.0.contains(group));
         others.filter_map(|group| group.door().ok()).collect()
@@ -115,8 +116,8 @@ impl Group {
     }
 }
 
-/// Makes a child join the groups of the supervisor before the exec. Without the rights for
-/// it, the child stays in the groups of this process; `check` reports that.
+/// Makes a child join the groups of the supervisor before the exec. A child without the rights for that
+/// stays in the groups of this process; `check` reports that.
 #[allow(unsafe_code)]
 pub fn join(launch: &mut tokio::process::Command, supervisor: &ControlGroups) {
     let own = i32::try_from(std::process::id()).map(ControlGroups::of);

@@ -9,7 +9,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub const EXPECTED: &str =
     "a time like 5s, 2m, 1h or 500ms, of a year at most; a number alone means seconds";
 
-/// What a duration lacks that must not be 0.
+/// The message for a duration of 0 where 0 is not allowed.
 pub const NOT_ZERO: &str = "it must be more than 0";
 
 /// Parses a duration. A number alone means seconds. None: it has another format, or is too long.

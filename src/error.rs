@@ -35,9 +35,9 @@ pub struct Error {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// The pool that it is about, if it is about one.
+    /// The pool that the error is about; None: no single pool.
     pub pool: Option<String>,
-    /// The errors of several pools, if this is their sum. Then the message has all of them.
+    /// The errors of several pools, if this error combines them. Then `message` has all of their messages.
     pub parts: Vec<Error>,
 }
 
@@ -65,14 +65,14 @@ impl Error {
         Self::new(Exit::Locked, message)
     }
 
-    /// Adds what to do about it.
+    /// Adds what to do about the error.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds the pool that it is about.
+    /// Adds the pool that the error is about.
     #[must_use]
     pub fn of_pool(mut self, pool: &str) -> Self {
         self.pool = Some(pool.to_owned());

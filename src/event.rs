@@ -54,8 +54,8 @@ pub enum Event {
         accepted: u32,
         /// Connections that wait to be accepted.
         queued: u32,
-        /// Accepted connections that are idle: a web server keeps them open. Known from the second
-        /// second of the wait on, if a child of php-fpm is free to say so.
+        /// Accepted connections that are idle, because a web server keeps them open. 0 until the status
+        /// page of php-fpm was read: for the first time after 250 ms, if a child is free to return it.
         idle: u32,
         /// How long the step has waited.
         waited_ms: u64,
@@ -105,7 +105,7 @@ pub enum Event {
     },
     /// The symlink that names the current release is moved.
     Link {
-        /// What.
+        /// What happens to the symlink.
         change: LinkChange,
         /// The symlink.
         link: std::path::PathBuf,

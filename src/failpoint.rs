@@ -1,9 +1,10 @@
-//! Failpoints: named places where a test can kill or halt the manager. There is one after each
-//! step, and one within a step wherever a change is half done. Only debug builds have them; in a
-//! release build [`hit`] is empty.
+//! Failpoints: named places where a test can kill or halt the manager. There is a failpoint after each
+//! step, and within a step wherever a change is half done. Only debug builds have failpoints; in a release
+//! build [`hit`] is empty.
 
-/// Hits a failpoint. `POOLS_MANAGER_TEST_AT="KILL 7"` kills the process at its seventh failpoint,
-/// `"STOP 7"` halts it there; in place of the number, the name of a failpoint can stand. It prints the name of each failpoint up to that one. Hits of one
+/// Hits a failpoint. `POOLS_MANAGER_TEST_AT="KILL 7"` kills the process at its seventh failpoint, and
+/// `"STOP 7"` halts the process there. The name of a failpoint can stand in place of the number. If the
+/// variable is set, to any value, the process prints the name of each failpoint that it hits. Hits of one
 /// failpoint in a row, such as one for each process of a generation, count as one.
 #[cfg(debug_assertions)]
 pub(crate) fn hit(name: impl std::fmt::Display) {

@@ -5,8 +5,8 @@
 //! holds a child longer than its answer takes. The crate fastcgi-client writes and reads the
 //! records; the private module `guard` checks what the crate does not check.
 //!
-//! It is not made for proxying: the answer is held in memory, and the whole body is written before
-//! the answer is read. PHP reads a body before it runs the script, unless the body is larger than
+//! This client is not made for proxying: the answer is held in memory, and the whole body is written
+//! before the answer is read. PHP reads a body before it runs the script, unless the body is larger than
 //! `post_max_size`. Then a large body and a large answer block each other until the time limit.
 
 mod error;
@@ -88,7 +88,7 @@ pub async fn send_to(
     .unwrap_or_else(|_| Err(FastCgiError::TimedOut { address: address.clone(), after: timeout }))
 }
 
-/// Connects. If the backlog is full, the kernel returns `EAGAIN` at once; then this tries again
+/// Connects. If the backlog is full, the kernel returns `EAGAIN` at once; then this function tries again
 /// until the caller's time limit.
 async fn connect_unix(address: &Address, path: &Path) -> Result<UnixStream, FastCgiError> {
     loop {

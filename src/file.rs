@@ -58,7 +58,8 @@ pub fn options() -> OpenOptions {
     options
 }
 
-/// Whether a file exists, or may not be looked at: then its read fails, and says so.
+/// Whether a file exists. True also if this process has no permission to find out: then the read of the
+/// file fails with an error that says so.
 pub fn may_exist(path: &Path) -> bool {
     path.try_exists().unwrap_or_else(|error| error.kind() == ErrorKind::PermissionDenied)
 }
@@ -75,7 +76,7 @@ pub fn can_append(path: &Path) -> io::Result<()> {
             if let Ok(target) = fs::read_link(path) {
                 return can_append(&dir.join(target));
             }
-            // The dot makes this fail for a file, which may be writable too.
+            // If `dir` is not a directory but a writable file, the dot makes the call fail.
             Ok(access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK)?)
         }
     }

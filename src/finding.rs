@@ -14,7 +14,7 @@ use crate::trust;
 pub enum Level {
     /// No problem.
     Ok,
-    /// It works or may work, but not fully.
+    /// The site works or may work, but not fully.
     Warning,
     /// A command would fail, or requests fail.
     Error,
@@ -42,12 +42,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A command would fail, or requests do.
+    /// A command would fail, or requests fail.
     pub(crate) fn error(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { level: Level::Error, message: message.into(), help: Some(help.into()) }
     }
 
-    /// It works, or may work, but not as well as it could.
+    /// The site works, or may work, but not as well as it could.
     pub(crate) fn warning(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { level: Level::Warning, message: message.into(), help: Some(help.into()) }
     }

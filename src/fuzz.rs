@@ -42,7 +42,7 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// One change of a file. Places are relative to the file as it is then.
+/// One change of a file. Places are relative to the file at the time of the change.
 #[derive(Debug, Clone)]
 enum Damage {
     Cut { at: Index },

@@ -15,10 +15,10 @@
 //! | the state of the gateway, for monitors | `health` |
 //! | the request id, the client, the host; unsupported requests | `handler`, `request_id`, `client`, `host`, `admit` |
 //! | the virtual host | `host_map`, `virtual_host` |
-//! | the redirect to HTTPS | `https` |
 //! | the gate: hold and maintenance | `gate` |
+//! | the redirect to HTTPS | `https` |
 //! | the request target and its path; access rules; configured redirects | `request_target`, `url_path`, `access`, `redirect` |
-//! | the side of a canary | `canary` |
+//! | whether the request belongs to the canary | `canary` |
 //! | the release; a file, a script, or the front controller | `upstream`, `routing_table`, `route`, `kept_assets`, `file_lookup` |
 //! | a static file: conditions, ranges, compression | `static_file`, `exclusive_since`, `file_reader` |
 //! | a script: receive the body, wait for an endpoint, send | `request_body`, `cgi_params`, `fastcgi`, `upstream`, `script` |
@@ -28,19 +28,25 @@
 //! | the response, at the pace of the client | `response_body`, `response_buffer`, `buffer_space` |
 //! | an error of the gateway; the access log | `http_error`, `error_page`, `access_log` |
 //!
-//! `serve` starts and stops a gateway, and `refusals` tells without a start why it would not start. `configuration` reads the operator's files and builds the virtual
-//! hosts. `state` holds what the requests share; `reload` replaces it. `refresh` observes a pool and
-//! replaces its endpoints: at the start, when a command asks for it on the control socket
-//! (`control_server`), and when an endpoint is unreachable. Nothing is remembered across a restart. A new
-//! process can take the place of a running one ([`upgrade`](crate::upgrade)): it asks itself first whether it can
-//! serve (`probe`), and the old one begins no request of a pool whose release changes meanwhile (`paused_pools`).
+//! `serve` starts and stops a gateway. `refusals` finds the errors that prevent a start, without a start.
+//! `configuration` reads the operator's files and builds the virtual hosts. `state` holds the data that the
+//! requests share; `reload` replaces it. `refresh` observes a pool and replaces its endpoints: at the start,
+//! when a command requests it on the control socket (`control_server`), and when an endpoint is unreachable.
+//! The gateway stores nothing for its next start.
 //!
-//! With `user`, a gateway is in a child that is an ordinary user (`separate`, `identity`): its parent observes the pools (`seen`)
-//! and passes commands on (`control_answers`).
+//! A new process can take the place of a running one ([`upgrade`](crate::upgrade)). Before it accepts
+//! connections, the new process tests with a request to itself whether it can serve (`probe`). While the new
+//! process changes the release of a pool, the old process begins no request of that pool (`paused_pools`).
 //!
-//! A module uses the modules below it in this list, never those above, but for the messages of `separate`:
-//! `separate`; `serve`, `refusals`, `identity`; `paused_pools`, `probe`, `control_server`, `control_answers`, `reload`, `sockets`, `listen`; `workers`; `connection`; `handler`; `http_upstream`;
-//! `script`, `configuration`; `refresh`; `state`; `replaced`, `seen`; `static_file`, `host_map`, `virtual_host`; `gate`, `canary`; `upstream`; all others.
+//! With the key `user`, the gateway runs in a child process, as an ordinary user (`separate`, `identity`). The
+//! parent process observes the pools (`seen`). It passes commands on to the child, which carries them out
+//! (`control_answers`).
+//!
+//! A module uses only modules that come after it in this list: `separate`; `serve`, `refusals`, `identity`;
+//! `paused_pools`, `probe`, `control_server`, `control_answers`, `reload`, `sockets`, `listen`; `workers`;
+//! `connection`; `handler`; `http_upstream`; `script`, `configuration`; `refresh`, `health`; `state`;
+//! `replaced`, `seen`; `error_page`, `x_sendfile`; `host_map`, `virtual_host`; `gate`, `canary`, `kept_assets`;
+//! `upstream`, `static_file`; all others. One exception: other modules use the messages of `separate`.
 
 mod accept_errors;
 mod access;

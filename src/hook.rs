@@ -94,7 +94,7 @@ pub fn locate(root: &Root, program: &str) -> PathBuf {
     if program.contains('/') { root.resolve(program) } else { program.into() }
 }
 
-/// Ends the process group. The leader is not reaped yet, so the number still belongs to it.
+/// Ends the process group. The leader is not reaped yet, so no other group can have its number.
 async fn end(group: Pid, leader: &Process, output: &mut Output) {
     // An error means that the processes have ended already.
     let _ = kill_process_group(group, Signal::TERM);

@@ -118,7 +118,7 @@ fn settings(
             }
             (_, Default::Value(text)) => (literal(text), Source::Default),
             (_, Default::Unset(why)) => (None, Source::Unset { why: plain(why) }),
-            // The file would not have been read without it.
+            // Not reached: a file without a required key is an error.
             (_, Default::Required) => (None, Source::Unset { why: "it is required".to_owned() }),
         };
         let value = value.map(|value| shown(root, key.kind, value));
@@ -127,7 +127,7 @@ fn settings(
     table.keys.iter().map(setting).collect()
 }
 
-/// Whether the value that a file has stands for the derived one.
+/// Whether a value in the file only means that the value is derived.
 fn is_automatic(table: &Table, key: &Key, value: &Value) -> bool {
     match (table.name, key.name) {
         ("gateway", "threads") => value.as_integer() == Some(0),

@@ -22,7 +22,7 @@ pub enum Purpose {
     /// An address of the configuration, as it is written there. Port 0 stays the port that the kernel has
     /// chosen.
     Listen(String),
-    /// Whatever its address says.
+    /// An address of the configuration: the one on which the socket listens.
     Address,
 }
 
@@ -58,8 +58,8 @@ impl Inherited {
         };
         let mut sockets = Vec::new();
         for fd in sd_notify::listen_fds().map_err(wrong)? {
-            // SAFETY: the service manager has opened these descriptors for this process, which its
-            // variable names by its pid. Nothing else in it uses them.
+            // SAFETY: the service manager has opened these descriptors for this process: `LISTEN_PID`
+            // is the pid of this process. No other code in this process uses the descriptors.
             let fd = unsafe { OwnedFd::from_raw_fd(fd) };
             let is_stream = socket_type(&fd).map_err(|error| wrong(error.into()))?;
             let listens = socket_acceptconn(&fd).map_err(|error| wrong(error.into()))?;

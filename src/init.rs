@@ -1,10 +1,10 @@
 //! pid 1 of a container.
 //!
-//! The kernel makes pid 1 the parent of each process whose own parent has ended: of each php-fpm master,
-//! because what launches it exits. Pid 1 has to wait for them, or they stay as zombies. `serve` cannot
-//! simply wait for all its children: that would take the exit statuses that other parts of it wait for.
-//! So it runs as a child of pid 1, which does nothing but this: it waits for all processes, passes signals
-//! on to `serve`, and ends with its exit status.
+//! The kernel makes pid 1 the parent of each process whose own parent has ended. Each php-fpm master is
+//! such a process: the process that launches it exits. Pid 1 has to wait for its children, or they stay as
+//! zombies. `serve` cannot simply wait for all its children: other parts of `serve` would lose the exit
+//! statuses that they wait for. So `serve` runs as a child of pid 1. Pid 1 does nothing but this: it waits
+//! for all processes, passes signals on to `serve`, and ends with the exit status of `serve`.
 
 use std::env;
 use std::fs;
@@ -41,14 +41,14 @@ pub fn is_parent() -> bool {
         && program("1").is_some_and(|first| program("self") == Some(first))
 }
 
-/// Unblocks all signals in the calling thread. The child inherits the mask of pid 1, and passes its own on
-/// to php-fpm.
+/// Unblocks all signals in the calling thread. The child inherits the blocked signals of pid 1, and php-fpm
+/// would inherit them from the child.
 pub fn unblock_signals() -> io::Result<()> {
     Ok(SigSet::all().thread_unblock()?)
 }
 
-/// Runs the same command in a child, and returns its exit status: 128 and the number of the signal if one
-/// has ended it. Error: the child cannot be started.
+/// Runs the same command in a child, and returns the exit status of the child: 128 plus the number of the
+/// signal, if a signal has ended the child. Error: the child cannot be started.
 ///
 /// Only for a process with one thread: the signals are blocked in the calling thread.
 pub fn run() -> io::Result<ExitCode> {
@@ -58,7 +58,8 @@ pub fn run() -> io::Result<ExitCode> {
     let mut args = env::args_os();
     let mut command = Command::new("/proc/self/exe");
     command.arg0(args.next().unwrap_or_default()).args(args);
-    // A Ctrl-C on the terminal reaches both else, and `serve` would take the second one as "at once".
+    // In the same group, `serve` would get a Ctrl-C of the terminal twice: from the terminal and from pid 1.
+    // The second INT makes it stop at once.
     command.process_group(0);
     let child = Pid::from_child(&command.spawn()?);
     loop {
@@ -70,7 +71,7 @@ pub fn run() -> io::Result<ExitCode> {
         match signals.wait() {
             Ok(Signal::SIGCHLD) | Err(_) => {}
             Ok(signal) => {
-                // The child is not waited for yet, so its pid is its own.
+                // The child is not reaped yet, so no other process can have its pid.
                 let signal = rustix::process::Signal::from_named_raw(signal as i32);
                 let _ = signal.map(|signal| kill_process(child, signal));
             }

@@ -121,7 +121,8 @@ pub fn holder(path: &Path) -> Option<Holder> {
     })
 }
 
-/// Why a lock cannot be taken, whoever holds it. Neither creates its file nor takes the lock.
+/// Why a lock cannot be taken, apart from a process that holds it. Neither creates the lock's file nor takes
+/// the lock.
 pub fn refusal(path: &Path) -> Option<Error> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.is_file() || found.nlink() != 1 => Some(not_a_lock_file(path)),
@@ -158,7 +159,7 @@ fn open(path: &Path) -> Result<File> {
         Err(_) if is_other_file() => return Err(not_a_lock_file(path)),
         Err(error) => return Err(cannot(path, &error)),
     };
-    // Refuses a link, which could lead to any file: this one is written to.
+    // Refuses a link: it could lead to any file, and the lock's file is written to.
     if !file::is_alone(&file).map_err(|error| cannot(path, &error))? {
         return Err(not_a_lock_file(path));
     }
@@ -291,7 +292,7 @@ mod tests {
             assert!(error.hint.unwrap().starts_with("see which process has it open: fuser "));
             error.message
         };
-        // flock(1) keeps the lock while its command runs, which inherits it.
+        // flock(1) holds the lock while its command runs. The command inherits the lock.
         let mut command = std::process::Command::new("flock");
         let mut other = command.arg(&path).args(["sleep", "60"]).spawn().unwrap();
         let is_held = || holder(&path).is_some_and(|it| it.command.starts_with("flock "));

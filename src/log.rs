@@ -3,11 +3,11 @@
 //!
 //! All modules log by `tracing::info!`, `warn!` or `error!`. These calls never block and never fail:
 //! another thread writes ([`Lines`]). Lines that cannot be written are counted, and their number is logged
-//! when lines can be written again. Without [`start`], events are dropped, and [`say`] writes directly: so
-//! it is in all commands but `serve`.
+//! when lines can be written again. Without [`start`], events are dropped, and [`say`] writes directly. Only
+//! `serve` and its child call [`start`].
 //!
-//! The logs of the replicas go the same way, by [`offer`]. They can wait, because they are in files: so
-//! they never take the room of the program's own lines.
+//! The logs of the replicas go the same way, by [`offer`]. Their lines can wait, because they are in files.
+//! So they never take the room of the program's own lines.
 
 pub mod escape;
 mod event;
@@ -48,15 +48,15 @@ static STYLE: OnceLock<Style> = OnceLock::new();
 pub struct Style {
     /// The format.
     pub format: LineFormat,
-    /// Whether it goes to syslog: it has no time of its own, and is one line.
+    /// Whether the line goes to syslog. Then it has no time of its own, and is one line.
     pub is_syslog: bool,
 }
 
-/// Where events of this crate come from. Others are left out: strangers cause those of h2.
+/// The origin of this crate's events. Events of other crates are left out: any client can cause those of h2.
 const OWN: &str = env!("CARGO_CRATE_NAME");
 
-/// Starts the log, with lines as in [`event`]. It cannot be stopped. Error: the output cannot be opened, the thread
-/// cannot be started, or another global subscriber is set.
+/// Starts the log, with lines as in [`event`]. The log cannot be stopped. Error: the output cannot be opened,
+/// the thread cannot be started, or another global subscriber is set.
 pub fn start(format: LineFormat, output: &LogOutput) -> Result<()> {
     let cannot =
         |error: &dyn std::fmt::Display| Error::failed(format!("cannot start the log: {error}"));
@@ -81,7 +81,7 @@ pub fn start(format: LineFormat, output: &LogOutput) -> Result<()> {
     tracing::subscriber::set_global_default(subscriber).map_err(|error| cannot(&error))
 }
 
-/// None: standard error.
+/// Opens an output. None: the output is standard error, which is open.
 fn open(output: &LogOutput) -> Result<Option<Output>> {
     let opened = match output {
         LogOutput::Stderr => return Ok(None),
@@ -140,8 +140,9 @@ pub fn await_room(limit: Duration) {
     }
 }
 
-/// Writes to standard error. After [`start`] the text goes through the queue of the log, without blocking;
-/// and also to the log, if that is elsewhere. If the log is JSON, it is the message of a line.
+/// Writes to standard error. After [`start`], the text goes through a queue, so that the caller does not
+/// block. If the log is elsewhere, the text goes to the log too. If the log is JSON, the text becomes the
+/// message of a line.
 pub fn say(text: &str) {
     match STDERR.get() {
         Some(lines) => lines.push(in_style(text).as_bytes()),
@@ -153,7 +154,7 @@ pub fn say(text: &str) {
     }
 }
 
-/// A text for standard error, as JSON if the log is. One that is a JSON document stays as it is.
+/// A text for standard error, as JSON if the log is JSON. A text that is a JSON document stays as it is.
 fn in_style(text: &str) -> String {
     let is_document = || serde_json::from_str::<serde_json::Map<_, _>>(text).is_ok();
     match style() {

@@ -1,20 +1,20 @@
 //! One stream of the logs of all replicas.
 //!
-//! The servers write their logs to files themselves, as the operator has configured them. This only
-//! reads the files, so no replica ever waits for it, or for whoever reads its output.
+//! The servers write their logs to files themselves, as the operator has configured them. The stream only
+//! reads the files. So no replica ever waits for the stream, or for a reader of its output.
 //!
 //! | step | module |
 //! |---|---|
-//! | which files there are, and who writes them: from the records of the generations | `catalog` |
+//! | which files there are, and which generations write them: from their records | `catalog` |
 //! | what changes in their directories: inotify | `watch` |
 //! | the new bytes of a file, over renames and truncation | `followed`, `open` |
 //! | bytes to records: a line, or a stack trace with all its lines | `records` |
 //! | a record to time, level, pid and text | `entry`, `clock` |
 //! | the replica and the generation that wrote it | `origin` |
 //! | text or JSON, in which no record can forge another one | `format` |
-//! | all of this in one loop | `stream` |
+//! | all of these steps in one loop | `stream` |
 //!
-//! `serve` runs it on a thread of its own ([`Gathering`]), `pools-manager logs` in the foreground.
+//! `serve` runs the loop on a thread of its own ([`Gathering`]), `pools-manager logs` in the foreground.
 
 mod catalog;
 mod clock;

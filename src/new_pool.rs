@@ -39,9 +39,9 @@ pub struct Choices {
     pub replicas: u32,
     /// The program that they run.
     pub php_fpm: PathBuf,
-    /// What is in front of it.
+    /// What is in front of the pool.
     pub web_server: WebServer,
-    /// The hosts that the gateway serves it for; empty: all that no other pool has.
+    /// The hosts of the pool in the gateway; empty: all hosts that no other pool has.
     pub hosts: Vec<String>,
     /// The address of the gateway, if `etc/pools-manager.toml` has to be written.
     pub listen: String,
@@ -51,7 +51,7 @@ pub struct Choices {
     pub release: Option<PathBuf>,
     /// What the release is.
     pub found: Found,
-    /// The account that runs PHP; None: the user who starts it.
+    /// The account that runs PHP; None: the user who starts php-fpm.
     pub account: Option<Account>,
     /// The php-fpm pool whose directives are taken.
     pub old: Option<OldPool>,
@@ -94,7 +94,8 @@ pub async fn create(root: &Root, choices: &Choices) -> Result<Created> {
     let global = Global::read(root)?;
     check_configuration(root, choices).await?;
 
-    // Dropped in the opposite order: what another `init` could rely on is removed under the lock.
+    // Rust drops these in the opposite order. So after an error, `placed` removes what another `init` could
+    // rely on while `staging` still has the lock.
     let parent = root.path().join("etc/php/fpm");
     let mut above = Placed::default();
     above.dir(&parent)?;
@@ -165,7 +166,7 @@ fn check_paths(root: &Root, choices: &Choices) -> Result<()> {
     }
 }
 
-/// Has php-fpm read the new configuration. It opens no log.
+/// Has php-fpm read the new configuration. php-fpm opens no log.
 async fn check_configuration(root: &Root, choices: &Choices) -> Result<()> {
     let Some(path) = root.path().to_str() else {
         return Err(Error::config(format!("the root {} is not UTF-8", root.path().display()))

@@ -26,11 +26,12 @@ pub struct Pool {
     pub name: String,
     /// The root that it belongs to.
     pub root: Root,
-    /// How many replicas it has: of php-fpm `1.conf` to `N.conf` without a gap, else `replicas`.
+    /// How many replicas it has. With php-fpm: as many as `1.conf` to `N.conf` without a gap. With
+    /// `[command]`: the value of `replicas`.
     pub replica_count: u32,
     /// The settings in its `pools-manager.toml`.
     pub settings: Settings,
-    /// Which file that was: another one, or a changed one, has another stamp.
+    /// The stamp of that file. Another file or a changed file has another stamp.
     pub stamp: Stamp,
 }
 
@@ -86,7 +87,7 @@ impl Pool {
         self.root.pid_dir().join(format!("{}.traffic.json", self.name))
     }
 
-    /// The lock of that file.
+    /// The lock of the traffic file.
     pub fn traffic_lock_file(&self) -> PathBuf {
         self.root.pid_dir().join(format!("{}.traffic-lock", self.name))
     }
@@ -100,8 +101,8 @@ impl Pool {
 /// The name of a pool's configuration file.
 pub const FILE_NAME: &str = "pools-manager.toml";
 
-/// The most bytes of a pool's name: most filesystems take 255 for the name of a file, and the
-/// longest that is named after it is `NAME.state.json.bad-20260102T030405Z.1000`.
+/// The most bytes of a pool's name. Most filesystems take 255 bytes for the name of a file, and the
+/// longest file name with a pool's name in it is `NAME.state.json.bad-20260102T030405Z.1000`.
 const NAME_MAX: usize = 200;
 
 /// The most pools that an error lists.
@@ -137,12 +138,13 @@ pub fn names(root: &Root) -> Result<Vec<String>> {
 pub fn load(root: &Root, name: &str) -> Result<Pool> {
     let dir = root.pools_dir().join(name);
     let path = dir.join(FILE_NAME);
-    // "www/" would be found too, but a pool's files are named after it.
+    // "www/" would be found too, but it cannot be a part of the names of the pool's files.
     if !is_file_name(name) || !file::may_exist(&path) {
         return Err(no_such_pool(root, name));
     }
     check_name(name)?;
-    // Taken first: of a file that changes just now, it is the stamp of before.
+    // The stamp is taken before the file is read: if the file changes in between, it is the stamp of
+    // the old file.
     let stamp = Stamp::of(&path);
     let settings = Settings::read(&path, root)?;
     let replica_count = match &settings.server {
@@ -185,7 +187,7 @@ fn no_such_pool(root: &Root, name: &str) -> Error {
     }
 }
 
-/// The pools that there are, after the one whose name is similar to an unknown name.
+/// The hint for an unknown name: the pool with a similar name, if there is one, and all pools.
 fn known(unknown: &str, names: &[String]) -> String {
     let likeness = |name: &&String| {
         strsim::normalized_damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase())

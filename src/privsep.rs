@@ -1,15 +1,20 @@
-//! Privilege separation: a process of root, and a child of it that is an ordinary user and talks to
-//! strangers.
+//! Privilege separation: a parent process that is root, and its child. The child runs as an ordinary
+//! user, and serves the clients, which are not trusted.
 //!
-//! The two talk over a socket pair, by frames ([`frame`]): requests and answers of both sides ([`link`]).
-//! The child gives up all rights before it reads anything but its identity ([`identity`]), and system calls
-//! that it does not need (`system_calls`). What it may not
-//! open then, it asks its parent for ([`files`]): the parent opens what the configuration names, and
-//! nothing else. What the two say beyond that is the matter of their program.
+//! The two processes are connected by a socket pair. They exchange frames ([`frame`]): both send
+//! requests, and answer those of the other one ([`link`]).
 //!
-//! The child counts as hostile. So the parent bounds the length and the number of its requests, takes no
-//! descriptor from it, never waits for it without a limit, and takes no path or command from it that its own
-//! configuration does not name.
+//! At its start, the child reads only one message, which names its account ([`identity`]). Then it gives
+//! up all rights, and the system calls that it does not need (`system_calls`). If the account may not
+//! open a file, the child asks its parent for it ([`files`]). The parent opens only files that the
+//! configuration names. All other messages are defined by the program that uses this module.
+//!
+//! The parent treats the child as hostile:
+//!
+//! - It limits the length and the number of the child's requests.
+//! - It takes no descriptor from the child.
+//! - Most of its waits for the child have a time limit.
+//! - It takes no path or command from the child that its own configuration does not name.
 
 pub mod files;
 mod frame;
@@ -31,10 +36,10 @@ use serde::de::DeserializeOwned;
 use frame::Frame;
 use link::Limits;
 
-/// The parent of this process. Unset: it is no child.
+/// The parent of this process. Unset: this process is no child.
 static PARENT: OnceLock<Arc<Link>> = OnceLock::new();
 
-/// Makes this process the child of the one at the other end. To be called once.
+/// Makes this process the child of the process at the other end of the link. To be called once.
 pub fn become_child(parent: Arc<Link>) {
     let _ = PARENT.set(parent);
 }

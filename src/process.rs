@@ -3,7 +3,8 @@
 //!
 //! A pid file can be stale or wrong. So a pid counts only if `/proc/PID/fd` shows that the process
 //! holds the socket that the kernel lists for the generation's path. The pidfd is opened before
-//! that read and checked after it, so the pid cannot have changed its owner in between.
+//! that directory is read, and checked afterwards. So the pid cannot belong to another process in
+//! between.
 
 mod of_command;
 mod reads;
@@ -45,7 +46,7 @@ impl Process {
         Ok(Self { pid, fd: pidfd_open(number, PidfdFlags::empty())? })
     }
 
-    /// Keeps the same process once more.
+    /// Returns another pidfd of the same process.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { pid: self.pid, fd: self.fd.try_clone()? })
     }
@@ -63,7 +64,7 @@ impl Process {
         }
     }
 
-    /// Whether it has not ended. A zombie has ended, unlike for kill(pid, 0).
+    /// Whether it has not ended. A zombie has ended here, although kill(pid, 0) still finds it.
     pub fn is_alive(&self) -> bool {
         let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
         !matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
@@ -109,8 +110,8 @@ impl Process {
         Ok(Some(PathBuf::from(OsStr::from_bytes(path))))
     }
 
-    /// The same file, by the path in its command line or title, or by its inherited descriptor. The
-    /// descriptor opens the file even after its removal.
+    /// A path that opens the same file: the path in the process's command line or title, or that of
+    /// its inherited descriptor. The descriptor opens the file even after its removal.
     pub fn configuration_file(&self) -> io::Result<Option<PathBuf>> {
         let title = self.title()?;
         let Some(named) = configuration_in(&title) else { return Ok(None) };
@@ -153,12 +154,12 @@ pub struct Holders {
 }
 
 impl Holders {
-    /// Whether no process holds it that this user may inspect.
+    /// Whether no holder was found. A process that this user may not inspect is not found.
     pub fn is_empty(&self) -> bool {
         self.master.is_none() && self.children.is_empty()
     }
 
-    /// Whether all of them are another program's. An exiting process has no title, and does not
+    /// Whether all holders run another program. An exiting process has no title, and does not
     /// count. `socket`: the private socket of the generation.
     pub fn are_foreign(&self, socket: &Path) -> io::Result<bool> {
         let mut any = false;
@@ -179,8 +180,8 @@ impl Holders {
     }
 }
 
-/// The holders of the sockets with these inodes. Scans all processes: for a missing or wrong pid
-/// file, or to stop all holders.
+/// The holders of the sockets with these inodes. Scans all processes. To be called if a pid file is
+/// missing or wrong, or to stop all holders.
 pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
     let mut all = Vec::new();
     for pid in all_pids()? {
@@ -195,7 +196,7 @@ pub fn holders(sockets: &[u64]) -> io::Result<Holders> {
     let pids: HashSet<i32> = all.iter().map(Process::pid).collect();
     let mut found = Holders::default();
     for process in all {
-        // A child's parent is a holder too; the master's is init or a supervisor.
+        // The parent of a child is a holder too. The parent of the master is init or a supervisor.
         let from_a_holder = parent(process.pid)?.is_some_and(|parent| pids.contains(&parent));
         // A child that was just forked still has the master's title.
         if found.master.is_none() && !from_a_holder && process.is_master()? {
@@ -249,7 +250,8 @@ pub fn memory(pid: i32) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// The value of a line in `/proc/PID/status` (`proc_pid_status(5)`); None: it has none, or has ended.
+/// The value of a line in `/proc/PID/status` (`proc_pid_status(5)`); None: there is no such line, or
+/// the process has ended.
 fn status_field(pid: i32, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())

@@ -1,7 +1,7 @@
 //! Releases: the target of `current.release`, and the directory that a running master sees.
 //!
-//! A path can lead to another directory later; (device, inode) cannot. So a release has both, and
-//! two releases are equal if device and inode are.
+//! A path can lead to another directory later; (device, inode) cannot. So a release has a path, a
+//! device and an inode. Two releases are equal if their devices and inodes are equal.
 
 mod shown;
 mod siblings;
@@ -208,7 +208,8 @@ pub fn pinned_by(pid: i32, mount_point: &Path) -> std::io::Result<Pinned> {
     Ok(Pinned::Release(Release { path, dev: seen.dev(), ino: seen.ino() }))
 }
 
-/// The path in this process's namespace of `root`, which is relative to its filesystem's root.
+/// The path of `root` in the mount namespace of this process. `root` is a path from the root of the
+/// mounted filesystem.
 fn outer_path(pinned: &Mount, root: &Path) -> PathBuf {
     let ours = fs::read("/proc/self/mountinfo").unwrap_or_default();
     mounts(&ours)

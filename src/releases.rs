@@ -15,7 +15,7 @@ use crate::rollout::{SpecQuery, observe};
 use crate::runtime::{self, Running};
 use crate::step::GenerationId;
 
-/// How often the pool is observed again if a generation ends meanwhile.
+/// How many times the pool is observed at most. It is observed again if a generation ends meanwhile.
 const ATTEMPTS: usize = 8;
 
 /// The release directories of one pool.
@@ -52,8 +52,8 @@ pub async fn releases(pool: &Arc<Pool>) -> Result<Releases> {
             .hint("set current_release_symlink and current_dir in its [php]"));
     };
     let mut found = Found::default();
-    // Resolved before and after the observation: a rollout that begins meanwhile uses one of the
-    // two.
+    // The symlink is resolved before and after the observation: a rollout that begins meanwhile
+    // uses one of these two releases.
     let current = Release::resolve(symlink);
     if let Ok(release) = &current {
         found.of(release).current = true;

@@ -64,8 +64,8 @@ pub struct Request {
 pub enum Occasion {
     /// The operator requests it: the replicas that are to run are stored.
     Asked,
-    /// The supervisor finds it needed: nothing is stored, and a renewal does nothing if the replicas
-    /// serve the target already.
+    /// The supervisor finds it needed: the replicas that are to run are not stored, and a renewal
+    /// does nothing if the replicas serve the target already.
     Needed,
     /// The supervisor renews replicas that exceed a limit. That is no rollout: it is not in the
     /// history, runs no hooks, and requests no `monitor_url`.
@@ -78,7 +78,7 @@ impl Request {
         self.goal.state == Wanted::Renewed && self.occasion != Occasion::Limit
     }
 
-    /// What the supervisor requests: with the settings of the pool, and without a canary.
+    /// A request of the supervisor. It has the settings of the pool, and no canary.
     pub fn of_supervisor(
         pool: &Pool,
         state: Wanted,
@@ -182,7 +182,7 @@ async fn take_lock(
     })
 }
 
-/// Adds that the rollout of this pool has not begun.
+/// Adds to the error that the pool was not changed.
 fn left_alone(pool: &Pool, cancelled: Error) -> Error {
     cancelled.hint(format!("the pool \"{}\" was left as it is", pool.name))
 }
@@ -201,7 +201,7 @@ impl Prepared {
     ) -> (Result<()>, Option<Error>) {
         let Self { observation, release, stages, keep_floor, switch, .. } = self;
         let is_rollout = request.is_rollout();
-        // Before the symlink moves: static files change with it at once.
+        // Requested before the symlink moves, because static files change with the symlink at once.
         let monitored = if is_rollout { monitor::problem_of(pool).await } else { None };
         let begins = (&observation, release.as_ref());
         let record = is_rollout.then(|| Record::begin(lock, pool, request, begins, report));

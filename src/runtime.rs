@@ -1,7 +1,8 @@
-//! The kinds of servers that a replica can be, and what the engine needs of each: start it, know
-//! that it is ready or idle, request its pages, stop it, describe it.
+//! The kinds of servers that a replica can be. For each kind, the engine (`src/rollout.rs`) must be
+//! able to start the server, to find out whether it is ready or idle, to request its pages, to stop
+//! it, and to describe it.
 //!
-//! The engine calls this module only. Each kind of server is a folder below it, and a variant of
+//! The engine calls only this module. Each kind of server is a folder in `runtime/`, and a variant of
 //! three enums: [`Runtime`] starts a replica, [`Spec`] is the replica's resolved configuration, and
 //! [`Server`] is the server's part of a generation's record. To add a kind, add its variants here,
 //! and its table to `pool/settings.rs`.
@@ -58,12 +59,13 @@ pub struct Children {
 /// What occupies the children of a replica.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Occupied {
-    /// Children that wait for the next request on a connection that a web server keeps open, for a
-    /// second at least.
+    /// Children that have waited for at least a second for the next request, on a connection that a
+    /// web server keeps open.
     pub idle: u32,
     /// The same, for less than a second.
     pub used: u32,
-    /// Children that work on a request, or on after an early answer (`fastcgi_finish_request`).
+    /// Children that work on a request, or that work on after an early answer
+    /// (`fastcgi_finish_request`).
     pub working: u32,
 }
 
@@ -188,8 +190,8 @@ pub async fn inspect(pool: &Arc<Pool>, release: Option<Release>, turns: &Semapho
     }
 }
 
-/// Stops a generation, and leaves its files. `idle`: it has no request, and gets `timeout` to exit;
-/// else its requests are cut.
+/// Stops a generation, and leaves its files. If `idle` is true, the generation has no request, and
+/// gets `timeout` to exit. Else its requests are cut.
 pub async fn stop(running: &Running, idle: bool, timeout: Duration) -> Result<()> {
     match &running.generation.server {
         Server::PhpFpm(_) => php_fpm::stop(running, idle, timeout).await,
@@ -260,7 +262,7 @@ impl Spec {
         }
     }
 
-    /// The memory and processes that some replicas need together, as far as it is known: php-fpm's.
+    /// The memory and processes that some replicas need together. Only php-fpm's needs are known.
     pub fn demand<'a>(specs: impl IntoIterator<Item = &'a Self>) -> Demand {
         Demand::of(specs.into_iter().filter_map(|spec| match spec {
             Self::PhpFpm(resolved) => Some(resolved),

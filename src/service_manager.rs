@@ -33,8 +33,8 @@ pub fn ready() {
     send(vec![NotifyState::Ready], None);
 }
 
-/// This process is the main process of the service from now on. The service manager believes only the one
-/// that it knows so far. Returns when this is sent, or soon after.
+/// The process `pid` is the main process of the service from now on. The service manager accepts this message
+/// only from the main process so far. Returns when the message is sent, or soon after.
 pub fn hand_over_to(pid: u32) {
     let (sent, is_sent) = channel();
     send(vec![NotifyState::MainPid(pid)], Some(sent));
@@ -54,7 +54,7 @@ pub fn reloading() {
     }
 }
 
-/// `serve` ends. Returns when this is sent, or soon after.
+/// `serve` ends. Returns when the message is sent, or soon after.
 pub fn stopping() {
     let (sent, is_sent) = channel();
     send(vec![NotifyState::Stopping], Some(sent));
@@ -66,13 +66,14 @@ pub fn watchdog_interval() -> Option<Duration> {
     watchdog_enabled().filter(|interval| *interval > Duration::ZERO)
 }
 
-/// Whether the child that talks to clients is well. Without such a child, all is.
+/// Sets whether the child that talks to clients is well. Without such a child, the value stays true.
 pub fn is_well(is_well: bool) {
     IS_WELL.store(is_well, Ordering::Relaxed);
 }
 
 /// Sends a sign of life twice in each watchdog interval, if the service manager expects one
-/// (`WatchdogSec=`). It shows that the runtime works, and that of a child ([`is_well`]).
+/// (`WatchdogSec=`). The sign shows that the async runtime of this process works, and that of its child
+/// ([`is_well`]).
 pub fn keep_watchdog() {
     let Some(interval) = watchdog_interval() else { return };
     tokio::spawn(async move {

@@ -1,7 +1,7 @@
 //! `snippet`: the configuration of a web server for a pool as it is configured.
 //!
-//! Each web server connects to the public socket names of the replicas, takes scripts from
-//! `current_dir`, where each replica sees its own release, and static files from the release that the
+//! Each web server connects to the public socket names of the replicas. It takes scripts from
+//! `current_dir`, where each replica sees its own release. It takes static files from the release that the
 //! symlink names.
 
 mod apache;
@@ -101,8 +101,8 @@ struct Replica {
     children: Option<u32>,
 }
 
-/// The configuration of a web server for a pool. `listen` is, unless it is given, every address at the
-/// port of `monitor_url`, or at port 80.
+/// The configuration of a web server for a pool. Without `listen`, the web server listens on all addresses,
+/// at the port of `monitor_url`, or at port 80.
 pub async fn snippet(kind: Kind, pool: &Pool, listen: Option<Listen>) -> Result<String> {
     let speaks_http =
         pool.settings.command().is_some_and(|command| command.protocol == Protocol::Http);

@@ -1,8 +1,9 @@
 //! The state file of a pool, `pid/POOL.state.json`: what cannot be read back from the system.
 //!
 //! What runs is read from the kernel each time. Only the history of rollouts, the replicas that the
-//! operator has stopped, and the supervisor's note of a crash loop must be stored. The holder of the pool's lock writes the file whole,
-//! calls fsync, and renames it into place. A damaged file is moved away, never overwritten.
+//! operator has stopped, and the supervisor's note of a crash loop must be stored. The holder of the
+//! pool's lock writes a whole new file, calls fsync, and renames the new file into place. A damaged
+//! file is moved away, never overwritten.
 
 mod crash_loop;
 mod entry;

@@ -5,18 +5,19 @@
 //!
 //! | event | source | what follows |
 //! |---|---|---|
-//! | a master ends | its pidfd | the replica is started again, later and later if it goes on |
+//! | a master ends | its pidfd | the replica is started again, with a growing delay if it ends again |
 //! | the symlink moves | inotify, and a look every 2 s | a rollout, after `debounce` |
 //! | USR1 | the command `serve` | all replicas are renewed |
 //! | HUP | the command `serve` | the settings are read again |
 //! | a replica exceeds a limit | a measurement every `interval` | the replica is renewed |
 //! | every 30 s | | a look |
 //!
-//! A keeper does by the engine what a command does, with the pool's lock, so the two never work on a
-//! pool at the same time. The replicas do not depend on it: when it ends they serve on, and the
-//! next one looks at what is there.
+//! A keeper changes a pool as a command does: by the engine (`src/rollout.rs`), and under the pool's
+//! lock. So a keeper and a command never work on a pool at the same time. The replicas do not depend
+//! on the supervisor: when it ends, they serve on, and the next supervisor starts from the state that
+//! it finds.
 //!
-//! It runs on a thread of its own: what it reads of /proc and of disks must not hold up requests.
+//! The supervisor runs on a thread of its own: its reads of /proc and of disks must not delay requests.
 
 mod backoff;
 mod decision;
@@ -45,10 +46,10 @@ use link::Links;
 use log_events::LogEvents;
 use rhythm::Rhythm;
 
-/// What the supervisor is told.
+/// An order to the supervisor.
 enum Order {
     Restart,
-    /// The sender is dropped when it is done.
+    /// The sender is dropped when the reload is done.
     Reload(oneshot::Sender<()>),
     /// Ends it after the rollouts in progress.
     Rest,
@@ -97,9 +98,9 @@ impl Supervisor {
         let _ = self.orders.send(Order::Restart);
     }
 
-    /// Reads the settings of all pools again. A pool that is new is started, one that is gone is
-    /// stopped; of one whose settings are wrong the old ones stay. The result is closed when it is
-    /// done.
+    /// Reads the settings of all pools again. A new pool is started. A pool that is gone is stopped. A
+    /// pool whose new settings are wrong keeps its old settings. The returned receiver is closed when
+    /// the reload is done.
     pub fn reload(&self) -> oneshot::Receiver<()> {
         let (done, is_done) = oneshot::channel();
         let _ = self.orders.send(Order::Reload(done));
@@ -113,7 +114,7 @@ impl Supervisor {
         let _ = (&mut self.ended).await;
     }
 
-    /// Ends its work: a rollout stops at the next good place.
+    /// Cancels its work: a rollout stops at the next safe point.
     pub fn cancel(&self) {
         self.canceller.signal(Exit::Terminated);
     }
@@ -162,7 +163,7 @@ impl Pools {
                 None => break false,
                 Some(Order::Stop(replicas)) => break replicas,
                 Some(Order::Rest) => {
-                    // A keeper without orders ends after what it does.
+                    // A keeper ends after its present work when its channel of orders is closed.
                     self.kept.clear();
                     break false;
                 }
@@ -184,7 +185,7 @@ impl Pools {
     }
 
     async fn reload(&mut self) {
-        // For `check`, which finds settings that have changed since.
+        // The time of the file is for `check`, which finds settings that have changed since.
         let _ = file::touch(&self.root.supervisor_lock());
         let names = match pool::names(&self.root) {
             Ok(names) => names,

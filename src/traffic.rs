@@ -1,11 +1,12 @@
 //! What the operator wants done with the requests of a pool behind the gateway: to hold them, or to
 //! answer them with a maintenance page. Stored in `pid/POOL.traffic.json`.
 //!
-//! It is a file of its own, not a part of the state file: that belongs to the holder of the pool's lock,
-//! and a rollout may hold this lock for minutes. `resume` must not wait for it, and a hook of the rollout
-//! may hold the pool.
+//! This file is not a part of the state file. Only the holder of the pool's lock writes the state file,
+//! and a rollout may hold that lock for minutes. `resume` must not wait for that lock. And a hook of the
+//! rollout must be able to hold requests while the rollout has the lock.
 //!
-//! The gateway reads the file at its start, and whenever a command tells it to. So both outlive a gateway.
+//! The gateway reads the file at its start, with each refresh of the pool, when a command tells it to,
+//! and every second while requests are held. So a hold and a maintenance outlive a gateway.
 
 mod page;
 
@@ -37,7 +38,7 @@ const BYTES_MAX: u64 = 6 * page::BYTES_MAX + (1 << 20);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     version: u64,
-    /// Requests are held. It may be over: see [`Hold::left`].
+    /// Requests are held. The hold may be over: see [`Hold::left`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
     /// Requests get a maintenance page.
@@ -71,11 +72,11 @@ pub struct Maintenance {
     /// The networks whose clients are served as usual.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<IpNet>,
-    /// When clients may try again: `Retry-After`, in seconds.
+    /// After how many seconds clients may try again: `Retry-After`.
     pub retry_after: u64,
 }
 
-/// The part that a file has in every version.
+/// The part that files of every version have.
 #[derive(Deserialize)]
 struct Versioned {
     version: u64,
@@ -89,8 +90,8 @@ impl Hold {
         Self { since: shown(now), until: humantime::format_rfc3339_millis(until).to_string() }
     }
 
-    /// How long it still lasts; None: it is over. A clock that was set back does not prolong it beyond
-    /// [`HOLD_MAX`].
+    /// How long the hold still lasts; None: it is over. A clock that was set back does not prolong the
+    /// hold beyond [`HOLD_MAX`].
     pub fn left(&self) -> Option<Duration> {
         let until = humantime::parse_rfc3339(&self.until).ok()?;
         let left = until.duration_since(SystemTime::now()).ok()?;
@@ -169,8 +170,9 @@ impl Traffic {
     }
 }
 
-/// Changes what is stored for a pool. Waits for another command that does, which takes milliseconds. A
-/// damaged file is replaced: it held wishes only, and the operator has new ones.
+/// Changes what is stored for a pool. Waits for another command that changes it, which takes
+/// milliseconds. A damaged file is replaced: it only said what the operator wanted, and now the operator
+/// wants something else.
 pub async fn change(pool: &Pool, change: impl FnOnce(&mut Traffic)) -> Result<Traffic> {
     let path = pool.traffic_file();
     let _lock = Lock::take(&pool.traffic_lock_file(), &pool.name, true, |_| ()).await?;
@@ -186,7 +188,7 @@ pub async fn change(pool: &Pool, change: impl FnOnce(&mut Traffic)) -> Result<Tr
     Ok(traffic)
 }
 
-/// Whether a file can be read, and is of no version of the format.
+/// Whether a file can be read, and was not written by a newer version of this program.
 fn is_damaged(path: &Path) -> bool {
     let text = file::open(path).and_then(|file| io::read_to_string(file.take(BYTES_MAX)));
     text.is_ok_and(|text| {

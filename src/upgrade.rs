@@ -1,7 +1,8 @@
-//! The upgrade of `serve`: a new process takes the place of the running one, and no request notices.
+//! The upgrade of `serve`: a new process takes the place of the running one, and no request is affected.
 //!
 //! The running `serve` starts the program anew, with the same arguments, and passes it its listening
-//! sockets over a unix socket, which is the standard input of the new process. Then the two talk on it:
+//! sockets over a unix socket, which is the standard input of the new process. Then the two processes
+//! exchange messages on this socket:
 //!
 //! ```text
 //!   old                                         new
@@ -19,12 +20,14 @@
 //!    |  ends                                      |
 //! ```
 //!
-//! Until `Serves` the old process accepts connections, and can take everything back: it does so if the new
-//! one ends, says `Failed`, or is silent for too long, and kills it. The listening sockets are the same in
-//! both: a connection waits in the kernel until one of them accepts it.
+//! Until `Serves`, the old process accepts connections, and can take everything back. It kills the new
+//! process and goes on by itself if the new process ends, sends `Failed`, or sends nothing for too long.
+//! Both processes have the same listening sockets: a connection waits in the kernel until one of the
+//! processes accepts it.
 //!
-//! If the old process is killed before `Go` or `Main`, the new one goes on by itself, unless a service
-//! manager watches over the old one: that starts another one, and the new one ends.
+//! If the old process is killed before `Go` or `Main`, the new process goes on by itself. But if a
+//! service manager watches over the old process, the service manager starts another process, and the new
+//! process ends.
 
 mod channel;
 mod message;

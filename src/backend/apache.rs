@@ -1,11 +1,11 @@
 //! Apache's `mod_proxy_balancer`, driven through its page balancer-manager.
 //!
 //! The driver relies on these properties (Apache 2.4, `modules/proxy/mod_proxy_balancer.c`):
-//! - `GET ?xml=1` lists balancers and workers. It has the nonce that a change needs since 2.4.64;
-//!   before, the nonce stands in the links of the HTML page.
-//! - Parameters are ignored, and answered with 200 and the HTML page all the same, unless the
-//!   `Referer` is of the same host as the request, and the nonce is right. So each change is read
-//!   back. A nonce lasts until Apache is restarted.
+//! - `GET ?xml=1` lists balancers and workers. A change needs a nonce. Since 2.4.64 this list has
+//!   the nonce; before, only the links of the HTML page have it.
+//! - Apache takes parameters only if the `Referer` is of the same host as the request and the nonce
+//!   is right. Otherwise it ignores them, and still answers 200 with the HTML page. So the driver
+//!   reads each change back. A nonce lasts until Apache is restarted.
 //! - A change is a form of at most 1,024 bytes.
 
 mod check;
@@ -60,15 +60,15 @@ impl Apache {
         })
     }
 
-    /// Sets the note file, from which [`Apache::clean_up`] knows what a killed command has left.
+    /// Sets the note file. [`Apache::clean_up`] reads in it what a killed command has left.
     #[must_use]
     pub fn with_note(mut self, path: PathBuf) -> Self {
         self.note = Some(path);
         self
     }
 
-    /// Sets a page that Apache fetches through this balancer. A member loses its error state only
-    /// by a request; if there are no visitors, this page is requested.
+    /// Sets a page that Apache fetches through this balancer. Only a request ends the error state of
+    /// a member, and there may be no visitors. So the driver requests this page itself.
     pub fn with_probe(mut self, url: &str) -> Result<Self> {
         self.manager.set_probe(url)?;
         Ok(self)
@@ -77,7 +77,7 @@ impl Apache {
     /// Reads the balancer, and checks that it has all members.
     ///
     /// Every error has the exit status of a wrong configuration, because nothing was changed. A
-    /// read in the middle of a change turns it into a failure.
+    /// caller in the middle of a change turns the error into a failure.
     pub async fn read(&self) -> Result<Snapshot> {
         let (mut sections, has_nonce) = self.sections(Some("xml=1")).await?;
         if !has_nonce {

@@ -1,4 +1,4 @@
-//! What a driver is: its methods, and what they take and give.
+//! The trait of all drivers, and the types of its arguments and results.
 
 use std::path::{Path, PathBuf};
 
@@ -56,8 +56,8 @@ pub enum Enabled {
         /// The backend's own time between two attempts.
         retry_seconds: u64,
     },
-    /// The member is out for another reason than a drain, which pools-manager must not undo: the
-    /// operator has stopped the member, or a health check fails.
+    /// The member is out of use, but not because of a drain: the operator has stopped the member, or
+    /// a health check fails. pools-manager must not undo that.
     Held {
         /// Its status in the backend's own words.
         status: String,

@@ -87,8 +87,8 @@ impl Driver for Gateway {
         }
     }
 
-    /// False while the gateway has requests for it that are not connected yet: the kernel does not
-    /// see them.
+    /// False while the gateway has a request in flight for the generation, or an idle connection to
+    /// it. The kernel does not see a request before the gateway has connected.
     async fn is_idle(&self, socket: &Path) -> Result<bool> {
         let Some(state) = self.state().await? else { return Ok(true) };
         let mut same = state.replicas.iter().filter(|replica| replica.socket == socket);
@@ -109,7 +109,7 @@ impl Driver for Gateway {
         Ok(self.state().await?.and_then(|state| state.canary))
     }
 
-    /// Whether the gateway could serve a release: it and its document root are there.
+    /// Whether the gateway could serve a release: the release and its document root can be opened.
     fn check_release(&self, release: &Release) -> Result<()> {
         let opened = release.open().and_then(|dir| {
             let root = self.settings.document_root(&dir);

@@ -7,9 +7,9 @@
 //! - `show servers state BACKEND` shows what an operator has set (`srv_admin_state`) apart from
 //!   what health checks find (`srv_op_state`).
 //! - `set server BACKEND/SERVER state drain` stops new requests. Both `drain` and `ready` also end
-//!   a maintenance, so neither is sent to a server that an operator has put there.
-//! - A reload (`-sf`) starts a new process that knows of no drain. The old one serves its requests
-//!   in flight to their end.
+//!   a maintenance, so neither is sent to a server in maintenance.
+//! - A reload (`-sf`) starts a new process. The new process does not have the drains of the old
+//!   one. The old process finishes its requests in flight.
 //! - The path of a server's unix socket is not shown.
 
 mod api;
@@ -83,7 +83,7 @@ impl Haproxy {
         match problem {
             Problem::NoBackend => {
                 let known = self.api.ask("show backend").await.unwrap_or_default();
-                // The first line is a heading; internal ones such as `<HTTPCLIENT>` are no answer.
+                // The first line is a heading. Internal backends such as `<HTTPCLIENT>` are left out.
                 let known = known.lines().skip(1).filter(|name| !name.is_empty());
                 let known: Vec<&str> = known.filter(|name| !name.starts_with('<')).collect();
                 Error::config(format!("{} has no backend {:?}", self.api, self.backend))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How many leading bits of a latency are kept: it is at most a 32nd too low.
+/// How many leading bits of a latency are kept. So the stored latency is at most a 32nd too low.
 const BITS: u32 = 6;
 
 /// The requests of one side that have reached a server.
@@ -14,8 +14,8 @@ const BITS: u32 = 6;
 pub struct Counts {
     /// How many had a status from 500 on, or no valid response.
     pub errors: u64,
-    /// How many requests had which time until the head of their response, in microseconds. The times are
-    /// rounded, so that there are less than a thousand.
+    /// For each time until the head of the response, in microseconds: the number of requests. The times
+    /// are rounded, so that there are less than a thousand different ones.
     latencies: BTreeMap<u64, u64>,
 }
 
@@ -49,7 +49,7 @@ impl Counts {
         slower.fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
-    /// The time that so many percent of the requests did not exceed; None: there were no requests.
+    /// The time that `percent` percent of the requests did not exceed; None: there were no requests.
     pub fn percentile(&self, percent: u64) -> Option<Duration> {
         let rank = (u128::from(self.requests()) * u128::from(percent)).div_ceil(100);
         let mut passed = 0;

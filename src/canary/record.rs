@@ -1,9 +1,9 @@
 //! The record of a canary, `pid/POOL.canary.json`. The gateway reads it whenever it observes the pool.
 //!
-//! The command that has the canary holds an flock(2) on the file. The kernel releases it when the command
-//! ends, however it ends: then the canary is over for the gateway, also if the file is left. The file is
-//! locked before it gets its name, so a record without a lock is never the present one. Only its owner can open
-//! it: whoever can, can lock it too.
+//! The command that started the canary holds a lock (flock(2)) on the file. The kernel releases the lock
+//! when the command ends, however it ends. Then the canary is over for the gateway, even if the file is
+//! left. The file is locked before it gets its name, so a record without a lock is never in force. Only
+//! the owner of the file can open it, because a user who can open it can also lock it.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
@@ -31,24 +31,24 @@ pub struct Record {
     version: u64,
     /// Names this canary, in the cookies of its visitors: 16 hexadecimal digits.
     pub id: String,
-    /// The replica of its generation.
+    /// The replica of the canary's generation.
     pub replica: u32,
-    /// The number of its generation.
+    /// The number of the canary's generation.
     pub generation: Number,
-    /// How many of the new visitors it gets.
+    /// How many of the new visitors the canary gets.
     pub share: Share,
     /// When it began, as RFC 3339 in UTC.
     pub since: String,
-    /// When it is decided, as RFC 3339 in UTC.
+    /// When the canary is judged, as RFC 3339 in UTC.
     pub until: String,
-    /// When it is over in any case, as RFC 3339 in UTC: later than the command needs to go on with the
-    /// rollout.
+    /// When the canary is over in any case, as RFC 3339 in UTC. This is later than the command needs to
+    /// go on with the rollout.
     pub expires: String,
 }
 
 impl Record {
-    /// A canary that begins now. `time`: until its decision. `rest`: the longest time from there until its
-    /// generation is published.
+    /// A canary that begins now. `time`: until the canary is judged. `rest`: the longest time from the
+    /// verdict until the generation is published.
     pub fn new(id: GenerationId, share: Share, time: Duration, rest: Duration) -> Self {
         let now = SystemTime::now();
         let after = |time: Duration| {
@@ -67,13 +67,13 @@ impl Record {
         }
     }
 
-    /// Its generation.
+    /// The generation of the canary.
     pub fn generation(&self) -> GenerationId {
         GenerationId { replica: self.replica, generation: self.generation }
     }
 
-    /// How long it still lasts at most; None: it is over. A clock that was set back does not prolong it
-    /// beyond its whole time.
+    /// How long the canary still lasts at most; None: it is over. A clock that was set back does not
+    /// prolong the canary beyond its whole time.
     pub fn left(&self) -> Option<Duration> {
         let [since, expires] =
             [&self.since, &self.expires].map(|it| humantime::parse_rfc3339(it).ok());
@@ -83,7 +83,7 @@ impl Record {
         (!left.is_zero()).then_some(left.min(whole))
     }
 
-    /// The canary of a pool, if it is in force: its command lives, and its time is not over.
+    /// The canary of a pool, if it is in force: its command runs, and its time is not over.
     pub fn in_force(path: &Path) -> Result<Option<Self>> {
         let cannot = |error: &dyn std::fmt::Display| {
             Error::failed(format!("cannot read {}: {error}", path.display()))
@@ -114,7 +114,7 @@ impl Record {
 /// A record in its place, and the lock that keeps it in force.
 #[derive(Debug)]
 pub struct Offer {
-    /// What it says.
+    /// The record.
     pub record: Record,
     path: PathBuf,
     _lock: File,
@@ -140,7 +140,7 @@ impl Offer {
 
     /// Ends the canary: removes its record.
     pub fn withdraw(self) -> io::Result<()> {
-        // If this fails, the lock is released all the same.
+        // Even if this fails, the lock is released.
         file::remove(&self.path)
     }
 }

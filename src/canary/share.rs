@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 /// Hundredths of a percent in the whole.
 const WHOLE: u32 = 10_000;
 
-/// A share from 1% to 50%. With more than half of the visitors, the new generation would rather be the
-/// rule than the canary.
+/// A share from 1% to 50%. With more than half of the visitors, the new generation would be the rule, and
+/// not a canary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Share(u32);
 
 impl Share {
-    /// The smallest and the largest one, in hundredths of a percent.
+    /// The smallest and the largest share, in hundredths of a percent.
     const RANGE: std::ops::RangeInclusive<u32> = 100..=5_000;
 
     /// The format, for messages.
@@ -25,7 +25,7 @@ impl Share {
         percent(text).filter(|it| Self::RANGE.contains(it)).map(Self)
     }
 
-    /// Whether a visitor belongs to it. `random`: evenly distributed.
+    /// Whether a visitor belongs to this share. `random`: evenly distributed.
     pub fn draws(self, random: u64) -> bool {
         random % u64::from(WHOLE) < u64::from(self.0)
     }

@@ -1,32 +1,34 @@
-//! The decision over a canary: whether it fails more often, or is slower, than the old generations by
+//! The verdict on a canary: whether it fails more often, or is slower, than the old generations, and by
 //! more than chance explains.
 //!
-//! Both questions are about a difference of two proportions. Its confidence interval is that of Newcombe
-//! (Statistics in Medicine 17, 1998, method 10), from the intervals of Wilson for each proportion: it is
-//! sound for few requests and for proportions near 0.
+//! Both questions are about a difference of two proportions. The confidence interval of the difference is
+//! that of Newcombe (Statistics in Medicine 17, 1998, method 10), from the intervals of Wilson for each
+//! proportion. It is sound for few requests and for proportions near 0.
 
 use std::time::Duration;
 
 use super::counts::as_float;
 use super::{Counts, Sides};
 
-/// How much slower a canary may be in any case: caches that are still cold cost as much.
+/// A canary may always be slower by this time: caches that are still cold cost as much.
 const SLACK: Duration = Duration::from_millis(20);
-/// How many requests may be slower than the limit: that is what a 95th percentile says.
+/// The proportion of requests that may be slower than the limit: 5 %, as the limit is for the 95th
+/// percentile.
 const SLOW: f64 = 0.05;
 
 /// The limits, from `[rollout]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// How many requests each side must have, else the figures decide nothing.
+    /// How many requests each side must have. With fewer requests, the figures decide nothing.
     pub min_requests: u64,
     /// How much higher the error rate may be, as a proportion.
     pub error_margin: f64,
-    /// How many times as long the 95th percentile of the latencies may be.
+    /// The factor by which the 95th percentile of the latencies may be higher than that of the old
+    /// generations.
     pub latency_factor: f64,
 }
 
-/// When it is decided.
+/// When a canary is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// Each second: only what is clearly bad ends a canary early.
@@ -48,13 +50,13 @@ impl Moment {
 /// What the figures say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is no worse than the limits allow, as far as the figures can tell.
+    /// As far as the figures can tell, the canary is no worse than the limits allow.
     Good,
     /// A side has had too few requests.
     TooFew,
-    /// It fails more often.
+    /// The canary fails more often.
     MoreErrors,
-    /// It is slower.
+    /// The canary is slower.
     Slower,
 }
 
@@ -78,8 +80,8 @@ impl Limits {
     }
 }
 
-/// How much higher the first proportion is than the second one, at least. Each is a number of events, and
-/// of how many.
+/// The lower bound of the difference: by how much the first proportion is higher than the second one.
+/// Each proportion is given as two numbers: events, and all.
 fn surplus([new, old]: [(u64, u64); 2], z: f64) -> f64 {
     let rate = |(events, all)| as_float(events) / as_float(all);
     let (new_rate, old_rate) = (rate(new), rate(old));
@@ -151,7 +153,7 @@ mod tests {
         assert_eq!(judged((50, 0, 3), old, Moment::End), Verdict::Good);
         assert_eq!(judged((50, 0, 10), old, Moment::End), Verdict::Slower);
         assert_eq!(judged((50, 0, 50), old, Moment::Meanwhile), Verdict::Slower);
-        // The old ones are as slow.
+        // The old generations are as slow.
         assert_eq!(judged((50, 0, 50), (450, 0, 450), Moment::End), Verdict::Good);
     }
 

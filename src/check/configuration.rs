@@ -11,7 +11,7 @@ use crate::lock;
 use crate::pool::Pool;
 use crate::trust;
 
-/// Checks the pool's configuration, which has been read.
+/// Checks a pool whose configuration could be read.
 pub(super) fn check(pool: &Pool) -> Checked {
     let dir = pool.replica_conf(1);
     let names = fs::read_dir(dir.parent().unwrap_or(Path::new("/"))).into_iter().flatten();
@@ -24,7 +24,8 @@ pub(super) fn check(pool: &Pool) -> Checked {
     Checked::new(Topic::Configuration, [note], findings)
 }
 
-/// Finds settings that the supervisor has not read: it touches its lock before it reads them.
+/// Finds settings that the supervisor has not read yet. The supervisor touches its lock before it reads
+/// settings, so a file that is newer than the lock has not been read.
 fn unread(pool: &Pool) -> Option<Finding> {
     let lock = pool.root.supervisor_lock();
     if !pool.stamp.is_after_touch_of(&lock) {
@@ -34,7 +35,7 @@ fn unread(pool: &Pool) -> Option<Finding> {
     Some(serve::unread(&pool.settings_file().display().to_string(), holder.pid))
 }
 
-/// Finds limits without a supervisor.
+/// Finds limits that have no effect, because the supervisor is disabled.
 fn unsupervised(pool: &Pool) -> Option<Finding> {
     let is_on = Global::read(&pool.root).map_or(true, |global| global.supervisor.enabled);
     let has_no_effect = !pool.settings.limits.are_off() && !is_on;

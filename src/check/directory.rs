@@ -23,15 +23,15 @@ pub(super) fn check_pid_dir(root: &Root, pools: &[String]) -> Checked {
     let dir = root.pid_dir();
     let mut findings: Vec<Finding> = finding::untrusted(trust::of_root(root)).collect();
     let locks = refused_locks(&dir, pools);
-    // A command takes the lock first.
+    // A command takes the lock before it writes a record. So a lock that is refused is the first problem.
     let unwritable = refusals::of_records(root).filter(|_| locks.is_empty());
     findings.extend(locks.into_iter().chain(unwritable).map(Finding::from));
     findings.extend(scarce_in(&dir));
     Checked::new(Topic::PidDirectory, [dir.display().to_string()], findings)
 }
 
-/// The locks that no command can take. Of those that do not exist yet only the first one: they have the
-/// same reason, which is the directory.
+/// The locks that no command can take. Of the locks that do not exist yet, only the first one: the reason
+/// is the same for all of them, the directory.
 fn refused_locks(dir: &Path, pools: &[String]) -> Vec<Error> {
     let path = |name: &String| dir.join(format!("{name}.lock"));
     let (there, absent): (Vec<PathBuf>, Vec<PathBuf>) =

@@ -19,7 +19,7 @@ const NAMED_MAX: usize = 5;
 #[derive(Debug, Default)]
 pub(super) struct Links {
     pub(super) findings: Vec<Finding>,
-    /// That the scan is not complete, if so.
+    /// A note, if the scan is not complete.
     pub(super) note: Option<String>,
 }
 

@@ -72,7 +72,7 @@ struct Seen<'a> {
     siblings: Option<&'a Siblings>,
 }
 
-/// Something in the files, as they are outside: its path, and its device and inode.
+/// A file or directory as processes outside of the generation see it: its path, and its device and inode.
 type Place = (PathBuf, (u64, u64));
 
 impl Seen<'_> {
@@ -107,7 +107,8 @@ impl Seen<'_> {
         Some(Finding::warning(message, help(self.release, &self.current_dir)))
     }
 
-    /// Where a path leads inside, as the path of the same file outside. None: nowhere.
+    /// Follows a path as the processes of the generation do. Returns the path by which other processes reach
+    /// the same file. None: the path leads nowhere.
     fn resolve(&self, path: &Path) -> Option<PathBuf> {
         let mut names: VecDeque<OsString> = path::names(path).collect();
         let mut at = PathBuf::from("/");
@@ -137,7 +138,7 @@ impl Seen<'_> {
         Some(self.outside(&at))
     }
 
-    /// The path outside of what has this path inside.
+    /// The path outside of the generation of the file that has the path `inside` in the generation.
     fn outside(&self, inside: &Path) -> PathBuf {
         if let Ok(below) = inside.strip_prefix(&self.current_dir) {
             return self.release.join(below);
@@ -145,7 +146,8 @@ impl Seen<'_> {
         self.in_own_release(inside).unwrap_or_else(|| inside.to_owned())
     }
 
-    /// The name of another release leads to this one. None: the path has no such name.
+    /// In the generation, the name of each other release leads to the generation's own release. None: the
+    /// path contains no such name.
     fn in_own_release(&self, inside: &Path) -> Option<PathBuf> {
         let siblings = self.siblings?;
         let mut names = inside.strip_prefix(&siblings.dir).ok()?.iter();

@@ -45,7 +45,7 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Those that look private, and would be sent.
+    /// The files that look private, and that the gateway would send.
     fn reachable(&self, dir: &Path) -> Option<Finding> {
         let looks_private = |path: &str| {
             is_suspicious(path) && !self.is_copy(path) || self.root.is_release() && is_private(path)

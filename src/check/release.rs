@@ -63,7 +63,8 @@ pub(super) fn check(
     Checked::new(Topic::Release, notes, findings)
 }
 
-/// Finds a release that nothing proves to work before it is published.
+/// Finds a release without a front page in a pool without `warm_up`: a rollout would publish it without a
+/// request to any of its pages.
 fn without_front_page(pool: &Pool, release: &Release) -> Option<Finding> {
     let is_probed = pool.settings.rollout.probes_front_page() && pool.settings.command().is_none();
     (is_probed && runtime::front_script(pool, &release.path).is_none()).then(|| {

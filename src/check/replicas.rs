@@ -24,7 +24,7 @@ pub(super) struct Seen {
     running: Vec<Number>,
     /// The generation that its public name leads to.
     published: Option<Number>,
-    /// The private socket of that one.
+    /// The private socket of the published generation.
     socket: Option<PathBuf>,
     name: Leads,
     /// Whether a running generation has lost its record.
@@ -169,8 +169,8 @@ fn one(seen: &Seen, others_run: bool) -> Vec<Finding> {
     findings
 }
 
-/// A pool without a running replica may have been stopped. A name that leads nowhere shows that it
-/// was not.
+/// A pool without a running replica may have been stopped: no finding. But a public name that leads
+/// nowhere shows that the replica was not stopped.
 fn not_running(seen: &Seen, others_run: bool) -> Option<Finding> {
     let number = seen.replica;
     let message = match &seen.name {
@@ -208,7 +208,8 @@ fn release(seen: &Seen) -> Option<&Release> {
     }
 }
 
-/// A note, not a finding: this is normal between the move of the symlink and the restart.
+/// A note that replicas do not run the release that the symlink names. It is not a finding: this is normal
+/// between the move of the symlink and the restart.
 fn not_yet(seen: &[Seen], wanted: &Release) -> Option<String> {
     let behind = seen.iter().filter_map(release).any(|release| release != wanted);
     behind

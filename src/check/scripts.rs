@@ -1,7 +1,7 @@
 //! Checks which paths the web server sends to the replicas as `SCRIPT_FILENAME`.
 //!
-//! The status page of php-fpm shows the path of the present or last request of each child. So no
-//! request and no page of the site is needed for this, and what is seen is what visitors get.
+//! The status page of php-fpm shows the path of the present or last request of each child. So the check
+//! sends no request to the site and needs no page of it. The paths are those of visitors' requests.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,8 +18,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 const HELP: &str = "take PHP scripts from current_dir: `pools-manager snippet` prints how. In nginx, replace $realpath_root by $document_root; in Caddy, remove resolve_root_symlink";
 
-/// The findings for the published generations. `wanted` is the release that the symlink names, with
-/// what stands beside it.
+/// The findings for the published generations. `wanted` is the release that the symlink names, and
+/// `beside` is what stands beside it.
 pub(super) async fn check(
     pool: &Pool,
     observation: &Observation,
@@ -64,8 +64,8 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// The directory by which the web server names a script, if that is a release, or the symlink,
-    /// and not `current_dir`.
+    /// The directory from which the web server takes a script, if it is the wrong one: the symlink or a
+    /// release, in place of `current_dir`.
     fn wrong_root(&self, script: &Path) -> Option<PathBuf> {
         if !script.is_absolute() || self.current_dir.iter().any(|dir| script.starts_with(dir)) {
             return None;

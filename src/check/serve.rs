@@ -1,5 +1,5 @@
-//! Checks `etc/pools-manager.toml`, what `serve` would refuse of it, and whether the `serve` that runs has
-//! read it.
+//! Checks `etc/pools-manager.toml`: whether `serve` would accept the file, and whether the running `serve`
+//! has read it.
 
 use tokio::task::spawn_blocking;
 
@@ -11,7 +11,7 @@ use crate::lock::{self, Holder};
 use crate::log;
 use crate::root::Root;
 
-/// Checks what `serve` needs. Only a `serve` that can start its gateway and its log starts at all.
+/// Checks what `serve` needs. If its gateway or its log cannot start, `serve` does not start at all.
 pub(super) async fn check(root: &Root) -> Checked {
     let global = match Global::read(root) {
         Ok(global) => global,

@@ -23,7 +23,7 @@ pub(super) fn check(
     dirs.extend(pid_files.filter(|dir| *dir != pool.root.pid_dir()));
     let recorded = seen.into_iter().flat_map(Observation::generations);
     let configured = specs.iter().map(|(_, spec)| spec);
-    let shared = trust::of_root(&pool.root); // the root's own check reports these
+    let shared = trust::of_root(&pool.root); // the check of the root reports these
     let names = trust::of_generations(configured, recorded);
     let mut findings: Vec<Finding> =
         untrusted(names.into_iter().filter(|name| !shared.contains(name))).collect();

@@ -23,25 +23,25 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Walk {
     /// The directory.
     pub(super) root: OwnedFd,
-    /// Their paths below it, sorted.
+    /// The paths of the symlinks below the directory, sorted.
     pub(super) links: Vec<PathBuf>,
     /// The paths of the regular files, sorted.
     pub(super) files: Vec<PathBuf>,
     /// How many files and directories were read.
     pub(super) entries: usize,
-    /// Whether that is all of them: no limit has ended the walk.
+    /// Whether the walk is complete: no limit has ended it.
     pub(super) is_whole: bool,
 }
 
 impl Walk {
-    /// Walks through the directory `path`, without the names that `passes_over`.
+    /// Walks through the directory `path`. Leaves out the paths for which `passes_over` returns true.
     pub(super) fn through(path: &Path, passes_over: impl Fn(&Path) -> bool) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty())?;
         let mut walk =
             Self { root, links: Vec::new(), files: Vec::new(), entries: 0, is_whole: true };
         let begun = Instant::now();
-        // The nearest directories first: in a large release, these have the links that matter.
+        // The directories at the top come first: in a large release, they have the links that matter.
         let mut waiting = VecDeque::from([PathBuf::new()]);
         'walk: while let Some(dir) = waiting.pop_front() {
             let Ok(entries) = walk.open(&dir) else { continue };
@@ -88,7 +88,7 @@ impl Walk {
             .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
     }
 
-    /// That the walk is not complete, if so.
+    /// A note, if the walk is not complete.
     pub(super) fn note(&self) -> Option<String> {
         let entries = self.entries;
         (!self.is_whole)
@@ -102,7 +102,8 @@ pub(super) fn is_hidden(path: &Path) -> bool {
     is_hidden && path != Path::new(".well-known")
 }
 
-/// A path for one line of a message: whoever owns a release gives names to its files.
+/// A path for one line of a message, with control characters escaped: the owner of a release can give any
+/// names to its files.
 pub(super) fn shown(path: &Path) -> String {
     let mut text = String::new();
     for character in path.to_string_lossy().chars() {

@@ -13,9 +13,10 @@ const USUAL: Duration = Duration::from_secs(60);
 /// The options of a canary.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct CanaryOptions {
-    /// Renew one replica first and watch it before the others follow: with a time (30s, 5m), it takes
-    /// all its requests for this time; with a share (10%, from 1% to 50%), the gateway sends this share
-    /// of the new visitors to it, and its errors and latencies are compared with the old release's
+    /// Restart one replica first, and watch its new generation before the other replicas follow. With a
+    /// time (30s, 5m), the new generation gets all requests of the replica for this time. With a share
+    /// (10%, from 1% to 50%), the gateway sends this share of the new visitors to the new generation, and
+    /// its errors and latencies are compared with those of the old generations
     #[arg(long, value_name = "TIME|SHARE", value_parser = parse)]
     canary: Option<Amount>,
     /// How long a canary with a share is watched [default: 60s]

@@ -20,9 +20,9 @@ Examples:
   pools-manager stop www 2
       stop replica 2; the others go on
   pools-manager stop www --timeout 0
-      stop the pool www, and cut what it does
+      stop the pool www, and cut its requests in flight
 
-`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+`single POOL [N]` means the same as `POOL [N]`; a pool with the name all or single needs this form.";
 
 /// The examples of `repair`.
 pub(super) const REPAIR_EXAMPLES: &str = "\
@@ -34,7 +34,7 @@ Examples:
   pools-manager repair www 2
       repair replica 2 of the pool www
 
-`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+`single POOL [N]` means the same as `POOL [N]`; a pool with the name all or single needs this form.";
 
 const START_EXAMPLES: &str = "\
 Examples:
@@ -43,7 +43,7 @@ Examples:
   pools-manager start www 2
       start replica 2 of the pool www
 
-`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+`single POOL [N]` means the same as `POOL [N]`; a pool with the name all or single needs this form.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = START_EXAMPLES)]
@@ -68,7 +68,7 @@ pub(super) struct DrainArgs {
 const RESTART_EXAMPLES: &str = "\
 Examples:
   pools-manager restart www
-      restart the pool www on the symlink's release
+      restart the pool www on the release that the symlink names
   pools-manager restart www --canary 30s
       restart one replica first, and watch it for 30 s
   pools-manager restart www --canary 10% --for 2m
@@ -78,7 +78,7 @@ Examples:
   pools-manager restart --dry-run
       print what a restart of all pools would do
 
-`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+`single POOL [N]` means the same as `POOL [N]`; a pool with the name all or single needs this form.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = RESTART_EXAMPLES)]
@@ -106,8 +106,8 @@ struct ChangeOptions {
 /// The options of the commands that stop generations.
 #[derive(Debug, Default, Clone, clap::Args)]
 struct DrainOptions {
-    /// How long requests in flight may take to finish (30s, 2m). Longer ones are cut; 0 cuts all at
-    /// once [default: the drain timeout of the pool, which is 60s unless configured]
+    /// How long requests in flight may take to finish (30s, 2m). Longer requests are cut; 0 cuts all
+    /// at once [default: the drain timeout of the pool, which is 60s unless configured]
     #[arg(long, value_name = "TIME", value_parser = duration::option)]
     timeout: Option<Duration>,
 }

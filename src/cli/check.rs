@@ -22,7 +22,7 @@ Examples:
   pools-manager check www -q
       only what is wrong with the pool www
 
-`single POOL` means the same as `POOL`; a pool that is called all or single needs it.";
+`single POOL` means the same as `POOL`; a pool with the name all or single needs this form.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -21,16 +21,16 @@ Examples:
   pools-manager hold www --for 20s -- ./migrate
       hold the requests until the command has ended, for 20 s at most
   pools-manager hold www; ./migrate && pools-manager switch www release2; pools-manager resume www
-      the same with a release switch in between: what waited goes to the new release
+      the same with a release switch in between: the requests that waited go to the new release
 
-A hold ends by itself. `hold` again sets a new end.";
+A hold ends by itself. A second `hold` sets a new end.";
 
 const RESUME_EXAMPLES: &str = "\
 Examples:
   pools-manager resume www
       the requests that wait go on, in the order in which they came";
 
-/// The time of a hold without `--for`: what clients and proxies wait in any case.
+/// The time of a hold without `--for`: clients and proxies wait this long in any case.
 const FOR: &str = "30s";
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,7 @@ const FOR: &str = "30s";
 pub(super) struct HoldArgs {
     /// The name of the pool
     pool: String,
-    /// When the hold ends by itself (20s, 2m), 10 minutes at most
+    /// The time after which the hold ends by itself (20s, 2m), 10 minutes at most
     #[arg(long = "for", value_name = "TIME", default_value = FOR, value_parser = hold_time)]
     time: Duration,
     /// Hold while this command runs, and resume when it has ended, also if it fails
@@ -67,7 +67,7 @@ impl HoldArgs {
             self.begin(&target).await?;
             return target.show("Requests are not held");
         }
-        // Before the hold: a signal must not end this process while requests wait for it.
+        // Signals are handled before the hold begins: they must not end this process while requests wait for it.
         let cancel = signals::cancel(json)?;
         let began = Instant::now();
         self.begin(&target).await?;
@@ -107,7 +107,7 @@ async fn resume(target: &Target) -> Result<()> {
     target.change(|traffic| traffic.hold = None).await
 }
 
-/// Runs a command until it has ended. A signal to this process is passed on to it.
+/// Runs a command until it has ended. If a signal cancels this process, the command gets TERM.
 async fn run(words: &[OsString], cancel: &Cancel) -> Result<()> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let shown = program.to_string_lossy();
@@ -126,7 +126,7 @@ async fn run(words: &[OsString], cancel: &Cancel) -> Result<()> {
 
 fn end(child: &Child) {
     let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    // An error means that it has ended.
+    // An error means that the command has ended.
     let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
 }
 

@@ -39,10 +39,10 @@ pub(super) struct Args {
     /// Take pm, user, group, listen.*, env, the values for PHP and so on from the file of a php-fpm pool
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// The directory with the code of the site: the symlink is pointed at it, and its framework is found
+    /// The directory with the code of the site. init points the symlink at it, and finds the framework in it
     #[arg(long, value_name = "DIR")]
     release: Option<PathBuf>,
-    /// What is in front of the pool [default: the web server that runs, or the only one that is
+    /// The web server in front of the pool [default: the only one that runs, or the only one that is
     /// installed, or the gateway]
     #[arg(long, value_enum)]
     web_server: Option<WebServer>,
@@ -61,17 +61,18 @@ pub(super) struct Args {
     /// The address of the gateway, if etc/pools-manager.toml does not exist [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// The account that runs PHP, if root starts it [default: www-data]
+    /// The account that runs PHP, if root starts php-fpm [default: that of --from; or the first that exists
+    /// of www-data, apache, nginx and http]
     #[arg(long)]
     user: Option<String>,
-    /// Its group [default: the primary group of the account]
+    /// The group of this account [default: that of --from; or the primary group of the account]
     #[arg(long)]
     group: Option<String>,
     /// The number of replicas
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
     replicas: u32,
-    /// The directory of the symlink current.release and of the mount point current [default: www; if
-    /// another pool has it, POOL; for a release in DIR/releases: DIR]
+    /// The directory of the symlink current.release and of the mount point current [default: www, or POOL
+    /// if another pool has www. For a release in APP/releases: APP/current and APP/pinned/current]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Ask nothing, and take the defaults. Without a terminal, init never asks

@@ -115,8 +115,8 @@ fn shown(pools: &[Arc<Pool>], width: usize) -> String {
     rows().map(lines).collect()
 }
 
-/// The line that the Python proof of concept printed. Its lists were those of Python: only the
-/// settings of `[apache]`, which it knew too, keep that notation.
+/// The line that the Python proof of concept printed. It printed lists as Python does. Only the settings of
+/// `[apache]` keep that notation, because the proof of concept had them too.
 fn line(pool: &Pool) -> String {
     let Pool { name, replica_count, .. } = pool;
     let (backend, rest) = (pool.settings.backend.name(), pool.settings.backend.describe().line);

@@ -19,14 +19,14 @@ Examples:
   pools-manager logs
       the last 20 entries of all pools
   pools-manager logs www -n 100 -f
-      the last 100 of the pool www, and what follows";
+      the last 100 entries of the pool www, and then each new one";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The name of the pool [default: all pools]
     pool: Option<String>,
-    /// Go on to print what is logged, until Ctrl-C
+    /// Then print each new entry, until Ctrl-C
     #[arg(short, long)]
     follow: bool,
     /// How many of the last entries to print

@@ -30,7 +30,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer the requests of a pool with a page and 503, until it is switched off
+    /// Answer the requests of a pool with a page and 503, until `maintenance off`
     #[command(after_help = EXAMPLES)]
     On(OnArgs),
     /// Serve the requests of a pool as usual again
@@ -47,7 +47,7 @@ struct OnArgs {
     /// Serve these clients as usual: addresses or networks (192.0.2.7, 10.0.0.0/8)
     #[arg(long, value_name = "NET", value_delimiter = ',', value_parser = network)]
     allow: Vec<IpNet>,
-    /// When clients may try again, in the header `Retry-After`
+    /// The time after which clients may try again: the header `Retry-After`
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::some_option)]
     retry_after: Duration,
 }

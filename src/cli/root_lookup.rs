@@ -21,8 +21,8 @@ const PACKAGE_ROOT: &str = "/var/lib/pools-manager";
 ///
 /// # Errors
 ///
-/// There is no root; or the one above the working directory can be changed by another user, who may
-/// have placed it there for this command to find.
+/// There is no root; or another user can change the root above the working directory, and may have placed
+/// it there for this command to find.
 pub(super) fn root(named: Option<PathBuf>) -> Result<Root> {
     match named {
         Some(path) => at(&path),
@@ -30,8 +30,8 @@ pub(super) fn root(named: Option<PathBuf>) -> Result<Root> {
     }
 }
 
-/// The root of a new pool: the one that [`root`] finds. Without any, or if this user cannot create a
-/// pool in the one of the package, the working directory becomes a root.
+/// The root of a new pool: the root that [`root`] finds. If there is none, or if there is only the root of
+/// the package and this user cannot create a pool in it, the working directory becomes a root.
 pub(super) fn root_of_new_pool(named: Option<PathBuf>) -> Result<Root> {
     match named {
         Some(path) => at(&path),
@@ -88,8 +88,8 @@ fn find(from: &Path, package_root: &Path) -> Result<Root> {
 /// The nearest root from a directory upwards.
 fn find_above(from: &Path) -> Result<Option<Root>> {
     let above = from.ancestors().map(|path| Root::new(path.to_owned())).find(has_pools);
-    // A command in the root itself checks it where that matters: a command that only reads works in any
-    // root.
+    // A root that is the working directory itself is not checked here: a command that changes something checks
+    // it later, and a command that only reads works in any root.
     if let Some(root) = above.as_ref().filter(|root| root.path() != from) {
         require_trusted(root, from)?;
     }

@@ -12,7 +12,7 @@ use crate::root::Root;
 /// called `all`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Words {
-    /// One pool [default: all pools, which `all` means too]
+    /// One pool, or `all` [default: all pools]
     pool: Option<String>,
     /// One replica of the pool, from 1 [default: all its replicas]
     #[arg(value_name = "N")]
@@ -25,7 +25,7 @@ pub(super) struct Words {
 /// The words of a command that applies to whole pools.
 #[derive(Debug, clap::Args)]
 pub(super) struct PoolWords {
-    /// One pool [default: all pools, which `all` means too]
+    /// One pool, or `all` [default: all pools]
     pool: Option<String>,
     /// The last word of `single POOL`
     #[arg(hide = true)]
@@ -136,8 +136,8 @@ impl Scope {
         Ok(Selected { pool, replicas })
     }
 
-    /// Reads the selected pools one by one. Of all pools, one that cannot be read is an error in the
-    /// list; a pool that is named is the error of the whole call.
+    /// Reads the selected pools one by one. If all pools are selected, a pool that cannot be read is an error
+    /// in the list. If one pool is named and cannot be read, the whole call fails.
     pub(super) fn select_each(&self, root: &Root) -> Result<Vec<(String, Result<Selected>)>> {
         let names = self.names(root)?;
         let all = names.into_iter().map(|name| {
@@ -172,7 +172,7 @@ mod tests {
             ("www 2", one("www", Some(2))),
             ("single www", one("www", None)),
             ("single www 2", one("www", Some(2))),
-            // Of a pool that has the name of a word, or of a number.
+            // Pools that are called like a word or a number.
             ("single all", one("all", None)),
             ("single all 1", one("all", Some(1))),
             ("single single 2", one("single", Some(2))),

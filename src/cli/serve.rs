@@ -41,7 +41,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Replace the running gateway by a new process, without a refused connection or a lost request, and
-    /// wait for the result. If the new process is not well, the running one serves on
+    /// wait for the result. If the new process is not well, the running process goes on serving
     #[arg(long)]
     upgrade: bool,
 }
@@ -119,17 +119,17 @@ async fn serve(
 /// What `serve` runs.
 struct Serving<'a> {
     root: &'a Root,
-    /// What an upgrade starts.
+    /// The program that an upgrade starts.
     program: Program,
     /// Whether the output is JSON.
     is_json: bool,
-    /// Whether the command line asks for that.
+    /// Whether the command line asks for JSON.
     is_json_wanted: bool,
     global: Global,
     signals: Signals,
     /// Requests of upgrades on the control socket.
     asked: Receiver<Reply>,
-    /// Those of the gateway, if it runs.
+    /// The reloads of the gateway, if it runs.
     reloads: Option<Arc<Reloads>>,
     /// The process that this one replaces.
     predecessor: Option<Arc<Predecessor>>,
@@ -142,7 +142,7 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    /// Serves until a signal or an upgrade ends it. `start`: None, no gateway is wanted.
+    /// Serves until a signal or an upgrade ends this process. `start`: None if no gateway is wanted.
     async fn run(mut self, start: Option<Start>) -> Result<()> {
         if let Err(signal) = self.start(start).await? {
             return self.shut_down(signal).await;
@@ -151,7 +151,8 @@ impl Serving<'_> {
             let reply = tokio::select! {
                 Some(reply) = self.asked.recv() => Some(reply),
                 () = requested_by_command(self.reloads.as_deref()) => {
-                    // Not waited for: the command goes on once the gateway has the settings.
+                    // `serve` does not wait for the supervisor: the command goes on once the gateway has the
+                    // settings.
                     self.supervisor.iter().for_each(|it| drop(it.reload()));
                     continue;
                 }
@@ -170,10 +171,10 @@ impl Serving<'_> {
         }
     }
 
-    /// Starts all parts. The inner error is the signal that has stopped it meanwhile.
+    /// Starts all parts. The inner error is the signal that has stopped the start.
     ///
-    /// First the gateway listens, so that one that cannot start changes nothing. It accepts connections
-    /// when the supervisor has its lock, so that what it accepts is served.
+    /// First the gateway listens, so that nothing has changed if it cannot start. It accepts connections only
+    /// when the supervisor has its lock, so that each accepted connection is served.
     async fn start(&mut self, start: Option<Start>) -> Result<std::result::Result<(), Error>> {
         if let Some(start) = start {
             let global = self.global.clone();
@@ -221,7 +222,7 @@ impl Serving<'_> {
     /// Starts the supervisor and the gathering of logs.
     async fn supervise(&mut self) -> Result<()> {
         if self.global.supervisor.enabled {
-            // First, so that it has all that the replicas log.
+            // The gathering comes first, so that it gets everything that the replicas log.
             self.logs = self.gather_logs();
             self.supervisor = Some(Supervisor::start(self.root).await?);
         }
@@ -284,9 +285,9 @@ impl Serving<'_> {
         gathering.ok()
     }
 
-    /// Waits until the gateway has served its requests, and the supervisor has ended. So does the process
-    /// that this one has replaced. A second signal ends all at once; the next command puts right what the
-    /// supervisor leaves.
+    /// Waits until the gateway has served its requests, until the supervisor has ended, and until the process
+    /// that this one has replaced has ended. A second signal ends everything at once; the next command repairs
+    /// what the supervisor leaves.
     async fn shut_down(mut self, signal: Error) -> Result<()> {
         service_manager::stopping();
         self.supervisor.iter().for_each(Supervisor::cancel);

@@ -1,5 +1,5 @@
 //! Ctrl-C, TERM and HUP while a command changes pools: the first signal cancels the work at the next
-//! good place, the second one ends the process.
+//! safe point, the second one ends the process.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::render::print_note;
 
 const NOTED: &str = "stopping at the next good place; once more stops at once";
 
-/// From here on the three signals do so, for the rest of the process.
+/// Handles the three signals like this from now on, for the rest of the process.
 pub(super) fn cancel(json: bool) -> Result<Cancel> {
     let kinds = [
         (SignalKind::hangup(), Exit::HungUp),
@@ -31,7 +31,7 @@ async fn await_signals(mut signals: Signal, exit: Exit, canceller: Arc<Canceller
     while signals.recv().await.is_some() {
         if canceller.signal(exit) {
             cancel::released().await;
-            // The next command puts right what this leaves.
+            // The next command repairs what this exit leaves.
             std::process::exit(i32::from(exit as u8));
         }
         print_note(NOTED, json);

@@ -21,18 +21,19 @@ Examples:
   pools-manager snippet nginx www --listen 80
       print what nginx needs
   pools-manager snippet --diff /etc/nginx/sites-enabled/www
-      what in this file would lose requests";
+      print the settings in this file that would lose requests";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The web server. With --diff, it can be left out: the words of the file tell it
+    /// The web server. Optional with --diff: snippet recognizes the web server by the words of the file
     #[arg(value_enum, required_unless_present = "diff")]
     kind: Option<Kind>,
-    /// The name of the pool. With --diff, it can be left out: the file is for all pools
+    /// The name of the pool. Optional with --diff: without a name, the file may belong to any pool
     #[arg(required_unless_present = "diff")]
     pool: Option<String>,
-    /// The port, or address and port, that the web server listens on [default: that of `monitor_url`, or 80]
+    /// The port, or the address and the port, on which the web server listens [default: the port of
+    /// `monitor_url`, or 80]
     #[arg(long, value_name = "[ADDRESS:]PORT", conflicts_with = "diff")]
     listen: Option<Listen>,
     /// Print no configuration, but the settings of FILE that would lose requests, with their lines
@@ -88,7 +89,7 @@ fn wanted(root: &Root, pool: Option<String>) -> Result<Wanted> {
     let scope = pool.map_or(Scope::All, |pool| Scope::Single { pool, replica: None });
     let mut current_dirs = Vec::new();
     for (_, selected) in scope.select_each(root)? {
-        // A mistake in the settings of one pool is not one of this file.
+        // A mistake in the settings of a pool is no mistake in this file.
         let Ok(selected) = selected else { continue };
         current_dirs.extend(selected.pool.settings.current_dir().map(Path::to_owned));
     }

@@ -24,7 +24,7 @@ Examples:
 
 Exit status: 0 all replicas are well, or you have stopped them; else 1.
 
-`single POOL [N]` means the same as `POOL [N]`; a pool that is called all or single needs it.";
+`single POOL [N]` means the same as `POOL [N]`; a pool with the name all or single needs this form.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -59,8 +59,8 @@ impl Args {
     }
 }
 
-/// The process of a gateway, and the account that talks to clients for it. None: no gateway runs that has
-/// another account for that, or this account may not ask it.
+/// The process of the gateway, and the account of its child that talks to clients. None: no gateway runs, or
+/// it has no such child, or the user of this command may not ask the gateway.
 async fn separate_gateway(root: &Root) -> Option<(u32, String)> {
     let global = Global::read(root).ok().filter(|global| global.listens().is_ok())?;
     let gateway = Gateway::ask(&global.control).await;

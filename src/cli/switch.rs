@@ -34,7 +34,7 @@ Examples:
   pools-manager rollback www
       the release from before the last rollout
   pools-manager rollback www --dry-run
-      print which one that is";
+      print which release that is";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = ROLLBACK_EXAMPLES)]

@@ -64,7 +64,7 @@ impl Target {
         .map_err(|error| error.of_pool(&pool.name))
     }
 
-    /// Prints the state that the command leaves. `usual`: the line if neither is in force.
+    /// Prints the state that the command leaves. `usual`: the line if neither hold nor maintenance is in force.
     pub(super) fn show(&self, usual: &str) -> Result<()> {
         let status = TrafficStatus::of(&self.pool)?;
         if self.json {

@@ -14,7 +14,7 @@ use crate::render::print_error;
 const READS: [&str; 9] =
     ["status", "check", "list", "config", "releases", "history", "logs", "snippet", "help"];
 
-/// Reads the command line. Otherwise prints what is wrong, or the help, and returns the exit status.
+/// Reads the command line. If it is wrong, or asks for the help, prints that and returns the exit status.
 pub fn parse<P: Parser>() -> Result<P, ExitCode> {
     let args: Vec<OsString> = std::env::args_os().collect();
     // clap prints in colour too, and before it has read the options.

@@ -67,7 +67,7 @@ impl<'a> File<'a> {
     }
 }
 
-/// The parser's message in the operator's terms, with a help.
+/// The parser's message in the operator's terms, and the help for it.
 fn reworded(message: &str, line: &str) -> (String, String) {
     let words = [
         ("unknown field", "unknown key"),

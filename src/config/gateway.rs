@@ -72,7 +72,7 @@ pub struct Gateway {
     pub cache: BTreeMap<String, CacheControl>,
     /// What the gateway compresses.
     pub compress: Compress,
-    /// The media types that it compresses. Empty: texts and the like.
+    /// The media types that the gateway compresses. Empty: texts and the like.
     pub compress_types: Vec<CompressType>,
     /// Media types by extension. They take precedence over the built-in ones.
     pub types: BTreeMap<Extension, MediaType>,
@@ -265,7 +265,7 @@ impl Gateway {
     }
 }
 
-/// Whether this can be one of `hosts`: a name, or `*.` and a name.
+/// Whether `host` can be an entry of `hosts`: a name, or `*.` and a name.
 pub(crate) fn is_host(host: &str) -> bool {
     let name = host.strip_prefix("*.").unwrap_or(host);
     let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

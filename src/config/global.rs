@@ -35,7 +35,7 @@ pub struct Global {
     pub supervisor: Supervisor,
     /// The log of `serve`.
     pub log: Log,
-    /// Which file these settings were read from: another one, or a changed one, has another stamp.
+    /// The stamp of the file that these settings were read from. Another or a changed file has another stamp.
     pub stamp: Stamp,
 }
 
@@ -49,7 +49,8 @@ pub struct Front {
     pub user: String,
     /// Its group. Empty: that of the account.
     pub group: String,
-    /// The certificates for `listen_tls`. The first one is for clients that name no other host.
+    /// The certificates for `listen_tls`. The first one is for clients that name no host of another
+    /// certificate.
     pub certificates: Vec<Certificate>,
     /// The oldest version of TLS that is accepted.
     pub tls_min: TlsVersion,
@@ -99,7 +100,7 @@ pub struct Front {
     #[serde(deserialize_with = "values::some_duration")]
     pub send_timeout: Duration,
     /// The least bytes per second, of a body or an answer, in the time in which the gateway waits
-    /// for the client; averaged over `body_timeout` and `send_timeout`. 0: any number.
+    /// for the client; averaged over `body_timeout` and `send_timeout`. 0: one byte is enough.
     #[serde(deserialize_with = "values::size")]
     pub min_rate: u64,
     /// How long requests may take to finish after the start of a shutdown.
@@ -211,8 +212,8 @@ impl Front {
         self.resolved.iter().map(|listen| (listen, false)).chain(tls)
     }
 
-    /// The number of threads that serve. By default half of the cores: PHP needs the others, and
-    /// passing a lease between threads is costly.
+    /// The number of threads that serve. By default half of the cores: PHP needs the others, and it is
+    /// costly to pass the right to send a request from one thread to another.
     pub fn thread_count(&self) -> usize {
         match self.threads {
             0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
@@ -271,7 +272,7 @@ impl Global {
     /// Reads the root's file. If it does not exist, all settings have their defaults.
     pub fn read(root: &Root) -> Result<Self> {
         let path = root.resolve("etc/pools-manager.toml");
-        // Taken first: of a file that changes just now, it is the stamp of before.
+        // Taken before the file is read: if the file changes in between, the stamp is the old one.
         let stamp = Stamp::of(&path);
         let raw = if file::may_exist(&path) {
             let file = File::read(&path)?;

@@ -152,7 +152,7 @@ pub fn plain(text: &str) -> String {
     plain.replace('`', "")
 }
 
-/// Where the bracket stands that is still open at the end of a text.
+/// The position of the bracket that is still open at the end of a text.
 fn opening(text: &str) -> Option<usize> {
     let mut closed = 0;
     text.char_indices().rev().find_map(|(at, letter)| {

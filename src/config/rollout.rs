@@ -28,7 +28,7 @@ pub struct Rollout {
     pub warm_up: Option<Spanned<Vec<String>>>,
     /// What happens to a replica whose new generation is not ready.
     pub on_failure: OnFailure,
-    /// How many requests each side of a canary by share must have, so that its figures decide.
+    /// How many requests each side of a canary by share must have before the figures decide.
     pub canary_min_requests: u64,
     /// How much higher the error rate of a canary may be, in hundredths of a percent.
     #[serde(deserialize_with = "values::percent")]
@@ -111,8 +111,8 @@ impl Rollout {
         self.warm_up.as_ref().map_or(&[], |paths| paths.get_ref())
     }
 
-    /// Whether the front page of a new generation is probed: the operator has not set `warm_up`. An
-    /// empty list disables the probe.
+    /// Whether the front page of a new generation is probed. True if the operator has not set `warm_up`;
+    /// an empty list disables the probe.
     pub fn probes_front_page(&self) -> bool {
         self.warm_up.is_none()
     }

@@ -13,7 +13,7 @@ use super::values;
 pub struct Watch {
     /// Whether `serve` rolls out the release that the symlink names, when the symlink moves.
     pub enabled: bool,
-    /// How long the symlink has to stay the same before that.
+    /// How long the symlink has to stay the same before `serve` rolls out the release.
     #[serde(deserialize_with = "values::duration")]
     pub debounce: Duration,
 }

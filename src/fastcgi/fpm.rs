@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{Address, FastCgiError, Request, Response, send};
 
-/// How long a child must have waited for a request on its connection until that counts as idle.
+/// If a child has waited this long for a request on its connection, the connection counts as idle.
 pub const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// How much of an unexpected body an error shows, in characters.
@@ -18,8 +18,8 @@ const SHOWN: usize = 200;
 
 /// php-fpm's status page: one pool, at the moment when a child answered.
 ///
-/// The processes are counted from the page's list. The page's own sums are up to a second late (the
-/// master corrects them at its heartbeat): right after a start they showed one active process while
+/// The processes are counted from the page's list. The page's own sums are up to a second late, because
+/// the master corrects them at its heartbeat. Right after a start they showed one active process while
 /// three were busy.
 ///
 /// The request for the page counts too: an idle pool has one active process.
@@ -38,7 +38,7 @@ pub struct Status {
     /// All children.
     #[serde(rename = "total processes")]
     pub total_processes: u32,
-    /// Connections that wait for a child. Filled for TCP only: on a unix socket it is always 0.
+    /// Connections that wait for a child. Filled for TCP only: on a unix socket the value is always 0.
     #[serde(rename = "listen queue", default)]
     pub listen_queue: u32,
     /// Connections accepted since the start.
@@ -52,8 +52,9 @@ pub struct Status {
     pub start_since: u64,
     #[serde(default)]
     processes: Vec<Process>,
-    /// Requests since the start. php-fpm counts connections for the pool, and requests for each
-    /// child that still runs: the larger number, since a kept connection has several requests.
+    /// Requests since the start. php-fpm counts connections for the pool, and requests for each child
+    /// that still runs. This is the larger of both numbers, because a kept connection has several
+    /// requests.
     #[serde(skip)]
     pub requests: u64,
     /// The pids of the busy children, if the page lists them.
@@ -63,11 +64,12 @@ pub struct Status {
     /// if the page lists the children.
     #[serde(skip)]
     pub scripts: Vec<String>,
-    /// Busy children that wait for a request on their connection. A web server sends one at once, so
-    /// almost all of them have had one, and the connection is a kept one.
+    /// Busy children that wait for a request on their connection. A web server sends the first request of
+    /// a connection at once. So almost all of these children have had a request already, and keep the
+    /// connection for the next one.
     #[serde(skip)]
     pub kept: u32,
-    /// Those of them that have waited for [`IDLE_AFTER`] at least.
+    /// The number of those of `kept` that have waited for at least [`IDLE_AFTER`].
     #[serde(skip)]
     pub kept_idle: u32,
     /// The time that the longest request in flight has taken. 0 without a list of processes.
@@ -110,8 +112,8 @@ impl Process {
         self.time().filter(|_| is_busy)
     }
 
-    /// php-fpm subtracts without a check: of a request that began while the page was made, it shows a
-    /// negative time as a huge number.
+    /// The time of the request, as the page shows it. For a request that began while the page was made,
+    /// php-fpm computes a negative time, and shows a huge number. The result is then None.
     fn time(&self) -> Option<Duration> {
         let is_real = i64::try_from(self.duration).is_ok();
         is_real.then(|| Duration::from_micros(self.duration))
@@ -206,7 +208,7 @@ mod tests {
             "processes": [
                 child("Reading headers", 90_000_000),
                 child("Reading headers", 5_000),
-                // Its request has begun while the page was made.
+                // The request of this child began while the page was made.
                 child("Reading headers", u64::MAX - 3),
                 child("Running", 2_000_000),
                 child("Idle", 300_000_000),

@@ -7,7 +7,7 @@ use fastcgi_client::Params;
 use super::FastCgiError;
 
 /// The most that the encoded variables may take, in bytes: one record, as php-src reads it
-/// (`FCGI_MAX_LENGTH` in main/fastcgi.c), because no pair may be split over two.
+/// (`FCGI_MAX_LENGTH` in main/fastcgi.c), because no pair may be split over two records.
 pub(super) const MAX_PARAMS: usize = 65_528;
 
 /// One request, before it is turned into CGI variables.
@@ -21,8 +21,8 @@ pub struct Request {
     pub query: String,
     /// The script's path as php-fpm sees it; for its own ping and status pages, the URL's path.
     pub script_filename: String,
-    /// HTTP headers. A name that occurs twice is joined as HTTP says; `Proxy` (httpoxy) and names
-    /// with an underscore are left out.
+    /// HTTP headers. If a name occurs twice, its values are joined as HTTP says; `Proxy` (httpoxy) and
+    /// names with an underscore are left out.
     pub headers: Vec<(String, String)>,
     /// CGI variables that are added to the usual ones, or replace them.
     pub params: Vec<(String, String)>,

@@ -15,8 +15,8 @@ const UNKNOWN_TYPE: u8 = 11;
 /// A name without a value.
 const NAME: &[u8] = b"FCGI_MPXS_CONNS";
 
-/// Asks a server for its values, and waits for the answer, for at most `timeout`. What they are does
-/// not matter: only a server that accepts connections and reads them answers.
+/// Asks a server for its values, and waits for the answer, for at most `timeout`. The values do not
+/// matter: an answer shows that the server accepts connections and reads them.
 pub async fn get_values(socket: &Path, timeout: Duration) -> Result<(), FastCgiError> {
     let address = Address::Unix(socket.to_owned());
     let answer = async {

@@ -18,7 +18,7 @@ pub(super) struct AcceptErrors {
 }
 
 impl AcceptErrors {
-    /// No errors yet. `socket`: its name in messages.
+    /// No errors yet. `socket`: the name of the socket in messages.
     pub(super) fn on(socket: impl Into<String>) -> Self {
         Self { socket: socket.into(), count: 0 }
     }
@@ -32,7 +32,7 @@ impl AcceptErrors {
     }
 
     /// Accepting has failed. Logs the first error, and waits. An error of a single connection is
-    /// ignored: the next one can be accepted at once.
+    /// ignored: the next connection can be accepted at once.
     pub(super) async fn add(&mut self, error: &io::Error) {
         if is_of_connection(error) {
             return;
@@ -45,7 +45,8 @@ impl AcceptErrors {
     }
 }
 
-/// Whether the error is that of a connection, which was thereby removed from the backlog: see accept(2).
+/// Whether the error concerns a single connection. accept(2) has then removed that connection from the
+/// backlog.
 fn is_of_connection(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| {

@@ -1,8 +1,8 @@
 //! Decides whether a client may send a request: `[gateway.access]` of a pool.
 //!
-//! The checks are in the order of their cost: the address, the rate, the password. The rules are those of
-//! the longest prefix that covers the resolved path. A front controller serves `/admin` also as
-//! `/index.php/admin`, so that both have to be admitted there.
+//! The checks are in the order of their cost: the address, the rate, the password. The rules of the longest
+//! prefix that covers the resolved path apply. A front controller also serves `/admin` as
+//! `/index.php/admin`. So the rules of both paths must admit a request for `/index.php/admin`.
 
 mod credentials;
 mod rate_limit;
@@ -51,8 +51,9 @@ struct Rules {
 }
 
 impl AccessRules {
-    /// The rules of a pool; None: it has none. Error: a file with passwords is invalid. `before`: the rules
-    /// of the previous configuration, whose counters stay in use. Reads files.
+    /// The rules of a pool; None: the pool has no rules. Error: a file with passwords cannot be read, or is
+    /// invalid. `before`: the rules of the previous configuration. Their counters stay in use for the same
+    /// rates. Reads files.
     pub(super) fn of(
         pool: &Pool,
         settings: &config::Gateway,
@@ -90,7 +91,7 @@ impl AccessRules {
         Ok(Some(Self { rules: of_pool, by_prefix, front }))
     }
 
-    /// Why the rules of a pool cannot be used, if so. Reads files.
+    /// Why the rules of a pool cannot be used; None: they can. Reads files.
     pub(super) fn refusal(pool: &Pool) -> Option<Error> {
         Self::of(pool, pool.settings.backend.gateway()?, None).err()
     }
@@ -172,7 +173,7 @@ pub(super) fn files(pool: &Pool) -> Vec<PathBuf> {
     settings.access.auth_files().map(|file| pool.root.resolve(file)).collect()
 }
 
-/// The file, which several rules may name.
+/// Opens a file with passwords, only once if several rules name it.
 fn opened(pool: &Pool, file: &str, files: &mut Vec<Arc<UsersFile>>) -> Result<Arc<UsersFile>> {
     let path = pool.root.resolve(file);
     if let Some(open) = files.iter().find(|it| it.path == path) {

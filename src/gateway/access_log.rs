@@ -85,8 +85,8 @@ impl AccessLog {
         Ok(Some(Arc::new(Self { lines, format: format(global) })))
     }
 
-    /// Why the configured log cannot be opened. It is not opened: a FIFO that no process reads is not
-    /// found.
+    /// Why the configured log cannot be opened; None: it can. This check does not open the file, so it does
+    /// not notice a FIFO that no process reads.
     pub(super) fn refusal(root: &Root, global: &Global) -> Option<Error> {
         let path = path(root, global).filter(|path| path != Path::new("-"))?;
         file::can_append(&path).err().map(|error| cannot_write(&path, global, &error))
@@ -218,7 +218,7 @@ pub(super) fn path(root: &Root, global: &Global) -> Option<PathBuf> {
     }
 }
 
-/// Unless it is set, that of the log of `serve`.
+/// The configured format. If none is configured: the format of the log of `serve`.
 fn format(global: &Global) -> LogFormat {
     let log = || log::style().map_or(global.log.format, |style| style.format);
     global.front.access_log_format.unwrap_or_else(|| match log() {

@@ -1,7 +1,7 @@
 //! Work that may block for a long time: on files, on `/proc`, on a child process.
 //!
-//! It runs on a thread of its own, and not on tokio's pool for blocking work: the runtime waits for that
-//! pool when it ends, and a file system that does not respond would keep the process from ending.
+//! Such work runs on a thread of its own, and not on tokio's pool for blocking work. A runtime that ends
+//! waits for that pool. So a file system that does not respond would keep the process from ending.
 
 use std::thread::Builder;
 

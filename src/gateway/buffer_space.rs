@@ -1,7 +1,7 @@
 //! Buffer space for bodies and responses: memory, and temporary files without a name.
 //!
 //! Both have limits in total, per pool and per client: see [`quota`]. If a file has no space for more
-//! data, because of a limit or of the disk, it stays as it was.
+//! data, because of a limit or of the disk, the file stays as it was.
 
 mod quota;
 
@@ -20,8 +20,8 @@ use super::log_throttle::LogThrottle;
 use quota::{ClientQuota, Quotas};
 pub(super) use quota::{Limit, Limits, Purpose, Reservation, WaitPermit};
 
-/// The memory beyond what each body and response may use in any case, in bytes. It bounds what the
-/// data for slow clients takes.
+/// The limits of additional memory, in bytes: beyond the memory that each body and each response may use
+/// in any case. They bound the memory for the data of slow clients.
 const MEMORY: Limits = Limits { total: 16 << 20, pool: 16 << 20, client: 8 << 20 };
 
 /// The directory of the temporary files, and the use of files and memory.
@@ -51,7 +51,7 @@ pub(super) struct TempFile {
     purpose: Purpose,
     /// None: nothing has been written yet.
     file: Option<Arc<File>>,
-    /// For the bytes in the file. None: it is empty.
+    /// For the bytes in the file. None: the file is empty.
     reserved: Option<Reservation>,
     /// A write is in progress, or was cancelled.
     is_writing: bool,
@@ -69,7 +69,7 @@ pub(super) enum NoSpace {
 }
 
 impl BufferSpace {
-    /// `dir`: the directory of the files. `limits`: those of the files.
+    /// `dir`: the directory of the files. `limits`: the limits of the files.
     pub(super) fn new(dir: PathBuf, limits: Limits) -> Arc<Self> {
         let [files, memory] = [limits, MEMORY].map(|limits| Arc::new(Quotas::new(limits)));
         let (limited, failed) = (LogThrottle::default(), LogThrottle::default());
@@ -97,7 +97,7 @@ impl ClientSpace {
         self.files.wait_permit()
     }
 
-    /// Reserves bytes of memory. None: there are not enough, use a file.
+    /// Reserves bytes of memory. None: too little memory is left, use a file.
     pub(super) fn reserve_memory(&self, bytes: usize) -> Option<Reservation> {
         self.memory.reserve(bytes as u64, Purpose::Body).ok()
     }
@@ -127,7 +127,7 @@ impl TempFile {
         appended
     }
 
-    /// Discards the content. The next [`Self::append`] frees its space on the disk.
+    /// Discards the content. The next [`Self::append`] frees the space on the disk.
     pub(super) fn clear(&mut self) {
         self.reserved = None;
     }

@@ -1,9 +1,9 @@
 //! A canary by share: a generation without a public name that gets a share of the new visitors.
 //!
-//! It has endpoints of its own, beside those of the pool. So it may also be of the same release as the
-//! pool, and its end is one step: its endpoints go, and the requests that waited for one are routed again.
-//! The record of the canary ([`Record`]) is read with each observation of the pool, so a gateway that
-//! starts knows of it too.
+//! A canary has endpoints of its own, beside those of the pool. So it may also serve the same release as
+//! the pool. Its end is one step: its endpoints are removed, and the requests that wait for one of them are
+//! routed again. Each observation of the pool reads the record of the canary ([`Record`]). So a gateway also
+//! finds a canary that began before the gateway did.
 
 mod keeper;
 mod measure;
@@ -52,7 +52,7 @@ impl Live {
 }
 
 impl Canary {
-    /// Begins a canary, or updates its endpoint. None: ends it. To be called one at a time.
+    /// Begins a canary, or updates its endpoint. None: ends the canary. Calls must not overlap.
     pub(super) fn apply(&self, settings: &Gateway, canary: Option<(Record, EndpointSpec)>) {
         let Some((record, endpoint)) = canary else { return self.end() };
         let before = self.live.load_full().filter(|live| live.record == record);
@@ -72,10 +72,10 @@ impl Canary {
         self.begun.notify_one();
     }
 
-    /// Ends the canary. When this has returned, no request is sent to it any more.
+    /// Ends the canary. After the return, no request is sent to the canary any more.
     pub(super) fn end(&self) {
         let Some(live) = self.live.swap(None) else { return };
-        // First, so that a request that is routed again finds that it is over.
+        // Before its endpoints are removed: a request that is routed again must find the canary over.
         live.is_over.store(true, Ordering::Release);
         live.upstream.replace_endpoints(Vec::new());
         self.past().push(Arc::clone(&live.upstream));
@@ -86,8 +86,8 @@ impl Canary {
         self.live()?.upstream.release()
     }
 
-    /// Its state, and that of its endpoints: as far as commands are concerned, those get no requests of
-    /// the pool.
+    /// The state of the canary, and the states of its endpoints. Commands see these endpoints as endpoints
+    /// that get no requests of the pool.
     pub(super) fn show(&self) -> (Option<CanaryState>, Vec<ReplicaState>) {
         let live = self.live();
         let past = self.past();
@@ -102,8 +102,8 @@ impl Canary {
         (state, endpoints)
     }
 
-    /// Closes connections that have been idle for too long, and forgets what is over. To be called
-    /// regularly.
+    /// Closes connections that have been idle for too long, and drops the endpoints of past canaries that
+    /// have no requests left. To be called regularly.
     pub(super) fn close_stale(&self) {
         self.past().retain(|upstream| !upstream.show().0.is_empty());
         if let Some(live) = &*self.live.load() {
@@ -122,7 +122,7 @@ impl Canary {
 
 impl Drop for Canary {
     fn drop(&mut self) {
-        // The keeper ends.
+        // Wakes the keeper, which then ends.
         self.begun.notify_one();
     }
 }

@@ -128,13 +128,12 @@ impl CgiRequest<'_> {
     }
 }
 
-/// Whether a header of a client reaches the application: as a variable of CGI, or as a header. These do
-/// not:
+/// Whether the application gets a header of a client, as a CGI variable or as a header. It does not get:
 ///
-/// - `Host` and others, for which there is another variable, or which the gateway sets
+/// - `Host` and others: another variable has the value, or the gateway sets the header itself
 /// - `Proxy`: `HTTP_PROXY` would set a proxy for PHP's own requests (httpoxy)
-/// - names with other characters than letters, digits and `-`: PHP and others replace them by `_`, so
-///   that the header could pass for another one
+/// - names with characters other than letters, digits and `-`: PHP and others replace such characters by
+///   `_`, so the header could pass for another one
 /// - headers of proxies, unless the client is a trusted proxy (`is_forwarded`)
 pub(super) fn is_passed(name: &HeaderName, is_forwarded: bool) -> bool {
     let is_other_variable = *name == HOST || *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
@@ -169,8 +168,8 @@ fn is_proxy_header(name: &str) -> bool {
         )
 }
 
-/// Formats an address without `fmt`: that takes longer for the two addresses of a request than all other
-/// variables together.
+/// Formats an IPv4 address without `fmt`. For the two addresses of a request, `fmt` takes longer than all
+/// other variables together.
 fn push_address(params: &mut Params, name: &[u8], address: IpAddr) -> Result<(), TooLarge> {
     let IpAddr::V4(address) = address else {
         return params.push(name, address.to_string().as_bytes());

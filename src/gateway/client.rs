@@ -25,7 +25,7 @@ impl Ends {
         Self { remote, local: canonical(local), is_local: remote.ip().is_loopback(), is_tls: false }
     }
 
-    /// The ends that a proxy names at the beginning of this connection.
+    /// The ends that a proxy names at the beginning of this connection (PROXY protocol).
     pub(super) fn by_proxy(self, remote: SocketAddr, local: SocketAddr) -> Self {
         let named = Self::new(remote, local);
         Self { is_local: named.is_local && self.is_local, ..named }
@@ -42,8 +42,9 @@ impl Ends {
         Self { remote: nowhere, local: nowhere, is_local: true, is_tls: false }
     }
 
-    /// Whether both the peer of the connection and the client that it names are on this machine: they
-    /// have a loopback address, or the connection is one of a unix socket.
+    /// Whether the request comes from this machine: the peer of the connection has a loopback address or
+    /// uses a unix socket. If the peer names a client (PROXY protocol), this client has a loopback address
+    /// too.
     pub(super) fn is_local(&self) -> bool {
         self.is_local
     }
@@ -79,7 +80,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// What limits of single clients count by: see [`network`].
+    /// The address for which the limits of single clients count: see [`network`].
     pub(super) fn network(&self) -> IpAddr {
         network(self.address)
     }
@@ -115,7 +116,7 @@ impl Client {
     }
 }
 
-/// The IPv4 address of a client, or its IPv6 /64 network, in which it can choose addresses.
+/// The IPv4 address of a client, or its IPv6 /64 network: a client can choose any address in this network.
 pub(super) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => {

@@ -19,7 +19,7 @@ pub(super) enum ClientBody {
     Http2(Http2Body),
 }
 
-/// A body that arrives by HTTP/2. The client may send more when a part of it was taken.
+/// A body that arrives by HTTP/2. When the gateway takes a part of the body, the client may send more.
 #[derive(Debug)]
 pub(super) struct Http2Body {
     stream: RecvStream,
@@ -32,8 +32,8 @@ pub(super) struct Http2Body {
 }
 
 impl Http2Body {
-    /// The body of a stream. `length`: the value of `Content-Length`. `taken`: to it, the bytes that are
-    /// taken are added.
+    /// The body of a stream. `length`: the value of `Content-Length`. `taken`: counts the bytes that are
+    /// taken.
     pub(super) fn new(stream: RecvStream, length: Option<u64>, taken: Arc<AtomicU64>) -> Self {
         Self { stream, length, taken, is_left: Arc::default() }
     }

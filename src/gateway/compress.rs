@@ -1,8 +1,8 @@
 //! Compresses the responses of scripts and HTTP servers.
 //!
-//! It happens where a response is read from its script, not where the client reads it: so the memory of a
-//! compressor is in use while a script runs, of which there are few, and not while a slow client reads. At
-//! most [`ENCODERS`] are in use; further responses are sent plain.
+//! A response is compressed where the gateway reads it from the script, not where the client reads it. So
+//! the memory of an encoder is in use while a script runs, and not while a slow client reads: few scripts
+//! run at a time. At most [`ENCODERS`] encoders are in use. Further responses are sent uncompressed.
 //!
 //! What the script has printed is passed on when the script pauses for [`PAUSE`], so that a page that is
 //! flushed in parts arrives in parts.
@@ -29,19 +29,20 @@ use crate::config::{Compress, Gateway};
 use eligible::is_eligible;
 use encoder::Encoder;
 
-/// How many responses are compressed at a time. With about 1 MiB for each (see `encoder`).
+/// How many responses are compressed at a time. Each takes about 1 MiB of memory (see `encoder`).
 const ENCODERS: usize = 64;
 static FREE: Semaphore = Semaphore::const_new(ENCODERS);
 
-/// A shorter body fits into a packet anyway. In bytes.
+/// The smallest body that is compressed, in bytes. A shorter one fits into a packet anyway.
 const SMALLEST: u64 = 1 << 10;
 /// How much is compressed before other tasks of the thread get their turn, in bytes. Takes about 1 ms with
 /// the slowest encoder.
 const PIECE: usize = 32 * 1024;
-/// How long a script may print nothing before what it has printed is passed on.
+/// How long a script may print nothing before its output so far is passed on.
 pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
-/// In the order of preference at the same weight: `zstd` takes the least time, `br` is the smallest.
+/// In the order of preference at the same weight: `zstd` takes the least time, `br` gives the
+/// smallest result.
 const ENCODINGS: [&Encoding; 3] = [&ZSTD, &BROTLI, &GZIP];
 
 /// A compression of one response.
@@ -50,8 +51,8 @@ pub(super) struct Compression {
     _permit: SemaphorePermit<'static>,
 }
 
-/// Decides whether a response is compressed, and sets its headers accordingly. `length`: that of the body,
-/// if it is known.
+/// Decides whether a response is compressed, and sets its headers accordingly. `length`: the length of
+/// the body, if it is known.
 pub(super) fn begin(
     request: &Parts,
     settings: &Gateway,
@@ -85,7 +86,7 @@ fn add_vary(headers: &mut HeaderMap) {
     }
 }
 
-/// The bytes are no longer those that the script has named (RFC 9110, section 8.8.1).
+/// Makes the `ETag` weak: the script has set it for the uncompressed bytes (RFC 9110, section 8.8.1).
 fn weaken(headers: &mut HeaderMap) {
     let strong = headers.get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/"));
     let weak = strong.map(|etag| HeaderValue::from_bytes(&[b"W/", etag.as_bytes()].concat()));
@@ -117,8 +118,8 @@ impl Compression {
     }
 }
 
-/// The buffer of a client, with a compression before it. If it is dropped without [`Writer::end`], the
-/// response is incomplete.
+/// The response buffer of a client. If the response is compressed, data is compressed before it reaches the
+/// buffer. If the writer is dropped without [`Writer::end`], the response is incomplete.
 pub(super) struct Writer {
     buffer: response_buffer::Writer,
     compression: Option<Compression>,

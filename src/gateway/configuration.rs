@@ -60,7 +60,7 @@ impl Configuration {
     }
 
     /// Builds the virtual hosts of the pools that have a `[gateway]`, and refreshes their endpoints.
-    /// Logs the errors of single pools. Error: no pool can be served. `before`: the virtual hosts of the
+    /// Logs the errors of single pools. Error: there is no virtual host. `before`: the virtual hosts of the
     /// previous configuration.
     pub(super) async fn into_hosts(self, before: Option<&HostMap>) -> Result<(Global, HostMap)> {
         let (mut vhosts, mut broken, mut errors) = (Vec::new(), Vec::new(), Vec::new());
@@ -123,8 +123,8 @@ fn report(error: &Error, is_kept: bool, hosts: Option<&[String]>) -> String {
     format!("{effect}: {error}")
 }
 
-/// Refreshes the endpoints of each virtual host. The new one replaces the old one if it can be served,
-/// or if the old one could not be served either.
+/// Refreshes the endpoints of each virtual host. The new virtual host replaces the old one if the new one
+/// can be served, or if the old one could not be served either.
 async fn choose(
     vhosts: Vec<(Arc<VirtualHost>, Option<Arc<VirtualHost>>)>,
 ) -> Vec<Arc<VirtualHost>> {

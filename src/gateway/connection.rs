@@ -31,7 +31,7 @@ use transport::{Transport, Version};
 /// How long a connection without a request may last after the beginning of a shutdown.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How a connection has ended. An error is the client's: it has broken the connection, or the protocol.
+/// How a connection has ended. Error: the client has broken the connection, or the protocol.
 type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// An accepted connection.
@@ -41,7 +41,7 @@ pub(super) struct Accepted {
     pub socket: OwnedFd,
     /// None: a unix socket.
     pub ends: Option<Ends>,
-    /// Whether it begins with a TLS handshake.
+    /// Whether the connection begins with a TLS handshake.
     pub is_tls: bool,
     /// Its share of `max_connections`.
     pub permit: OwnedSemaphorePermit,
@@ -97,8 +97,8 @@ async fn begin(
     }
 }
 
-/// Waits until connections must end that have had no request yet. The client may just be sending one, or be
-/// in a handshake: it has a moment for that.
+/// Waits until connections without any request so far must end. Such a client may be sending its first
+/// request, or may be in a handshake: so the gateway gives it the time [`FRESH`] for that.
 async fn draining_fresh(drain: &mut watch::Receiver<Drain>) {
     Drain::now(drain).await;
     sleep(FRESH).await;

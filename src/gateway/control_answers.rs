@@ -1,7 +1,7 @@
 //! The answers of a gateway to commands.
 //!
-//! A command that has published names goes by the settings that the pool has now. If the gateway still
-//! has others, it reloads first: a command never succeeds while the gateway serves by old settings.
+//! A command that has published names uses the current settings of the pool. If the gateway still has
+//! other settings, it reloads first. So a command never succeeds while the gateway serves by old settings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(super) struct ControlAnswers {
 }
 
 impl ControlAnswers {
-    /// Carries out a request. [`Request::Upgrade`] is not for this gateway, but for its process.
+    /// Carries out a request. [`Request::Upgrade`] concerns the process, not the gateway: it is refused here.
     pub(super) async fn answer(&self, request: Request) -> Response {
         match request {
             Request::Sync { pool, stamp } => self.sync(&pool, stamp).await,
@@ -51,7 +51,7 @@ impl ControlAnswers {
     async fn sync(&self, pool: &str, stamp: Stamp) -> Response {
         let vhost = match self.up_to_date(pool, stamp).await {
             Ok(Some(vhost)) => vhost,
-            // The gateway serves nothing of it.
+            // The gateway does not serve the pool.
             Ok(None) => return Response::Done,
             Err(why) => return Response::Failed(why),
         };
@@ -64,8 +64,8 @@ impl ControlAnswers {
         }
     }
 
-    /// The virtual host of a pool, by the settings with this stamp. None: the pool has no `[gateway]`,
-    /// or is gone.
+    /// The virtual host of a pool with the settings that have this stamp. None: the pool has no
+    /// `[gateway]`, or is gone.
     async fn up_to_date(
         &self,
         pool: &str,
@@ -111,7 +111,8 @@ impl ControlAnswers {
         Response::State(PoolState { replicas, waiting, held, stamp, canary })
     }
 
-    /// The response for a pool that has no virtual host: nothing is to be done if it has no `[gateway]`.
+    /// The response for a pool without a virtual host. If its files have no `[gateway]`, nothing is to be
+    /// done.
     async fn not_served(&self, pool: &str) -> Response {
         if !self.is_wanted(pool).await {
             return Response::Done;
@@ -121,7 +122,8 @@ impl ControlAnswers {
         ))
     }
 
-    /// When this returns, every request that begins later meets what the file of the pool says.
+    /// Applies the hold and the maintenance of a pool, as its file has them. They apply to every request
+    /// that begins after the return.
     async fn traffic(&self, pool: &str) -> Response {
         let Some(vhost) = self.state.get().hosts.of_pool(pool).cloned() else {
             return self.not_served(pool).await;
@@ -138,7 +140,8 @@ impl ControlAnswers {
         }
     }
 
-    /// The process that this one replaces reads the file of a pool when it serves the pool again.
+    /// Makes the process that this one replaces read the file of a pool too: that process reads the file
+    /// when it serves the pool again after a pause.
     async fn make_predecessor_read(&self, pool: &str) -> Result<()> {
         let Some(predecessor) = self.state.predecessor() else { return Ok(()) };
         predecessor.pause(pool).await?;

@@ -38,8 +38,8 @@ pub(super) struct ControlServer<A> {
     pub spawner: Spawner,
     /// Requests upgrades. None: this process cannot be replaced.
     pub upgrades: Option<Upgrades>,
-    /// Whether another process answers now: requests are passed on to it. Read while a request is
-    /// answered.
+    /// Whether another process answers now. Requests are then passed on to that process. The lock is held
+    /// for reading while this process answers a request.
     pub is_handed_over: Arc<RwLock<bool>>,
 }
 
@@ -52,7 +52,7 @@ impl<A: Answers> ControlServer<A> {
                 Ok((stream, _)) => {
                     errors.end();
                     let server = self.clone();
-                    // An error concerns one connection: the command at its other end gets it too.
+                    // An error concerns one connection: the command at the other end notices it too.
                     self.spawner.spawn(async move { drop(server.serve(stream).await) });
                 }
                 Err(error) => errors.add(&error).await,
@@ -83,7 +83,8 @@ impl<A: Answers> ControlServer<A> {
         self.answers.answer(request).await
     }
 
-    /// The response of the process that has replaced this one. The connection was accepted before.
+    /// Passes a request on to the process that has replaced this one. This process has accepted the
+    /// connection of the command before the replacement.
     async fn pass_on(&self, request: &Request) -> Response {
         match control::send(&self.socket, request).await {
             Ok(Some(response)) => response,
@@ -92,7 +93,7 @@ impl<A: Answers> ControlServer<A> {
         }
     }
 
-    /// Not answered before the upgrade has succeeded or failed.
+    /// Carries out an upgrade. The response is sent when the upgrade has succeeded or failed.
     async fn upgrade(&self) -> Response {
         let Some(upgrades) = &self.upgrades else {
             return Response::Failed("this gateway is a part of another program".to_owned());

@@ -2,23 +2,23 @@
 
 use tokio::sync::watch;
 
-/// Whether connections are to end. It only ever increases.
+/// Whether connections are to end. The value only ever increases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) enum Drain {
     /// They go on.
     #[default]
     No,
-    /// Another process serves new connections. Each connection ends after its next request, whose response
-    /// says so: a client may have sent a request that has not arrived yet. An idle one ends when it would
-    /// anyway.
+    /// Another process serves new connections. Each connection ends after its next request, because a client
+    /// may have sent a request that has not arrived yet. The response to that request announces the end. An
+    /// idle connection ends at its usual time.
     AfterNext,
-    /// This process ends. Each connection ends after its current request, an idle one at once.
+    /// This process ends. Each connection ends after its current request. An idle connection ends at once.
     Now,
 }
 
 impl Drain {
-    /// Waits until connections are to end. An HTTP/2 client is told so at once: what it sends before it reads
-    /// that is served.
+    /// Waits until connections are to end. An HTTP/2 connection announces its end at once. Requests that the
+    /// client sends before it reads this announcement are served.
     pub(super) async fn begun(drain: &mut watch::Receiver<Self>) {
         let _ = drain.wait_for(|drain| *drain != Self::No).await;
     }

@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 pub(super) struct Encoding {
     /// Its name in HTTP.
     pub(super) name: &'static str,
-    /// The extension of a copy beside a file.
+    /// The extension of a compressed copy beside a file.
     pub(super) extension: &'static str,
 }
 
@@ -34,8 +34,8 @@ impl<'a> Accepted<'a> {
         self.weight(encoding.name).is_some_and(|weight| weight > 0)
     }
 
-    /// The encoding with the highest weight; the first one of those with the same. None: the client accepts
-    /// none of them, or prefers `identity`.
+    /// The encoding with the highest weight. If several have the same weight: the first of them. None: the
+    /// client accepts none of them, or prefers `identity`.
     pub(super) fn best(&self, encodings: &[&'static Encoding]) -> Option<&'static Encoding> {
         let weights = encodings.iter().map(|it| (self.weight(it.name).unwrap_or_default(), *it));
         // `max_by_key` returns the last one.
@@ -57,7 +57,7 @@ impl<'a> Accepted<'a> {
     }
 }
 
-/// A weight, `q=0.5`. A malformed one counts as none, which is 1.
+/// A weight, such as `q=0.5`, in thousandths. A missing or malformed weight counts as 1.
 fn thousandths(weight: &str) -> u16 {
     let value = weight.strip_prefix(['q', 'Q']).and_then(|it| it.trim_start().strip_prefix('='));
     let value = value.map_or("1", str::trim_start);

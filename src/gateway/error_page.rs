@@ -1,7 +1,8 @@
 //! The operator's pages for the gateway's own errors: `error_pages` of a pool.
 //!
-//! Errors of scripts are not replaced: an application knows what its client expects, a page or JSON. A page
-//! that cannot be sent is left out, so that no error follows from an error. The log and `check` say why.
+//! Errors of scripts are not replaced: only the application can decide whether its client gets a page or
+//! JSON. A page that cannot be sent is left out, so that one error does not cause a second one. The log and
+//! `check` say why.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -26,8 +27,9 @@ use crate::release::Release;
 /// The largest page, in bytes.
 const SIZE_MAX: u64 = 1 << 20;
 
-/// The response with the configured page as its body, if there is one. The status and the other headers
-/// stay. `canary`: the release of the canary that the request belongs to.
+/// Replaces the body of the response by the configured page, if there is one. The status stays, and so do
+/// the headers that do not describe the body. `canary`: the release of the canary that the request belongs
+/// to.
 pub(super) fn replace(
     vhost: &VirtualHost,
     canary: Option<Arc<ServedRelease>>,
@@ -54,7 +56,8 @@ pub(super) fn replace(
     response.map(|_| ResponseBody::file(FileReader::new(file, 0, size)))
 }
 
-/// The pages of a pool that cannot be sent, with the release at this path. Opens files, and blocks.
+/// The pages of a pool that cannot be sent while the pool serves the release at this path. Opens files, and
+/// blocks.
 pub fn findings(pool: &Pool, release: &Path) -> Vec<Finding> {
     let Some(settings) = pool.settings.backend.gateway() else { return Vec::new() };
     let below = settings.document_root_at(release).below;
@@ -74,7 +77,8 @@ fn left_out(status: ErrorStatus, page: &ErrorPage, why: &str) -> String {
     format!("the error page {:?} of {status} is left out: {why}", page.path())
 }
 
-/// The file of the release, else that of the root: there may be no release. Error: why it is left out.
+/// The page: the file in the document root of the release, else the file in the root, because there may be
+/// no release. Error: why the page is left out.
 fn open(
     settings: &Gateway,
     document_root: Option<impl AsFd>,

@@ -1,5 +1,5 @@
 //! The time since which clients get files of one release only. No file of that release gets an older
-//! `Last-Modified`: an older date may be that of a file of another release.
+//! `Last-Modified`: an older date may belong to a file of another release.
 //!
 //! The time is the ctime of the public socket names. rename(2) sets it when a name is published. So all
 //! gateways of a pool compute the same second, also after a restart.

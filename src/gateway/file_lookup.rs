@@ -1,5 +1,6 @@
-//! Finds files below a directory that is held open. The kernel guarantees that no path leaves the
-//! directory (`openat2`, Linux 5.6): neither by `..`, nor by a symlink, nor by a concurrent rename.
+//! Finds files below a directory that is held open. Unless symlinks may lead out of the directory, the
+//! kernel guarantees that no path leaves it (`openat2`, Linux 5.6): neither by `..`, nor by a symlink, nor by
+//! a concurrent rename.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -55,7 +56,7 @@ impl FileLookup {
         })
     }
 
-    /// Whether a path names a regular file. The gateway need not be able to read it.
+    /// Whether a path names a regular file. The gateway needs no right to read the file.
     pub(super) fn is_file(self, dir: impl AsFd, path: &str) -> Result<bool, HttpError> {
         let found = self.find(dir, path.as_bytes(), OFlags::PATH)?;
         Ok(found

@@ -1,5 +1,5 @@
 //! Reads a file without blocking the event loop: at once if the data is in the page cache, else on
-//! another thread.
+//! another thread. Only on a file system that does not support `RWF_NOWAIT`, a read may block.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -30,7 +30,7 @@ pub(super) fn close(file: Arc<File>) {
     }
 }
 
-/// Reads a part of a file from its beginning to its end.
+/// Reads a part of a file, from the beginning of the part to its end.
 #[derive(Debug)]
 pub(super) struct FileReader {
     file: Arc<File>,

@@ -1,10 +1,10 @@
-//! The gate of a pool: where requests wait while the operator holds the pool, and where they end while it
-//! is under maintenance.
+//! The gate of a pool: where requests wait while the operator holds the pool, and where they get 503 while
+//! the pool is under maintenance.
 //!
-//! When a hold ends, the requests go on in the order in which they came, and requests that come meanwhile
-//! go behind them. The next one goes on when the one before it has got its place in the queue of the pool,
-//! and only as many are under way as the pool has children. So no request ends in a full queue because
-//! many were held. Most requests meet an open gate: this costs one atomic load.
+//! When a hold ends, the requests go on in the order in which they came. Requests that come meanwhile wait
+//! behind them. A request goes on when the request before it has its place in the queue of the pool. At most
+//! as many requests are under way as the pool has children, and [`SPARE`] more. So no request meets a full
+//! queue because many were held. Most requests meet an open gate: the check costs one atomic load.
 //!
 //! A request that waits takes little memory: its body is not read, and the work on it has not begun.
 
@@ -32,10 +32,10 @@ pub(super) use pass::Pass;
 use refused::Closed;
 pub(super) use refused::Refused;
 
-/// How long after the end of a hold its requests go on in their order. Those that are left then go on at
-/// once, and the queue of the pool has its usual limits for them.
+/// For this long after the end of a hold, its requests go on in their order. The requests that are left then
+/// go on all at once, with the usual limits of the queue of the pool.
 const ORDER_TIME: Duration = Duration::from_secs(60);
-/// How many requests are under way beside those that have a child, so that no child waits for one.
+/// How many more requests than children are under way, so that no child waits for a request.
 const SPARE: usize = 2;
 /// The most requests that are under way, where the number of children is large or not known.
 const UNDER_WAY_MAX: usize = 256;
@@ -45,10 +45,11 @@ const UNDER_WAY_MAX: usize = 256;
 pub(super) struct Gate {
     pool: String,
     upstream: Arc<Upstream>,
-    /// Requests pass without a look at the rest.
+    /// All requests pass, and the other fields are not read.
     is_open: AtomicBool,
     inner: Mutex<Inner>,
-    /// Allows one read of what the operator wants at a time, so that what is applied last was read last.
+    /// Allows one read of the file with hold and maintenance at a time: what is applied last must also have
+    /// been read last.
     turn: Mutex<()>,
     /// Notified when the hold begins, ends or changes.
     changed: Arc<Notify>,
@@ -60,9 +61,9 @@ struct Inner {
     max: usize,
     /// The end of the hold; None: there is none.
     held_until: Option<Instant>,
-    /// The gateway ends before the hold: what waits then is refused.
+    /// The gateway ends before the hold would. Requests that still wait at that time are refused.
     is_cut_short: bool,
-    /// The hold was cut short: what comes now is refused.
+    /// The hold was cut short, and has ended. New requests are refused.
     is_over: bool,
     /// Until when the requests go on in their order; None: there was no hold.
     ordered_until: Option<Instant>,
@@ -74,7 +75,7 @@ struct Inner {
     under_way: usize,
     /// The request that was let through last has not got its place in the queue of the pool yet.
     is_turn_taken: bool,
-    /// How many requests were refused because `max` waited, since the hold began.
+    /// How many requests were refused since the hold began, because `max` requests waited.
     refused: u64,
 }
 
@@ -103,8 +104,8 @@ impl Gate {
         self.lock().max = max;
     }
 
-    /// Reads what the operator wants, and applies it. When this has returned, every request that begins
-    /// later meets it. After an error, what is in force stays. Blocks.
+    /// Reads the file with hold and maintenance, and applies both. They apply to every request that begins
+    /// after the return. After an error, hold and maintenance stay as they are. Blocks.
     pub(super) fn read(self: &Arc<Self>, file: &Path) -> Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.apply(&Traffic::read(file)?);
@@ -158,12 +159,12 @@ impl Gate {
         let inner = self.lock();
         let is_full = inner.waiting.len() >= inner.max;
         drop(inner);
-        // What is refused counts once, when it enters.
+        // A refused request is counted once: by `enter`.
         if is_full { None } else { self.begin_wait(client).ok().flatten() }
     }
 
-    /// Passes the gate, or waits until it is open. Error: the request ends here. `pass`: that of a request
-    /// that has waited before.
+    /// Lets a request pass the gate, now or after a wait. Error: the request is refused. `pass`: the pass of a
+    /// request that has waited before.
     pub(super) async fn enter(
         self: &Arc<Self>,
         client: IpAddr,
@@ -223,7 +224,8 @@ impl Gate {
         self.lock().held_until.is_some()
     }
 
-    /// Does what is due: ends a hold whose time is over, and the order of its requests.
+    /// Does what is due: ends a hold whose time is over, or, after [`ORDER_TIME`], lets its requests go on
+    /// without order.
     fn tick(self: &Arc<Self>) {
         let mut inner = self.lock();
         if inner.held_until.is_some_and(|until| until <= Instant::now()) {
@@ -234,8 +236,8 @@ impl Gate {
         self.advance();
     }
 
-    /// The gateway ends in this time, and cuts the connections that it has then. A hold that lasts longer
-    /// ends before, and its requests are refused.
+    /// Prepares for the end of the gateway, which comes within this time and cuts the connections that are
+    /// left. A hold that would last longer ends shortly before, and its requests are refused.
     pub(super) fn end_within(self: &Arc<Self>, time: Duration) {
         let end = Instant::now() + time * 9 / 10;
         let mut inner = self.lock();
@@ -256,13 +258,13 @@ impl Gate {
         inner.ordered_until = Some(Instant::now() + ORDER_TIME);
         if inner.is_cut_short && inner.held_until.is_none_or(|until| until <= Instant::now()) {
             inner.is_over = true;
-            // Each of them notices that nobody will let it through.
+            // Drops the senders: each waiting request notices this, and is refused.
             inner.waiting.clear();
         }
         inner.held_until = None;
     }
 
-    /// Lets the next request through, if it is its turn.
+    /// Lets the requests through whose turn it is.
     fn advance(self: &Arc<Self>) {
         let window = self.upstream.children().saturating_add(SPARE).min(UNDER_WAY_MAX);
         loop {
@@ -314,7 +316,7 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // The keeper ends.
+        // Wakes the keeper, which then ends.
         self.changed.notify_one();
     }
 }
@@ -328,7 +330,7 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// Waits for the pass. None: there will be none.
+    /// Waits for the pass. None: the request is refused.
     pub(super) async fn ended(mut self) -> Option<Pass> {
         (&mut self.pass).await.ok()
     }

@@ -54,7 +54,8 @@ pub(super) fn must_wait(state: &State, ends: &Ends, request: &Parts) -> Option<W
     vhost.gate.must_wait(client.address)
 }
 
-/// Responds to a request, in every case. `pass`: that of a request that has waited at the gate of its pool.
+/// Responds to a request, in every case. `pass`: the pass of a request that has waited at the gate of its
+/// pool.
 pub(super) fn respond(
     state: Arc<State>,
     ends: Ends,
@@ -186,8 +187,8 @@ impl Handler<'_> {
         self.route(vhost, host, &path, user.as_deref(), body, visit).await
     }
 
-    /// Routes the request. Routes it again if its release is replaced before an endpoint has begun
-    /// with it.
+    /// Routes the request, and responds. Routes the request again if its release is replaced before the
+    /// request is sent, or if the server has not read the request.
     async fn route(
         &self,
         vhost: &Arc<VirtualHost>,
@@ -288,8 +289,8 @@ impl Handler<'_> {
         }
     }
 
-    /// The route of a path, and the release that it belongs to: the routed one, or an earlier one whose
-    /// asset is kept.
+    /// The route of a path, and the release that the route belongs to: the routed release, or another one
+    /// that has the asset (see `kept_assets`).
     fn find(
         &self,
         vhost: &VirtualHost,
@@ -316,7 +317,7 @@ impl Handler<'_> {
         }
     }
 
-    /// `pool`: empty, if the host has none.
+    /// `pool`: empty if the host has no pool.
     fn error_response(
         &self,
         error: &HttpError,
@@ -358,7 +359,7 @@ async fn measured(
     let status = match &responded {
         Ok(response) => Some(response.status()),
         Err(Unanswered::Failed(error)) => Some(error.status),
-        // It is sent again.
+        // The request is sent again.
         Err(Unanswered::NotSent | Unanswered::NotRead(_)) => None,
     };
     if let Some(status) = status {
@@ -367,8 +368,8 @@ async fn measured(
     responded
 }
 
-/// Redirects `/docs?x` to `/docs/?x`. The location is built from the resolved path. A browser could read
-/// what the client wrote as a host (`//host`, `/\\host`).
+/// Redirects `/docs?x` to `/docs/?x`. The location is built from the resolved path. A browser could read the
+/// path that the client wrote as a host (`//host`, `/\\host`).
 fn add_slash(request: &Parts, path: &UrlPath) -> Result<Response<ResponseBody>, HttpError> {
     let query = RequestTarget::of(request).query;
     let mark: &[u8] = if query.is_empty() { b"" } else { b"?" };

@@ -1,11 +1,12 @@
 //! `/.pools-manager/health`: tells a monitor on this machine whether each pool can serve.
 //!
-//! Only requests that come from this machine itself get it; for all others it is a path of the
-//! application. A web server or load balancer on the same machine connects from a loopback address too,
-//! for any visitor. So a request that a proxy has passed on does not count as one of this machine: it has
-//! a header of proxies, or the PROXY protocol names another client.
+//! Only requests that come from this machine itself get this response. For all other requests the path
+//! belongs to the application. A web server or load balancer on the same machine also connects from a
+//! loopback address, for any visitor. So a request that a proxy has passed on does not count as a request of
+//! this machine: it has a header of proxies, or the PROXY protocol names another client.
 //!
-//! It reads what the gateway knows, and causes no request and no look at a replica.
+//! The response comes from the state of the gateway in memory. It causes no request to a replica, and no
+//! observation.
 
 use std::sync::atomic::Ordering;
 
@@ -25,7 +26,7 @@ const PATH: &[u8] = b"/.pools-manager/health";
 /// Headers with which a proxy passes a request on.
 const OF_PROXIES: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
-/// The response, if this is such a request.
+/// The response; None: the request is not for the health, or does not come from this machine.
 pub(super) fn respond(
     state: &State,
     ends: &Ends,
@@ -50,7 +51,7 @@ pub(super) fn respond(
     Some(response)
 }
 
-/// Whether this is such a request.
+/// Whether the request is for the health, and comes from this machine.
 pub(super) fn is_asked(ends: &Ends, request: &Parts) -> bool {
     let is_it = RequestTarget::of(request).path == PATH;
     is_it && ends.is_local() && !is_passed_on(&request.headers)

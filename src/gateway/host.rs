@@ -25,7 +25,8 @@ impl<'a> Host<'a> {
     pub(super) fn of(request: &'a Parts) -> Result<Self, HttpError> {
         let mut headers = request.headers.get_all(HOST).iter();
         let header = headers.next();
-        // HTTP/2 writes the host as `:authority`. Here it was compared with the header already.
+        // HTTP/2 sends the host as `:authority`. `connection::http2` has removed it from the target, unless
+        // the header has another host.
         if request.version == Version::HTTP_2 && request.uri.authority().is_some() {
             return Err(bad("the Host header names another host than :authority"));
         }

@@ -15,7 +15,7 @@ pub(super) struct HostMap {
     wildcard: HashMap<String, Owner>,
     /// For all other hosts.
     default: Option<Owner>,
-    /// The names of the pools whose configuration cannot be used.
+    /// The names of the pools whose configuration cannot be used, and whose hosts are known.
     broken: Vec<String>,
 }
 
@@ -38,8 +38,9 @@ pub(super) struct Broken {
 }
 
 impl HostMap {
-    /// Builds the map. If several pools configure the same host, the one that had it `before` keeps it;
-    /// if none had it, its requests get 503. The second value has a message for each such conflict.
+    /// Builds the map. If several pools configure the same host, the pool that had this host `before` keeps
+    /// it. If no pool had it, requests for this host get 503. The second value has a message for each such
+    /// conflict.
     pub(super) fn new(
         all: Vec<Arc<VirtualHost>>,
         broken: &[Broken],
@@ -90,7 +91,7 @@ impl HostMap {
         &self.all
     }
 
-    /// The names of the pools whose configuration cannot be used, and that have hosts.
+    /// The names of the pools whose configuration cannot be used, and whose hosts are known.
     pub(super) fn broken(&self) -> &[String] {
         &self.broken
     }
@@ -127,7 +128,7 @@ fn claims<'a, T: Copy>(
     claims
 }
 
-/// The messages about hosts that several of these pools configure. None of the pools has had the host
+/// The messages about hosts that several of these pools configure, if none of the pools has had the host
 /// before.
 pub(super) fn conflicts(pools: &[(&str, &[String])]) -> Vec<String> {
     let claims = claims(pools.iter().copied());

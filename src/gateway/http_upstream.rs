@@ -1,9 +1,10 @@
 //! A request to a server that speaks HTTP.
 //!
-//! Each request has its own connection: so the kernel's count of connections is the count of requests,
-//! no connection stays open to a generation that is not published any more, and a request that could
-//! not be read is recognized. The body of the request is received completely before, as for PHP; the
-//! response is passed on as it arrives, through a [`response_buffer`](super::response_buffer).
+//! Each request has its own connection. So the kernel's count of connections is the count of requests, no
+//! connection stays open to a generation that is not published any more, and the gateway can recognize a
+//! request that the server has not read. As for PHP, the body of the request is received completely before
+//! the request is sent. The response is passed on as it arrives, through a
+//! [`response_buffer`](super::response_buffer).
 
 mod failure;
 mod headers;
@@ -72,7 +73,7 @@ pub(super) struct HttpRequest<'a> {
     pub body: &'a RequestBody,
     /// The buffer space of the client.
     pub space: &'a ClientSpace,
-    /// The end of the time in which it may be connected to an endpoint.
+    /// Until when the gateway may try to connect to an endpoint.
     pub deadline: Instant,
 }
 
@@ -95,7 +96,7 @@ impl HttpRequest<'_> {
         Ok(self.body(head, body, lease).await?)
     }
 
-    /// Connects without waiting for the server. An endpoint that refuses is ejected.
+    /// Connects without waiting for the server. An endpoint that refuses the connection is ejected.
     async fn connect(&self, lease: Lease) -> Result<(Lease, UnixStream), Unanswered> {
         loop {
             let stream = connect(&lease.socket())
@@ -130,7 +131,7 @@ impl HttpRequest<'_> {
         let request = self.encode()?;
         let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream));
         let (mut sender, connection) = handshake.await.map_err(|error| failed(&error))?;
-        // It ends with the exchange: when the response is complete, or dropped.
+        // This task ends with the exchange: when the response is complete, or dropped.
         tokio::spawn(connection);
         let limit = self.vhost.settings.request_timeout;
         let begun = Instant::now();
@@ -194,7 +195,7 @@ impl HttpRequest<'_> {
     ) -> Result<Response<ResponseBody>, HttpError> {
         let mut chunks = VecDeque::new();
         let mut length = 0;
-        // The task of the connection may have more at hand than the head.
+        // Lets the task of the connection run: it may have more of the response than the head.
         tokio::task::yield_now().await;
         loop {
             if body.is_end_stream() {

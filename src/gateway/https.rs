@@ -11,11 +11,11 @@ use super::request_target::RequestTarget;
 use super::response_body::ResponseBody;
 use crate::config::Gateway;
 
-/// Certificate authorities ask for these by HTTP (RFC 8555, section 8.3).
+/// Certificate authorities request paths below this one by HTTP (RFC 8555, section 8.3).
 const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
 const HTTPS_PORT: u16 = 443;
 
-/// The redirect to HTTPS; None: the request needs none. `port`: that of HTTPS, as clients see it.
+/// The redirect to HTTPS; None: the request needs none. `port`: the HTTPS port, as clients see it.
 pub(super) fn redirect(
     settings: &Gateway,
     client: &Client,
@@ -33,7 +33,7 @@ pub(super) fn redirect(
     let target = encode_target(target.path, target.query);
     let location = HeaderValue::try_from(format!("https://{}{port}{target}", host.name)).ok()?;
     let mut response = Response::new(ResponseBody::empty());
-    // Only 308 keeps the method and the body of other requests; old clients do not know it.
+    // Old clients do not support 308. But only 308 keeps the method and the body of other requests.
     *response.status_mut() = match request.method {
         Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
         _ => StatusCode::PERMANENT_REDIRECT,
@@ -42,8 +42,8 @@ pub(super) fn redirect(
     Some(response)
 }
 
-/// Adds `Strict-Transport-Security`, which counts only by HTTPS (RFC 6797, section 7.2). A header of the
-/// application stays.
+/// Adds `Strict-Transport-Security` to a response by HTTPS: by HTTP it has no effect (RFC 6797, section 7.2).
+/// A header of the application stays.
 pub(super) fn add_hsts(settings: &Gateway, client: &Client, headers: &mut HeaderMap) {
     if let Some(value) = settings.hsts.as_ref().filter(|_| client.https) {
         headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| value.clone());

@@ -1,4 +1,4 @@
-//! The account that talks to clients: `user` and `group` of the global `[gateway]`.
+//! The account of the process that serves clients: `user` and `group` of the global `[gateway]`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +17,9 @@ use crate::release::Release;
 use crate::root::Root;
 use crate::runtime;
 
-/// The account that a child takes. None: this process talks to clients itself. Error: there is no such
-/// account, it cannot be had, or it cannot read the configuration. Blocks for a moment.
+/// The account of the child. None: there is no child, and this process serves clients itself. Error: the
+/// account does not exist, this process must not or cannot take it, or the account cannot read the
+/// configuration. Blocks for a moment.
 pub fn identity(root: &Root, global: &Global) -> Result<Option<Identity>> {
     let Some(account) = account(global)? else { return Ok(None) };
     if let Some(error) = unreadable(&account, root, global) {
@@ -28,7 +29,7 @@ pub fn identity(root: &Root, global: &Global) -> Result<Option<Identity>> {
     Ok(Some(Identity { name: account.name, uid, gid, groups }))
 }
 
-/// None: this process itself.
+/// The account of the child. None: this process serves clients itself.
 fn account(global: &Global) -> Result<Option<Account>> {
     let (user, group) = (global.front.user.as_str(), global.front.group.as_str());
     let file = global.path.display();
@@ -80,7 +81,7 @@ fn refuse_another(user: &str, group: &str, file: &str) -> Result<()> {
     .hint(format!("start serve as root, or remove user and group from {file}")))
 }
 
-/// What it must read to serve anything. The error names the first such file.
+/// The error for the first file or directory that the account must read to serve anything, and cannot.
 fn unreadable(account: &Account, root: &Root, global: &Global) -> Option<Error> {
     let pools = pool::names(root).unwrap_or_default();
     let files = pools.iter().map(|name| root.pools_dir().join(name).join(pool::FILE_NAME));
@@ -100,8 +101,8 @@ fn cannot(account: &Account, what: &str, path: &Path, global: &Global) -> Error 
     ))
 }
 
-/// What stands against the account: what `serve` refuses, and what of the pools it cannot reach. Blocks.
-/// `running`: the gateway that runs on the root.
+/// The findings about the account: errors for which `serve` does not start, and directories, releases and
+/// sockets that the account cannot reach. Blocks. `running`: the gateway that runs on the root.
 pub(super) fn findings(
     root: &Root,
     global: &Global,
@@ -109,7 +110,7 @@ pub(super) fn findings(
     served: &[&Pool],
 ) -> Vec<Finding> {
     if !Uid::effective().is_root() && *running != Gateway::Absent {
-        // It may be root's.
+        // The running gateway may be root's: root can change to another account, and this user cannot.
         return Vec::new();
     }
     let account = match account(global) {
@@ -126,7 +127,7 @@ pub(super) fn findings(
     findings
 }
 
-/// Large bodies and answers need the directory.
+/// Large bodies and responses need the directory.
 fn no_temp_dir(account: &Account, global: &Global) -> Option<Finding> {
     let dir = &global.front.temp_dir;
     let denied = account.denied(dir, Access::WRITE_OK | Access::EXEC_OK)?;
@@ -140,7 +141,8 @@ fn no_temp_dir(account: &Account, global: &Global) -> Option<Finding> {
     ))
 }
 
-/// The release of a pool, and the sockets of its replicas that run.
+/// The errors for the release of a pool, and for the sockets of its running replicas, if the account cannot
+/// reach them.
 fn unreachable(account: &Account, pool: &Pool, global: &Global) -> Vec<Error> {
     let mut errors = Vec::new();
     let symlink = pool.settings.pinning.as_ref().map(|pinning| &pinning.symlink);
@@ -169,7 +171,7 @@ fn unreachable(account: &Account, pool: &Pool, global: &Global) -> Vec<Error> {
     errors
 }
 
-/// Logs what of the pools the account cannot reach, at a start. Blocks.
+/// Logs, at a start, the releases and sockets of the pools that the account cannot reach. Blocks.
 pub(super) fn log_unreachable(root: &Root, global: &Global) {
     let Ok(Some(account)) = account(global) else { return };
     let pools = pool::names(root).unwrap_or_default();

@@ -1,13 +1,13 @@
-//! Assets of releases that were replaced: a page that a browser has loaded before a release switch asks
-//! for its scripts, styles and images after it (`keep_assets`).
+//! Assets of releases that were replaced (`keep_assets`). A browser may load a page before a release switch,
+//! and request the scripts, styles and images of this page after the switch.
 //!
-//! An asset is a file whose name has an extension and which is no page: its media type is not that of
-//! HTML, and it is no code. Only what the routed release does not have is looked up, first in the other
-//! releases that the pool serves at the moment (during a rolling restart), then in those that it served
-//! within the time, the newest first. So a new page, and all of its assets, are of the new release.
+//! An asset is a file whose name has an extension, whose media type is not HTML, and which is no code. A file
+//! is looked up in other releases only if the routed release does not have it: first in the releases that the
+//! pool serves at the moment (during a rolling restart or beside a canary), then in those that the pool
+//! served within `keep_assets`, the newest first. So a new page and all of its assets come from the new release.
 //!
-//! The releases are known from the replacements of the routing table; after a start of the gateway, from
-//! the history of the pool. Their directories are held open. A release that is removed has no files any
+//! The gateway records a release when it replaces the routing table. After a start, it reads the releases
+//! from the history of the pool. Their directories are held open. A release that is removed has no files any
 //! more, and takes no space.
 
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ struct Past {
 }
 
 impl Past {
-    /// A time in the future, from before a change of the clock, is now.
+    /// A time in the future counts as now: the clock has been set back since.
     fn is_within(&self, time: Duration) -> bool {
         self.until.elapsed().unwrap_or_default() < time
     }
@@ -61,7 +61,7 @@ pub(super) struct Asset {
 }
 
 impl KeptAssets {
-    /// Notes which releases are replaced. To be called before the next table is used, one call at a time.
+    /// Notes which releases are replaced. To be called before the next table is used. Calls must not overlap.
     ///
     /// - `before`, `now`: the releases of the current and of the next table
     /// - `history`: the state file of the pool
@@ -90,7 +90,7 @@ impl KeptAssets {
             let is_it = |other: &Arc<ServedRelease>| other.release == it.served.release;
             let is_known = past.iter().any(|other| is_it(&other.served));
             let is_live = now.iter().any(|other| is_it(other));
-            // Under another document root, its paths are others.
+            // With another document root, the same paths name other files.
             let is_root_same = settings.document_root(&it.served.dir).below == it.served.root.below;
             if !is_known && !is_live && is_root_same && it.is_within(time) {
                 past.push(it);
@@ -106,13 +106,13 @@ impl KeptAssets {
         if past.iter().any(|it| !it.is_within(settings.keep_assets)) {
             let left = past.iter().filter(|it| it.is_within(settings.keep_assets));
             let left = Arc::new(left.cloned().collect());
-            // Another thread may have replaced it: then that one decided later.
+            // If another thread has replaced the list meanwhile, that later list stays.
             self.past.compare_and_swap(&past, left);
         }
     }
 
     /// The asset that a path names in another release than the routed one. `live`: the releases that the
-    /// pool serves now; `canary`: that of its canary.
+    /// pool serves now; `canary`: the release of its canary.
     pub(super) fn find(
         &self,
         settings: &Gateway,
@@ -152,8 +152,8 @@ fn is_asset(settings: &Gateway, path: &str) -> bool {
     has_extension && !is_code(path) && !is_page(settings, path)
 }
 
-/// The releases of the rollouts that ended within the time, the newest first. Those that a rollout left
-/// count until its end, and so do those that it did not keep.
+/// The releases of the rollouts that ended within `keep_assets`, the newest first. Both releases of a rollout,
+/// the old one and the new one, count as served until its end: it may not have kept the new one.
 fn from_history(entries: &[Entry], settings: &Gateway) -> Vec<Past> {
     let past = |entry: &Entry| {
         let begun = humantime::parse_rfc3339(&entry.when).ok();

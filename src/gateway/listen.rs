@@ -134,8 +134,8 @@ fn prepare(stream: TcpStream, remote: SocketAddr) -> io::Result<(OwnedFd, Option
     Ok((stream.into_std()?.into(), Some(Ends::new(remote, local))))
 }
 
-/// Why the gateway cannot listen on an address; None: it can. A TCP address is bound for a moment, and
-/// not listened on; at the path of a unix socket nothing is made.
+/// Why the gateway cannot listen on an address; None: it can. A TCP address is bound for a moment, without
+/// listening. The path of a unix socket is only checked: nothing is created there.
 pub(super) fn refusal(listen: &Listen, global: &Global) -> Option<Error> {
     let tried = match listen {
         Listen::Tcp(address) => bound(*address).map(drop),
@@ -164,7 +164,7 @@ fn cannot_listen(listen: &Listen, global: &Global, error: &io::Error) -> Error {
     })
 }
 
-/// The control socket. `inherited`: the one of the process that this one replaces.
+/// The control socket. `inherited`: the control socket of the process that this one replaces.
 pub(super) fn control_socket(path: &Path, inherited: Option<OwnedFd>) -> Result<UnixListener> {
     let listener = match inherited {
         Some(socket) => std_unix(socket).and_then(UnixListener::from_std),
@@ -209,8 +209,8 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Listens on a path. Replaces a socket on which no process listens. Errors: `ADDRINUSE` if one does,
-/// `EXIST` if the path is something else.
+/// Listens on a path. Replaces a socket on which no process listens. Errors: `ADDRINUSE` if a process listens
+/// on it, `EXIST` if the path exists and is no socket.
 pub(super) fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if check_path(path)? == Name::Socket {
         file::remove(path)?;

@@ -1,8 +1,8 @@
 //! The pools of which this process begins no request, while its successor changes their release.
 //!
-//! Both processes of an upgrade route by a table of their own, and no client may get an older release after
-//! another client has got the new one. So the old process begins no request of the pool while the new one
-//! replaces its table, and only then observes the pool itself.
+//! Each process of an upgrade has its own routing table. But no client may get an older release after another
+//! client has got the new one. So the old process begins no request of the pool while the new process
+//! replaces its table. After that, the old process observes the pool itself.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use super::state::CurrentState;
 use super::virtual_host::Unservable;
 use crate::error::Result;
 
-/// Each with the right to refresh it.
+/// The paused pools, each with the only right to refresh the pool.
 #[derive(Debug, Default)]
 pub(super) struct PausedPools(BTreeMap<String, OwnedMutexGuard<Unservable>>);
 
 impl PausedPools {
-    /// Begins no request of a pool from now on: those that come wait, as they do when no replica runs. So
-    /// does the process that this one has replaced itself.
+    /// Begins no request of a pool from now on. New requests wait, as they do when no replica runs. The
+    /// process that this one has itself replaced is paused in the same way.
     pub(super) async fn pause(&mut self, state: &CurrentState, pool: &str) -> Result<()> {
         if self.0.contains_key(pool) {
             return Ok(());

@@ -1,7 +1,7 @@
 //! A request of the gateway to itself, before it accepts connections: the state of each pool.
 //!
-//! It takes the way of each request, through a worker, hyper and the handler. Only the listening socket is
-//! another one.
+//! The request takes the same way as the requests of clients: through a worker, hyper and the handler. Only
+//! its connection does not come from a listening socket.
 
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const RESPONSE_MAX: u64 = 1 << 20;
 const REQUEST: &[u8] =
     b"GET /.pools-manager/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-/// The header of the PROXY protocol, version 2, of a connection that is the proxy's own.
+/// The header of the PROXY protocol, version 2, of a connection that a proxy opens for itself.
 const PROXY_HEADER: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 #[derive(Deserialize)]

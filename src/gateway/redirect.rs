@@ -33,7 +33,7 @@ const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
 /// The characters to encode in a query, which is otherwise passed on unchanged.
 const NOT_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
 
-/// The redirect for a path; None: it has none, or `deny` names it.
+/// The redirect for a path; None: the path has none, or `deny` names the path.
 pub(super) fn respond(
     settings: &Gateway,
     path: &UrlPath,
@@ -72,7 +72,7 @@ fn location(redirect: &Redirect, rest: &str, query: &[u8]) -> String {
     };
     let mut location = to.to_owned();
     if redirect.keeps_rest {
-        // Two slashes at the beginning would be followed by a host.
+        // A browser would read what follows two slashes at the beginning as a host.
         location.extend(utf8_percent_encode(rest.trim_start_matches('/'), NOT_IN_PATH));
     }
     if !query.is_empty() && !to.contains('?') {

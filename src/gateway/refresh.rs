@@ -1,4 +1,4 @@
-//! Keeps the endpoints of a pool up to date, by observation: nothing is remembered.
+//! Keeps the endpoints of a pool up to date: by observation of the pool, not by stored state.
 //!
 //! A replica gets requests if its public socket name leads to a running generation of its own. A drained
 //! replica's name leads to another replica's generation, or does not exist. So a command drains and
@@ -25,29 +25,30 @@ use crate::pool::Pool;
 use crate::privsep;
 use crate::release::Release;
 
-/// The shortest time between two refreshes that requests ask for.
+/// The shortest time between two refreshes on request.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// The time until the first retry of a failed refresh. Each retry doubles it, up to the last one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
-/// Why the endpoints are refreshed. It decides what happens with a running replica that cannot be
-/// served, because its release is gone or has no document root.
+/// Why the endpoints are refreshed. The reason decides what happens with an *unservable* replica: it runs,
+/// but its release is gone or has no document root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// Serve what can be served. That replica gets no requests.
+    /// Serve what can be served. An unservable replica gets no requests.
     Serve,
-    /// Try another configuration. The same, but an error is not recorded: the previous configuration
-    /// may stay in use.
+    /// Try another configuration. An unservable replica gets no requests. An error is not recorded, because
+    /// the previous configuration may stay in use.
     Try,
-    /// A command has moved names. The refresh fails, unless that replica got no requests before.
+    /// A command has moved names. An unservable replica makes the refresh fail, unless the last refresh has
+    /// found it unservable already.
     Command,
 }
 
 /// Observes a pool, and replaces its endpoints.
 pub(super) async fn refresh(vhost: &Arc<VirtualHost>, reason: Reason) -> Result<()> {
-    // One at a time, so that a later refresh uses a later observation. The wait is here, so that an
-    // observation that hangs holds one thread only.
+    // Only one refresh at a time, so that a later refresh uses a later observation. Others wait here and
+    // not on a thread, so that an observation that hangs holds one thread only.
     let mut unservable = vhost.refresh.turn().await;
     let vhost = Arc::clone(vhost);
     run_blocking(move || {
@@ -55,7 +56,7 @@ pub(super) async fn refresh(vhost: &Arc<VirtualHost>, reason: Reason) -> Result<
         let result =
             observe_pool(&vhost).and_then(|seen| apply(&vhost, &seen, reason, &mut unservable));
         match result {
-            // The command knows that these replicas are out, and is about to renew one.
+            // These replicas were unservable before the command, and it is about to replace one of them.
             Ok(Outcome::NothingServed(_)) if reason == Reason::Command => Ok(()),
             Ok(Outcome::NothingServed(error)) | Err(error) => {
                 if reason != Reason::Try {
@@ -72,7 +73,7 @@ pub(super) async fn refresh(vhost: &Arc<VirtualHost>, reason: Reason) -> Result<
     .await?
 }
 
-/// Applies what the operator wants done with the requests. If that cannot be read, what is in force stays.
+/// Reads and applies hold and maintenance. If their file cannot be read, both stay as they are.
 fn read_traffic(vhost: &VirtualHost) {
     if let Err(error) = vhost.gate.read(&vhost.pool.traffic_file()) {
         let (pool, error) = (&vhost.pool.name, error.in_one_line());
@@ -80,8 +81,8 @@ fn read_traffic(vhost: &VirtualHost) {
     }
 }
 
-/// Refreshes the endpoints of a pool, here and in the process that this one replaces. Error of a command:
-/// also that the other process does not answer. The release then stays as it is.
+/// Refreshes the endpoints of a pool, here and in the process that this one replaces. For a command, it is
+/// also an error if that process does not answer. Then nothing is refreshed, and the pool keeps its release.
 pub(super) async fn refresh_both(
     state: &CurrentState,
     vhost: &Arc<VirtualHost>,
@@ -98,7 +99,7 @@ pub(super) async fn refresh_both(
     predecessor.unpause(pool).await.and(refreshed)
 }
 
-/// Starts a task that refreshes a pool's endpoints on request, and retries a failed refresh. It ends
+/// Starts a task that refreshes a pool's endpoints on request, and retries a failed refresh. The task ends
 /// when the configuration no longer has the pool.
 pub(super) fn refresh_on_request(state: &Arc<CurrentState>, vhost: &VirtualHost) {
     let (current, refresh_state) = (Arc::clone(state), Arc::clone(&vhost.refresh));
@@ -124,15 +125,16 @@ pub(super) fn refresh_on_request(state: &Arc<CurrentState>, vhost: &VirtualHost)
     });
 }
 
-/// Starts the task that ends the canary of a pool when its command is gone. It ends with the pool.
+/// Starts the task that ends the canary of a pool when the command of the canary has ended. The task ends
+/// with the pool.
 pub(super) fn keep_canary(state: &Arc<CurrentState>, vhost: &VirtualHost) {
     let (pool, refresh_state) = (Arc::clone(&vhost.pool), Arc::clone(&vhost.refresh));
     let refresh = move || refresh_state.request();
     state.spawn(canary::keep(&vhost.canary, move || canary_of(&pool), refresh));
 }
 
-/// The record of the canary that is in force. Only its owner may read it, so a child has its parent do so.
-/// Blocks.
+/// The record of the canary that is in force. Only the owner of the record may read it, so a child makes its
+/// parent read it. Blocks.
 fn canary_of(pool: &Pool) -> Result<Option<Record>> {
     let Some(parent) = privsep::parent() else { return Record::in_force(&pool.canary_file()) };
     let request = ToParent::Canary(pool.name.clone());
@@ -142,15 +144,16 @@ fn canary_of(pool: &Pool) -> Result<Option<Record>> {
     Ok(record?)
 }
 
-/// The result of a refresh that has found what runs.
+/// The result of a refresh whose observation has succeeded.
 enum Outcome {
-    /// All replicas that run are served; or some, or none runs.
+    /// At least one running replica is served, or no replica runs.
     Served,
     /// Replicas run, and none of them can be served.
     NothingServed(Error),
 }
 
-/// Observes the pool; a child has its parent do so, which may look at the processes of the replicas. Blocks.
+/// Observes the pool. A child makes its parent do so, because only the parent may look at the processes of
+/// the replicas. Blocks.
 fn observe_pool(vhost: &VirtualHost) -> Result<Seen> {
     let Some(parent) = privsep::parent() else { return Seen::of(&vhost.pool) };
     let request = ToParent::Observe(vhost.pool.name.clone());
@@ -199,14 +202,15 @@ fn apply(
         exclusive_since::update(&before, &next, seen.names.iter().map(PathBuf::as_path));
         let history = || vhost.pool.state_file();
         vhost.kept_assets.update(&vhost.settings, &before, &next, history);
-        // In this order, a visitor of a canary that succeeds gets the new release without a break.
+        // The pool before its canary: when a canary has succeeded, its visitors keep the new release without
+        // a break.
         vhost.upstream.replace_endpoints(endpoints);
         vhost.canary.apply(&vhost.settings, canary);
     }
     Ok(error.map_or(Outcome::Served, |(_, error)| Outcome::NothingServed(error)))
 }
 
-/// The canary. If it cannot be served, that is an error of the command that begins it; later, it ends.
+/// The canary. If it cannot be served, a refresh by a command fails. Any other refresh ends the canary.
 fn seen_canary(
     vhost: &VirtualHost,
     seen: &Seen,
@@ -240,7 +244,7 @@ fn endpoint(
         return Err(Error::failed(message).hint("run pools-manager restart"));
     }
     let release = release(vhost, published)?;
-    // Each time anew: the release may have got another document root where it is.
+    // Opened each time anew: the release may have got another document root meanwhile, at the same path.
     let opened = open(&release, vhost)?;
     let served = if let Some(same) = known.iter().find(|it| it.is_as(&opened)) {
         Arc::clone(same)

@@ -1,4 +1,4 @@
-//! Why `serve` refuses to start its gateway. Nothing is opened or made: `check` reports these errors.
+//! Why `serve` refuses to start its gateway. `check` reports these errors too, so nothing is created here.
 
 use std::collections::BTreeSet;
 
@@ -18,9 +18,10 @@ use crate::root::Root;
 /// All pools of a root, as far as they can be read.
 type Pools = Vec<Result<Pool>>;
 
-/// Whether `serve` runs a gateway: a pool has a `[gateway]`, which is an error if no address is
-/// configured; or an address is configured, and `serve` has nothing else to do, or a pool cannot be
-/// read.
+/// Whether `serve` runs a gateway. It does in two cases:
+///
+/// - A pool has a `[gateway]`. It is then an error if no address is configured.
+/// - An address is configured, and `serve` has nothing else to do or cannot read a pool.
 pub fn is_wanted(root: &Root, global: &Global) -> bool {
     is_wanted_by(&pools(root), global)
 }
@@ -37,8 +38,8 @@ fn pools(root: &Root) -> Pools {
     names.iter().map(|name| pool::load(root, name)).collect()
 }
 
-/// What stands against a gateway with these settings. `running`: the gateway that runs on this root. What
-/// that has, it may have. Reads files, and blocks.
+/// The errors and warnings about a gateway with these settings. `running`: the gateway that runs on this
+/// root. The sockets that it has do not count as taken. Reads files, and blocks.
 pub fn findings(root: &Root, global: &Global, running: &Gateway) -> Vec<Finding> {
     let pools = pools(root);
     if !is_wanted_by(&pools, global) {
@@ -65,12 +66,12 @@ pub fn findings(root: &Root, global: &Global, running: &Gateway) -> Vec<Finding>
     findings
 }
 
-/// The sockets that cannot be had.
+/// The errors for sockets on which the gateway cannot listen.
 fn unavailable(global: &Global, running: &Gateway) -> Vec<Finding> {
     let (control, own): (_, BTreeSet<&str>) = match running {
         Gateway::Absent => (listen::control_refusal(&global.control), BTreeSet::new()),
         Gateway::Runs(settings) => (None, settings.listen.iter().map(String::as_str).collect()),
-        // Its addresses are not known.
+        // The addresses of the running gateway are not known.
         Gateway::Silent => return Vec::new(),
     };
     let all = global.front.all_listen().map(|(listen, _)| listen);
@@ -88,7 +89,7 @@ fn conflicts(served: &[&Pool]) -> Vec<Finding> {
     conflicts.map(|conflict| Finding::error(conflict, OTHER_HOSTS)).collect()
 }
 
-/// Large bodies and answers need the directory; the gateway starts without it.
+/// Large bodies and responses need the directory. The gateway starts without it.
 fn no_temp_dir(global: &Global) -> Option<Finding> {
     let dir = &global.front.temp_dir;
     let error = access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK).err()?;

@@ -1,7 +1,7 @@
 //! Reload: opens the access log again, and reads the configuration again.
 //!
-//! An error keeps the previous configuration: all of it, or that of one pool if the error is in the
-//! files of that pool.
+//! After an error, the previous configuration stays in use: all of it, or only that of one pool if the error
+//! is in the files of that pool.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::config::Global;
 use crate::error::Result;
 use crate::root::Root;
 
-/// The requests for a reload, and how far they are.
+/// The requests for a reload, and their progress.
 #[derive(Debug, Default)]
 pub struct Reloads {
     requested: Notify,
@@ -40,7 +40,7 @@ impl Reloads {
         let mut progress = self.progress.subscribe();
         let next = progress.borrow().begun + 1;
         self.requested.notify_one();
-        // The sender lives as long as this.
+        // The sender lives as long as `self`.
         let _ = progress.wait_for(|progress| progress.done >= next).await;
     }
 
@@ -63,8 +63,8 @@ impl Reloads {
         self.progress.send_modify(|progress| progress.done = progress.begun);
     }
 
-    /// Waits until a command has requested a reload since the last call. What else has read the
-    /// configuration must read it again then.
+    /// Waits until a command has requested a reload since the last call. Other parts of the program that
+    /// have read the configuration must then read it again.
     pub async fn requested_by_command(&self) {
         self.by_command.notified().await;
     }

@@ -1,4 +1,4 @@
-//! The process that a gateway replaces, as the gateway reaches it.
+//! The process that a gateway replaces, and how the gateway sends requests to it.
 
 use std::sync::Arc;
 
@@ -10,14 +10,15 @@ use crate::upgrade::Predecessor;
 /// The process that a gateway replaces.
 #[derive(Debug)]
 pub(super) enum Replaced {
-    /// It has started this process.
+    /// The replaced process has started this process.
     ByThis(Arc<Predecessor>),
-    /// It has started the parent of this process, which passes everything on.
+    /// The replaced process has started the parent of this process. The parent passes everything on.
     ByParent,
 }
 
 impl Replaced {
-    /// Makes it begin no request of a pool, until [`Replaced::unpause`]. Error: it does not answer.
+    /// Makes the replaced process begin no request of a pool, until [`Replaced::unpause`]. Error: that process
+    /// does not answer, or refuses.
     pub(super) async fn pause(&self, pool: &str) -> Result<()> {
         match self {
             Self::ByThis(predecessor) => predecessor.pause(pool).await,
@@ -25,7 +26,7 @@ impl Replaced {
         }
     }
 
-    /// Makes it observe a pool that it has paused, and serve it again.
+    /// Makes the replaced process observe a paused pool, and serve the pool again.
     pub(super) async fn unpause(&self, pool: &str) -> Result<()> {
         match self {
             Self::ByThis(predecessor) => predecessor.unpause(pool).await,
@@ -37,6 +38,6 @@ impl Replaced {
 async fn ask(request: ToParent) -> Result<()> {
     let Some(parent) = privsep::parent() else { return Ok(()) };
     let answer = parent.ask::<Outcome>(&request, Vec::new()).await;
-    // Without the parent, nothing is replaced any more.
+    // An error means that the parent has ended: then this process replaces nothing any more.
     answer.map_or(Ok(()), |outcome| outcome.map_err(Error::from))
 }

@@ -121,7 +121,7 @@ impl RequestBody {
         }
     }
 
-    /// A reader for a body that is not short. It can be called repeatedly.
+    /// A reader for a body that is not short. Each call returns a reader from the beginning of the body.
     pub(super) fn long(&self) -> Option<Reader> {
         match self {
             Self::Memory(memory) if memory.bytes.len() > SHORT => {
@@ -184,7 +184,7 @@ fn too_large(limits: &Limits) -> HttpError {
     HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
 }
 
-/// 507 for a full disk. 503 for a limit of the gateway: the client may try again soon.
+/// 507 for a full disk. 503 for a limit of the gateway, or for another error: the client may try again soon.
 fn error_of(no_space: &NoSpace) -> HttpError {
     use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let status = match no_space {

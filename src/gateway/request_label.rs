@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 
 use super::request_target::RequestTarget;
 
-/// The pool and the request of a line of the log. What is empty is not known.
+/// The pool and the request of a line of the log. An empty field is not known.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RequestLabel<'a> {
     /// The name of the pool.

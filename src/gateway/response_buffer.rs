@@ -85,8 +85,8 @@ impl State {
 }
 
 impl Writer {
-    /// Adds data. Error `BrokenPipe`: the client has gone; or it has used up its quota of temporary
-    /// files, and enough other scripts wait for it.
+    /// Adds data. Error `BrokenPipe`: the client has gone; or the client has used up its quota of temporary
+    /// files, and enough other scripts wait for this client.
     pub(super) async fn push(&mut self, bytes: Bytes) -> io::Result<()> {
         let mut is_forced = false;
         loop {
@@ -116,7 +116,7 @@ impl Writer {
         }
         let held = state.held + bytes.len();
         if held <= MEMORY_MIN {
-            // A copy: the chunk may be part of a larger buffer, which it would hold.
+            // A copy: the chunk may be part of a larger buffer, and would keep all of that in memory.
             state.memory.push_back(Bytes::copy_from_slice(bytes));
         } else {
             let reserved =
@@ -163,7 +163,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits until the client has read something, or everything.
+    /// Waits until the client has read something. Returns at once if the client has read everything.
     async fn room(&mut self) {
         let mut waited = false;
         poll_fn(|cx| {
@@ -332,7 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn failed_write_in_the_middle_loses_no_data() {
-        // The memory and 768,000 bytes of the file (three quarters of the limit); the rest waits.
+        // The memory is full, and the file has 768,000 bytes (three quarters of the limit). The rest waits.
         let (mut writer, mut reader) = response_buffer(&space(1_024_000));
         let text = text(3_000_000);
         let mut all = Box::pin(async {

@@ -24,9 +24,9 @@ pub(super) enum Route {
 /// What a path leads to.
 #[derive(Debug)]
 pub(super) enum Routed {
-    /// What the release has for it.
+    /// The route that the release has for the path.
     Found(Route),
-    /// The release has nothing of that name: what answers in its place, or the error 404.
+    /// The release has nothing of that name. The value is the route that is used instead, or the error 404.
     Missing(Result<Route, HttpError>),
 }
 
@@ -71,8 +71,8 @@ pub(super) fn route(
     Ok(Routed::Missing(router.front()))
 }
 
-/// Routes a path of a pool whose server speaks HTTP: a file below the document root, if that is
-/// configured and the method can get a file, else the server. Error 403: `deny` names the path or the
+/// Routes a path of a pool whose server speaks HTTP: to a file below the document root, if a document root is
+/// configured and the method can get a file, else to the server. Error 403: `deny` names the path or the
 /// file.
 pub(super) fn route_to_server(
     served: &ServedRelease,

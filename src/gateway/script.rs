@@ -62,17 +62,17 @@ pub(super) struct ScriptRequest<'a> {
     pub id: &'a str,
     /// The host.
     pub host: &'a Host<'a>,
-    /// The end of the time in which it may be connected to an endpoint.
+    /// Until when the gateway may try to connect to an endpoint.
     pub deadline: Instant,
 }
 
 /// Why a request has no response of a script.
 #[derive(Debug)]
 pub(super) enum Unanswered {
-    /// It was not sent to any endpoint: it may be routed again.
+    /// The request was not sent to any endpoint: it may be routed again.
     NotSent,
-    /// It was sent, and php-fpm has not read it: it may be sent again, on a new connection. The error is
-    /// the response if that has happened too often.
+    /// The request was sent, and the server has not read it: it may be sent again, on a new connection. After
+    /// [`RESENDS_MAX`] repetitions, the error is the response.
     NotRead(HttpError),
     /// The response is an error.
     Failed(HttpError),
@@ -82,8 +82,8 @@ pub(super) enum Unanswered {
 const RESENDS_MAX: u32 = 2;
 
 impl Unanswered {
-    /// Ok: the request is to be routed and sent again. `resends`: how often that has happened because
-    /// it was not read.
+    /// Ok: the request is to be routed and sent again. `resends`: how often the request was sent again because
+    /// the server had not read it.
     pub(super) fn or_again(self, resends: &mut u32) -> Result<(), HttpError> {
         match self {
             Self::NotRead(_) if *resends < RESENDS_MAX => {
@@ -102,8 +102,8 @@ impl From<HttpError> for Unanswered {
     }
 }
 
-/// Whether a request may use an idle connection. php-fpm may close that at any moment. The gateway can
-/// tell only for a request without a body whether the script has begun by then.
+/// Whether a request may use an idle connection. php-fpm may close an idle connection at any moment. Then the
+/// gateway can tell only for a request without a body whether the script has begun.
 pub(super) fn may_reuse_connection(method: &Method, body: &RequestBody) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && body.length() == 0
 }
@@ -117,7 +117,7 @@ pub(super) fn unreachable(vhost: &VirtualHost, lease: Lease, error: &io::Error) 
     Unanswered::NotSent
 }
 
-/// The response, or another attempt, if there is no place on any endpoint.
+/// The error response if no endpoint has a free place; another attempt if the release is gone.
 pub(super) fn no_lease(why: NoLease) -> Unanswered {
     match why {
         NoLease::ReleaseGone => Unanswered::NotSent,
@@ -161,7 +161,7 @@ impl ScriptRequest<'_> {
         if self.request.method == Method::HEAD {
             self.discard_rest(exchange, stderr);
             let mut head = head;
-            // As for GET, as far as the length is known.
+            // The same headers as for GET, as far as the length is known.
             if let Some(length) = head.length {
                 drop(self.compression(&mut head, Some(length)));
             }
@@ -242,7 +242,7 @@ impl ScriptRequest<'_> {
         let mut chunks = VecDeque::from_iter((!rest.is_empty()).then_some(rest));
         while length <= COLLECTED_MAX {
             if length > MEMORY_MIN && memory.is_none() {
-                // The largest size that it can reach, so that one reservation is enough.
+                // The largest size that the response can reach here, so that one reservation is enough.
                 memory = self.space.reserve_memory(COLLECTED_MAX);
                 if memory.is_none() {
                     break;

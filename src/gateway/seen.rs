@@ -1,4 +1,4 @@
-//! What an observation of a pool finds that the gateway needs.
+//! The part of an observation of a pool that the gateway needs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct Seen {
 /// A canary by share: its generation runs and has no public name.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SeenCanary {
-    /// What is on record of it.
+    /// The record of the canary.
     pub record: Record,
     /// Its generation.
     pub published: Published,
@@ -37,7 +37,7 @@ pub(super) struct SeenCanary {
 pub(super) struct Published {
     /// The generation.
     pub generation: Generation,
-    /// The release that is mounted for it, wherever the symlink points now. Error: none is.
+    /// The release that is mounted for it, wherever the symlink points now. Error: no release is mounted.
     pub release: std::result::Result<Release, String>,
 }
 

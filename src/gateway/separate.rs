@@ -1,9 +1,9 @@
-//! A gateway in a child process that is an ordinary user ([`privsep`](crate::privsep)).
+//! A gateway in a child process that runs as an ordinary user ([`privsep`](crate::privsep)).
 //!
-//! The parent binds the sockets, keeps them open, and has the control socket. The child has copies of the
-//! sockets of the clients, accepts and serves. If it ends, the parent starts another one: meanwhile
-//! connections wait in the sockets. If the parent ends, the child accepts no more, serves what it has, and
-//! ends too.
+//! The parent binds the sockets, keeps them open, and serves the control socket. The child has copies of the
+//! listening sockets for clients. It accepts and serves the connections. If the child ends, the parent starts
+//! another child. Meanwhile new connections wait in the sockets. If the parent ends, the child accepts no more
+//! connections, completes the requests that it has, and ends too.
 //!
 //! ```text
 //!   parent                                      child

@@ -36,7 +36,7 @@ use crate::upgrade::{Passed, Predecessor};
 
 /// The time between two searches for idle connections to close.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
-/// How long idle connections may take to end when they are told to.
+/// How long idle connections may take to end when a drain closes them.
 const IDLE_END: Duration = Duration::from_secs(1);
 
 /// Runs a gateway until `shutdown` completes and its requests have ended.
@@ -49,14 +49,14 @@ const IDLE_END: Duration = Duration::from_secs(1);
 /// After `shutdown` the gateway accepts no more connections, and waits up to `shutdown_timeout` for the
 /// requests that it has. To stop at once, drop the future: this cuts all connections.
 ///
-/// It installs no signal handler and changes nothing of the process, so one process can run several
-/// gateways, each on a root of its own. The caller raises the limit of open files, where that is
+/// This function installs no signal handler and changes nothing of the process, so one process can run
+/// several gateways, each on a root of its own. The caller raises the limit of open files, where that is
 /// needed.
 ///
 /// # Errors
 ///
-/// The configuration cannot be read, has no pool that can be served, or names an address that cannot be
-/// bound; or connections were cut because they did not end within `shutdown_timeout`.
+/// The configuration cannot be read, has no pool with a usable `[gateway]`, or names an address that cannot
+/// be bound; or connections were cut because they did not end within `shutdown_timeout`.
 pub async fn serve(
     root: &Root,
     shutdown: impl Future<Output = ()> + Send,
@@ -86,11 +86,11 @@ pub struct Start {
     pub inherited: Inherited,
     /// The process that this one replaces.
     pub predecessor: Option<Arc<Predecessor>>,
-    /// In the child of another process: what that has given it.
+    /// In a child: what its parent has given it.
     pub given: Option<Given>,
 }
 
-/// What a gateway in a child gets of its parent.
+/// What a gateway in a child gets from its parent.
 #[derive(Debug)]
 pub struct Given {
     /// The sockets of the clients, each with whether it is for TLS.
@@ -111,7 +111,7 @@ pub struct Gateway {
     /// One permit for each connection.
     connections: Arc<Semaphore>,
     drain: watch::Sender<Drain>,
-    /// None: another process has them.
+    /// None: another process has the sockets.
     sockets: Option<Sockets>,
     paused: PausedPools,
     workers: Arc<Workers>,
@@ -125,8 +125,8 @@ impl Gateway {
         let Start { reloads, upgrades, mut inherited, predecessor, given } = start;
         let configuration = Configuration::read(root).await?;
         let access_log = AccessLog::open(root, &configuration.global, None)?;
-        // First the control socket, then the observation of the pools. A command that publishes a name
-        // and finds no control socket has published it before the observation.
+        // First the control socket, then the observation of the pools. If a command publishes a name and then
+        // finds no control socket, the observation comes later, and sees that name.
         let is_successor = given.as_ref().is_some_and(|given| given.is_successor);
         let mut sockets = match given {
             Some(given) => Sockets::given(given.sockets, &configuration.global)?,
@@ -222,8 +222,8 @@ impl Gateway {
         self.control.answers.clone()
     }
 
-    /// Asks itself, before it is opened, whether it can serve. Error: it cannot serve one of these pools,
-    /// which its configuration still has.
+    /// Tests with a request to itself, before it is opened, whether it can serve. Error: it does not answer,
+    /// or it cannot serve one of these pools, though the pool is in its configuration.
     pub async fn probe(&self, pools: &[String]) -> Result<()> {
         let proxy_protocol = self.state.get().front.proxy_protocol;
         let unavailable =
@@ -237,7 +237,7 @@ impl Gateway {
         }
     }
 
-    /// Observes all pools again, before it is opened: their names may have moved since its start.
+    /// Observes all pools again, before it is opened: public names may have moved since its start.
     pub async fn observe(&self) {
         for vhost in self.state.get().hosts.all() {
             // An error is logged, and the observation repeated.
@@ -250,7 +250,7 @@ impl Gateway {
         self.state.get().front.upgrade_timeout
     }
 
-    /// What its successor gets: copies of the listening sockets, and the pools that it can serve.
+    /// What its successor gets: copies of the listening sockets, and the pools that this gateway can serve.
     pub fn pass(&self) -> Result<Passed> {
         let sockets = self.sockets.as_ref().map_or_else(|| Ok(Vec::new()), Sockets::copies)?;
         let state = self.state.get();
@@ -260,8 +260,8 @@ impl Gateway {
         Ok(Passed { sockets, pools, drain_limit: state.front.shutdown_timeout })
     }
 
-    /// Answers no command from now on: another process is about to. Those that come wait in the control
-    /// socket.
+    /// Answers no command from now on: another process is about to answer them. New commands wait in the
+    /// control socket.
     pub async fn close_control(&mut self) {
         self.control_loop.shutdown().await;
         *self.control.is_handed_over.write().await = true;
@@ -295,13 +295,13 @@ impl Gateway {
         self.paused.unpause(&self.state, pool).await
     }
 
-    /// The same for all pools that it has paused.
+    /// Observes all pools that it has paused, and serves them again.
     pub async fn unpause_all(&mut self) {
         self.paused.unpause_all(&self.state).await;
     }
 
-    /// Completes when the connections have ended, or at the end of `shutdown_timeout`, at which idle ones
-    /// are closed.
+    /// Completes when the connections have ended, or after `shutdown_timeout`. In the second case, idle
+    /// connections are closed first.
     pub fn drained(&self) -> impl Future<Output = ()> + use<> {
         let (connections, all) = (Arc::clone(&self.connections), self.all());
         let (limit, drain) = (self.state.get().front.shutdown_timeout, self.drain.clone());
@@ -323,7 +323,7 @@ impl Gateway {
     }
 
     /// Closes the listeners, and waits for the connections to end, up to `shutdown_timeout`. Error: some
-    /// did not end, and were cut.
+    /// connections did not end, and were cut.
     pub async fn shut_down(mut self) -> Result<()> {
         self.accept_loops.shutdown().await;
         let limit = self.state.get().front.shutdown_timeout;
@@ -331,12 +331,12 @@ impl Gateway {
         self.finish(limit).await
     }
 
-    /// What the operator holds is refused before the end of the time in which connections may end.
+    /// Held requests are refused shortly before the end of `limit`, the time in which connections may end.
     fn end_holds(&self, limit: Duration) {
         self.state.get().hosts.all().iter().for_each(|vhost| vhost.gate.end_within(limit));
     }
 
-    /// The same after [`Gateway::drained`].
+    /// Ends the gateway after [`Gateway::drained`]. Error: some connections did not end, and were cut.
     pub async fn end(self) -> Result<()> {
         self.finish(Duration::ZERO).await
     }
@@ -364,7 +364,7 @@ impl Gateway {
 struct FlushOnDrop(Option<Arc<CurrentState>>);
 
 impl FlushOnDrop {
-    /// Does so without blocking the runtime.
+    /// Writes the lines without blocking the runtime.
     async fn flush(mut self) {
         if let Some(log) = self.take_log() {
             let _ = run_blocking(move || log.flush()).await;
@@ -384,8 +384,8 @@ impl Drop for FlushOnDrop {
     }
 }
 
-/// Closes idle upstream connections, which hold children, after a while, and releases whose assets are no
-/// longer kept.
+/// Closes upstream connections that are idle for too long, because each occupies a child. Also closes
+/// releases whose assets are no longer kept.
 async fn close_idle(state: Arc<CurrentState>) {
     loop {
         sleep(IDLE_CHECK).await;

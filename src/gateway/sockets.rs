@@ -18,7 +18,7 @@ use crate::inherited::{self, Inherited, Purpose, Socket};
 pub(super) struct Sockets {
     /// The control socket; None: the parent of this process has it.
     pub control: Option<Arc<UnixListener>>,
-    /// Those of the clients, each with its address in the configuration.
+    /// The sockets for clients, each with its address in the configuration.
     pub listeners: Vec<Bound>,
     files: SocketFiles,
 }
@@ -36,7 +36,7 @@ pub(super) struct Bound {
 }
 
 impl Sockets {
-    /// The control socket alone: it comes first.
+    /// Opens the control socket alone: it must listen before the pools are observed.
     pub(super) fn control(path: &Path, inherited: &mut Inherited) -> Result<Self> {
         let taken = inherited.take_control();
         // The settings may name another path now.
@@ -115,8 +115,8 @@ impl Sockets {
         Ok(copies)
     }
 
-    /// Sockets of the parent of this process, which also removes their files. `is_tls`: for each, whether
-    /// its connections begin with a TLS handshake.
+    /// Sockets that the parent of this process has given it. The parent also removes their files. The second
+    /// value of each: whether its connections begin with a TLS handshake.
     pub(super) fn given(sockets: Vec<(OwnedFd, bool)>, global: &Global) -> Result<Self> {
         let bound = |(fd, is_tls)| {
             let Some(listen) = inherited::address(&fd) else {
@@ -139,7 +139,8 @@ impl Sockets {
         self.files.own.clear();
     }
 
-    /// This process has the inherited sockets now.
+    /// This process has taken the inherited sockets over: it removes their files when it ends, and those of
+    /// unused sockets at once.
     pub(super) fn take_files(&mut self) {
         self.files.take();
     }
@@ -152,8 +153,8 @@ fn path_of(socket: &Socket) -> Option<PathBuf> {
     }
 }
 
-/// The socket files of this gateway. They are deleted when it is dropped, so that no program finds a
-/// socket on which nothing listens.
+/// The socket files of this gateway. They are deleted when this value is dropped, so that no program
+/// finds a socket on which nothing listens.
 #[derive(Debug, Default)]
 struct SocketFiles {
     own: Vec<PathBuf>,

@@ -43,7 +43,7 @@ pub(super) struct State {
     pub access_log: Option<Arc<AccessLog>>,
     /// The source of request ids.
     pub request_ids: Arc<RequestIds>,
-    /// TLS; None: the gateway listens for none.
+    /// TLS; None: the gateway has no address for TLS.
     pub tls: Option<Arc<Tls>>,
 }
 
@@ -71,7 +71,7 @@ impl State {
         }
     }
 
-    /// The state for the next configuration. Buffers and compressed files are kept, unless their limits
+    /// The state for the next configuration. Buffers and compressed files are kept, unless their settings
     /// change.
     pub(super) fn next(
         &self,

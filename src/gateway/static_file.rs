@@ -180,8 +180,8 @@ pub(super) fn send_whole(
     body.response(StatusCode::OK, headers)
 }
 
-/// Responds with several parts; or with the whole content, if that takes no more bytes, or if the content
-/// is encoded: `Content-Encoding` would apply to the multipart body.
+/// Responds with several parts. Responds with the whole content if that takes no more bytes, or if the
+/// content is encoded, because `Content-Encoding` would then apply to the multipart body.
 fn send_parts(
     request: &Parts,
     mut headers: HeaderMap,

@@ -1,4 +1,4 @@
-//! The background tasks of one gateway: they end with it, and not only with the runtime.
+//! The background tasks of one gateway: they end with the gateway, and not only with the runtime.
 
 use std::future::Future;
 
@@ -18,7 +18,7 @@ impl Tasks {
         Self(watch::Sender::new(()))
     }
 
-    /// Starts tasks that end when this is dropped.
+    /// A spawner, whose tasks end when `self` is dropped.
     pub(super) fn spawner(&self) -> Spawner {
         Spawner(self.0.subscribe())
     }
@@ -30,7 +30,7 @@ impl Spawner {
         let mut ended = self.0.clone();
         tokio::spawn(async move {
             tokio::select! {
-                // Nothing is ever sent: this is the end of the sender.
+                // Nothing is ever sent: this future completes when the sender is dropped.
                 _ = ended.changed() => {}
                 () = task => {}
             }

@@ -1,14 +1,14 @@
 //! TLS by rustls: the certificates, and what a handshake may use.
 //!
-//! The files of the certificates are read again at a reload, and by themselves when they change: a look
-//! at them every few seconds follows symlinks too, such as certbot replaces. A pair that cannot be used
-//! is refused, and the one that was read before serves on. Handshakes in progress and open connections
-//! keep what they have.
+//! The gateway reads the files of the certificates again at a reload, and when they change: it looks at them
+//! every few seconds. It follows symlinks too, such as those that certbot replaces. If a pair of certificate
+//! and key cannot be used, the pair that was read before stays in use. Handshakes in progress and open
+//! connections keep the pair that they have.
 //!
 //! Sessions are resumed by tickets (RFC 5077; RFC 8446, section 2.2). They cost no memory here: the client
 //! keeps them, encrypted with a key that only this process has, and that changes every few hours. Early
 //! data (0-RTT) is not accepted, because an attacker can send it again. OCSP responses are not stapled: the
-//! large authorities have ended OCSP in favour of short lifetimes and lists in browsers.
+//! large certificate authorities have replaced OCSP by short lifetimes and by lists in browsers.
 
 mod pair;
 mod resolver;
@@ -87,7 +87,7 @@ impl Tls {
     }
 
     /// Applies another configuration, and reads all files again. A pair that cannot be used is logged, and
-    /// its predecessor stays in use. Blocks.
+    /// the pair that was read before stays in use. Blocks.
     pub(super) fn apply(&self, front: &Front) {
         match settings(front.tls_min, &self.resolver, &self.ticketer) {
             Ok(settings) => self.settings.store(Arc::new(settings)),
@@ -127,7 +127,7 @@ impl Tls {
         }
     }
 
-    /// The configured files with their stamps; None: they are those of the last attempt.
+    /// The configured files with their stamps; None: the stamps are the same as at the last attempt.
     fn changed(&self) -> Option<Vec<(Certificate, Stamps)>> {
         let tried = self.pairs.lock().unwrap_or_else(PoisonError::into_inner).tried.clone();
         let now: Vec<_> =
@@ -137,7 +137,7 @@ impl Tls {
 }
 
 impl Pairs {
-    /// Reads the files. A pair that cannot be used is replaced by the one that is in use.
+    /// Reads the files. In place of a pair that cannot be used, the pair that is in use stays.
     fn read(&self, files: &[Certificate]) -> (Self, Vec<Error>) {
         let (mut pairs, mut errors) = (Self::default(), Vec::new());
         for files in files {
@@ -176,7 +176,7 @@ fn log(errors: &[Error], pairs: &Pairs) {
 }
 
 impl Pair {
-    /// What is wrong with its time or its names.
+    /// What is wrong with the validity period or the names of the certificate.
     fn problem(&self, now: SystemTime) -> Option<String> {
         let file = self.files.certificate.display();
         let [from, to] = [self.not_before, self.not_after].map(humantime::format_rfc3339_seconds);

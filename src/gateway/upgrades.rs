@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Tells the result: the new process, or why this one serves on.
+/// Sends the result: the pid of the new process, or why this process serves on.
 pub type Reply = oneshot::Sender<Result<u32, String>>;
 
 /// Requests upgrades.
@@ -10,7 +10,7 @@ pub type Reply = oneshot::Sender<Result<u32, String>>;
 pub struct Upgrades(mpsc::Sender<Reply>);
 
 impl Upgrades {
-    /// Requests, and where they arrive.
+    /// The sender of requests, and the receiver at which they arrive.
     pub fn new() -> (Self, mpsc::Receiver<Reply>) {
         let (requests, received) = mpsc::channel(1);
         (Self(requests), received)

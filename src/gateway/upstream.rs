@@ -183,7 +183,7 @@ impl Upstream {
     }
 }
 
-/// A request that waits in the queue. Dropping it leaves the queue.
+/// A request that waits in the queue. Dropping this value removes the request from the queue.
 struct Wait<'a> {
     scheduler: &'a SharedScheduler,
     ticket: Ticket,

@@ -111,7 +111,7 @@ fn is_hidden(path: &[u8]) -> bool {
     segments.any(|segment| segment.starts_with(b"."))
 }
 
-/// Whether a name is that of a script. `X.PHP` is not, and is not sent as a file either.
+/// Whether a name is the name of a script. `X.PHP` is no script, and is not sent as a file either.
 pub(super) fn is_script(name: &str) -> bool {
     name.as_bytes().ends_with(b".php")
 }

@@ -38,14 +38,14 @@ pub(super) struct VirtualHost {
     pub left_out_pages: LogThrottle,
     /// Whether its servers speak HTTP, not FastCGI.
     pub speaks_http: bool,
-    /// How its endpoints are kept up to date. The virtual host of the next configuration takes it over.
+    /// The state of the refreshes of its endpoints. The virtual host of the next configuration takes it over.
     pub refresh: Arc<RefreshState>,
 }
 
 /// The private sockets of running replicas that cannot be served.
 pub(super) type Unservable = Vec<PathBuf>;
 
-/// When the endpoints of a pool are refreshed, and the result of the last refresh.
+/// The requests for refreshes of the endpoints of a pool, and the result of the last refresh.
 #[derive(Debug, Default)]
 pub(super) struct RefreshState {
     /// Allows one refresh at a time.
@@ -121,7 +121,8 @@ impl VirtualHost {
 }
 
 impl RefreshState {
-    /// Waits until no other refresh runs. Holds the replicas that the last refresh could not serve.
+    /// Waits until no other refresh runs. No other refresh begins while the guard exists. The guard contains
+    /// the replicas that the last refresh could not serve.
     pub(super) async fn turn(&self) -> OwnedMutexGuard<Unservable> {
         Arc::clone(&self.turn).lock_owned().await
     }

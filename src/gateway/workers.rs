@@ -22,7 +22,7 @@ struct Worker {
 }
 
 impl Workers {
-    /// Starts the threads. `drain`: when the connections end.
+    /// Starts the threads. `drain`: tells the connections when to end.
     pub(super) fn start(
         state: &Arc<CurrentState>,
         drain: &watch::Receiver<Drain>,
@@ -73,7 +73,7 @@ impl Thread {
             let (state, limits) = (Arc::clone(&self.state), Arc::clone(&self.limits));
             let (connections, drain) = (Arc::clone(&self.connections), self.drain.clone());
             tokio::spawn(async move {
-                // An error is the client's: it has broken the connection, or the protocol.
+                // An error means that the client has broken the connection, or the protocol.
                 let _ = connection::serve(&state, &limits, accepted, drain).await;
                 connections.fetch_sub(1, Ordering::Relaxed);
             });

@@ -1,5 +1,5 @@
-//! `X-Accel-Redirect` and `X-Sendfile`: a script makes the gateway send a file, for example after it has
-//! checked that the client may read it.
+//! `X-Accel-Redirect` and `X-Sendfile`: a script makes the gateway send a file, for example after the script
+//! has checked that the client may read the file.
 //!
 //! The file must be below the release, may be outside of the document root, and must not be PHP code.
 //! `X-Sendfile` has the path in PHP's mount namespace, `X-Accel-Redirect` the path below the release.
@@ -21,7 +21,7 @@ use crate::config::is_code;
 const ACCEL: HeaderName = HeaderName::from_static("x-accel-redirect");
 const SENDFILE: HeaderName = HeaderName::from_static("x-sendfile");
 
-/// The file that the script requests; None: it requests none. Error 502: the file does not exist, or must
+/// The file that the script requests; None: it requests no file. Error 502: the file does not exist, or must
 /// not be sent.
 pub(super) fn requested_file(
     head: &Head,

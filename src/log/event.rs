@@ -39,7 +39,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// A line about nothing in particular.
+    /// A line without a pool and a request.
     pub(super) fn new(level: Level, message: impl Into<String>) -> Self {
         let timestamp = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
         Self { timestamp, level: level.as_str(), message: message.into(), ..Self::default() }

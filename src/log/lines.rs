@@ -18,7 +18,7 @@ use super::output::Output;
 
 /// The size of the queue, in bytes.
 const QUEUE_MAX: usize = 4 << 20;
-/// The part of it for lines that can wait, in bytes: the rest is left to those that cannot.
+/// The part of the queue for lines that can wait, in bytes. The rest is for lines that cannot wait.
 const PATIENT_MAX: usize = QUEUE_MAX / 2;
 /// The capacity that the buffer of the thread keeps between writes, in bytes.
 const BUFFER_KEPT: usize = 64 << 10;
@@ -184,8 +184,8 @@ impl Writer {
         }
     }
 
-    /// Logs an error of a write, and the number of lost lines when lines can be written again. If this is
-    /// the log itself, the former message is lost as well.
+    /// Logs an error of a write; and the number of lost lines, when lines can be written again. If the
+    /// output is the log itself, the message about the error is lost as well.
     fn report(&mut self, name: &str, written: io::Result<()>) {
         if let Err(error) = written {
             if self.failed.is_none() {

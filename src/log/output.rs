@@ -48,8 +48,8 @@ impl Output {
         Syslog::connect(socket).map(Self::Syslog)
     }
 
-    /// Opens a file again that has been renamed or removed, for `logrotate`. The old one stays in use
-    /// if that fails. Returns whether it is another file now.
+    /// Opens the file again if it has been renamed or removed, for `logrotate`. If that fails, the old file
+    /// stays in use. Returns whether the output is another file now.
     pub(super) fn renew(&mut self) -> io::Result<bool> {
         let Self::Named { path, file } = self else { return Ok(false) };
         let id = |it: &fs::Metadata| (it.dev(), it.ino());

@@ -15,7 +15,7 @@ use tracing::Level;
 
 /// The facility `daemon` of RFC 5424, shifted.
 const DAEMON: u8 = 3 << 3;
-/// The size to which a datagram is cut that the kernel refuses as too long, in bytes.
+/// If the kernel refuses a datagram as too long, the datagram is cut to this size, in bytes.
 const CUT: usize = 8 << 10;
 
 /// A connection to the socket.

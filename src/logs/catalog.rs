@@ -19,8 +19,8 @@ pub(super) struct Found {
     pub(super) writer: Writer,
 }
 
-/// The logs of all generations of a pool that have a record. The second list has what is no file.
-/// `paths` has what was resolved before.
+/// The logs of all generations of a pool that have a record. The second list has the logs that are no files.
+/// `paths` keeps the paths that were resolved before.
 pub(super) fn of_pool(
     pool: &Pool,
     paths: &mut HashMap<PathBuf, PathBuf>,

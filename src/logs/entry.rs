@@ -23,15 +23,15 @@ const SAID: [&[u8]; 2] = [b" said into stderr: \"", b" said into stdout: \""];
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// When; None: it does not say so.
+    /// The time; None: the record has none.
     pub time: Option<Timestamp>,
     /// How serious it is.
     pub level: Level,
-    /// What it is.
+    /// The kind of the log; for what a child has written, [`LogKind::Output`].
     pub kind: LogKind,
     /// The name of php-fpm's pool in it.
     pub section: Option<String>,
-    /// The process that it is about.
+    /// The process that the record is about.
     pub pid: Option<i32>,
     /// Its text, of one or more lines, with any bytes.
     pub text: Vec<u8>,
@@ -79,7 +79,7 @@ fn is_uncaught(text: &[u8]) -> bool {
     text.starts_with(b"NOTICE: PHP message: PHP Fatal error:  Uncaught ")
 }
 
-/// Whether a line begins with a time: cheap, without reading it.
+/// Whether a line begins with a time. Cheap: does not parse the time.
 fn is_dated(line: &[u8]) -> bool {
     let Some((time, _)) = dated(line) else { return false };
     let digits = time.bytes().take_while(u8::is_ascii_digit).count();
@@ -94,7 +94,8 @@ fn dated(line: &[u8]) -> Option<(&str, &[u8])> {
     Some((str::from_utf8(&inside[..end]).ok()?, rest))
 }
 
-/// What a child has written, and what stands before it after the time: the child.
+/// The part of a line between the time and the text, which names the child; and the text that the child has
+/// written.
 fn said(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_, rest) = dated(line)?;
     let (_, message) = leveled(rest)?;

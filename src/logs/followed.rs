@@ -15,12 +15,12 @@ use crate::runtime::LogKind;
 const CHUNK: usize = 64 << 10;
 /// How many chunks of a file are read before it is the next one's turn.
 const TURN: usize = 16;
-/// How long a file is read on that has lost its name: its writers keep it until they open their logs
+/// How long a file that has lost its name is still read. Its writers use it until they open their logs
 /// again.
 const KEPT: Duration = Duration::from_secs(60);
-/// Between two reads of such a file. inotify does not report its changes.
+/// The time between two reads of a file that has lost its name. inotify does not report its changes.
 const POLL: Duration = Duration::from_secs(1);
-/// The most of such files for one name. After that the oldest is given up.
+/// The most files that have lost one name. Beyond that, the oldest file is given up.
 const OLD_MAX: usize = 3;
 
 /// Where reading begins.
@@ -88,7 +88,7 @@ impl Followed {
         match Part::open(&self.path, self.kind, start) {
             Ok(part) => {
                 self.problem = None;
-                // A file that came back after it was moved away is read on where it was.
+                // A file that came back after it was moved away is read on from the old position.
                 let known = self.old.iter().position(|(old, _)| old.id == part.id);
                 let part = known.map_or(part, |at| self.old.remove(at).0);
                 if let Some(old) = self.current.replace(part) {
@@ -125,7 +125,7 @@ impl Followed {
         while !more && self.old.first().is_some_and(|it| self.old.len() > OLD_MAX || is_over(it)) {
             self.old.remove(0).0.records.end(emit);
         }
-        // What an older file says comes first.
+        // The records of older files come first.
         if !more && let Some(current) = &mut self.current {
             more = current.read(buffer, now, emit)?;
         }
@@ -146,7 +146,7 @@ impl Followed {
         self.old.iter_mut().map(|(part, _)| part).chain(&mut self.current)
     }
 
-    /// When it has to be looked at though inotify reports nothing.
+    /// When the files have to be looked at again, even if inotify reports nothing.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let waiting = self.old.iter().map(|(part, _)| part).chain(&self.current);
         let records = waiting.filter_map(|part| part.records.deadline());
@@ -155,7 +155,7 @@ impl Followed {
         records.chain(poll).min()
     }
 
-    /// Whether a file that is followed has lost its name: a change in the directory may be its.
+    /// Whether a followed file has lost its name. Then a change in the directory may concern this file.
     pub(super) fn has_old(&self) -> bool {
         !self.old.is_empty() || self.nameless.is_some()
     }

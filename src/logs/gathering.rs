@@ -19,7 +19,7 @@ use crate::root::Root;
 
 /// How much is collected before it is added to the log, in bytes.
 const BATCH: usize = 64 << 10;
-/// Between two looks whether a full log has room.
+/// The time between two checks whether a full log has room again.
 const ROOM: Duration = Duration::from_millis(100);
 /// How long the last lines wait for room.
 const LAST: Duration = Duration::from_secs(2);
@@ -59,14 +59,14 @@ impl Gathering {
         self.wake.reload();
     }
 
-    /// Ends it, after what was written until now.
+    /// Ends the thread, after it has gathered what was written until now.
     pub async fn stop(self) {
         self.wake.stop();
         let _ = self.ended.await;
     }
 }
 
-/// Adds the records to the log, and waits while it has no room: they stay in their files until then.
+/// Adds the records to the log. While the log has no room, it waits, and the records stay in their files.
 struct ToLog {
     style: Style,
     batch: Vec<u8>,

@@ -43,8 +43,9 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// A path with the symlinks resolved that others cannot change, and whether that is all of it.
-/// Anything is as good as that for an ordinary user, who cannot be led to more than may be read.
+/// A path in which the symlinks that others cannot change are resolved; and whether others can change no part
+/// of the path. For an ordinary user, no part is checked: a symlink of others leads this user only to files
+/// that the user may read anyway.
 fn place(path: &Path) -> (PathBuf, bool) {
     if !is_root() {
         return (path.to_owned(), true);
@@ -74,7 +75,7 @@ fn place(path: &Path) -> (PathBuf, bool) {
     (at, false)
 }
 
-/// The same path for each way to a directory that leads to it.
+/// The path of a log with the symlinks of its directory resolved: all ways to the directory give one path.
 pub(super) fn resolved(path: &Path) -> PathBuf {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return path.to_owned() };
     let dir =

@@ -1,4 +1,4 @@
-//! Who has written a record: by the file, by the process that the record names, and by its time.
+//! Which generation has written a record: by the file, by the process that the record names, and by its time.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,9 +13,9 @@ use crate::process::{self, Process};
 use crate::runtime::{Generation, LogKind};
 use crate::step::Number;
 
-/// How long a generation is remembered that has ended: its last lines may still be unread.
+/// How long a generation is remembered after its end: its last lines may still be unread.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// How long a process is not looked up again that belongs to no generation.
+/// How long a process that belongs to no generation is not looked up again.
 const UNKNOWN: Duration = Duration::from_secs(1);
 /// The most processes whose generation is remembered, for one file.
 const PIDS_MAX: usize = 1024;
@@ -41,9 +41,9 @@ pub struct Origin {
 pub(super) struct Writer {
     pub(super) pool: Arc<str>,
     generation: Arc<Generation>,
-    /// The file that it was started with.
+    /// The file that the generation was started with.
     conf: PathBuf,
-    /// Since when it has no record any more.
+    /// Since when the generation has no record any more.
     gone: Option<Instant>,
 }
 
@@ -56,7 +56,7 @@ impl Writer {
         self.generation.replica
     }
 
-    /// When its record was written, just before its start.
+    /// When the record of the generation was written, just before its start.
     pub(super) fn recorded(&self) -> Option<std::time::SystemTime> {
         fs::metadata(&self.conf).and_then(|it| it.modified()).ok()
     }
@@ -65,7 +65,7 @@ impl Writer {
         self.conf == other.conf
     }
 
-    /// Since when it serves, or did; None: it has not been published, or is gone.
+    /// Since when the generation serves, or served; None: it has not been published, or its record is gone.
     fn since(&self) -> Option<Timestamp> {
         let generation = &self.generation;
         let since = if generation.is_published().unwrap_or(false) {
@@ -98,7 +98,7 @@ impl Writer {
 #[derive(Debug, Default)]
 pub(super) struct Writers {
     all: Vec<Writer>,
-    /// The configurations of processes, which are gone when a record is read that names them.
+    /// The configurations of processes. A process may be gone when a record that names it is read.
     pids: HashMap<i32, (Option<PathBuf>, Instant)>,
     /// The configuration of the master that was started last.
     started: Option<PathBuf>,
@@ -156,7 +156,7 @@ impl Writers {
         {
             return writer.origin();
         }
-        // What a master says of itself can be any master's that runs.
+        // A record of a master about itself can come from any master that runs.
         if entry.pid.is_none() && possible.len() > 1 {
             return known;
         }
@@ -185,14 +185,15 @@ fn configuration(pid: i32) -> Option<PathBuf> {
     Process::open(pid).ok()?.configuration().ok()?
 }
 
-/// Whether a master says it just after [`RUNNING`].
+/// Whether a master writes this record just after [`RUNNING`].
 fn is_of_start(entry: &Entry) -> bool {
     let texts: [&[u8]; 2] = [b"ready to handle connections", b"systemd monitor interval set to "];
     entry.kind == LogKind::Error && texts.iter().any(|text| entry.text.starts_with(text))
 }
 
-/// The newest generation that had been published when a record was written. None: none had; or one was
-/// published in the same second, which is as exact as the times of records are, and was not the first.
+/// The newest generation that had been published when a record was written. None: no generation had been
+/// published. None also if this generation is not the first, and was published in the second of the record:
+/// the times of records are no more exact than that.
 fn newest<'a>(possible: &[&'a Writer], time: Timestamp) -> Option<&'a Writer> {
     let since = |it: &&Writer| it.since().map(Timestamp::as_second);
     let mut published: Vec<(i64, &Writer)> =

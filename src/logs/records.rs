@@ -20,7 +20,7 @@ pub(super) struct Records {
     line: Record,
     /// A record that may have more lines.
     open: Option<Record>,
-    /// When the first byte of `line`, and the last line of `open`, came.
+    /// When the last line of `open` came; without `open`, when the first byte of `line` came.
     since: Option<Instant>,
 }
 

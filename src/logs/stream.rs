@@ -20,9 +20,9 @@ use crate::error::Result;
 use crate::pool::{self, Pool};
 use crate::root::Root;
 
-/// Between two looks at everything, whatever inotify reports: a directory above may be renamed.
+/// The time between two looks at everything, whatever inotify reports: a directory above may be renamed.
 const LOOK: Duration = Duration::from_secs(30);
-/// Between two looks while a directory cannot be watched.
+/// The time between two looks while a directory cannot be watched.
 const POLL: Duration = Duration::from_secs(1);
 /// How long the last reading may take.
 const LAST: Duration = Duration::from_secs(2);
@@ -215,8 +215,8 @@ impl Stream {
         out.flush();
     }
 
-    /// Hands each new record to the output, until it is stopped or the output is over. `reader`: also
-    /// ends when this descriptor has lost its reader.
+    /// Hands each new record to the output, until `wake` stops the stream or the output is over. With a
+    /// `reader`, the stream also ends when nothing reads from this descriptor any more.
     pub fn follow(&mut self, wake: &Wake, reader: Option<BorrowedFd<'_>>, out: &mut impl Output) {
         let mut looked = Instant::now();
         while !wake.is_stopped() && !out.is_over() {
@@ -243,7 +243,7 @@ impl Stream {
         self.finish(out);
     }
 
-    /// Looks at what has changed, and reads one turn of it. True: all of it was read.
+    /// Looks at the logs that have changed, and reads one turn of each. True: all of them were read to the end.
     fn look_at_dirty(&mut self, out: &mut impl Output) -> bool {
         let now = Instant::now();
         let (clock, select, mut problems) = (&self.clock, &self.select, Vec::new());
@@ -313,8 +313,8 @@ impl Stream {
         }
     }
 
-    /// The pools whose record this can be, `www.1.g7.conf`, or whose note of a log, `www.1.error.log`.
-    /// None: it is neither.
+    /// The pools to which a file with this name can belong: a record, `www.1.g7.conf`, or the symlink to an
+    /// error log, `www.1.error.log`. None: the file is neither.
     fn pools_of_record(&self, path: &Path) -> Option<BTreeSet<String>> {
         let name = path.file_name()?.to_str()?;
         let record = || name.strip_suffix(".conf")?.rsplit_once(".g");
@@ -323,7 +323,7 @@ impl Stream {
         Some(pools.cloned().collect())
     }
 
-    /// Hands out what has waited long enough, and looks at files that inotify does not report.
+    /// Hands out the records that have waited long enough, and looks at files that inotify does not report.
     fn tick(&mut self, out: &mut impl Output) {
         let now = Instant::now();
         let (clock, select) = (&self.clock, &self.select);

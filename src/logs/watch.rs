@@ -1,7 +1,7 @@
 //! Watches directories by inotify.
 //!
-//! The crate `notify` also asks for each opening of a file, and pools-manager itself opens files in
-//! `pid/` all the time. So the events are chosen here: an idle site causes none.
+//! The crate `notify` makes the kernel report each opening of a file too, and pools-manager itself opens
+//! files in `pid/` all the time. So this module chooses the events itself: an idle site causes none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, OsStr};
@@ -48,8 +48,8 @@ impl Watch {
         let mut old = std::mem::take(&mut self.dirs);
         let mut failed = Vec::new();
         for dir in dirs {
-            // An existing watch is found by the directory's inode, so this renews one whose directory
-            // was replaced.
+            // The kernel finds an existing watch by the inode of the directory. So a directory that has
+            // replaced another one gets a new watch.
             match self.add(&dir) {
                 Ok(number) => {
                     self.dirs.insert(dir, number);
@@ -59,7 +59,7 @@ impl Watch {
         }
         old.retain(|_, number| !self.dirs.values().any(|it| it == number));
         for number in old.into_values() {
-            // It fails where the directory is gone, and its watch with it.
+            // The call fails if the directory is gone: then its watch is gone too.
             let _ = remove_watch(&self.inotify, number);
         }
         failed
@@ -81,7 +81,7 @@ impl Watch {
         let mut changes = BTreeSet::new();
         let mut buffer = [MaybeUninit::uninit(); 16 << 10];
         let mut reader = Reader::new(&self.inotify, &mut buffer);
-        // The limit leaves time for the files while others go on to change them.
+        // The limit leaves time to read the files while other processes go on changing them.
         for _ in 0..EVENTS_MAX {
             let Ok(event) = reader.next() else { break };
             let name = event.file_name().map(CStr::to_bytes);

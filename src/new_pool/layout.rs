@@ -19,9 +19,9 @@ pub struct Layout {
 const TAKEN: [&str; 4] = ["etc", "pid", "sockets", "bin"];
 
 impl Layout {
-    /// The layout of a new pool. A release in a directory `releases` has that of Capistrano and
-    /// Deployer. Else it is in `dir`; by default that is `www`, and for a second pool a directory with
-    /// its name.
+    /// The layout of a new pool, in `dir` if it is given. Else a release in a directory `releases` gets the
+    /// layout of Capistrano and Deployer. Else the layout is in `www`; if another pool uses that, in a
+    /// directory with the name of the new pool.
     pub fn new(
         root: &Root,
         pool: &str,
@@ -69,7 +69,7 @@ impl Layout {
     }
 }
 
-/// A path as it is written into a configuration: relative to the root if it is below it.
+/// A path as it is written into a configuration: a path below the root is relative to the root.
 pub(super) fn written(root: &Root, path: &Path) -> String {
     path.strip_prefix(root.path()).unwrap_or(path).display().to_string()
 }

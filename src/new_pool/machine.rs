@@ -49,7 +49,7 @@ impl WebServer {
         }
     }
 
-    /// The accounts that distributions run it as.
+    /// The accounts under which distributions run the web server.
     fn accounts(self) -> &'static [&'static str] {
         match self {
             Self::Gateway => &[],
@@ -60,7 +60,7 @@ impl WebServer {
         }
     }
 
-    /// The account that it runs as, if there is a usual one on this machine.
+    /// The account under which the web server runs, if a usual one exists on this machine.
     pub fn account(self) -> Option<Account> {
         self.accounts().iter().find_map(|name| Account::find(name).ok())
     }
@@ -142,7 +142,7 @@ impl Account {
     }
 }
 
-/// Whether root runs this.
+/// Whether this process is root's.
 pub fn is_root() -> bool {
     Uid::effective().is_root()
 }

@@ -1,7 +1,8 @@
 //! `--from`: the directives of an existing php-fpm pool.
 //!
-//! php-fpm itself resolves the file. What it prints has each directive that exists, so those that
-//! have their defaults are left out: a second run, for a pool that sets nothing, tells them.
+//! php-fpm itself resolves the file. It prints each directive that exists, also those that the file does not
+//! set. A second run, for a pool that sets nothing, prints the defaults. Directives with their default are
+//! left out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,7 @@ impl OldPool {
         if metadata.len() > MAX_FILE {
             return Err(error("it is larger than 1 MiB".to_owned()));
         }
-        // php-fpm would only say that it cannot include it.
+        // The error of php-fpm would only be that it cannot include the file.
         fs::File::open(file).map_err(|it| error(it.to_string()))?;
         trust::require([file.clone()])?;
         let sections = directives_of_file(program, file).await.map_err(|error| {
@@ -131,13 +132,13 @@ impl OldPool {
         self.taken.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the existing pool has this directive, with another value than the default.
+    /// Whether this directive of the existing pool is one of the [`Self::changed`] directives.
     pub fn changes(&self, name: &str) -> bool {
         self.changed.iter().any(|it| it.directive == name)
     }
 }
 
-/// What php-fpm prints for a pool that sets nothing, but what it has to set.
+/// What php-fpm prints for a pool that sets only what it has to set.
 async fn defaults(program: &Path, old: &Section) -> Result<Section> {
     let of_old = |name| Some(format!("{name} = \"{}\"\n", old.get(name)?));
     let accounts: String = ["user", "group"].into_iter().filter_map(of_old).collect();

@@ -1,8 +1,8 @@
 //! Creates the files of a new pool: all of them, or none.
 //!
 //! The directory of the pool is written elsewhere and renamed into place at the very end, so a pool
-//! is whole or does not exist. What else is missing is created before that. A failure removes it
-//! again; what a killed `init` has left, the next one takes over.
+//! is whole or does not exist. Other missing files and directories are created before that, and removed
+//! again after a failure. The next `init` takes over what a killed `init` has left.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use crate::error::{Error, Result};
 use crate::failpoint;
 
-/// What this call has created, in its order. Dropped without [`Placed::keep`], it is removed.
+/// What this `init` has created, in the order of creation. A drop without [`Placed::keep`] removes all of it.
 #[derive(Debug, Default)]
 pub(super) struct Placed {
     made: Vec<Made>,
@@ -173,7 +173,7 @@ impl Staging {
             File::open(path.parent().unwrap_or(path))?.sync_all()
         };
         let published = publish();
-        // Otherwise another `init` may have this path by now.
+        // After a success the directory has its new name. Another `init` may use the old path by now.
         self.is_published = published.is_ok();
         published.map_err(|error| match error.kind() {
             ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {

@@ -52,7 +52,7 @@ pub struct Found {
     pub outward: Option<String>,
 }
 
-/// The scripts that front controllers are; `app.php` is that of Symfony 3.
+/// The usual names of front controllers; `app.php` is that of Symfony 3.
 const FRONT_CONTROLLERS: [&str; 2] = ["index.php", "app.php"];
 /// The directories, below a document root, in which frameworks put symlinks to shared directories.
 const SHARED_IN: [&str; 3] = ["", "wp-content", "app"];

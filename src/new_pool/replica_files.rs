@@ -136,7 +136,7 @@ fn listen(conf: &mut Conf, choices: &Choices, old: Option<&OldPool>) {
         other => other.name().to_owned(),
     };
     conf.comment(&format!("Who may connect: {who}."));
-    // The owner of the existing socket is right for the same web server.
+    // If the existing pool sets an owner of its socket, this owner is right for the same web server.
     let usual = account.as_ref().filter(|_| owner.is_none());
     for (name, taken, usual) in [
         ("listen.owner", owner, usual.map(|it| it.user.as_str())),
@@ -208,7 +208,7 @@ fn own_logs(conf: &mut Conf, old: Option<&OldPool>, logs: bool) {
     }
 }
 
-/// Whether a directive of an existing pool stands above the rest.
+/// Whether a part of `pool.conf` above the rest has this directive of an existing pool.
 fn is_written_above(name: &str) -> bool {
     let above = [
         "user",

@@ -22,7 +22,7 @@ impl Pool {
     }
 }
 
-/// The name of the user who runs this.
+/// The name of the user who runs pools-manager.
 pub fn user_name() -> String {
     let uid = nix::unistd::Uid::effective();
     match nix::unistd::User::from_uid(uid) {

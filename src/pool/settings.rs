@@ -158,7 +158,7 @@ impl Settings {
         if let (Some(gateway), Server::Command(command)) = (&mut gateway, &server)
             && command.protocol == Protocol::Http
         {
-            // Its server gets every path, unless files are configured.
+            // An HTTP server gets every path, unless `document_root` is set.
             gateway.as_mut().document_root.get_or_insert(Spanned::new(0..0, String::new()));
         }
         let backend = backend::Settings::new(file, backend::Tables { apache, haproxy, gateway })?;

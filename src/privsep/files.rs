@@ -1,7 +1,7 @@
-//! Files that only root may open: the child asks its parent for them.
+//! Opens files. The child gets files that only root may open from its parent.
 //!
-//! Whatever the account of the process may open, it opens by itself. Only where it is not permitted, and the
-//! process is the child, the parent is asked.
+//! A process opens by itself every file that its account may open. The child asks its parent only after
+//! it was denied permission.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
@@ -16,9 +16,9 @@ use crate::file::Stamp;
 /// The request for a file.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Open {
-    /// Its path, as the configuration names it, absolute.
+    /// The absolute path of the file, as the configuration names it.
     pub path: PathBuf,
-    /// For what.
+    /// What the file is opened for.
     pub purpose: Purpose,
 }
 
@@ -35,7 +35,7 @@ pub enum Purpose {
 /// Why the parent does not open a file.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Refused {
-    /// The number of the kernel's error, if it is one.
+    /// The number of the error (`errno`), if it comes from the kernel.
     pub errno: Option<i32>,
     /// What is wrong.
     pub why: String,
@@ -82,7 +82,7 @@ pub fn append(path: &Path, mode: u32) -> io::Result<File> {
     opened.or_else(|error| by_parent(path, Purpose::Append, error))
 }
 
-/// Only the right to open it is the parent's: every other error is the same there.
+/// Asks the parent only if this process has no permission: every other error would be the same there.
 fn by_parent(path: &Path, purpose: Purpose, error: io::Error) -> io::Result<File> {
     let parent = parent().filter(|_| error.kind() == ErrorKind::PermissionDenied);
     let Some(parent) = parent else { return Err(error) };

@@ -1,6 +1,6 @@
-//! A frame: a body, and descriptors beside it (`SCM_RIGHTS`, `unix(7)`). Its header has two numbers of 32
-//! bits, in the byte order of the machine: the length of the body in bytes, and how many descriptors there
-//! are.
+//! A frame: a body, and descriptors beside it (`SCM_RIGHTS`, `unix(7)`). The header of a frame has two
+//! numbers of 32 bits, in the byte order of the machine: the length of the body in bytes, and the number
+//! of descriptors.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -18,7 +18,7 @@ pub const FDS_MAX: usize = 64;
 
 const HEADER: usize = 8;
 
-/// What is received at most.
+/// The limits of a frame that is received.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The length of a body, in bytes.

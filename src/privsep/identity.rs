@@ -1,4 +1,4 @@
-//! The account of the child, and how it takes that account for good.
+//! The account of the child, and how the child takes this account for good.
 
 use std::io;
 
@@ -24,8 +24,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Makes this process one of the account, without a way back: no capability, and none by a program that
-    /// it executes. Other processes of the account can neither trace it nor look at its descriptors.
+    /// Makes this process run as the account, without a way back. The process has no capability, and gets
+    /// none by executing a program. Other processes of the account can neither trace it nor look at its
+    /// descriptors.
     ///
     /// To be called while the process has one thread.
     pub fn assume(&self) -> io::Result<()> {
@@ -34,7 +35,8 @@ impl Identity {
         setgroups(&groups)?;
         setresgid(gid, gid, gid)?;
         setresuid(uid, uid, uid)?;
-        // The change of the user has cleared these, unless a flag of the parent prevents it (capabilities(7)).
+        // The change of the user has cleared the ambient capabilities, unless a flag from the parent
+        // prevents it (capabilities(7)).
         let _ = clear_ambient_capability_set();
         let none = CapabilitySet::empty();
         set_capabilities(

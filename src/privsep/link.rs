@@ -22,7 +22,8 @@ use super::frame::{Frame, receive, send};
 
 /// The most messages that wait to be written.
 const QUEUE_MAX: usize = 256;
-/// The most requests that wait to be answered. The other process waits with further ones.
+/// The most requests that wait to be taken up. If there are more, nothing is read until one is taken up,
+/// and the other process has to wait.
 const ASKED_MAX: usize = 16;
 
 /// One end. Dropping it ends the connection.
@@ -71,8 +72,8 @@ pub struct Asked {
 }
 
 impl Link {
-    /// Starts the threads. The requests of the other process come out of the second value, which ends with
-    /// the connection. `limits`: those of the messages of the other process.
+    /// Starts the threads. The second value yields the requests of the other process, and ends with the
+    /// connection. `limits`: for the messages of the other process.
     pub fn start(stream: UnixStream, limits: Limits) -> io::Result<(Self, mpsc::Receiver<Asked>)> {
         let stream = Arc::new(stream);
         let (out, to_write) = sync_channel::<Frame>(QUEUE_MAX);
@@ -111,7 +112,7 @@ impl Link {
         Ok(serde_json::from_value(body)?)
     }
 
-    /// The same on a thread that may block. Returns also the descriptors of the answer.
+    /// As [`Link::ask`], for a thread that may block. Also returns the descriptors of the answer.
     pub fn ask_blocking<R: DeserializeOwned>(
         &self,
         request: &impl Serialize,
@@ -151,7 +152,8 @@ fn ended() -> io::Error {
     io::Error::other("the other process has ended")
 }
 
-/// A process for which too much waits does not read.
+/// Queues a frame. If too many frames wait already, the other process does not read: the connection is
+/// ended.
 fn put(stream: &UnixStream, out: &SyncSender<Frame>, frame: Frame) {
     if out.try_send(frame).is_err() {
         let _ = stream.shutdown(Shutdown::Both);
@@ -164,7 +166,7 @@ impl Waiting {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(work)
     }
 
-    /// Those who wait notice the end.
+    /// Ends every wait for an answer with an error.
     fn end(&self) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(waiting);
@@ -172,16 +174,16 @@ impl Waiting {
 }
 
 impl Asked {
-    /// The request. Error: it is none of these.
+    /// The request. Error: it is not of the type `T`.
     pub fn request<T: DeserializeOwned>(&mut self) -> io::Result<T> {
         Ok(serde_json::from_value(self.body.take())?)
     }
 
-    /// Answers. There is no error: the other process may have ended.
+    /// Sends the answer. There is no error if that fails: the other process may have ended.
     pub fn answer(self, answer: &impl Serialize, fds: Vec<OwnedFd>) {
         match serde_json::to_vec(&Message::Answer(self.id, answer)) {
             Ok(body) => put(&self.stream, &self.out, Frame { body, fds }),
-            // The other process would wait for ever.
+            // Without an answer, the other process would wait for ever.
             Err(_) => drop(self.stream.shutdown(Shutdown::Both)),
         }
     }

@@ -1,6 +1,6 @@
-//! System calls that a child never makes, and that would help whoever takes it over: to execute programs,
-//! to look into other processes, and parts of the kernel in which faults are often found. A filter (seccomp)
-//! makes them fail with `EPERM`.
+//! System calls that a child never makes, and that would help an attacker who takes the child over. They
+//! execute programs, look into other processes, or reach parts of the kernel in which faults are often
+//! found. A filter (seccomp) makes these calls fail with `EPERM`.
 
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
@@ -34,8 +34,8 @@ const DENIED: [i64; 26] = [
     libc::SYS_personality,
 ];
 
-/// Denies them to the calling thread, and to all that it starts. Needs `NoNewPrivs`. Error: the kernel or the
-/// container has no such filters.
+/// Denies these system calls to the calling thread, and to all threads that it starts. Needs
+/// `NoNewPrivs`. Error: the kernel or the container has no such filters.
 pub(crate) fn deny() -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let arch = std::env::consts::ARCH.try_into();
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn denied_thread_executes_nothing_and_others_do() {
-        // The filter is that of one thread, and so is the flag.
+        // The filter and the flag apply to one thread only.
         let denied = thread::spawn(|| {
             rustix::thread::set_no_new_privs(true).unwrap();
             deny().unwrap();

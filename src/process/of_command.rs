@@ -1,5 +1,5 @@
-//! The processes of `[command]` pools: their masters are processes of this program, and the others
-//! are known by their environment.
+//! The processes of `[command]` pools. Their masters run this program. The other processes are
+//! recognized by their environment.
 
 use std::fs;
 use std::io;
@@ -23,7 +23,7 @@ impl Process {
         Ok(words.next() == Some(MASTER.as_bytes()) && words.next() == Some(RECORD.as_bytes()))
     }
 
-    /// Whether its environment names this socket as its generation's.
+    /// Whether its environment names this socket as that of its generation.
     pub(super) fn belongs_to(&self, socket: &Path) -> io::Result<bool> {
         let environment = unless_gone(fs::read(format!("/proc/{}/environ", self.pid)))?;
         let wanted = [SOCKET_VARIABLE.as_bytes(), b"=", socket.as_os_str().as_bytes()].concat();

@@ -13,13 +13,15 @@ pub struct Read {
     pub pid: i32,
     /// The inode of the socket.
     pub socket: u64,
-    /// How many times the child has gone to sleep: it grows each time that it wakes up in between.
+    /// How many times the child has gone to sleep. If the number has not grown, the child has not
+    /// woken up in between.
     pub sleeps: u64,
 }
 
 impl Process {
-    /// Its children that wait in read(2) of a socket. A child is missing that this user may not
-    /// inspect (`/proc/PID/syscall` takes the right to trace it), or that has ended meanwhile.
+    /// Its children that wait in read(2) of a socket. Two kinds of children are left out: those that
+    /// this user may not inspect (`/proc/PID/syscall` takes the right to trace the process), and
+    /// those that have ended meanwhile.
     pub fn reading_children(&self) -> Vec<Read> {
         child_pids(self.pid).into_iter().filter_map(read_of).collect()
     }
@@ -30,12 +32,13 @@ fn read_of(pid: i32) -> Option<Read> {
     let before = sleeps()?;
     let fd = descriptor(&fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?)?;
     let socket = inode_of_socket(&fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?)?;
-    // Else it was awake in between, and the descriptor may be another one now.
+    // If the number has grown, the child was awake in between, and may read another socket now.
     (sleeps()? == before).then_some(Read { pid, socket, sleeps: before })
 }
 
-/// The descriptor of read(2) in a line of `/proc/PID/syscall` (`proc_pid_syscall(5)`): the number of
-/// the system call, and its arguments in hexadecimal. None: another one, or the process runs.
+/// The descriptor of read(2) in a line of `/proc/PID/syscall` (`proc_pid_syscall(5)`). The line has
+/// the number of the system call, and its arguments in hexadecimal. None: it is another system call,
+/// or the process runs.
 fn descriptor(line: &str) -> Option<u32> {
     let mut fields = line.split_ascii_whitespace();
     let is_read = fields.next()?.parse() == Ok(SYS_read);

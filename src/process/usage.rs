@@ -35,8 +35,7 @@ impl Process {
     }
 }
 
-/// A process, the processes that it has started, and those that these have started. A process that
-/// has ended has none.
+/// A process and all its descendants. A process that has ended has no descendants.
 fn descendants(of: i32) -> Vec<i32> {
     let mut found = vec![of];
     let mut next = 0;

@@ -17,7 +17,7 @@ const SAMPLES: &[&str] = &["22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda 
 
 const WORDS: &[&str] = &["\\040", "\\+40", "\\777", "\\", "\\04", "//deleted", "254:0", "/", "- "];
 
-/// As `seq_path` of `fs/seq_file.c` writes it: what it escapes, and how.
+/// Escapes a path as `seq_path` of `fs/seq_file.c` does.
 fn escaped(path: &[u8]) -> Vec<u8> {
     let octal = |byte: u8| format!("\\{byte:03o}").into_bytes();
     let is_odd = |byte: &u8| b" \t\n\\".contains(byte);

@@ -32,7 +32,7 @@ pub struct Siblings {
     pub shared: Vec<OsString>,
     /// Other symlinks, with their targets.
     pub links: Vec<(OsString, PathBuf)>,
-    /// The name of the directory on which releases are mounted, if it is one of them.
+    /// The name of the directory on which releases are mounted, if it is one of the entries.
     pub mount_point: Option<OsString>,
 }
 
@@ -144,7 +144,7 @@ impl Siblings {
     }
 }
 
-/// Which entries have a meaning.
+/// The entries that have a special meaning by the pool's settings.
 struct Reader<'a> {
     /// `current_release_symlink`, with the real path of its directory.
     symlink: Option<PathBuf>,

@@ -55,7 +55,7 @@ impl Stage {
     /// The classic line, with the seconds that it took.
     fn end(self, how: &str) {
         self.bar.finish_and_clear();
-        // Events that were kept come all at once: then only they know the time.
+        // Events that were kept are shown all at once. Then only the events have the right time.
         let waited = match self.waited.max(self.bar.elapsed().as_secs()) {
             0 => String::new(),
             seconds => format!("({seconds}s)"),

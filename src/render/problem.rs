@@ -35,7 +35,7 @@ fn documents(error: &Error) -> String {
     all.iter().map(document).collect()
 }
 
-/// The text of an error. A log gets it as it is.
+/// The text of an error. For the log of `serve`, without colours and not wrapped.
 fn text(error: &Error) -> String {
     let text = format!("error: {error}\n");
     if log::style().is_some() {

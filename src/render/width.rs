@@ -26,7 +26,7 @@ pub fn fits(text: &str, width: usize) -> bool {
     text.lines().all(|line| display_width(line) <= width)
 }
 
-/// Wraps each line between words. What follows is indented by two columns more than the line. A word
+/// Wraps each line between words. The continuation is indented by two columns more than the line. A word
 /// that is too long stays whole: it may be a path to copy.
 pub fn wrap(text: &str, width: Option<usize>) -> String {
     let Some(width) = width.filter(|width| !fits(text, *width)) else { return text.to_owned() };

@@ -63,8 +63,8 @@ pub(super) struct Progress {
     substitute: Option<GenerationId>,
     /// Generations that were still at work at their drain deadline.
     busy: Vec<GenerationId>,
-    /// Whether the balancer knows where the public names lead. False at first: an earlier manager
-    /// may have been killed before it notified the balancer.
+    /// Whether the balancer was notified after the last move of a public name. False at first: an
+    /// earlier command may have been killed before it notified the balancer.
     backend_is_notified: bool,
     /// Replicas that have been drained and not enabled again.
     drained: Vec<u32>,
@@ -93,8 +93,8 @@ impl Execution<'_> {
         self.clean_up()
     }
 
-    /// Continues adopted masters. Stopping one halts it first, and a manager that was killed in
-    /// between has left it halted.
+    /// Sends SIGCONT to adopted masters. To stop an adopted master, a command halts it first. If the
+    /// command is killed then, the master stays halted.
     fn wake_adopted(&self) {
         let running = self.observation.replicas.iter().flat_map(|replica| &replica.running);
         for adopted in running.filter(|running| running.generation.number.is_adopted()) {

@@ -134,7 +134,8 @@ impl<'a> Hooks<'a> {
         let program = words.next().unwrap_or_default();
         let mut command = Command::new(hook::locate(&self.pool.root, &program));
         command.args(words).current_dir(self.pool.root.path());
-        // These are another rollout's, if this one runs in its hook; the last one is of serve alone.
+        // If this rollout runs in a hook of another rollout, these variables have the other rollout's
+        // values. The last variable is only for `serve`.
         for stale in [RESULT, MS, REASON, upgrade::VARIABLE] {
             command.env_remove(stale);
         }

@@ -212,8 +212,9 @@ fn replicas_to_resolve(
     pool.replicas().filter(unknown).collect()
 }
 
-/// Observes a pool, with the configurations that php-fpm has resolved (for some replicas,
-/// ascending), the members that the balancer has reported, and the records and sockets of after that.
+/// Observes a pool. `specs` are the configurations that php-fpm has resolved, for some replicas,
+/// ascending. `members` are as the balancer has reported them. `records` and `unix_sockets` were read
+/// after that.
 pub fn look(
     pool: &Pool,
     specs: Vec<(u32, Spec)>,

@@ -2,8 +2,8 @@
 //! clock.
 //!
 //! Two rules hold at every point of a plan for a renewal. A replica is drained, or loses its name,
-//! only while another one serves; if no other one serves, its new generation starts beside the old
-//! one. A running generation is stopped only after its public name leads elsewhere.
+//! only while another replica serves; if no other replica serves, its new generation starts beside
+//! the old one. A running generation is stopped only after its public name leads elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -270,8 +270,8 @@ fn run(replica: &ReplicaView) -> Vec<Stage> {
     stages
 }
 
-/// Plans a `stop`. `to`: a generation that serves on. It serves the requests for which the web
-/// server has chosen this replica just before the drain, but has not connected yet.
+/// Plans a `stop`. `to`: a generation that serves on. The web server may have chosen this replica
+/// for a request just before the drain, but not have connected yet. `to` serves such requests.
 fn stop(replica: &ReplicaView, to: Option<GenerationId>) -> Option<Stage> {
     let number = replica.number;
     if replica.running.is_empty() && !replica.named {

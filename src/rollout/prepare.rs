@@ -38,8 +38,9 @@ impl Prepared {
         }
     }
 
-    /// Lets the path of the target release lead to their own release in the generations that run,
-    /// before the symlink moves: a web server that follows it itself sends them this path.
+    /// Adds the path of the target release to what the running generations see, before the symlink
+    /// moves. A web server that follows the symlink itself sends this path to the old generations
+    /// too. There, the path leads to their own release.
     pub(super) fn announce_release(&self) {
         let Some(release) = &self.release else { return };
         for running in self.observation.replicas.iter().flat_map(|it| &it.running) {
@@ -126,7 +127,7 @@ pub(super) async fn prepare(
     Ok(Prepared { observation, release, stages, keep_floor, switch, warnings, masterless })
 }
 
-/// The operator has asked for a canary of this release, and the command was killed before it was decided.
+/// The error for a release whose canary was not decided, because the command was killed before.
 fn undecided(release: &Release) -> Error {
     let path = release.path.display();
     Error::failed(format!("the canary of {path} was not decided: its command was killed"))

@@ -14,7 +14,7 @@ use crate::release::Release;
 use crate::state::{self, Entry, Outcome, State};
 
 /// The entry of a rollout that runs. It is written at the start, so that the history shows it even
-/// if the manager is killed.
+/// if the command is killed.
 pub(super) struct Record {
     began: Instant,
     entry: Entry,
@@ -92,8 +92,8 @@ impl Record {
     }
 }
 
-/// Stores which replicas the operator wants to run, before the change: if the manager is killed
-/// meanwhile, `repair` reads it.
+/// Stores which replicas the operator wants to run. This is done before the change: if the command
+/// is killed during the change, `repair` reads the list.
 pub(super) fn note_wanted(held: &Lock, pool: &Pool, goal: &Goal, report: &mut dyn Report) {
     let text = match state::change(held, &pool.state_file(), |state| note(state, goal)) {
         Ok(None) => return,
@@ -114,8 +114,8 @@ fn note(state: &mut State, goal: &Goal) {
     }
 }
 
-/// The release that most of the replicas ran before. After an unfinished rollout some run the new
-/// release already: that one counts last.
+/// The release that most of the replicas ran before. After an unfinished rollout some replicas run
+/// the new release already: the new release counts last.
 pub(super) fn from(
     pool: &Pool,
     request: &Request,

@@ -1,5 +1,6 @@
 //! Why a command refuses to start a replica, before anything is changed. `check` reports the same
-//! errors: each refusal is decided here, or by the function of a lower module that both call.
+//! errors: each refusal is decided here, or by a function of a lower module that the commands and
+//! `check` both call.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,7 +25,7 @@ const NEEDED_INODES: u64 = 32;
 /// The release that a pool's symlink names.
 #[derive(Debug)]
 pub(crate) struct Current {
-    /// The release, unless it is refused for itself.
+    /// The release; None: the symlink names none, or the release itself is refused.
     pub(crate) release: Option<Release>,
     /// What stands beside it.
     pub(crate) beside: Option<Beside>,
@@ -84,7 +85,7 @@ pub(crate) fn check_names<'a>(replicas: impl IntoIterator<Item = (u32, &'a Spec)
     Ok(())
 }
 
-/// Whether generations cannot be recorded.
+/// The error if generations cannot be recorded; None: they can.
 pub(crate) fn of_records(root: &Root) -> Option<Error> {
     check_writable(&root.pid_dir(), "what runs is recorded there").err()
 }
@@ -149,8 +150,8 @@ fn check_free(pool: &Pool, next: &Generation) -> Result<()> {
     Ok(())
 }
 
-/// A warm-up path that the release does not have: it would answer 404, which is a valid answer of a
-/// page.
+/// The error for a warm-up path that the release does not have. The request would get 404, and the
+/// warm-up takes 404 for a valid answer.
 pub(crate) fn of_warm_up(pool: &Pool, release: &Release) -> Option<Error> {
     let mut paths = pool.settings.rollout.warm_up().iter();
     let path = paths.find(|path| !runtime::has_page(pool, &release.path, path))?;

@@ -1,8 +1,9 @@
 //! What a repair, or a start after a crash, needs besides the observation: which replicas the
 //! operator wants to run, and on which release.
 //!
-//! After a repair all replicas serve one release. That is the release that they serve now. It is
-//! not the symlink's if no replica serves that one: a repair is no rollout.
+//! After a repair all replicas serve one release. It is a release that they serve before the repair,
+//! because a repair is no rollout. The symlink's release is taken only if a replica serves that
+//! release, or if no replica serves at all.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,9 +22,9 @@ use crate::state::{Outcome, State, Trouble};
 /// How long a generation that is not published may take to answer a ping: it has no other requests.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// The release that the replicas serve. If they differ, a rollout did not finish: then the
-/// symlink's release, if a replica has proved it, else the most frequent one. If no replica serves,
-/// the symlink's release.
+/// The release that the replicas serve. If the replicas serve different releases, a rollout did not
+/// finish. Then it is the symlink's release if a replica has proved that release, else the most
+/// frequent one. If no replica serves, it is the symlink's release.
 pub(super) async fn kept(pool: &Arc<Pool>, symlink: &Path, current_dir: &Path) -> Result<Release> {
     let seen = observe(pool, async { Ok(Vec::new()) }, SpecQuery::default()).await?;
     let published = seen.replicas.iter().filter(|replica| replica.published.is_some());
@@ -38,7 +39,7 @@ pub(super) async fn kept(pool: &Arc<Pool>, symlink: &Path, current_dir: &Path) -
     served.iter().rev().max_by_key(rank).cloned().map_or(named, Ok)
 }
 
-/// Whether the manager was killed while this release had only a canary.
+/// Whether the last rollout was to this release, and was killed while it had a canary.
 pub(super) fn is_canary(pool: &Pool, release: &Release) -> bool {
     let history = State::read(&pool.state_file()).map(|state| state.history).unwrap_or_default();
     history.last().is_some_and(|last| {
@@ -75,8 +76,9 @@ pub(super) async fn judge(
     Ok(())
 }
 
-/// Marks the generations that a `start` must not publish. A killed manager has signalled them to
-/// quit, or has not published them yet and their release is not the target.
+/// Marks the generations that a `start` must not publish. A killed command has left them in one of
+/// two states: they have got QUIT already, or they were never published and their release is not
+/// the target.
 pub(super) async fn judge_unpublished(
     pool: &Pool,
     observation: &Observation,

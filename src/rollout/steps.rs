@@ -1,6 +1,6 @@
-//! The steps of a plan. Each file is one step, or two that belong together; its arguments and
-//! results are all that it shares. `execute` decides the order of the steps, and what is undone
-//! after a failure.
+//! The steps of a plan. Each file is one step, or a few that belong together. A step shares only
+//! its arguments and results with the rest. `execute` decides the order of the steps, and what is
+//! undone after a failure.
 
 pub(super) mod compare;
 pub(super) mod front_page;
@@ -21,7 +21,7 @@ pub(super) fn warn(report: &mut dyn Report, text: String) {
     report.event(&Event::Warning { text });
 }
 
-/// The time since then, in milliseconds.
+/// The time since a moment, in milliseconds.
 pub(super) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

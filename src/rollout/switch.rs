@@ -142,7 +142,7 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     let owner = fs::symlink_metadata(link).ok();
     let new = unfinished(link);
     if new.is_symlink() {
-        fs::remove_file(&new)?; // a killed manager has left it
+        fs::remove_file(&new)?; // a killed command has left it
     }
     symlink(target, &new)?;
     if let Some(owner) = owner {

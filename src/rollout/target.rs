@@ -20,7 +20,8 @@ pub enum Target {
     /// The release that the symlink names.
     Current,
     /// This directory; the rollout moves the symlink to it. A bare name is a sibling of the release
-    /// that the symlink names; without a symlink, its own sibling.
+    /// that the symlink names. If there is no symlink yet, a bare name is a sibling of the symlink's
+    /// own path.
     Release(PathBuf),
     /// The release that the replicas serve; the symlink stays.
     Kept,

@@ -3,12 +3,12 @@
 //! A generation has a *master*: a process of this program (`pools-manager replica-master`), which
 //! outlives the command that starts it. It makes the generation's private socket, starts the
 //! processes of the server in the generation's mount namespace, starts them again when they end, and
-//! ends them when it is told to. So a generation looks the same to the engine whatever its server
-//! does: the kernel counts its connections under one path, and one process stands for it.
+//! ends them on a signal. So a generation looks the same to the engine whatever its server does: the
+//! kernel counts its connections under one path, and one process stands for it.
 //!
-//! The server gets the private socket itself, as descriptor 0 or 3. A server that wants to make its
-//! own socket or to listen on a port does so; the master then passes the connections on to it
-//! ([`master::relay`]). No other module knows the difference.
+//! The server gets the private socket itself, as descriptor 0 or 3. Or the server makes its own
+//! socket, or listens on a port; then the master passes the connections on to it
+//! ([`master::relay`]). For all other modules there is no difference.
 
 mod check;
 mod launch;

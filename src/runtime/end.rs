@@ -10,7 +10,7 @@ use crate::socket::UnixSockets;
 
 /// How long a server may take to exit once it is idle or killed. php-fpm takes about 10 ms.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
-/// Between two signals to a child.
+/// The time between two signals to a child.
 pub(super) const AGAIN: Duration = Duration::from_millis(250);
 
 /// The processes that still hold the sockets of a generation.
@@ -28,8 +28,8 @@ pub(super) fn holders(running: &Running) -> Result<Vec<Process>> {
 /// handles a signal only after CONT.
 ///
 /// The signal is sent again each time that `again` has passed. A child that was forked a moment ago
-/// still has the handler of its master, which writes to a pipe of the master: there the signal is
-/// lost.
+/// still has the handler of its master. That handler writes to a pipe of the master, so the child
+/// loses the signal.
 pub(super) async fn end(
     processes: &[Process],
     signal: Signal,

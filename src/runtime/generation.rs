@@ -19,15 +19,15 @@ use crate::step::{GenerationId, Number};
 /// The prefix of the record's line in the generated file.
 const RECORD: &str = "; record: ";
 
-/// The highest number that a generation's names must have room for. Else a path that is just short
-/// enough would become too long at the tenth deploy.
+/// The highest number that a generation's names must have room for. Without this room, a path that is
+/// just short enough would become too long at the tenth deploy.
 const ROOM: Number = Number::Started(99_999);
 
 /// One run of a replica: one master, one private socket, one release.
 ///
-/// The file that starts it also records it, and stays after its end until a newer generation has
-/// one. So `status` need not run php-fpm to resolve the configuration, and numbers go up for the
-/// replica's life.
+/// The file that starts a generation also records it. The file stays after the generation's end, until
+/// a newer generation has such a file. So `status` does not have to run php-fpm to resolve the
+/// configuration, and the numbers of a replica's generations only go up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
     /// The replica's number.
@@ -135,8 +135,8 @@ impl Generation {
     }
 
     /// Whether it was the last generation that was published, before the public name was lent or
-    /// removed. The public name of the pid file shows it, because that name moves only with a
-    /// publication. False if there is no such name.
+    /// removed. The public name of the pid file shows that, because this name moves only with a
+    /// publication. True for an adopted master; else false if the pid file has no public name.
     pub fn has_been_published(&self) -> bool {
         let to = socket::Name::Link(self.pid_file.clone());
         let named = self.public_pid.as_ref().and_then(|name| socket::read_name(name).ok());

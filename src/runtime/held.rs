@@ -1,5 +1,5 @@
-//! Holds a child process between fork and exec until it is in its scope: whatever it does is done
-//! there.
+//! Holds a child process between fork and exec until it is in its systemd scope. So all that the
+//! child does is done in the scope.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsRawFd, RawFd};
@@ -10,11 +10,11 @@ use tokio::process::Command;
 
 use crate::service_manager::scope::{Scope, Systemd};
 
-/// How long the child waits at most, which is longer than systemd may take. Then it ends.
+/// How long the child waits at most: longer than systemd may take. After that, the child ends.
 const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 
 /// Makes a child wait before its exec until systemd has put it into the scope. If systemd fails, the
-/// child goes on without a scope, and the log says why: a release must not bounce for that.
+/// child goes on without a scope, and the log says why. A release must not bounce because of systemd.
 ///
 /// `Command::spawn` blocks meanwhile.
 #[allow(unsafe_code)]
@@ -32,7 +32,7 @@ pub(super) fn hold(child: &mut Command, systemd: Systemd, scope: Scope) -> io::R
     Ok(())
 }
 
-/// The manager's side. Without a child, because the fork has failed, the pipe is closed.
+/// The side of pools-manager. If the fork has failed, there is no child, and the pipe is closed.
 fn release(mut from_child: PipeReader, mut to_child: PipeWriter, systemd: &Systemd, scope: &Scope) {
     let mut pid = [0; 4];
     if from_child.read_exact(&mut pid).is_err() {
@@ -52,13 +52,13 @@ fn release(mut from_child: PipeReader, mut to_child: PipeWriter, systemd: &Syste
 struct Held {
     to_manager: PipeWriter,
     from_manager: PipeReader,
-    /// The number of the manager's end of the second pipe, of which the child has a copy.
+    /// The descriptor of pools-manager's end of the second pipe. The child has a copy of it.
     others_end: RawFd,
 }
 
 impl Held {
     fn wait(&self) -> io::Result<()> {
-        // Else the child would not notice the end of the manager.
+        // As long as this copy is open, the child does not notice the end of pools-manager.
         let _ = nix::unistd::close(self.others_end);
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         rustix::io::write(&self.to_manager, &pid.to_ne_bytes())?;

@@ -7,13 +7,14 @@ use std::os::fd::AsRawFd;
 use rustix::fs::MemfdFlags;
 use rustix::io::FdFlags;
 
-/// The path by which a child opens an inherited file. stdin would not do for php-fpm, which closes
-/// it before it reads its configuration.
+/// The path by which a child opens an inherited file. Standard input cannot be used for php-fpm, which
+/// closes it before it reads its configuration.
 pub(super) fn in_child(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Makes this child only inherit a file: the descriptor's flag is changed after the fork.
+/// Makes a child inherit a file. No other child inherits it, because the descriptor's flag is changed
+/// after the fork.
 #[allow(unsafe_code)]
 pub(super) fn inherit(child: &mut tokio::process::Command, file: File) {
     // SAFETY: between fork and exec one system call is made, on a file that the closure owns.

@@ -21,7 +21,7 @@ use crate::failpoint;
 use crate::pool::Pool;
 use crate::service_manager::scope::{Scope, Systemd};
 
-/// What systemd gives the processes at a shutdown beyond `drain_timeout`.
+/// The time that systemd gives the processes at a shutdown, in addition to `drain_timeout`.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How the process has ended. Elapsed: it was killed after `ready_timeout`.

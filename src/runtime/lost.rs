@@ -1,7 +1,7 @@
 //! Masters that have lost their record, because `pid/` was emptied.
 //!
-//! A master keeps the file that it was started with open, and listens on a name that only a
-//! generation of its replica has. The kernel names the process that listens there. So the record is
+//! A master keeps open the file that it was started with, and listens on a name that only a
+//! generation of its replica has. The kernel shows which process listens there. So the record is
 //! read from the master itself, and `repair` writes it again.
 
 use std::fs;
@@ -73,8 +73,8 @@ fn found_at(
     Ok(generation.filter(|generation| generation.bound == path))
 }
 
-/// The result of a read; None if the process has exited or is another user's. Other failures, such
-/// as no free descriptor, stay errors.
+/// The result of a read. A lack of descriptors or memory stays an error. Every other error means None:
+/// the process has exited, or belongs to another user.
 fn unless_gone<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
     match asked {
         Ok(answer) => Ok(Some(answer)),

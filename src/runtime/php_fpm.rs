@@ -1,8 +1,9 @@
 //! PHP-FPM: one master for each generation of a replica.
 //!
 //! A generation runs the operator's `php_fpm_cmd` with a generated file. The file includes the
-//! replica's `N.conf`, and overrides only the private socket, the pid file, and the time that a
-//! stop gives to requests. php-fpm itself resolves the operator's files (`-tt`); nothing here
+//! replica's `N.conf`, and overrides only these settings: the private socket, the pid file,
+//! `daemonize`, the paths of the ping and status pages, and the time that a stop gives to requests,
+//! if the operator gives none. php-fpm itself resolves the operator's files (`-tt`); nothing here
 //! parses its ini format.
 
 mod capacity;

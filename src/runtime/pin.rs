@@ -37,7 +37,7 @@ pub(in crate::runtime) fn pin(
     };
     let pin = Pin::new(pool, pinning, release)?;
     // SAFETY: between fork and exec only system calls are made: no allocation,
-    // no lock, nothing that another thread of the manager could hold.
+    // no lock, nothing that another thread of this process could hold.
     unsafe {
         launch.pre_exec(move || pin.mount());
     }

@@ -28,7 +28,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// What is logged of it from now on; all of the log, if that is the generation's own.
+    /// The log of the generation from now on. If the generation has a log of its own, the whole log.
     pub fn new_log(&self) -> Option<Log> {
         match self.generation.log() {
             Some(path) => Some(Log::whole(path)),
@@ -36,9 +36,9 @@ impl Running {
         }
     }
 
-    /// Lets the real path of a release that was made after its start lead to its own release, if the
-    /// other releases are hidden from it. An error costs nothing but this: a web server that sends
-    /// such paths gets 404 there.
+    /// Adds the path of a later release to what the generation's processes see. For them, that path
+    /// leads to their own release. Does nothing if the other releases are not hidden from them. An error
+    /// has one effect only: a web server that sends such paths gets 404 from this generation.
     pub fn learn(&self, release: &Release) -> std::io::Result<()> {
         super::pin::add_name(self, release)
     }
@@ -74,8 +74,8 @@ fn listeners(generation: &Generation, unix_sockets: &UnixSockets) -> Result<Vec<
 }
 
 /// The processes that hold these sockets: only the master, if its pid file is right. None: there
-/// are none, or they exited meanwhile, or a program that is not the pool's server holds the socket,
-/// which must not be signalled.
+/// are none, or they exited meanwhile, or a program that is not the pool's server holds the socket.
+/// Such a program must not be signalled.
 fn holders(generation: &Generation, sockets: &[u64]) -> Result<Option<Holders>> {
     // A failed read counts as no here: the scan below repeats it, and returns its error.
     let is_master = |it: &Process| {

@@ -112,7 +112,7 @@ impl Generation {
         }
     }
 
-    /// What occupies its children; None: no child says so within `timeout`, or the server is not
+    /// What occupies its children; None: no child answers within `timeout`, or the server is not
     /// php-fpm with a status page.
     pub async fn occupied(&self, timeout: Duration) -> Option<Occupied> {
         match &self.server {

@@ -13,11 +13,12 @@ const POLL: Duration = Duration::from_millis(2);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Waits for masters that a killed command has launched, until each one listens or has exited.
-/// Kills those that do neither in time. Only for the holder of the pool's lock, because no other
+/// Kills those that do neither in time. To be called only under the pool's lock: then no other
 /// command launches a master meanwhile.
 ///
 /// A command that is killed just after a launch leaves a master that listens a moment later, or
-/// only after preloading. Without this wait it would look ended, and nothing would ever stop it.
+/// only after preloading. Without this wait the master would look ended, and nothing would ever
+/// stop it.
 pub async fn settle(pool: &Pool) -> Result<()> {
     let deadline = Instant::now() + pool.settings.rollout.ready_timeout;
     loop {

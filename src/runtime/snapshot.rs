@@ -1,7 +1,7 @@
 //! What all pools of a root have in common: the names in `pid/`, and the unix sockets.
 //!
-//! Reading them takes longer with each pool. A command on all pools, and a supervisor that looks at all
-//! of them, would read them once for each: with 100 pools that was most of their time.
+//! Both take longer to read with each pool. Without a snapshot, a command on all pools and the
+//! supervisor would read both once for each pool: with 100 pools that was most of their time.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -31,8 +31,8 @@ pub struct Snapshot {
 static LAST: Mutex<Option<(Instant, Arc<Snapshot>)>> = Mutex::const_new(None);
 
 impl Snapshot {
-    /// Reads a snapshot, or shares one whose reading began after this call: of many calls at the same
-    /// time, the first one reads, and the second one for all others.
+    /// Reads a snapshot, or shares one whose reading began after this call. Of many calls at the same
+    /// time, the first one reads for itself, and the second one for all others.
     pub async fn shared(root: &Root) -> Result<Arc<Self>> {
         let called = Instant::now();
         let mut last = LAST.lock().await;

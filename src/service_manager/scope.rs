@@ -35,8 +35,8 @@ pub fn is_booted() -> bool {
 }
 
 impl Systemd {
-    /// None: systemd does not run, or this user has none that outlives its sessions: without
-    /// lingering (`loginctl(1)`), a user's systemd ends with the last session.
+    /// None: systemd does not run, or this user has no systemd that outlives the user's sessions. Without
+    /// lingering (`loginctl(1)`), the systemd of a user ends with the last session.
     pub fn find() -> Option<Self> {
         if !is_booted() {
             return None;
@@ -51,7 +51,7 @@ impl Systemd {
         (lingers && dir.join("bus").exists()).then_some(Self::User(dir))
     }
 
-    /// Puts a process into a new scope. Blocks until it is there, for 5 s at most.
+    /// Puts a process into a new scope. Blocks until the process is in it, for 5 s at most.
     pub fn start(&self, scope: &Scope, pid: i32) -> io::Result<()> {
         let deadline = Instant::now() + DEADLINE;
         let name = scope.unit(pid);
@@ -75,7 +75,7 @@ impl Systemd {
             let said = String::from_utf8_lossy(&ran.stderr);
             return Err(io::Error::other(said.trim().replace('\n', " ")));
         }
-        // The call has begun a job of systemd.
+        // The call has only begun a job of systemd: wait for its result.
         let groups = format!("/proc/{pid}/cgroup");
         while !std::fs::read_to_string(&groups)?.contains(&name) {
             if Instant::now() > deadline {
@@ -115,14 +115,14 @@ pub fn is_scope(unit: &str) -> bool {
 }
 
 impl Scope {
-    /// With the pid it is another one than that of each earlier scope, also of other roots.
+    /// The name of the unit. The pid makes it another name than that of each earlier scope, also of other roots.
     fn unit(&self, pid: i32) -> String {
         let Self { replica, generation, .. } = self;
         format!("{PREFIX}{}-{replica}-g{generation}-{pid}.scope", escaped(&self.pool))
     }
 
-    /// The arguments of `busctl` for its properties: their number, and a name, a signature and a value
-    /// of each.
+    /// The arguments of `busctl` for the properties of the scope: their number, and a name, a signature and
+    /// a value of each.
     fn properties(&self, pid: i32) -> Vec<String> {
         let Self { pool, replica, generation, settings, .. } = self;
         let text = |value: &str| vec!["s".to_owned(), value.to_owned()];

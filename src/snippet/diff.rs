@@ -49,7 +49,7 @@ pub struct Found {
 /// What the pools need of a web server.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Relative paths are relative to it, and sockets elsewhere are not of these pools.
+    /// The root of the pools. Relative paths are relative to it. A socket outside of it belongs to no pool.
     pub root: PathBuf,
     /// Where replicas see their releases. Empty: no pool pins its releases.
     pub current_dirs: Vec<PathBuf>,

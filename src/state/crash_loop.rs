@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How long a note counts. The supervisor tries at least once a minute, and a start takes a while.
 const VALID: Duration = Duration::from_secs(180);
-/// A newer note replaces one of this age: a crash loop must not keep the disk busy.
+/// A newer note replaces an older one only from this age on: a crash loop must not keep the disk busy.
 const RENEWED: Duration = Duration::from_secs(15);
 
 /// A note that a supervisor has started the pool's replicas several times in short order.
@@ -35,7 +35,7 @@ impl CrashLoop {
         self.is_younger_than(RENEWED)
     }
 
-    /// A note of the future, from before a change of the clock, is not young.
+    /// A note whose time is in the future is not young: the clock was set back since.
     fn is_younger_than(&self, age: Duration) -> bool {
         let when = humantime::parse_rfc3339(&self.when).ok();
         when.and_then(|when| SystemTime::now().duration_since(when).ok()).is_some_and(|it| it < age)

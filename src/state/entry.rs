@@ -40,7 +40,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum Outcome {
-    /// It runs, or its manager was killed.
+    /// It runs, or its command was killed.
     Unfinished,
     /// All its replicas have been renewed.
     Done,

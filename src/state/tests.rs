@@ -152,7 +152,7 @@ async fn result_replaces_only_its_own_entry() {
     for _ in 0..2 {
         add(&lock, &path, begun.clone());
     }
-    // The manager of the first rollout was killed.
+    // The command of the first rollout was killed.
     change(&lock, &path, end).unwrap();
     let killed_then_done = [begun.clone(), entry(7, Outcome::Done)];
     assert_eq!(State::read(&path).unwrap().history, killed_then_done);

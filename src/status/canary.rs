@@ -22,13 +22,13 @@ pub struct CanaryStatus {
     pub since: String,
     /// When it is decided, as RFC 3339 in UTC.
     pub until: String,
-    /// Its figures, and those of the old generations; None: no gateway tells them.
+    /// Its figures, and those of the old generations; None: no gateway reports them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub figures: Option<Sides<Figures>>,
 }
 
 impl CanaryStatus {
-    /// The canary of a pool, if there is one. Asks the gateway only then.
+    /// The canary of a pool, if there is one. The gateway gets a request only if there is one.
     pub(super) async fn of(pool: &Pool) -> Result<Option<Self>> {
         let Some(record) = Record::in_force(&pool.canary_file())? else { return Ok(None) };
         let state = pool.backend()?.canary().await.ok().flatten();

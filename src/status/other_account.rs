@@ -1,9 +1,9 @@
 //! `status` for an account that may not look at the processes of the replicas: neither root, nor the
 //! account that runs them.
 //!
-//! The records in `pid/` and the kernel's list of unix sockets are for everybody, and a ping needs only the
-//! right to connect. So a replica is shown by these. Its release is the one on its record: what its
-//! processes see mounted is visible to their own account only.
+//! Every account may read the records in `pid/` and the kernel's list of unix sockets, and a ping needs
+//! only the right to connect. So these show the state of a replica. Its release is the one on its record:
+//! only root and the processes' own account can see what is mounted for the processes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -23,8 +23,9 @@ use crate::state::{self, CrashLoop};
 /// The state of a replica whose processes may not be looked at.
 const UNKNOWN: &str = "unknown";
 
-/// Whether another account runs the replicas of a pool, and this one is not root. The lock belongs to the
-/// account that has run the first command; without a lock, `pid/` has to belong to it.
+/// Whether another account runs the replicas of a pool, and this account is not root. The pool's lock file
+/// belongs to the account that has run the first command. If there is no lock file, the owner of `pid/`
+/// counts.
 pub(super) fn is_another(pool: &Pool) -> bool {
     let owner = |path: &Path| fs::symlink_metadata(path).map(|it| it.uid());
     let owner = owner(&pool.lock_file()).or_else(|_| owner(&pool.root.pid_dir()));
@@ -93,7 +94,7 @@ struct Seen<'a> {
     replica: u32,
     /// How many of its recorded generations listen.
     running: usize,
-    /// The one to which the public name leads.
+    /// The generation to which the public name leads.
     published: Option<&'a Generation>,
 }
 

@@ -26,7 +26,7 @@ pub struct HoldStatus {
     pub since: String,
     /// When it ends by itself, as RFC 3339 in UTC.
     pub until: String,
-    /// How many requests wait; None: no gateway tells it.
+    /// How many requests wait; None: no gateway reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<usize>,
 }
@@ -45,9 +45,9 @@ pub struct MaintenanceStatus {
 }
 
 impl TrafficStatus {
-    /// What is stored for a pool. Without the number of requests that wait.
+    /// What is stored for a pool, without the number of requests that wait.
     pub fn of(pool: &Pool) -> Result<Self> {
-        // Of a pool that had a [gateway] before, it has no effect.
+        // If the pool had a [gateway] before, its file may still exist, without any effect.
         if pool.settings.backend.gateway().is_none() {
             return Ok(Self::default());
         }
@@ -57,7 +57,7 @@ impl TrafficStatus {
         Ok(Self { hold, maintenance })
     }
 
-    /// With the number of requests that wait, if a gateway tells it.
+    /// What is stored for a pool, with the number of requests that wait if a gateway reports it.
     pub(super) async fn with_waiting(pool: &Pool) -> Result<Self> {
         let mut status = Self::of(pool)?;
         if let Some(hold) = &mut status.hold

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// After a replica has ended that had come up.
+/// The delay that is doubled, and the longest delay, after the end of a replica that had come up.
 const RESPAWN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// After a replica that did not come up.
+/// The same two delays after a replica has not come up.
 const FAILED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long a pool has to be well until its past is forgotten.
 const CALM: Duration = Duration::from_secs(60);

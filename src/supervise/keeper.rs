@@ -21,15 +21,15 @@ use crate::release::{Pinned, Release};
 use crate::rollout::{self, Observed, Occasion, Request, SpecQuery, Target, Wanted, observe};
 use crate::state::{self, CrashLoop, Outcome, State};
 
-/// Between two looks at a pool of which nothing is heard. All pools are looked at in the same moment:
-/// they share what is read of the system.
+/// The time between two looks at a pool without events. All keepers look at the same moment, so that
+/// they share what is read from the system.
 const LOOK: Duration = Duration::from_secs(30);
-/// Between two looks while another command changes the pool.
+/// The time between two looks while another command changes the pool.
 const BUSY: Duration = Duration::from_millis(50);
-/// From so many attempts on, a pool whose replicas end again and again is reported.
+/// The number of attempts from which on a pool whose replicas end again and again is reported.
 const LOOP: u32 = 4;
 
-/// What a keeper is told.
+/// An order to a keeper.
 pub(super) enum Order {
     /// Renew all replicas, on the release that the symlink names.
     Restart,
@@ -42,7 +42,7 @@ pub(super) struct Keeper {
     links: Links,
     /// None: releases are not pinned, or the symlink is not to be followed.
     link: Option<Link>,
-    /// The symlink as it was when its release failed: that is not tried again.
+    /// The symlink as it was when its release failed. That release is not tried again.
     bounced: Option<Identity>,
     /// How many looks have failed in a row.
     failed_looks: u32,
@@ -87,7 +87,7 @@ impl Keeper {
         keeper
     }
 
-    /// Runs until it is cancelled, or the supervisor gives it up.
+    /// Runs until it is cancelled, or until the supervisor closes its channel of orders.
     pub(super) async fn run(mut self) {
         while self.cancel.check().is_ok() {
             let wait = match self.look().await {
@@ -106,8 +106,8 @@ impl Keeper {
         }
     }
 
-    /// When to look again after a failed look: soon, since processes come and go while /proc is read,
-    /// and later and later if it goes on.
+    /// How long to wait after a failed look. The first wait is short, because processes come and go while
+    /// /proc is read. Each further failure in a row doubles the wait.
     fn look_again(&mut self) -> Duration {
         let doubled = BUSY.saturating_mul(1 << self.failed_looks.min(16));
         self.failed_looks += 1;
@@ -121,7 +121,7 @@ impl Keeper {
         self.pool = pool;
     }
 
-    /// Where the last rollout has failed, and the symlink still names its release.
+    /// The symlink, if the last rollout has failed and the symlink still names its release.
     fn bounced_before(&self) -> Option<Identity> {
         let Pinning { symlink, .. } = self.pool.settings.pinning.as_ref()?;
         let named = Release::resolve(symlink).ok()?;
@@ -165,7 +165,7 @@ impl Keeper {
             return self.keep_limits(look.replicas).await;
         }
         if self.is_locked() {
-            // What was seen may be right the next moment.
+            // Another command is at work: what this look has found may be mended in a moment.
             return Wait::of(BUSY);
         }
         let result = match look.need {
@@ -252,7 +252,7 @@ impl Keeper {
         self.note_crash_loop(attempts).await;
     }
 
-    /// Tells `status` of it. If another process works on the pool, the next attempt does.
+    /// Notes the crash loop for `status`. If another process works on the pool, the next attempt notes it.
     async fn note_crash_loop(&self, starts: u32) {
         let (pool, path) = (&self.pool, self.pool.state_file());
         let noted = State::read(&path).ok().and_then(|state| state.crash_loop);
@@ -296,8 +296,8 @@ impl Keeper {
     ) -> Result<()> {
         let pool = &self.pool;
         let mut request = Request::of_supervisor(pool, state, replicas, target, occasion);
-        // What is needed may not be needed any more when the lock is free, and an upgrade of `serve`
-        // would wait for the command that has it.
+        // The request may not be needed any more when the lock is free. And an upgrade of `serve` would
+        // wait for the command that has the lock.
         request.wait = occasion == Occasion::Asked;
         rollout::run(pool, &request, &self.cancel, &mut LogEvents::of(&pool.name)).await
     }
@@ -343,7 +343,7 @@ fn is_locked_out(result: &Result<()>) -> bool {
     result.as_ref().is_err_and(|error| error.exit == Exit::Locked)
 }
 
-/// What a keeper waits for, beside orders and its symlink.
+/// What a keeper waits for, besides orders and its symlink.
 struct Wait {
     replicas: Vec<Observed>,
     time: Duration,

@@ -1,7 +1,7 @@
 //! Finds the replica of a pool that exceeds a limit, so that the keeper renews it.
 //!
-//! A limit is soft. The engine renews a replica without losing a request, one replica at a time, and
-//! later and later if the same replica exceeds a limit again and again.
+//! A limit is soft. A replica is renewed without losing a request, and one replica at a time. If the
+//! same replica exceeds a limit again and again, the delay before its next renewal grows.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::rollout::Observed;
 use crate::runtime::{Running, Usage};
 use crate::socket;
 
-/// From so many renewals of a replica in short order on, they are reported as an error.
+/// The number of renewals of a replica in short order from which on they are reported as an error.
 const OFTEN: u32 = 5;
 
 /// The measurements of one pool.
@@ -70,7 +70,7 @@ impl Measured {
             let mut usage = running.usage(limits).await.map_err(failed)?;
             if limits.max_request_time.is_some() {
                 let oldest = self.oldest_connection(running, now, &mut seen).map_err(failed)?;
-                // All children are busy: none reports the time of its request.
+                // If all children are busy, none reports the time of its request.
                 usage.longest_request = usage.longest_request.or(oldest);
             }
             let may_renew = self.renewals.get(&replica).is_none_or(|it| it.delay(now).is_zero());

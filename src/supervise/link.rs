@@ -1,8 +1,8 @@
 //! Follows the symlinks that name the current releases.
 //!
-//! One inotify instance watches the directories of all symlinks. It is a hint only: every two seconds
-//! each symlink is read again, which also finds what inotify does not report, a file system without
-//! inotify (NFS), a directory that was replaced, a queue that overflowed.
+//! One inotify instance watches the directories of all symlinks. It is only a hint: each symlink is
+//! also read every two seconds. That finds moves which inotify does not report: on a file system
+//! without inotify (NFS), in a directory that was replaced, or after the queue has overflowed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::rhythm::Rhythm;
 
-/// Between two readings of a symlink.
+/// The time between two readings of a symlink.
 const POLL: Duration = Duration::from_secs(2);
 
 /// The inotify instance of all pools.
@@ -28,8 +28,8 @@ struct Shared {
     rhythm: Rhythm,
     /// None: inotify is not available, and symlinks are only polled.
     watcher: Mutex<Option<RecommendedWatcher>>,
-    /// What to wake, by directory. Never locked together with the watcher, whose thread locks this
-    /// one before it takes a request.
+    /// What to wake, by directory. Never locked together with `watcher`: the watcher's thread locks
+    /// `waiting` before it takes a request.
     waiting: Mutex<BTreeMap<PathBuf, Vec<Arc<Notify>>>>,
 }
 
@@ -50,7 +50,7 @@ impl Links {
         links
     }
 
-    /// Follows one symlink. That it is where it is now is no change.
+    /// Follows one symlink. Its present state does not count as a change.
     pub(super) fn follow(&self, symlink: &Path, debounce: Duration) -> Link {
         Link {
             links: Arc::clone(&self.0),
@@ -68,7 +68,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// Wakes those that wait for a directory; all of them, where events were lost.
+    /// Wakes the links that wait for a directory; all links, if events were lost.
     fn wake(&self, event: &notify::Result<Event>) {
         let is_in = |dir: &Path, event: &Event| {
             event.need_rescan() || event.paths.iter().any(|path| path.parent() == Some(dir))
@@ -104,7 +104,7 @@ impl Shared {
             is_last
         };
         if let (true, Some(watcher)) = (is_last, &mut *lock(&self.watcher)) {
-            // It fails where the directory is gone, and its watch with it.
+            // This fails if the directory is gone: then its watch is gone too.
             let _ = watcher.unwatch(dir);
         }
     }
@@ -116,13 +116,14 @@ pub(super) struct Link {
     symlink: PathBuf,
     debounce: Duration,
     woken: Arc<Notify>,
-    /// The directory that is watched, and which one that is (device, inode): it may be replaced.
+    /// The path of the watched directory, and its device and inode: another directory may get this
+    /// path.
     watched: Option<(PathBuf, (u64, u64))>,
     known: Option<Identity>,
 }
 
-/// What tells one symlink from another at the same path, and from itself after it was moved away and
-/// back.
+/// Identifies a symlink in its present state. The identity differs for another symlink at the same
+/// path, and for the same symlink after it was moved away and back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     ino: u64,

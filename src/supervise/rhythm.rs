@@ -1,5 +1,5 @@
-//! The moments at which all pools do what they do again and again: a hundred pools then wake the
-//! processor once, and share what is read of the system.
+//! The moments of periodic work, the same for all pools. So a hundred pools wake the processor only
+//! once, and share what is read from the system.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! The operator's maintenance page.
 //!
-//! The command copies the page. So it may be in a release, which a later rollout removes, and the gateway
-//! opens no file that an operator has named.
+//! The command copies the page. So the page may be in a release that a later rollout removes. And the
+//! gateway opens no file that an operator has named.
 
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -35,7 +35,7 @@ pub struct Page {
 
 impl Page {
     /// Reads a page. A symlink is not followed: in a directory that another user can write, it could lead
-    /// to a file that only this user may read.
+    /// to a file that only the user of this command may read.
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
         let extension = path.extension().and_then(|it| it.to_str()).map(str::to_ascii_lowercase);

@@ -77,7 +77,7 @@ fn path_of_another_user_is_refused() {
         let owner = format!("DIR/{below} belongs to nobody (uid {})", nobody.uid);
         assert!(message.starts_with(&owner), "{message}");
         assert_eq!(help, format!("chown root DIR/{below}"));
-        // It is no problem for its owner, but for another ordinary user.
+        // The file is no problem for its owner, but it is one for another ordinary user.
         let as_user = |uid| {
             let checker = Checker { euid: uid };
             places(&dir.path().join(PATH)).iter().filter_map(|it| checker.problem(it)).count()

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-/// One end.
+/// One end of the connection.
 #[derive(Debug)]
 pub(super) struct Channel {
     stream: BufReader<UnixStream>,
@@ -17,7 +17,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// An end whose sockets have been passed.
+    /// An end on which the sockets have been passed already.
     pub(super) fn new(stream: StdStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = BufReader::new(UnixStream::from_std(stream)?);

@@ -1,10 +1,10 @@
-//! What the two processes of an upgrade say to each other. A message is a line with a JSON document.
+//! The messages between the two processes of an upgrade. A message is a line with a JSON document.
 
 use serde::{Deserialize, Serialize};
 
 use crate::inherited::Purpose;
 
-/// The version of these messages. A process that knows only others refuses the upgrade.
+/// The version of these messages. A process that knows only other versions refuses the upgrade.
 pub(super) const VERSION: u32 = 1;
 
 /// The first message of the old process, after the sockets.
@@ -12,14 +12,14 @@ pub(super) const VERSION: u32 = 1;
 pub(super) struct Hello {
     /// The version of the messages.
     pub version: u32,
-    /// The old process.
+    /// The pid of the old process.
     pub pid: u32,
     /// The sockets in the order in which they were passed: what each is for, and whether it belongs to the
     /// service manager.
     pub sockets: Vec<(Purpose, bool)>,
     /// The pools that the old process can serve.
     pub pools: Vec<String>,
-    /// How long it drains at most, in milliseconds: its `shutdown_timeout`.
+    /// How long the old process drains at most, in milliseconds: its `shutdown_timeout`.
     pub drain_limit_ms: u64,
 }
 
@@ -33,7 +33,8 @@ pub(super) enum FromOld {
     Main,
     /// What [`FromNew::Pause`] or [`FromNew::Unpause`] asks for is done.
     Done,
-    /// It cannot be done: a process that it replaced itself does not answer.
+    /// The request cannot be carried out: a process that the old process itself has replaced does not
+    /// answer.
     Refused(String),
 }
 
@@ -41,11 +42,11 @@ pub(super) enum FromOld {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FromNew {
-    /// It can serve.
+    /// The new process can serve.
     Ready,
-    /// It cannot, and ends.
+    /// The new process cannot serve, and ends.
     Failed(String),
-    /// It accepts connections.
+    /// The new process accepts connections.
     Serves,
     /// Begin no request of this pool until [`FromNew::Unpause`].
     Pause(String),

@@ -1,6 +1,6 @@
 //! Passes descriptors over a unix socket (`SCM_RIGHTS`, `unix(7)`).
 //!
-//! Each message is one byte, the number of descriptors with it. The last one is 0.
+//! Each message is one byte: the number of descriptors that come with it. The last message is 0.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

@@ -18,42 +18,43 @@ use crate::error::{Error, Result};
 use crate::inherited::{Inherited, Socket};
 use crate::process::Process;
 
-/// How long the old process may take for what it is asked while it drains. It takes milliseconds.
+/// How long the old process may take to answer a request while it drains. Normally it takes milliseconds.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How long it may take to end after its drain.
+/// How long the old process may take to end after its drain.
 const END: Duration = Duration::from_secs(5);
 
 /// The process that this one replaces.
 #[derive(Debug)]
 pub struct Predecessor {
     pid: u32,
-    /// None: it has ended.
+    /// None: the old process has ended.
     process: Option<Process>,
     drain_limit: Duration,
     pools: Vec<String>,
-    /// None: it has ended.
+    /// None: the old process has ended.
     talk: Mutex<Option<Talk>>,
 }
 
 #[derive(Debug)]
 struct Talk {
     channel: Channel,
-    /// How many answers are still to come to questions that were given up.
+    /// How many answers are still to come to requests whose wait was given up.
     late: u32,
 }
 
-/// Whether this process is to serve.
+/// Why this process is to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Go {
-    /// The old process says so.
+    /// The old process has sent the expected message.
     Told,
     /// The old process has ended.
     Alone,
 }
 
 impl Predecessor {
-    /// Takes over from the process that has started this one: its sockets, and its standard error in place
-    /// of the pipe that this process was started with. None: this process was started by other means.
+    /// Takes over from the process that has started this one. This process gets the sockets of the old
+    /// one. It also gets the standard error of the old one, in place of the pipe with which this process
+    /// was started. None: this process was started by other means.
     ///
     /// To be called once, in a runtime.
     pub async fn take() -> Result<Option<(Self, Inherited)>> {
@@ -93,42 +94,44 @@ impl Predecessor {
         Ok(Some((predecessor, Inherited::new(sockets))))
     }
 
-    /// The pools that it can serve.
+    /// The pools that the old process can serve.
     pub fn pools(&self) -> &[String] {
         &self.pools
     }
 
-    /// Tells it that this process can serve, and waits for its answer.
+    /// Tells the old process that this process can serve, and waits for `Go`.
     pub async fn ready(&self) -> Go {
         self.tell(&FromNew::Ready).await;
         self.wait_for(&FromOld::Go).await
     }
 
-    /// Tells it that this process accepts connections, and waits until the service manager knows that.
+    /// Tells the old process that this process accepts connections, and waits for `Main`: the service
+    /// manager then knows this process.
     pub async fn serves(&self) -> Go {
         self.tell(&FromNew::Serves).await;
         self.wait_for(&FromOld::Main).await
     }
 
-    /// Tells it why this process cannot serve.
+    /// Tells the old process why this process cannot serve.
     pub async fn failed(&self, error: &Error) {
         self.tell(&FromNew::Failed(error.to_string())).await;
     }
 
-    /// Waits until it has ended, for a while: it has its own limit, unless it is halted.
+    /// Waits until the old process has ended, up to a limit. The old process limits its drain itself, but
+    /// not while it is stopped (SIGSTOP).
     pub async fn ended(&self) {
         if let Some(process) = &self.process {
             let _ = process.wait(self.drain_limit + END).await;
         }
     }
 
-    /// Makes it begin no request of a pool, until [`Predecessor::unpause`]. Nothing is to be done if it has
-    /// ended. Error: it does not answer.
+    /// Makes the old process begin no request of a pool, until [`Predecessor::unpause`]. If the old
+    /// process has ended, nothing is to be done. Error: the old process does not answer, or refuses.
     pub async fn pause(&self, pool: &str) -> Result<()> {
         self.ask(&FromNew::Pause(pool.to_owned())).await
     }
 
-    /// Makes it observe a pool that it has paused, and serve it again.
+    /// Makes the old process observe a pool that it has paused, and serve the pool again.
     pub async fn unpause(&self, pool: &str) -> Result<()> {
         self.ask(&FromNew::Unpause(pool.to_owned())).await
     }
@@ -157,7 +160,7 @@ impl Predecessor {
                 Ok(())
             }
             Err(_) => {
-                // Else it would pause the pool when it goes on.
+                // Otherwise the old process would pause the pool as soon as it goes on.
                 if let FromNew::Pause(pool) = question {
                     let _ = it.channel.send(&FromNew::Unpause(pool.clone())).await;
                     it.late += 1;
@@ -189,7 +192,7 @@ impl Predecessor {
         Go::Alone
     }
 
-    /// None: it has ended.
+    /// None: the old process has ended.
     async fn next(&self) -> Option<FromOld> {
         let mut talk = self.talk.lock().await;
         let next = talk.as_mut()?.channel.next().await;
@@ -203,7 +206,7 @@ impl Predecessor {
 /// The channel and the descriptors that were passed on it.
 fn passed() -> io::Result<(UnixStream, Vec<OwnedFd>)> {
     let stream = UnixStream::from(rustix::stdio::stdin().try_clone_to_owned()?);
-    // What this process starts must not have the channel.
+    // Programs that this process starts must not inherit the channel.
     rustix::stdio::dup2_stdin(fs::File::open("/dev/null")?)?;
     let fds = passing::receive(&stream)?;
     Ok((stream, fds))

@@ -1,4 +1,5 @@
-//! The program of an upgrade: the one that stands now where this one stood when it was started.
+//! The program that an upgrade starts: the file that is now at the path from which this process was
+//! started.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,8 +17,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program of this process, and its arguments. To be called at its start: later, the kernel may
-    /// show the path of a file that has been deleted.
+    /// The program of this process, and its arguments. To be called when the process starts: later, the
+    /// kernel may show the path of a file that has been deleted.
     pub fn of_this_process() -> Result<Self> {
         let mut args = env::args_os();
         let path = args.next().and_then(|name| locate(Path::new(&name)));
@@ -40,18 +41,19 @@ impl Program {
         trust::require([self.path.clone()])
     }
 
-    /// Its path.
+    /// The path of the program.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its arguments.
+    /// The arguments of the program.
     pub fn args(&self) -> &[OsString] {
         &self.args
     }
 }
 
-/// Where a shell or a service manager has found a program by this name. None: not there.
+/// The path at which a shell or a service manager has found a program by this name. None: there is no
+/// such file.
 fn locate(name: &Path) -> Option<PathBuf> {
     if name.components().count() > 1 {
         return std::path::absolute(name).ok().filter(|path| path.is_file());

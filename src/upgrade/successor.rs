@@ -23,10 +23,11 @@ use crate::log;
 
 /// How long the new process may take to end after it has closed the channel.
 const END: Duration = Duration::from_secs(2);
-/// How much is kept of what it says before it takes over standard error, in bytes.
+/// How much is kept of the output of the new process before it takes over standard error, in bytes.
 const SAID_MAX: usize = 4096;
 
-/// The process that replaces this one. It is killed when this is dropped before [`Successor::confirm`].
+/// The process that replaces this one. Dropping this value before [`Successor::confirm`] kills the
+/// process.
 #[derive(Debug)]
 pub struct Successor {
     child: Child,
@@ -59,7 +60,7 @@ impl Successor {
         let mut child = Command::new(program.path())
             .args(program.args())
             .env(VARIABLE, std::process::id().to_string())
-            // They name this process.
+            // These variables name this process.
             .env_remove("WATCHDOG_PID")
             .env_remove("LISTEN_PID")
             .env_remove("LISTEN_FDS")
@@ -92,17 +93,17 @@ impl Successor {
         }
     }
 
-    /// Its process.
+    /// The pid of the new process.
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Waits until it can serve, up to `limit`.
+    /// Waits until the new process can serve, up to `limit`.
     pub async fn ready(&mut self, limit: Duration) -> Result<()> {
         self.wait_for(FromNew::Ready, limit).await
     }
 
-    /// Makes it serve, and waits until it does, up to `limit`.
+    /// Makes the new process serve, and waits until it does, up to `limit`.
     pub async fn go(&mut self, limit: Duration) -> Result<()> {
         if let Err(error) = self.channel.send(&FromOld::Go).await {
             return Err(self.why(&error).await);
@@ -110,34 +111,35 @@ impl Successor {
         self.wait_for(FromNew::Serves, limit).await
     }
 
-    /// Tells it that it is the one that serves from now on.
+    /// Tells the new process that it is the main process of the service from now on.
     pub async fn confirm(&mut self) {
         self.is_confirmed = true;
-        // If it has ended, the service manager starts the next one.
+        // If the new process has ended, the service manager starts the next one.
         let _ = self.channel.send(&FromOld::Main).await;
     }
 
-    /// What it asks for, while this process serves its last requests. None: it has ended.
+    /// The next request of the new process, while this process serves its last requests. None: the new
+    /// process has ended.
     pub async fn next(&mut self) -> Option<FromNew> {
         self.channel.next().await.ok()
     }
 
-    /// Tells it whether what it has asked for is done.
+    /// Answers a request of the new process: done, or why not.
     pub async fn answer(&mut self, done: Result<()>) {
         let answer = done.map_or_else(|why| FromOld::Refused(why.message), |()| FromOld::Done);
         let _ = self.channel.send(&answer).await;
     }
 
-    /// Kills it, and waits until it has ended: then it holds no lock.
+    /// Kills the new process, and waits until it has ended: then it holds no lock.
     pub async fn kill(mut self) {
         if let Err(error) = self.child.kill().await {
             tracing::warn!("cannot kill pid {}: {error}", self.pid());
         }
     }
 
-    /// Passes a signal on to it.
+    /// Passes a signal on to the new process.
     pub fn signal(&mut self, signal: Signal) {
-        // The number is its own as long as it has not been waited for.
+        // The kernel gives the pid to no other process before this one has waited for the new process.
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = kill_process(self.pid, signal);
         }
@@ -167,7 +169,7 @@ impl Successor {
     /// Why the channel has ended.
     async fn why(&mut self, error: &io::Error) -> Error {
         if error.kind() == ErrorKind::Other {
-            // Its own words.
+            // The reason that the new process itself has sent.
             return Error::failed(error.to_string());
         }
         match timeout(END, self.child.wait()).await {
@@ -197,7 +199,8 @@ impl Drop for Successor {
     }
 }
 
-/// The sockets, with the standard error of this process as the first one. Returns what they are.
+/// Passes the standard error of this process and then the sockets. Returns what each socket is for, and
+/// whether it belongs to the service manager.
 fn pass(stream: &UnixStream, sockets: Vec<Socket>) -> io::Result<Vec<(Purpose, bool)>> {
     let stderr = rustix::stdio::stderr().try_clone_to_owned()?;
     let (fds, what): (Vec<_>, Vec<_>) =
@@ -207,7 +210,7 @@ fn pass(stream: &UnixStream, sockets: Vec<Socket>) -> io::Result<Vec<(Purpose, b
     Ok(what)
 }
 
-/// Passes on what the new process says before it has the standard error of this one.
+/// Passes on the output of the new process, until it has the standard error of this process.
 async fn pass_on(stderr: ChildStderr, said: Arc<Mutex<Vec<u8>>>) {
     let mut stderr = BufReader::new(stderr);
     let mut part = [0; 1024];

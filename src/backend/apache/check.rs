@@ -117,7 +117,8 @@ fn leads_to(socket: &Path, public: &Path) -> bool {
     false
 }
 
-/// The path of a name in a directory without links, whatever the name itself is.
+/// The path of a name, with all symlinks in its directory resolved. The name itself is not
+/// resolved.
 fn canonical(name: &Path) -> Option<PathBuf> {
     Some(fs::canonicalize(name.parent()?).ok()?.join(name.file_name()?))
 }

@@ -51,7 +51,7 @@ impl Manager {
         url.set_query(None);
         url.set_fragment(None);
         let mut shown = url.clone();
-        // Both fail only for URLs without a host, which `parse` refuses.
+        // Both fail only for URLs without a host, which `http::page` refuses.
         let _ = shown.set_username("").and_then(|()| shown.set_password(None));
         let client = http::build(
             http::builder(&url)
@@ -108,10 +108,10 @@ impl Manager {
         self.send(request).await.map(drop)
     }
 
-    /// Makes one request that Apache is likely to pass through the balancer; its answer does not
-    /// matter. The operator's page is tried first, then a script that does not exist, in turn: that
-    /// page may be one that Apache does not pass on, and php-fpm answers 404 to the script without
-    /// running any code of the site.
+    /// Makes one request that Apache is likely to pass through the balancer. Its answer does not
+    /// matter. The attempts request two pages in turn. The first is the operator's page, which
+    /// Apache may answer without the balancer. The second is a script that does not exist: php-fpm
+    /// answers 404 without running any code of the site.
     pub(super) async fn probe(&self, attempt: usize, within: Duration) {
         let url = match &self.probe {
             Some(page) if attempt.is_multiple_of(2) => page.clone(),

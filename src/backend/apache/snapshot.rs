@@ -87,7 +87,7 @@ impl Worker {
         retry.unwrap_or(DEFAULT_RETRY)
     }
 
-    /// The same; None: the document does not show it, as the HTML page.
+    /// The same seconds; None: the document does not show them. The HTML page is such a document.
     pub fn shown_retry_seconds(&self) -> Option<u64> {
         column(&self.columns, "name").map(|_| self.retry_seconds())
     }

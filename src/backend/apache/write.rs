@@ -16,8 +16,8 @@ use crate::file;
 const ERROR_DEADLINE: Duration = Duration::from_secs(1);
 const ERROR_POLL: Duration = Duration::from_millis(5);
 
-/// How often a change is sent before it counts as ignored. Under load Apache (2.4.71) loses about
-/// one in 40,000: it answers as usual, but the flag has not changed.
+/// How many times a change is sent before it counts as ignored. Under load Apache (2.4.71) loses
+/// about one change in 40,000: it answers as usual, but the flag has not changed.
 const ATTEMPTS: u32 = 4;
 
 /// A flag of a worker: the form's letter, and the word of the status that shows it.
@@ -34,9 +34,10 @@ const IGNORE_ERRORS: Flag = Flag { field: "w_status_I", word: "Ign" };
 impl Apache {
     /// Stops new requests to a member.
     ///
-    /// A draining worker still gets its sticky sessions, so where the balancer has those the member
-    /// is disabled as well, and Apache sends its sessions elsewhere. If that is forbidden
-    /// (`nofailover=On`), a drain would fail requests, and this returns an error.
+    /// A draining worker still gets the requests of its sticky sessions. So if the balancer has
+    /// sticky sessions, the member is disabled as well, and Apache sends these requests to another
+    /// member. If `nofailover=On` forbids that, the requests would fail, and this method returns an
+    /// error.
     pub async fn drain(&self, index: usize) -> Result<()> {
         let before = self.read().await?;
         let flags: &[_] =
@@ -56,18 +57,18 @@ impl Apache {
     /// Lets Apache send a member new requests again. The member must be able to answer them.
     ///
     /// Undoes [`Apache::drain`], and keeps the operator's other flags: a stopped member stays
-    /// stopped. Apache has no command to forget an error, but it forgets it at the next request
-    /// while the member's errors are ignored. So they are ignored until then, for at most one
-    /// second. If the process is killed in that second, [`Apache::clean_up`] of the next command
-    /// resets the flag.
+    /// stopped. Apache has no command that ends the error state of a member. But while the member's
+    /// flag `Ign` (ignore errors) is set, the next request ends that state. So this method sets the
+    /// flag until then, for at most one second. If the process is killed in that second,
+    /// [`Apache::clean_up`] of the next command resets the flag.
     pub async fn enable(&self, index: usize) -> Result<Enabled> {
         let before = self.read().await?;
         let mut now = self.set(before, index, &[(DRAIN, false), (DISABLED, false)]).await?;
         let member = self.member(&now, index)?;
         if member.status.is_in_error() && !member.status.is_stopped() {
             if member.is_used() {
-                // Apache tries it at the next request anyway: this request only makes its status
-                // good.
+                // Apache tries the member at the next request anyway. This request only ends the
+                // error in its status.
                 self.manager.probe(0, ERROR_DEADLINE).await;
             } else {
                 now = self.forget_error(now, index).await?;
@@ -87,7 +88,7 @@ impl Apache {
             failpoint::hit("a member's errors ignored");
             self.await_no_error(index).await
         };
-        // After a failure too, the operator's flag is restored.
+        // The flag is reset after a failure too: the operator has not set it.
         let result = result.await;
         let now = self.reread().await?;
         let restored = self.set(now, index, &[(IGNORE_ERRORS, false)]).await?;
@@ -95,9 +96,9 @@ impl Apache {
         result.map(|_| restored)
     }
 
-    /// Resets the flag that a killed command has left, with which Apache ignores a member's errors.
-    /// With that flag, Apache would continue to send requests to a failed replica. Sends no request
-    /// if there is no note.
+    /// Resets the flag `Ign` (ignore errors) of a member, if a killed command has left it. With that
+    /// flag, Apache would continue to send requests to a failed replica. Without a note, this method
+    /// sends no request to Apache.
     pub async fn clean_up(&self) -> Result<()> {
         let Some(note) = &self.note else { return Ok(()) };
         let Ok(text) = file::read(note) else { return Ok(()) };
@@ -111,8 +112,8 @@ impl Apache {
         Ok(())
     }
 
-    /// Notes that this flag is not the operator's, because both look the same. If the note cannot
-    /// be written, the flag is still reset, unless the manager is killed.
+    /// Notes that pools-manager has set the flag: a flag of the operator looks the same. If the note
+    /// cannot be written, the flag is still reset, unless pools-manager is killed.
     fn write_note(&self, index: usize) {
         if let Some(note) = &self.note {
             let _ = file::write_new(note, &format!("{}\n", self.member_urls[index]));
@@ -187,7 +188,7 @@ impl Apache {
     }
 }
 
-/// The nonce that a change needs. An error if no member can be drained or enabled.
+/// The nonce that a change needs. An error if there is none: no member can be drained or enabled.
 pub(super) fn nonce(now: &Snapshot) -> Result<&str> {
     now.nonce.as_deref().ok_or_else(|| {
         Error::config(format!("balancer {:?} is read-only: it has no nonce", now.name))
@@ -195,7 +196,7 @@ pub(super) fn nonce(now: &Snapshot) -> Result<&str> {
     })
 }
 
-/// Why no member can be drained.
+/// Refuses a drain that would fail the requests of sticky sessions.
 pub(super) fn forbid_failing_sessions(now: &Snapshot) -> Result<()> {
     if now.is_sticky() && now.forbids_failover() {
         return Err(Error::config(format!(

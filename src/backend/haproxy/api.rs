@@ -49,7 +49,7 @@ impl Api {
         }
     }
 
-    /// Whether a process listens. False only if there is no socket, or nobody listens on it.
+    /// Whether a process listens. False only if there is no socket, or no process listens on it.
     pub(super) async fn is_listened_to(&self) -> bool {
         let gone = |error: io::Error| {
             matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)

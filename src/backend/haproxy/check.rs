@@ -25,7 +25,7 @@ pub(super) struct Unread(pub(super) Error);
 impl Haproxy {
     pub(super) async fn look(&self) -> Result<Read> {
         let servers = self.read().await?;
-        // Of all backends: a name may mean the frontend with the same name.
+        // The statistics of all backends: the name alone may select the frontend of that name.
         let stats = self.api.ask("show stat -1 4 -1").await;
         let stats = stats.map(|text| stat::read(&text, &self.backend)).unwrap_or_default();
         Ok(Read { servers, stats, unchangeable: self.check_changeable().await.err() })
@@ -66,7 +66,8 @@ impl Read {
     }
 }
 
-/// HAProxy does not show the path of a unix socket, so only another kind of address is found.
+/// HAProxy does not show the path of a unix socket. So only a server with another kind of address
+/// is found.
 fn elsewhere(server: &Server, behind: &Behind<'_>) -> Option<Finding> {
     let (name, replica) = (&server.name, behind.replica);
     let (address, public) = (server.address.as_ref()?, behind.public?.display());

@@ -63,8 +63,8 @@ impl Settings {
         self.servers.get_ref()
     }
 
-    /// The names become words of commands to HAProxy, so they contain nothing that separates or
-    /// ends one.
+    /// Checks the values. The names become words in commands to HAProxy, so they must not contain a
+    /// character that separates words or ends a command.
     pub(in crate::backend) fn check(&self, file: &File<'_>) -> Result<()> {
         let socket = self.socket();
         if socket.is_empty() || socket.contains(char::is_control) || has_family(socket) {

@@ -44,7 +44,7 @@ fn cells(line: &str) -> Vec<String> {
             ',' if !quoted => cells.push(String::new()),
             '"' => {
                 quoted = !quoted;
-                // The second one of two.
+                // The second of two quotes.
                 if quoted && before == '"' {
                     cells.last_mut().into_iter().for_each(|cell| cell.push('"'));
                 }

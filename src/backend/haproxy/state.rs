@@ -4,7 +4,8 @@ use std::fmt;
 
 /// The bits of `srv_admin_state` (`enum srv_admin` of HAProxy's `server-t.h`).
 mod admin {
-    /// Maintenance: set by an operator, inherited from a tracked server, or for want of an address.
+    /// Maintenance: set by an operator, inherited from a tracked server, or because the server has no
+    /// address.
     pub(super) const MAINTENANCE: u32 = 0x01 | 0x02 | 0x20;
     /// Drained by the runtime API.
     pub(super) const DRAIN: u32 = 0x08;
@@ -100,7 +101,8 @@ impl Server {
         self.admin & out == 0 && self.weight > 0 && matches!(self.op, op::STARTING | op::RUNNING)
     }
 
-    /// An operator has taken it out, or HAProxy itself for another reason than a health check.
+    /// An operator has taken the server out of use, or HAProxy has, but not because of a health
+    /// check.
     pub(super) fn is_in_maintenance(&self) -> bool {
         self.admin & admin::MAINTENANCE != 0
     }
@@ -110,8 +112,9 @@ impl Server {
         self.admin & admin::DRAIN != 0
     }
 
-    /// It gets requests, and its last health check did not pass, or there was none yet: it may be
-    /// down in a moment. HAProxy takes a server for up until its first checks have failed.
+    /// It gets requests, but its last health check did not pass, or there was no check yet. HAProxy
+    /// considers a server up until its first checks have failed, so this one may be down in a
+    /// moment.
     pub(super) fn is_unproven(&self) -> bool {
         self.failing && self.serves()
     }

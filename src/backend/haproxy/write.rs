@@ -9,7 +9,7 @@ use super::state::Server;
 use crate::backend::Enabled;
 use crate::error::{Error, Exit, Result};
 
-/// How often a change is sent before it counts as ignored. A reload in between forgets it.
+/// How many times a change is sent before it counts as ignored. A reload in between loses it.
 const ATTEMPTS: u32 = 4;
 /// How long a health check of HAProxy may take to find a server up. By default it needs two checks
 /// with 2 s between them.
@@ -17,14 +17,14 @@ const CHECK_DEADLINE: Duration = Duration::from_secs(10);
 const CHECK_POLL: Duration = Duration::from_millis(20);
 
 impl Haproxy {
-    /// Stops new requests to a server. A server in maintenance gets none, and is left there.
+    /// Stops new requests to a server. A server in maintenance gets none, and stays in maintenance.
     pub(super) async fn drain(&self, index: usize) -> Result<()> {
         let before = self.read_one(index).await?;
         self.set(before, index, true).await.map(drop)
     }
 
-    /// Drains a server again if HAProxy has forgotten its drain in a reload. Returns whether it
-    /// had.
+    /// Drains a server again if HAProxy has lost its drain in a reload. Returns true if the drain
+    /// was lost.
     pub(super) async fn keep_drained(&self, index: usize) -> Result<bool> {
         let before = self.reread(index).await?;
         if is(&before, true) {
@@ -33,8 +33,8 @@ impl Haproxy {
         self.set(before, index, true).await.map(|_| true)
     }
 
-    /// Allows new requests to a server again, and waits until HAProxy's health check, if there is
-    /// one, has found it up. A server in maintenance is left there.
+    /// Allows new requests to a server again. If HAProxy has a health check, waits until the check
+    /// finds the server up. A server in maintenance stays in maintenance.
     pub(super) async fn enable(&self, index: usize) -> Result<Enabled> {
         let before = self.read_one(index).await?;
         let mut now = self.set(before, index, false).await?;

@@ -90,7 +90,7 @@ fn symlink_out_of_the_release_that_leads_to_nothing_is_named() {
     );
 }
 
-/// The name of another release leads to this one.
+/// In a generation, the name of another release leads to the generation's own release.
 #[test]
 fn symlink_into_another_release_leads_elsewhere() {
     let tree = Tree::new(&["release1/x", "release2/x", "release2/y", "current", "shared"]);

@@ -148,7 +148,7 @@ fn release(args: &Args, root: &Root, questions: Questions) -> Result<Option<Path
         if text.is_empty() {
             return Ok(None);
         }
-        // The operator names it as in any command, from the working directory.
+        // As in any command, a path is relative to the working directory; else to the root.
         let path = fs::canonicalize(text).or_else(|_| fs::canonicalize(root.resolve(text)));
         match path {
             Ok(path) if path.is_dir() => Ok(Some(path)),

@@ -17,13 +17,13 @@ impl Questions {
         Self { is_asking: is_terminal && !silent }
     }
 
-    /// Whether there is somebody to ask.
+    /// Whether questions are asked.
     pub(super) fn is_asking(self) -> bool {
         self.is_asking
     }
 
-    /// Asks until `parse` accepts the answer. An empty answer is the default, which is not asked for
-    /// otherwise.
+    /// Asks until `parse` accepts the answer. An empty answer means the default. If no questions are asked,
+    /// takes the default.
     pub(super) fn ask<T>(
         self,
         question: &str,

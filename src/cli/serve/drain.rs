@@ -10,8 +10,9 @@ use crate::error::Result;
 use crate::upgrade::{FromNew, Successor};
 
 impl Serving<'_> {
-    /// Serves the requests that it has, and does what its successor asks for. Ends also after the process
-    /// that it has replaced itself, which needs it to reach the successor.
+    /// Serves the requests that this process has, and does what its successor asks for. If this process has
+    /// replaced an older one, it ends after that one: the older process reaches the successor only through
+    /// this process.
     pub(super) async fn drain(mut self, mut successor: Successor) -> Result<()> {
         let Some(mut gateway) = self.gateway.take() else { return Ok(()) };
         gateway.hand_over().await;

@@ -61,7 +61,7 @@ impl Gateway {
         }
     }
 
-    /// What its successor gets, and how long that may take to start.
+    /// What the successor gets, and how long the successor may take to start.
     pub(super) async fn pass(&self) -> Result<(Passed, Duration)> {
         match self {
             Self::Here(gateway) => Ok((gateway.pass()?, gateway.upgrade_timeout())),

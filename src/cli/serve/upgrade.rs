@@ -55,7 +55,7 @@ pub(super) enum Ended {
     Failed,
     /// A signal has come meanwhile.
     Stopped(Error),
-    /// The other one serves.
+    /// The new process serves.
     Replaced(Box<Successor>),
 }
 
@@ -79,7 +79,7 @@ impl From<Error> for Problem {
 }
 
 impl Serving<'_> {
-    /// Replaces this process by a new one. `reply`: who has asked, if it was not by a signal.
+    /// Replaces this process by a new one. `reply` gets the result; None: a signal has asked for the upgrade.
     pub(super) async fn upgrade(&mut self, reply: Option<Reply>) -> Ended {
         let mut deferred = Deferred::default();
         let tried = self.try_upgrade(&mut deferred).await;
@@ -141,7 +141,7 @@ impl Serving<'_> {
         }
     }
 
-    /// Everything after which the successor serves.
+    /// All steps until the successor serves.
     async fn hand_over(
         &mut self,
         successor: &mut Successor,
@@ -170,7 +170,7 @@ impl Serving<'_> {
         Ok(())
     }
 
-    /// Waits for a part of an attempt. Signals that stop it end the wait, others are noted.
+    /// Waits for a part of an attempt. A signal to stop ends the wait; other signals are noted.
     async fn meanwhile<T>(
         &mut self,
         deferred: &mut Deferred,
@@ -193,8 +193,8 @@ impl Serving<'_> {
         }
     }
 
-    /// After a failed attempt: this process supervises and answers commands again. Its successor has been
-    /// killed, and has left the lock.
+    /// After a failed attempt: this process supervises and answers commands again. The new process has been
+    /// killed, so it does not hold the supervisor's lock any more.
     async fn take_back(&mut self) {
         if self.supervisor.is_none() && self.global.supervisor.enabled {
             self.logs = self.logs.take().or_else(|| self.gather_logs());
@@ -212,7 +212,7 @@ impl Serving<'_> {
         }
     }
 
-    /// Tells the process that this one replaces that it can serve, and waits for its turn. The inner error
+    /// Tells the old process that this new one can serve, and waits until this one may serve. The inner error
     /// is the signal that has come meanwhile.
     pub(super) async fn await_turn(
         &mut self,
@@ -233,7 +233,7 @@ impl Serving<'_> {
         match go {
             Ok(Go::Alone) if service_manager::is_watching() => Err(left_alone()),
             Ok(Go::Alone) => {
-                // Until then the kernel keeps its locks.
+                // Until the old process has ended, the kernel keeps its locks.
                 predecessor.ended().await;
                 Ok(Ok(()))
             }
@@ -244,8 +244,8 @@ impl Serving<'_> {
     }
 }
 
-/// Refuses where this process cannot be replaced: whoever waits for it would take its end for the end of the
-/// service.
+/// Refuses an upgrade where this process cannot be replaced: pid 1 of a container, or systemd, would take its
+/// end for the end of the service.
 fn refuse_where_impossible() -> Result<()> {
     if init::is_parent() {
         return Err(Error::new(

@@ -12,7 +12,8 @@ use crate::config::values;
 /// The longest `realm`, in bytes.
 const REALM_MAX: usize = 200;
 
-/// `[gateway.access]`, or the rules of a path in it. A key that a path does not have is that of the pool.
+/// `[gateway.access]`, or the rules of a path in it. A path without a key has the value of the pool, except
+/// `burst`: a path with a `rate_limit` of its own does not get the `burst` of the pool.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Access {
@@ -24,7 +25,7 @@ pub struct Access {
     pub deny: Option<Vec<IpNet>>,
     /// The file with names and passwords. Empty: none is needed.
     pub auth_file: Option<String>,
-    /// What the client is told about the password that it needs.
+    /// The `realm`, which a browser shows when it asks for the password.
     #[serde(deserialize_with = "realm")]
     pub realm: Option<String>,
     /// How many requests a client may send.
@@ -51,7 +52,7 @@ impl Access {
         all.filter_map(|it| it.auth_file.as_deref()).filter(|file| !file.is_empty())
     }
 
-    /// These rules, with those of the pool where they have none.
+    /// These rules; where a key is not set, the value of the pool.
     #[must_use]
     pub fn or(&self, pool: &Self) -> Self {
         let rate = if self.rate_limit.is_some() || self.burst.is_some() { self } else { pool };
@@ -133,7 +134,7 @@ impl TryFrom<String> for Limit {
             let requests = requests.parse().ok().filter(|it| is_number && *it > 0);
             Some((requests?, Duration::from_secs(seconds)))
         });
-        // Below a nanosecond for each request there is nothing to count.
+        // A larger number could make the interval of a request shorter than a nanosecond, which is 0.
         match parsed {
             Some((requests, _)) if requests > 1_000_000 => {
                 Err(format!("\"{text}\" is more than 1000000 requests: leave rate_limit out"))

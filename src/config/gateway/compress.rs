@@ -2,7 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-/// Its parts have to arrive at once, and are small: it is never compressed.
+/// Never compressed: the parts of an event stream are small, and have to arrive at once.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
 /// What the gateway compresses.

@@ -3,9 +3,9 @@
 //! It is the release itself if that has the front controller or an index file. So a release that worked
 //! without the key works as before. Else it is the directory in which frameworks keep their front
 //! controller, if the release has one there. Then the rest of the release (`.env`, `vendor/`, `config/`)
-//! is out of reach, and the front controller is the only script: of a framework of this kind, no other
-//! script below the document root is part, so that any other was uploaded or forgotten. Frameworks that
-//! do have more are told by a file of theirs.
+//! is out of reach, and the front controller is the only script that may run. A framework of this kind has
+//! no other script below the document root, so any other script there was uploaded or forgotten. An
+//! application that has more scripts is recognized by one of its files.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -93,7 +93,7 @@ impl Gateway {
         }
     }
 
-    /// The document root of the release at a path. If that cannot be opened: the configured one, or the
+    /// The document root of the release at a path. If the release cannot be opened: the configured one, or the
     /// release itself.
     pub fn document_root_at(&self, release: &Path) -> DocumentRoot {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

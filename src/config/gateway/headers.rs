@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for Table {
     }
 }
 
-/// One header. An error has its line.
+/// One header. An error names the line of the header.
 struct Line<'a> {
     name: &'a str,
     /// The headers of the previous lines.

@@ -90,7 +90,7 @@ enum Source {
     Below(String),
 }
 
-/// The redirect for this path. An error has its line.
+/// The redirect for this path. An error names the line of the redirect.
 struct Line<'a>(&'a str);
 
 impl<'de> DeserializeSeed<'de> for Line<'_> {

@@ -35,7 +35,8 @@ fn page(body: impl Into<Vec<u8>>) -> Response {
     Response { status: 200, headers: Vec::new(), body: body.into(), stderr: Vec::new() }
 }
 
-/// How `fpm_request_get_stage_name` calls the stages of a request; None where a child has none yet.
+/// The names that `fpm_request_get_stage_name` gives to the stages of a request; None: the child has no
+/// stage yet.
 fn state() -> impl Strategy<Value = Option<&'static str>> {
     let stages = vec![
         "(null)",

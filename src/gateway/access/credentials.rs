@@ -22,7 +22,7 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Those of a request; None: it has none, or they are malformed or too long.
+    /// The credentials of a request. None: the request has none, or they are malformed or too long.
     pub(super) fn of(request: &Parts) -> Option<Self> {
         let mut values = request.headers.get_all(AUTHORIZATION).iter();
         let value = values.next().filter(|_| values.next().is_none())?.as_bytes();

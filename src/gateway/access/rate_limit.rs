@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::recent::Recent;
 use crate::config::Rate;
 
-/// How many clients are counted in any case; up to twice as many are. With about 50 bytes for each, that
-/// is at most 7 MiB. A flood from more addresses makes it forget the clients that pause longest.
+/// At least this many clients are counted, and at most twice as many. With about 50 bytes for each, that
+/// is at most 7 MiB. In a flood from more addresses, the clients that pause longest are forgotten.
 const CLIENTS: usize = 1 << 16;
 
 /// The requests of the clients, for one rate.
@@ -17,18 +17,18 @@ const CLIENTS: usize = 1 << 16;
 pub(super) struct RateLimit {
     /// The rate.
     pub(super) rate: Rate,
-    /// When the last admitted request of a client would have come at an even pace.
+    /// When the next request of a client would come at an even pace.
     clients: Mutex<Recent<IpAddr, Instant>>,
 }
 
 impl RateLimit {
-    /// Counts from 0.
+    /// A limit that has counted no requests yet.
     pub(super) fn new(rate: Rate) -> Self {
         Self { rate, clients: Mutex::new(Recent::new(CLIENTS)) }
     }
 
-    /// Counts a request. Error: it is one too many, and the next one may come after this number of seconds.
-    /// A refused request does not count.
+    /// Counts a request. Error: the request is one too many. The client may try again after this number
+    /// of seconds. A refused request does not count.
     pub(super) fn take(&self, client: IpAddr) -> Result<(), u64> {
         self.take_at(client, Instant::now())
     }

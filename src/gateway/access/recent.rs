@@ -1,8 +1,8 @@
 //! A map that forgets what was not used for long, so that its size is bounded.
 //!
 //! It has two generations. When the younger one is full, the older one is dropped, and the younger one
-//! takes its place. What is used moves to the younger one. So each step takes constant time, and a flood
-//! of new keys pushes out what is not in use.
+//! takes its place. An entry that is used moves to the younger one. So each step takes constant time, and
+//! a flood of new keys pushes out what is not in use.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -22,7 +22,7 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         Self { young: HashMap::new(), old: HashMap::new(), max }
     }
 
-    /// The value of a key, as one that is in use.
+    /// The value of a key. The key counts as used.
     pub(super) fn get(&mut self, key: &K) -> Option<&mut V> {
         if !self.young.contains_key(key)
             && let Some((key, value)) = self.old.remove_entry(key)

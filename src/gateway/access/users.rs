@@ -1,8 +1,8 @@
 //! A file with names and hashed passwords, in the format of `htpasswd`.
 //!
-//! It is read again when it changes. A new version with an error is not used: the previous one stays, and
-//! the error is logged once. Hashes that take no time to guess (DES, MD5 as `apr1`, SHA-1, plain text) are
-//! refused.
+//! The file is read again when it changes. If the new version has an error, the previous version stays in
+//! use, and the error is logged once. Hashes whose passwords can be guessed fast (DES, MD5 as `apr1`,
+//! SHA-1, plain text) are refused.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -31,8 +31,8 @@ const SHA_ROUNDS_MAX: u32 = 1_000_000;
 pub(super) struct Users(HashMap<String, String>);
 
 impl Users {
-    /// The hashed password of a user, and whether there is this user. If not, the hash is another one: an
-    /// unknown name takes as long as a wrong password.
+    /// The hashed password of a user, and whether the user exists. If not, the hash is that of another
+    /// user, so that an unknown name takes as long as a wrong password.
     pub(super) fn hash_of(&self, user: &str) -> (&str, bool) {
         match self.0.get(user) {
             Some(hash) => (hash, true),
@@ -131,7 +131,7 @@ pub(super) struct UsersFile {
 #[derive(Debug)]
 struct Version {
     users: Arc<Users>,
-    /// That of the file which was read last, valid or not.
+    /// The stamp of the version that was read last, valid or not.
     stamp: Stamp,
     looked: Instant,
 }
@@ -144,7 +144,8 @@ impl UsersFile {
         Ok(Self { path, version: Mutex::new(Version { users, stamp, looked }) })
     }
 
-    /// The users of the current version. Those of the last valid one, if it has an error.
+    /// The users of the current version of the file. If that has an error: the users of the last valid
+    /// version.
     pub(super) async fn current(&self) -> Arc<Users> {
         let (users, is_due) = {
             let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);

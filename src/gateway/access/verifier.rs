@@ -1,8 +1,12 @@
 //! Verifies passwords without holding up the serving threads.
 //!
-//! A password hash takes processor time on purpose. So what was verified is remembered, as a keyed hash; a
-//! few verifications run at a time, on other threads; and the number of those that wait is limited, in all
-//! and for each client. So a flood of wrong passwords costs others nothing but a place in the queue.
+//! A password hash takes processor time on purpose. Therefore:
+//!
+//! - The results are remembered, each by a keyed hash of the password.
+//! - Only a few verifications run at a time, on other threads.
+//! - The number of requests that wait for a verification is limited, in all and for each client.
+//!
+//! So a flood of wrong passwords costs other clients only places in the queue.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -24,16 +28,17 @@ use super::recent::Recent;
 use super::users::{self, Users};
 use crate::gateway::http_error::HttpError;
 
-/// How many results are remembered, of each kind; up to twice as many are.
+/// Of each kind of result (right, wrong), at least this many are remembered, and at most twice as many.
 const KNOWN: usize = 4096;
 /// How many requests may wait, in all.
 const WAITING_MAX: usize = 128;
-/// How many requests of a client may wait: a page with pictures, before its password is known.
+/// How many requests of a client may wait: enough for a page with pictures whose password is not verified
+/// yet.
 const WAITING_OF_CLIENT_MAX: usize = 16;
 /// The longest time that a request waits.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// What identifies a password without telling it.
+/// Identifies a password without revealing it.
 type Fingerprint = [u8; 32];
 
 /// Verifies passwords.
@@ -45,14 +50,14 @@ pub(in crate::gateway) struct Verifier {
     waiting: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// Right and wrong ones apart: a flood of wrong ones does not push out the right ones.
+/// Right and wrong passwords are kept apart: a flood of wrong passwords does not push out the right ones.
 #[derive(Debug)]
 struct Known {
     right: Recent<Fingerprint, ()>,
     wrong: Recent<Fingerprint, ()>,
 }
 
-/// A verifier that knows nothing yet.
+/// A verifier that has no results yet.
 impl Default for Verifier {
     fn default() -> Self {
         Self::new()
@@ -87,7 +92,7 @@ impl Verifier {
         let _place = self.place(client).ok_or_else(busy)?;
         let turn = timeout(WAIT_MAX, Arc::clone(&self.turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(busy()) };
-        // Another request of the same page may have been first.
+        // Another request of the same page may have got the result meanwhile.
         if let Some(known) = self.known(fingerprint) {
             return Ok(known && exists);
         }
@@ -107,7 +112,8 @@ impl Verifier {
         is_right.or_else(|| known.wrong.get(&fingerprint).map(|()| false))
     }
 
-    /// It has the hash in it: when that changes in the file, a password has to be verified again.
+    /// The fingerprint includes the hash: when the hash changes in the file, a password has to be
+    /// verified again.
     fn fingerprint(&self, hash: &str, sent: &Credentials) -> Fingerprint {
         let mut digest = Sha256::new();
         digest.update(self.key);

@@ -1,4 +1,4 @@
-//! The task that ends a canary whose command is gone.
+//! The task that ends a canary whose command has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,9 @@ use crate::gateway::blocking::run_blocking;
 /// How often the record is looked at: the kernel has no event for the end of a lock.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Keeps the canary of a pool. `read`: reads the record that is in force; it may block. `refresh`: called when
-/// that is another one, so that the pool is observed.
+/// Keeps the canary of a pool. `read`: reads the record that is in force; it may block. `refresh`: called
+/// when the record of the present canary is not in force any more, or cannot be read, so that the pool is
+/// observed again.
 pub(in crate::gateway) fn keep<R, F>(
     canary: &Arc<Canary>,
     read: R,

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::canary::Counts;
 
-/// From this time on, a request without a response counts with the time so far: otherwise a release that
-/// hangs would have no figures.
+/// A request that has waited this long for its response counts already, with the time so far: otherwise a
+/// release that hangs would have no figures.
 const LATE: Duration = Duration::from_secs(1);
 
 /// The requests of one side.
@@ -57,7 +57,7 @@ impl Measure {
 }
 
 impl Open {
-    /// Counts the request: the head of its response is there, or there is none.
+    /// Counts the request: the head of its response has arrived, or will never come.
     pub(in crate::gateway) fn end(self, is_error: bool) {
         self.close(|time| time.map(|time| (time, is_error)));
     }

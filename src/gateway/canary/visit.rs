@@ -1,8 +1,8 @@
 //! Which side a request belongs to, and the cookie by which its visitor stays there.
 //!
-//! The cookie names one canary and one side: with another canary, or without one, it means nothing. A
-//! visitor can choose the side by writing it himself, which harms nobody else: who has no cookie is drawn
-//! each time anyway.
+//! The cookie names one canary and one side. With another canary, or without one, the cookie means
+//! nothing. A visitor can choose the side by setting the cookie. This harms nobody else: a visitor
+//! without a cookie is drawn by lot with each request anyway.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 pub(in crate::gateway) struct Visit {
     live: Arc<Live>,
     side: Side,
-    /// The visitor had no cookie, and gets one.
+    /// The side was drawn by lot: the visitor had no cookie, and gets one.
     is_drawn: bool,
 }
 
@@ -46,7 +46,8 @@ impl Side {
 }
 
 impl Visit {
-    /// Decides, unless that was done before and the canary is still the same. None: there is no canary.
+    /// Decides the side of a request, unless this was done before and that canary is not over. None:
+    /// there is no canary.
     pub(in crate::gateway) fn update(visit: &mut Option<Self>, canary: &Canary, request: &Parts) {
         if visit.as_ref().is_some_and(|visit| !visit.live.is_over()) {
             return;
@@ -62,7 +63,8 @@ impl Visit {
             return Self { live, side: Side::Old, is_drawn: false };
         }
         let is_new = live.record.share.draws(RandomState::new().hash_one(()));
-        // A canary without a free child gets no more visitors: they would wait, though others are free.
+        // A canary without a free child gets no more visitors: they would wait, though children of the
+        // other side are free.
         let side = if is_new && live.upstream.has_free_place() { Side::New } else { Side::Old };
         Self { live, side, is_drawn: true }
     }
@@ -76,7 +78,7 @@ impl Visit {
         }
     }
 
-    /// The release of the other side, if that is the canary's.
+    /// The canary's release, if the request belongs to the other side.
     pub(in crate::gateway) fn other_release(&self) -> Option<Arc<ServedRelease>> {
         if self.side == Side::Old { self.live.upstream.release() } else { None }
     }
@@ -89,7 +91,7 @@ impl Visit {
         }
     }
 
-    /// Marks the response: the cookie, and what shared caches (RFC 9111) need to know. They must not give
+    /// Marks the response: the cookie, and headers for shared caches (RFC 9111). The caches must not give
     /// the cookie of a visitor, nor a page or a file of the new release, to others.
     pub(in crate::gateway) fn mark(&self, is_https: bool, headers: &mut HeaderMap) {
         if self.live.is_over() {
@@ -125,8 +127,8 @@ fn side_of(headers: &HeaderMap, id: &str) -> Option<Side> {
     })
 }
 
-/// Whether the request is for a part of a page that its browser has loaded before the canary: with a
-/// later page, it would have got a cookie.
+/// Whether the request is for a part of a page that the browser loaded before the canary began. With a
+/// page that was loaded later, the browser would have got a cookie.
 fn belongs_to_an_older_page(headers: &HeaderMap) -> bool {
     headers.get(FETCH_MODE).is_some_and(|mode| mode != "navigate")
 }
@@ -155,7 +157,7 @@ mod tests {
     fn only_a_cookie_of_this_canary_counts() {
         assert_eq!(side(&["pools_manager_canary=0123456789abcdef.new"]), Some(Side::New));
         assert_eq!(side(&["a=b; pools_manager_canary=0123456789abcdef.old; c=d"]), Some(Side::Old));
-        // HTTP/2 clients may send each in a field of its own (RFC 9113, section 8.2.3).
+        // HTTP/2 clients may send each cookie in a field of its own (RFC 9113, section 8.2.3).
         let several =
             ["a=b", "pools_manager_canary=1.new", "pools_manager_canary=0123456789abcdef.new"];
         assert_eq!(side(&several), Some(Side::New));

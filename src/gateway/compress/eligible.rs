@@ -7,8 +7,8 @@ use hyper::header::{
 
 use crate::config::Gateway;
 
-/// Headers of which each says that the bytes of the body must stay as they are: they are encoded already,
-/// part of something, or have a checksum (RFC 9530; RFC 1864).
+/// Headers with a checksum of the body (RFC 9530; RFC 1864): the bytes of the body must stay as they are.
+/// The same applies to a body that is encoded already, or is a part of something.
 const FIXED: [&str; 2] = ["content-digest", "content-md5"];
 
 /// Whether a response may be compressed, by its status, its type, and its other headers.

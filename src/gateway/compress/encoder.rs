@@ -1,7 +1,8 @@
 //! The encoders, behind one interface.
 //!
-//! Levels and windows are chosen for pages that are made once and sent once: the time on the serving thread
-//! counts more than the last percent. Windows are small, since pages are, and so is the memory.
+//! Levels and windows are chosen for pages that are made once and sent once: the time on the serving
+//! thread counts more than the last percent. Windows are small, because pages are small. So an encoder
+//! needs little memory.
 //!
 //! | encoding | level | window |
 //! |---|---|---|
@@ -23,7 +24,7 @@ use crate::gateway::encoding::{BROTLI, Encoding, ZSTD};
 const GZIP_LEVEL: u32 = 4;
 const BROTLI_LEVEL: i32 = 4;
 const ZSTD_LEVEL: i32 = 3;
-/// As a power of 2, in bytes.
+/// The size of the windows of `br` and `zstd`, as a power of 2, in bytes.
 const WINDOW: u32 = 17;
 /// The size of the tables of `zstd`, as a power of 2, in entries of 4 bytes.
 const ZSTD_TABLE: u32 = 15;
@@ -55,7 +56,7 @@ impl Encoder {
         Some(Self::Gzip(GzEncoder::new(Vec::new(), Level::new(GZIP_LEVEL))))
     }
 
-    /// Compresses data. What is ready is returned later.
+    /// Compresses data. The result is returned by [`Self::take`], [`Self::flush`] or [`Self::finish`].
     pub(super) fn write(&mut self, data: &[u8]) -> io::Result<()> {
         match self {
             Self::Gzip(encoder) => encoder.write_all(data),
@@ -115,7 +116,7 @@ mod tests {
 
     fn decoded(encoding: &Encoding, data: &[u8]) -> Vec<u8> {
         let mut plain = Vec::new();
-        // What has been flushed can be decoded before the end.
+        // Flushed data can be decoded before the end: an error at the end is ignored.
         let _ = match encoding.name {
             "gzip" => flate2::read::GzDecoder::new(data).read_to_end(&mut plain),
             "br" => brotli::Decompressor::new(data, 4096).read_to_end(&mut plain),

@@ -16,13 +16,13 @@ use tokio::time::sleep;
 
 use crate::gateway::log_throttle::LogThrottle;
 
-/// How long nothing happens on a connection until it is idle.
+/// A connection on which nothing has happened for this long is idle.
 const IDLE_AFTER: Duration = Duration::from_millis(100);
 
 /// How much of a response hyper gets at a time, in bytes. The last chunk may exceed it a little. Most
 /// responses are smaller, and take one write.
 const PART: usize = 97 * 1024;
-/// The same for a slow client.
+/// How much of a response hyper gets at a time for a slow client, in bytes.
 const SMALL_PART: usize = 32 * 1024;
 /// How much all connections together may hold beyond their small parts, in bytes.
 const EXTRA_MAX: usize = 16 << 20;
@@ -36,7 +36,7 @@ pub(in crate::gateway) struct SharedLimits {
     pub(super) slow_clients: LogThrottle,
     /// For log lines about floods by HTTP/2.
     pub(super) floods: LogThrottle,
-    /// One permit for each further request of an HTTP/2 connection that has one already.
+    /// One permit for each further request of an HTTP/2 connection that has a request already.
     pub(super) further_requests: Arc<Semaphore>,
 }
 
@@ -47,9 +47,9 @@ pub(super) struct Activity {
     /// The number of requests so far.
     begun: AtomicU32,
     in_progress: AtomicU32,
-    /// Data has arrived since the last request began: perhaps the start of the next one.
+    /// Data has arrived since the last request began: perhaps the start of the next request.
     has_data: AtomicBool,
-    /// The client takes nothing of what is sent.
+    /// The client does not read what is sent.
     is_stalled: AtomicBool,
     /// The gateway has had to wait for the client.
     is_slow: AtomicBool,

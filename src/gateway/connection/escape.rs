@@ -43,7 +43,7 @@ enum Place {
 }
 
 impl Place {
-    /// How many bytes of a head can be skipped: none must be changed, and the position after them is the
+    /// How many bytes of a head can be skipped: none of them needs a change, and the place stays the
     /// same.
     fn skips(self, rest: &[u8]) -> usize {
         let next = match self {
@@ -128,7 +128,7 @@ impl<S> Escaped<S> {
         Arc::clone(&self.notes)
     }
 
-    /// The stream, and the data that was read from it but not by hyper.
+    /// The stream, and the data that was read from the stream but that hyper has not read.
     pub(super) fn into_parts(self) -> (S, Bytes) {
         (self.stream, [self.ready, self.unscanned].concat().into())
     }
@@ -261,7 +261,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Escaped<S> {
             return Poll::Ready(Ok(()));
         }
         if self.place == Place::AfterHead {
-            // hyper reads on when the request has begun, or the head was no request.
+            // hyper reads on after the request has begun, or if the head was no request.
             let next = self.notes.lock().next.take();
             self.place = next.unwrap_or(Place::Unknown);
         }

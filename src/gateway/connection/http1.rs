@@ -29,8 +29,8 @@ use crate::gateway::handler;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::state::CurrentState;
 
-/// The most that hyper buffers of a response, and of a request body, in bytes. A slow client gets
-/// less: see [`super::activity`].
+/// The most that hyper buffers of a response, and of a request body, in bytes. For a slow client, hyper
+/// buffers less: see [`super::activity`].
 const BUFFER: usize = 128 * 1024;
 
 /// Serves a connection until it ends.
@@ -78,7 +78,8 @@ pub(super) async fn serve(
         let mut ending = drain.clone();
         let mut connection = http.serve_connection(TokioIo::new(escaped), service);
         let event = tokio::select! {
-            // hyper first: it reads a request that was let through before anything else happens.
+            // hyper comes first. So it reads a request that was let through, before anything else
+            // happens.
             biased;
             ended = &mut connection => return Ok(ended?),
             parked = parking.parked() => Event::Parked(parked),
@@ -111,7 +112,7 @@ pub(super) async fn serve(
             }
             continue;
         };
-        // What was held gets its response, even if the gateway ends.
+        // A held request gets its response, even if the gateway ends.
         let pass = tokio::select! {
             pass = wait.ended() => pass,
             () = transport.closed() => return Ok(()),
@@ -124,7 +125,7 @@ pub(super) async fn serve(
 /// What happens to a connection.
 enum Event {
     Idle,
-    /// Its request is held.
+    /// The request of the connection is held.
     Parked(Parked),
     /// The gateway ends.
     Draining,
@@ -141,8 +142,8 @@ fn http(front: &Front) -> http1::Builder {
     http
 }
 
-/// A response body that gives hyper its next part only when the connection can take it. The connection
-/// is busy as long as it exists.
+/// A response body that gives hyper its next part only when the connection can take it. The connection is
+/// busy as long as this body exists.
 #[derive(Debug)]
 struct SentBody {
     body: ResponseBody,

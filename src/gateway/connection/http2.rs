@@ -1,21 +1,22 @@
 //! HTTP/2 on a connection (RFC 9113), by the crate h2.
 //!
 //! hyper's own server is not used: it hands over a response without a look at the client's window, has no
-//! deadline for a stream whose window is closed, and does not tell what a client resets. Here each
-//! response waits for the window of its stream, with the deadlines of a slow client; and each connection
-//! is watched for floods.
+//! deadline for a stream whose window is closed, and does not report what a client resets. Here each
+//! response waits for the window of its stream, with the deadlines of a slow client. Each connection is
+//! watched for floods.
 //!
 //! What a client can cost:
 //!
 //! - A connection has at most [`STREAMS`] requests at a time. All connections together have at most
-//!   `max_connections` beyond the first request of each. Further ones are refused (`REFUSED_STREAM`), and
-//!   a client may repeat these.
-//! - It holds at most [`WINDOW`] of request bodies that the gateway has not taken yet, and a small part of
-//!   each response: see [`super::activity`].
-//! - Without a request it is closed after `header_timeout`, whatever else the client sends.
+//!   `max_connections` beyond the first request of each. Further requests are refused (`REFUSED_STREAM`).
+//!   A client may send a refused request again.
+//! - A connection holds at most [`WINDOW`] bytes of request bodies that the gateway has not taken yet,
+//!   and a small part of each response: see [`super::activity`].
+//! - A connection without a request is closed after `header_timeout`, whatever else the client sends.
 //! - Frames that serve no request, and requests that are reset, are counted: see [`flood`].
 //!
-//! No ping of the gateway looks whether a client is still there: each wait for a client has a deadline.
+//! The gateway sends no pings to find out whether a client is still there: each wait for a client has a
+//! deadline.
 
 mod exchange;
 mod flood;
@@ -112,7 +113,7 @@ struct Serving<'a> {
     activity: Arc<Activity>,
     traffic: Arc<Traffic>,
     flusher: Flusher<Stream>,
-    /// The requests in progress. Dropping it ends them.
+    /// The requests in progress. Dropping the set cancels them.
     exchanges: JoinSet<Outcome>,
 }
 
@@ -125,7 +126,7 @@ impl Serving<'_> {
         let mut idle_until = Instant::now() + self.idle_timeout;
         let mut idle = pin!(sleep_until(idle_until));
         let mut is_ending = false;
-        // Whether the ends of responses have had their time.
+        // Whether the connection has already got more time to write the ends of its responses.
         let mut is_late = false;
         loop {
             let is_idle = self.exchanges.is_empty();
@@ -152,7 +153,8 @@ impl Serving<'_> {
                     }
                 }
                 () = &mut idle, if is_idle => {
-                    // A request does not move the timer, only the time for which it is set next.
+                    // A request changes only `idle_until`, not the timer. If the timer expires too early,
+                    // it is set again.
                     if Instant::now() < idle_until {
                         idle.as_mut().reset(idle_until);
                         continue;

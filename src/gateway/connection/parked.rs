@@ -1,9 +1,10 @@
-//! A connection whose request is held, without hyper: hyper's buffers take more memory than all else of
-//! a request that waits.
+//! A connection whose request is held, without hyper: hyper's buffers take more memory than everything
+//! else of a waiting request.
 //!
-//! When hyper has read a request without a body for a pool that is held, the request is written down again,
-//! and hyper is dropped. When the request may go on, a new hyper reads it. Requests with a body wait
-//! in hyper: it may have read the beginning of the body already.
+//! When hyper has read a request without a body for a pool that is held, the gateway writes the head of
+//! the request into memory, as HTTP/1 text, and drops hyper. When the request may go on, a new hyper
+//! reads this text. A request with a body waits in hyper: hyper may have read the beginning of the body
+//! already.
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,14 +37,14 @@ struct Note {
 /// A request that waits.
 #[derive(Debug)]
 pub(super) struct Parked {
-    /// Its head, for hyper to read it again.
+    /// The head of the request, for hyper to read it again.
     pub(super) head: Vec<u8>,
     pub(super) wait: Wait,
 }
 
 impl Parking {
-    /// To be called when a request begins. If it must wait, returns true: it gets no response from this
-    /// hyper.
+    /// To be called when a request begins. Returns true if the request must wait. Then this hyper sends
+    /// no response to it.
     pub(super) fn begin(
         &self,
         state: &State,
@@ -61,7 +62,7 @@ impl Parking {
         true
     }
 
-    /// Waits until a request must wait.
+    /// Completes when a request must wait. Returns that request.
     pub(super) async fn parked(&self) -> Parked {
         loop {
             self.parked.notified().await;
@@ -86,7 +87,8 @@ impl Parking {
     }
 }
 
-/// The head of a request as hyper reads it. It is not longer than it was, so that no limit refuses it.
+/// The head of a request as hyper reads it. The head is not longer than the one that the client sent, so
+/// that no limit refuses it.
 fn head(request: &Parts) -> Vec<u8> {
     let mut head = request.method.as_str().as_bytes().to_vec();
     head.push(b' ');

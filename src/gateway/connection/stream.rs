@@ -52,11 +52,11 @@ pub(super) struct ClientStream {
 /// A period in which the client's pace is measured, because the send buffer was full.
 #[derive(Debug)]
 struct Stall {
-    /// How many bytes it had acknowledged at the beginning.
+    /// How many bytes the client had acknowledged at the beginning.
     acknowledged: u64,
-    /// How long the gateway has waited for it.
+    /// How long the gateway has waited for the client.
     waited: Duration,
-    /// Since when the gateway is waiting; None: it is not.
+    /// Since when the gateway is waiting; None: the gateway is not waiting.
     since: Option<Instant>,
     /// The end of the last wait.
     last: Instant,
@@ -92,7 +92,7 @@ impl ClientStream {
         Arc::clone(&self.activity)
     }
 
-    /// Notes that data has arrived, which was read before.
+    /// Notes the arrival of data that was read earlier and put back.
     pub(super) fn note_arrival(&self) {
         self.activity.data_arrived();
     }
@@ -102,8 +102,8 @@ impl ClientStream {
         self.stall = None;
     }
 
-    /// Waits for data, and copies the beginning of it, which can still be read. Returns the number of
-    /// bytes; 0: the client has closed the connection.
+    /// Waits for data, and copies its beginning. The data can still be read. Returns the number of bytes;
+    /// 0: the client has closed the connection.
     pub(super) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let peek = |fd: BorrowedFd<'_>, buffer: &mut [u8]| {
             recv(fd, buffer, RecvFlags::PEEK).map(|(length, _)| length).map_err(io::Error::from)
@@ -114,8 +114,8 @@ impl ClientStream {
         }
     }
 
-    /// Waits until the client has closed its side of the connection. Not noticed behind data that it has
-    /// sent.
+    /// Waits until the client has closed its side of the connection. If the client sends data before it
+    /// closes, the close is not noticed.
     pub(super) async fn closed(&self) {
         let ready = match &self.socket {
             Socket::Tcp(socket) => socket.ready(Interest::READABLE).await,
@@ -145,7 +145,8 @@ impl ClientStream {
             if self.stall.as_mut().is_some_and(|stall| stall.end_wait() >= SLOW) {
                 self.activity.set_slow();
             }
-            // Longer than the timer allows: the gateway's own process was stopped meanwhile.
+            // A wait that was longer than the timer allows does not count: the gateway's own process was
+            // stopped meanwhile.
             let is_late = |stall: &mut Stall| stall.waited > self.pace.timeout;
             self.stall.take_if(is_late);
             return Poll::Ready(result);
@@ -202,7 +203,7 @@ impl ClientStream {
     }
 }
 
-/// Calls a method of the socket, whichever it is.
+/// Calls a method of a socket of either kind.
 macro_rules! on_socket {
     ($stream:expr, $method:ident $(, $argument:expr)*) => {
         match &mut $stream.socket {

@@ -56,7 +56,8 @@ impl Transport {
         let mut length = stream.peek(&mut first).await?;
         let mut ahead = Bytes::new();
         if length > 0 && PREFACE.starts_with(&first[..length]) {
-            // The rest may still be on its way: no event tells when more can be peeked at.
+            // The rest of the preface may still be on its way. It has to be read: no event shows when
+            // more can be peeked at.
             let mut read = BytesMut::with_capacity(first.len());
             while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
                 let mut rest = (&mut stream).take((PREFACE.len() - read.len()) as u64);
@@ -76,7 +77,8 @@ impl Transport {
         Ok((Self { kind: Kind::Plain(stream), ahead }, version))
     }
 
-    /// A connection with TLS, after its handshake. A client that speaks HTTP gets an error page.
+    /// A connection with TLS, after its handshake. A client that speaks HTTP without TLS gets an error
+    /// page.
     pub(super) async fn tls(
         mut stream: ClientStream,
         settings: Arc<ServerConfig>,
@@ -124,8 +126,8 @@ impl Transport {
         self.ahead = [data, &self.ahead].concat().into();
     }
 
-    /// Waits until the client has closed its side of the connection. Not noticed behind data that it has
-    /// sent.
+    /// Waits until the client has closed its side of the connection. If the client sends data before it
+    /// closes, the close is not noticed.
     pub(super) async fn closed(&self) {
         self.stream().closed().await;
     }
@@ -142,12 +144,12 @@ impl Transport {
     fn has_decrypted(&mut self) -> bool {
         let Kind::Tls(tls) = &mut self.kind else { return false };
         let state = tls.get_mut().1.process_new_packets();
-        // An error is that of the next read, too.
+        // After an error there is something to read: the next read returns this error.
         state.map_or(true, |state| state.plaintext_bytes_to_read() > 0 || state.peer_has_closed())
     }
 }
 
-/// Calls a method of the stream, whichever it is.
+/// Calls a method of a stream of either kind.
 macro_rules! on_stream {
     ($transport:expr, $method:ident $(, $argument:expr)*) => {
         match &mut $transport.kind {

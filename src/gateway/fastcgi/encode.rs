@@ -92,7 +92,7 @@ impl Params {
 pub struct Request(Vec<u8>);
 
 impl Request {
-    /// Adds the whole body. Otherwise it must be sent separately, by [`stdin`].
+    /// Adds the whole body. Without this call, the body must be sent separately, encoded by [`stdin`].
     ///
     /// An empty body adds nothing. php-fpm reads no further than `CONTENT_LENGTH`, so it would never read
     /// the empty `STDIN` record that ends a body in FastCGI. Without that record, the last bytes of the

@@ -8,8 +8,8 @@ use hyper::http::StatusCode;
 pub(super) const HEAD_MAX: usize = 128 * 1024;
 /// The largest accepted number of headers.
 const HEADERS_MAX: usize = 200;
-/// The number of headers that the gateway usually adds: there is room for them, so that the map is not
-/// built twice.
+/// The number of headers that the gateway usually adds. The map gets room for them, so that it need not
+/// grow.
 const HEADERS_ADDED: usize = 2;
 
 /// Why a head is invalid. Each displays as a sentence without a full stop.
@@ -41,7 +41,8 @@ pub struct Head {
     pub headers: HeaderMap,
     /// `Content-Length`; None: it is missing or invalid.
     pub length: Option<u64>,
-    /// A `Content-Length` that is not a number, or differs from another one. `headers` has none then.
+    /// A `Content-Length` that is not a number, or differs from another one. Then `headers` has no
+    /// `Content-Length`.
     pub bad_length: Option<HeaderValue>,
 }
 
@@ -75,8 +76,8 @@ impl HeadParser {
     }
 }
 
-/// The position after the first empty line. A head without headers begins with it. Lines end with CR LF or
-/// LF.
+/// The position after the first empty line. A head without headers begins with the empty line. Lines end
+/// with CR LF or LF.
 fn end_of_head(text: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
@@ -95,7 +96,8 @@ fn parse(text: &[u8]) -> Result<Head, BadHead> {
     if text.len() > HEAD_MAX {
         return Err(BadHead::TooLong);
     }
-    // Nearly all heads have few headers. Initializing the large array takes as long as parsing those.
+    // Nearly all heads have few headers. Initializing the large array takes as long as parsing such a
+    // head.
     match parse_into(text, &mut [httparse::EMPTY_HEADER; 24]) {
         Err(BadHead::TooMany) => parse_into(text, &mut [httparse::EMPTY_HEADER; HEADERS_MAX]),
         parsed => parsed,

@@ -10,10 +10,10 @@ use super::Gate;
 use crate::gateway::blocking::run_blocking;
 
 /// How often the file is read while requests are held: the command that ends the hold may not reach this
-/// gateway, for example because another one has taken its control socket over.
+/// gateway, for example because another gateway has taken over the control socket.
 const REREAD: Duration = Duration::from_secs(1);
 
-/// Keeps a gate until it is dropped. `file`: what the operator wants.
+/// Keeps a gate until the gate is dropped. `file`: the file that says what the operator wants.
 pub(in crate::gateway) fn keep(
     gate: &Arc<Gate>,
     file: PathBuf,
@@ -36,7 +36,7 @@ pub(in crate::gateway) fn keep(
                 continue;
             }
             let file = file.clone();
-            // The hold ends by its time, whatever happens here.
+            // If the file cannot be read, the hold still ends when its time is over.
             let _ = run_blocking(move || gate.read(&file)).await;
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Gate;
 
-/// The pass of a request. While one exists that had waited, the request is under way.
+/// The pass of a request. A request that has waited is under way as long as its pass exists.
 #[derive(Debug)]
 pub(in crate::gateway) struct Pass {
     /// None: the request did not wait.
@@ -26,14 +26,14 @@ impl Pass {
         Self { gate: Some(Arc::clone(gate)), has_turn: true }
     }
 
-    /// Does not count.
+    /// Drops the pass, and leaves the gate unchanged.
     pub(super) fn forget(mut self) {
         self.gate = None;
     }
 
-    /// Does the work of the request, and lets the next one through after the first step of it. In this
-    /// step a request without a body gets its place in the queue of the pool; one with a body begins to
-    /// wait for its client, for whom no other request should wait.
+    /// Does the work of the request. After the first step of the work, lets the next request through. In
+    /// this step, a request without a body gets its place in the queue of the pool. A request with a body
+    /// begins to wait for its client: no other request should wait for that client.
     pub(in crate::gateway) async fn cover<T>(mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|cx| {

@@ -1,4 +1,4 @@
-//! The responses of a gate that lets a request not through.
+//! The responses of a gate that does not let a request through.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Closed {
 pub(in crate::gateway) enum Refused {
     /// The pool is under maintenance.
     Maintenance(Arc<Closed>),
-    /// `hold_queue` requests wait. The hold lasts so long.
+    /// `hold_queue` requests wait already. The value is the time until the hold ends.
     Full(Duration),
     /// The gateway ends before the hold.
     Ending,

@@ -49,7 +49,7 @@ async fn requests_go_on_one_after_the_other_and_only_as_many_as_the_pool_takes()
     gate.apply(&held());
     let mut entries: Vec<_> = (0..5).map(|_| enter(&gate)).collect();
     gate.apply(&Traffic::default());
-    // One has the turn, until the first step of its work is done.
+    // One request has the turn, until the first step of its work is done.
     let mut passes = vec![poll(&mut entries.remove(0)).unwrap().unwrap()];
     assert_eq!(let_through(&mut entries), [0_usize; 0]);
     let mut works: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
@@ -60,9 +60,9 @@ async fn requests_go_on_one_after_the_other_and_only_as_many_as_the_pool_takes()
     };
     begin(passes.remove(0));
     begin(poll(&mut entries.remove(0)).unwrap().unwrap());
-    // No child, and two that are spare.
+    // The pool has no child, so only two requests are under way (`SPARE`).
     assert_eq!((let_through(&mut entries), gate.waiting()), (vec![], 3));
-    // One that comes now goes behind the others.
+    // A request that comes now goes behind the others.
     entries.push(enter(&gate));
     drop(works.pop());
     poll(&mut entries.remove(0)).unwrap().unwrap().cover(ready(())).await;
@@ -84,7 +84,8 @@ async fn request_that_goes_away_blocks_nothing() {
     drop(entries.remove(1));
     entries.push(enter(&gate));
     gate.apply(&Traffic::default());
-    // It has got its pass, and its client goes away before it sees it; or in the middle of its work.
+    // Three clients go away: their requests have not taken the pass yet, have got their work, or have
+    // only the pass.
     drop(entries.remove(0));
     drop(poll(&mut entries.remove(0)).unwrap().unwrap().cover(pending::<()>()));
     drop(poll(&mut entries.remove(0)).unwrap());
@@ -110,7 +111,7 @@ async fn gateway_that_ends_refuses_what_waits_too_long() {
     gate.apply(&held());
     let mut entries: Vec<_> = (0..2).map(|_| enter(&gate)).collect();
     gate.end_within(Duration::from_secs(10));
-    // Neither the keeper nor a command prolongs it.
+    // Neither the keeper nor a command prolongs the hold.
     gate.apply(&held());
     assert_eq!(let_through(&mut entries), [0_usize; 0]);
     gate.lock().held_until = Some(Instant::now());

@@ -3,10 +3,13 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-/// Whether the server has certainly not begun with a request: hyper has not sent it, or some bytes of
-/// it were unread when the connection was closed (`ECONNRESET`, of a unix socket: `unix_release_sock`
-/// of `net/unix/af_unix.c`; `EPIPE`: it was closed before). The latter says something only of a request
-/// without a body: a server begins with such a request when it has read the last byte.
+/// Whether the server has certainly not begun with a request. This is known in two cases:
+///
+/// - hyper has not sent the request.
+/// - The server closed the connection before it had read the whole request. `ECONNRESET`: some bytes were
+///   unread (for a unix socket, see `unix_release_sock` in `net/unix/af_unix.c`). `EPIPE`: the connection
+///   was closed before the bytes were sent. This counts only for a request without a body: a server
+///   begins with such a request when it has read the last byte.
 pub(super) fn is_unread(error: &hyper::Error, has_no_body: bool) -> bool {
     let kind = io_error(error).map(io::Error::kind);
     let is_reset = matches!(kind, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));

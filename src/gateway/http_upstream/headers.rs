@@ -14,8 +14,9 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The headers of a request for the server: the client's, without those of its connection to the
-/// gateway and those that only a trusted proxy may set, and the gateway's own.
+/// The headers of a request for the server: the client's and the gateway's own. Of the client's headers,
+/// two kinds are left out: those of its connection to the gateway, and those that only a trusted proxy
+/// may set.
 pub(super) fn of_request(of: &HttpRequest<'_>) -> HeaderMap {
     let sent = &of.request.headers;
     let named = named_by_connection(sent);
@@ -28,8 +29,9 @@ pub(super) fn of_request(of: &HttpRequest<'_>) -> HeaderMap {
     }
     let text = |text: &str| HeaderValue::from_str(text).ok();
     let proto = if of.client.https { "https" } else { "http" };
-    // The client's address by the gateway's own rules: what a client writes to the left of it in a
-    // trusted proxy's list does not reach the server.
+    // `X-Forwarded-For` has only the address that the gateway has found to be the client's. In the list
+    // of a trusted proxy, a client can write anything to the left of its address. That text does not
+    // reach the server.
     let own = [
         (HOST, text(of.host.raw)),
         (FORWARDED_FOR, text(&of.client.address.to_string())),
@@ -66,7 +68,7 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
     let names = values.flat_map(|value| value.split(|byte| *byte == b','));
-    // The length is not one of them, whatever the other side says.
+    // `Content-Length` and `Host` do not belong to the connection, even if `Connection` names them.
     let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
     names.filter(|name| *name != CONTENT_LENGTH && *name != HOST).collect()
 }

@@ -26,8 +26,8 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    /// Starts with the chunks that are collected already. If the client goes away, the connection to
-    /// the server is closed.
+    /// Starts with the chunks that are collected already. If the client closes its connection, the
+    /// gateway closes the connection to the server.
     pub(super) async fn run(mut self, collected: Vec<Bytes>) {
         for chunk in collected {
             if self.writer.push(chunk).await.is_err() {
@@ -49,7 +49,7 @@ impl Pump {
                 }
                 Ok(None) => {
                     self.lease.complete();
-                    // An error: the client has gone.
+                    // An error means that the client has closed the connection.
                     let _ = self.writer.end().await;
                     return;
                 }

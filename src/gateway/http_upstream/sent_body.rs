@@ -12,9 +12,9 @@ use crate::gateway::request_body::{Reader, RequestBody};
 /// A body that has been received completely.
 #[derive(Debug)]
 pub(super) struct SentBody {
-    /// A short one.
+    /// A short body.
     short: Option<Bytes>,
-    /// A longer one.
+    /// A longer body.
     long: Option<Reader>,
     /// The number of bytes that are not sent yet.
     left: u64,

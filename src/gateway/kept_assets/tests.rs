@@ -67,7 +67,7 @@ fn asset_comes_from_the_newest_release_that_was_replaced_within_the_time() {
     assert_eq!(asset("/a.js").as_deref(), Some("1"));
     assert_eq!(asset("/b.js").as_deref(), Some("2"));
     assert_eq!(asset("/none.js"), None);
-    // A rollback: what is served again is not a past release.
+    // A rollback: a release that is served again is not a past release.
     kept.update(&settings, &[Arc::clone(&three)], &[&one], none);
     assert_eq!(found(&kept, &settings, &[&one], "/c.js").as_deref(), Some("3"));
     assert_eq!(kept.past.load().len(), 2);
@@ -182,7 +182,7 @@ fn started_gateway_knows_the_releases_from_the_history() {
     kept.update(&settings, &[], &[&three], || file.clone());
     let past: Vec<_> = kept.past.load().iter().map(|it| it.served.release.path.clone()).collect();
     assert_eq!(past, ["2", "1"].map(|name| releases.path(name)));
-    // A damaged history costs the assets, and nothing else.
+    // With a damaged history, the kept assets are lost, and nothing else.
     fs::write(&file, "{").unwrap();
     let kept = KeptAssets::default();
     kept.update(&settings, &[], &[&three], || file.clone());

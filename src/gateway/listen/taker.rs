@@ -1,4 +1,4 @@
-//! Which process listens on an address that the gateway cannot have.
+//! Which process listens on an address that the gateway cannot bind.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,8 +14,8 @@ const SHOWN_MAX: usize = 60;
 /// The state of a listening socket in `/proc/net/tcp` (`TCP_LISTEN`).
 const LISTENS: &str = "0A";
 
-/// The process that listens there, such as `pid 7 (nginx: master process /usr/sbin/nginx)`; its user, if
-/// this user may not see the process. None: not known.
+/// The process that listens on an address, such as `pid 7 (nginx: master process /usr/sbin/nginx)`. If
+/// the user of this process may not see that process: the user of that process. None: not known.
 pub(super) fn name(listen: &Listen) -> Option<String> {
     match listen {
         Listen::Unix(path) => socket::listener(path).ok().map(|peer| shown(peer.pid())),
@@ -31,7 +31,7 @@ fn of_tcp(address: SocketAddr) -> Option<String> {
     let inodes: Vec<u64> = taken.iter().map(|it| it.inode).collect();
     let holders = process::holders(&inodes).ok().filter(|_| !inodes.is_empty());
     let holders = holders.iter().flat_map(|it| it.master.iter().chain(&it.children));
-    // The parent of several workers is the oldest.
+    // Of a parent and its workers, the parent usually has the lowest pid.
     if let Some(pid) = holders.map(process::Process::pid).min() {
         return Some(shown(pid));
     }
@@ -58,6 +58,7 @@ struct Socket {
 }
 
 impl Socket {
+    /// Parses a line such as
     /// `0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 33 0 4711 ...`
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split_ascii_whitespace().skip(1);
@@ -72,7 +73,7 @@ impl Socket {
         Some(Self { address: SocketAddr::new(ip(address)?, port), uid, inode })
     }
 
-    /// Whether nothing else can listen on `other` because of this socket.
+    /// Whether this socket prevents another one from listening on `other`.
     fn collides(&self, other: SocketAddr) -> bool {
         let (own, other_ip) = (self.address.ip().to_canonical(), other.ip().to_canonical());
         let any = own.is_unspecified() || other_ip.is_unspecified();
@@ -80,7 +81,7 @@ impl Socket {
     }
 }
 
-/// Words of 32 bits in the byte order of the machine.
+/// Parses an address: hexadecimal words of 32 bits, in the byte order of the machine.
 fn ip(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| {
         let digits = hex.get(at..at + 8)?;

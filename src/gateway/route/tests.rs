@@ -9,7 +9,7 @@ fn release(files: &[&str]) -> (TempDir, ServedRelease) {
     release_by("document_root = ''", files)
 }
 
-/// A release, with its document root by these settings.
+/// A release. These settings choose its document root.
 fn release_by(toml: &str, files: &[&str]) -> (TempDir, ServedRelease) {
     let dir = tempfile::tempdir().unwrap();
     for file in files {
@@ -77,7 +77,7 @@ fn path_leads_to_script_file_index_or_front_controller() {
     assert_eq!(routed("/missing.php"), "script index.php ");
     assert_eq!(routed("/a%2fb"), "script index.php ");
     assert_eq!(routed("/.well-known/acme"), "file .well-known/acme");
-    // A picture does not run, and code is not sent.
+    // A picture is not run as a script, and the source of a script is not sent.
     assert_eq!(routed("/x.jpg/y.php"), "script index.php ");
     assert_eq!(routed("/docs/../a.css"), "file a.css");
     assert_eq!(routed("/docs%2f..//a.css"), "file a.css");
@@ -229,7 +229,7 @@ fn private_files_of_a_release_are_denied_if_they_exist() {
     }
     assert_eq!(by("", "/wp-content/uploads/x.jpg"), "file wp-content/uploads/x.jpg");
     assert_eq!(by("", "/plugins/vendor/a.js"), "file plugins/vendor/a.js");
-    // Pages of an application may have such paths.
+    // An application may use such paths for its pages.
     for path in ["/vendor/", "/vendor/acme", "/backup.sql", "/composer.lock"] {
         assert_eq!(by("", path), "script index.php ", "{path}");
     }

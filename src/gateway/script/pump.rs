@@ -44,8 +44,8 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    /// Starts with the chunks that are collected already. If the client goes away, the connection to
-    /// php-fpm is closed, so that php-fpm notifies the script.
+    /// Starts with the chunks that are collected already. If the client closes its connection, the
+    /// gateway closes the connection to php-fpm, so that php-fpm notifies the script.
     pub(super) async fn run(mut self, collected: VecDeque<Bytes>) {
         for chunk in collected {
             if self.push(chunk).await.is_err() {
@@ -84,7 +84,7 @@ impl Pump {
     async fn push(&mut self, mut output: Bytes) -> std::io::Result<()> {
         let before = self.pushed;
         self.pushed += output.len() as u64;
-        // hyper ends a plain response after its `Content-Length`. A compressed one ends here.
+        // hyper ends a plain response after its `Content-Length`. A compressed response is cut here.
         if let Some(promised) = self.promised.filter(|_| self.writer.is_compressed()) {
             let left = usize::try_from(promised.saturating_sub(before)).unwrap_or(usize::MAX);
             output.truncate(left);
@@ -92,8 +92,8 @@ impl Pump {
         self.writer.push(output).await
     }
 
-    /// The client has gone, or has got `Content-Length` bytes. In the latter case the script may
-    /// finish.
+    /// The client has closed the connection, or has got `Content-Length` bytes. In the second case the
+    /// script may finish.
     async fn client_gone(self) {
         if self.promised.is_some_and(|promised| self.pushed >= promised) {
             self.log_wrong_length();
@@ -105,11 +105,12 @@ impl Pump {
     async fn end(self) {
         self.log_wrong_length();
         self.exchange.finish();
-        // If this is less than `Content-Length`, the client's response is incomplete: hyper sees to that,
-        // unless the response is compressed.
+        // If the script has printed less than `Content-Length`, the client's response must be incomplete.
+        // For a plain response, hyper sees to that. For a compressed one, the writer is dropped without
+        // an end.
         let is_short = self.promised.is_some_and(|promised| self.pushed < promised);
         if !(is_short && self.writer.is_compressed()) {
-            // An error: the client has gone.
+            // An error means that the client has closed the connection.
             let _ = self.writer.end().await;
         }
     }

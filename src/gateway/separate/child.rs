@@ -25,7 +25,7 @@ use crate::privsep::link::Limits;
 use crate::privsep::{self, Asked, Link, system_calls};
 use crate::root::Root;
 
-/// The parent is trusted: this is more than any answer has.
+/// The parent is trusted: this limit is larger than any of its answers.
 const LIMITS: Limits = Limits { bytes: 1 << 28, takes_fds: true };
 /// How long the parent may take to close the connection after the last answer.
 const END: Duration = Duration::from_secs(5);
@@ -53,7 +53,7 @@ fn work() -> Result<()> {
             .hint("only serve itself starts this program")
     })?;
     raise_descriptor_limit();
-    // Nothing of a stranger has been read yet.
+    // No data of a client has been read yet.
     begin.identity.assume().map_err(|error| {
         Error::failed(format!("cannot become the user {}: {error}", begin.identity.name))
             .hint("root needs CAP_SETUID and CAP_SETGID for that")
@@ -91,7 +91,8 @@ async fn serve(stream: UnixStream, begin: Begin, undenied: Option<String>) -> Re
     loop {
         tokio::select! {
             next = asked.recv() => match next {
-                // One after the other: each waits for the gateway in the order in which it has come.
+                // Each request is a task. The tasks wait for the gateway in the order in which the
+                // requests came.
                 Some(asked) => drop(tokio::spawn(child.clone().carry_out(asked))),
                 None => break,
             },
@@ -106,8 +107,8 @@ async fn serve(stream: UnixStream, begin: Begin, undenied: Option<String>) -> Re
     gateway.shut_down().await
 }
 
-/// The signals that would end this process mean something to its parent only, which tells it what to do: a
-/// terminal or a service manager may send them to both.
+/// Ignores the signals that would end this process. A terminal or a service manager may send them to both
+/// processes. Only the parent acts on them, and tells this process what to do.
 fn ignore_signals() -> io::Result<()> {
     use rustix::process::Signal;
     let meant = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2];
@@ -122,7 +123,7 @@ fn ignore_signals() -> io::Result<()> {
         Signal::POWER,
     ];
     for number in meant.into_iter().chain(others).map(Signal::as_raw) {
-        // Its handler stays, and does nothing.
+        // The handler stays when the stream is dropped, and does nothing.
         drop(signal(SignalKind::from_raw(number))?);
     }
     for number in 35..=64 {
@@ -132,8 +133,8 @@ fn ignore_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the gateway when it is told to. None: it cannot start, and the parent knows why; or the parent has
-/// ended.
+/// Starts the gateway when the parent asks for it. None: the gateway cannot start, and the parent has got
+/// the reason; or the parent has ended.
 async fn start(
     begin: &Begin,
     asked: &mut mpsc::Receiver<Asked>,
@@ -172,12 +173,12 @@ async fn start_gateway(begin: &Begin, given: Given, reloads: Arc<Reloads>) -> Re
     Gateway::start(&root, start).await
 }
 
-/// The answers are on their way until the parent closes the connection.
+/// Waits until the parent closes the connection: until then, answers may still be on their way.
 async fn await_end(asked: &mut mpsc::Receiver<Asked>) {
     let _ = timeout(END, async { while asked.recv().await.is_some() {} }).await;
 }
 
-/// A command that makes this process read its configuration makes the parent do so too.
+/// If a command makes this process read the configuration again, the parent reads it again too.
 async fn tell_reloads(reloads: Arc<Reloads>) {
     loop {
         reloads.requested_by_command().await;
@@ -190,7 +191,7 @@ async fn tell_reloads(reloads: Arc<Reloads>) {
 #[derive(Clone)]
 struct Child {
     answers: ControlAnswers,
-    /// None: it ends.
+    /// None: the gateway ends.
     gateway: Arc<Mutex<Option<Gateway>>>,
     reloads: Arc<Reloads>,
     ended: mpsc::Sender<()>,

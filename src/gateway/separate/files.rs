@@ -1,4 +1,5 @@
-//! Opens files for the child: those that the configuration names, for what it names them.
+//! Opens files for the child: only files that the configuration names, and only for the purpose that it
+//! names.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -16,8 +17,8 @@ use crate::privsep::files::{Open, Purpose, append};
 use crate::root::Root;
 use crate::trust;
 
-/// Opens a file with the rights of this process. Error: the configuration does not name it for this purpose,
-/// or others than this user could put another file in its place. Reads the configuration, and blocks.
+/// Opens a file with the rights of this process. Error: the configuration does not name the file for this
+/// purpose, or another user could put another file in its place. Reads the configuration, and blocks.
 pub(super) fn open(root: &Root, Open { path, purpose }: &Open) -> io::Result<File> {
     let failed = |error: Error| io::Error::other(error.in_one_line());
     let global = Global::read(root).map_err(failed)?;
@@ -48,7 +49,7 @@ fn is_to_be_read(root: &Root, global: &Global, path: &Path) -> bool {
     pools.any(|pool| access::files(&pool).iter().any(|file| file == path))
 }
 
-/// The mode with which a log is created. None: it is no log.
+/// The mode with which a log is created. None: the file is no log.
 fn mode_of_log(root: &Root, global: &Global, path: &Path) -> Option<u32> {
     if access_log::path(root, global).is_some_and(|log| log == path) {
         return Some(access_log::MODE);
@@ -102,7 +103,7 @@ mod tests {
                 assert!(error.is_err() || file == "a.pem/", "{file}");
             }
         }
-        // Another user could put any file there.
+        // Another user could put any file into this directory.
         fs::set_permissions(root.resolve("logs"), Permissions::from_mode(0o777)).unwrap();
         let error = opened("logs/access", Purpose::Append).unwrap_err().to_string();
         assert!(error.contains("can be written by every user"), "{error}");

@@ -22,12 +22,14 @@ use crate::service_manager;
 
 /// How much later than `shutdown_timeout` the child may answer that its connections have ended.
 const MARGIN: Duration = Duration::from_secs(4);
-/// How long a command waits for a child that is being started again. A command waits for 10 s.
+/// How long the request of a command waits for a child that is being started again. The command itself
+/// gives up after 10 s.
 const NEXT_CHILD: Duration = Duration::from_secs(8);
-/// The time until the second attempt to start a child. Each attempt doubles it, up to the last one.
+/// The time until the second attempt to start a child. Each attempt doubles the time, up to
+/// [`LAST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
-/// A child that has lived for so long is started again at once.
+/// If a child that ends has lived for at least this time, the next one is started at once.
 const STABLE: Duration = Duration::from_secs(60);
 
 /// What the parts of the parent share.
@@ -37,7 +39,7 @@ pub(super) struct Shared {
     /// The settings at the start.
     pub(super) started: Global,
     pub(super) requests: Requests,
-    /// None: another process has them.
+    /// None: another process has the sockets.
     pub(super) sockets: Mutex<Option<Sockets>>,
     /// The connection to the child; None: it is being started.
     pub(super) link: watch::Sender<Option<Arc<Link>>>,
@@ -84,7 +86,8 @@ impl Shared {
         Ok(child)
     }
 
-    /// Keeps a child until `end` is told, or until it ends after the sockets were handed over.
+    /// Keeps a child until a message comes on `end`, or until the child ends after the sockets were
+    /// handed over.
     pub(super) async fn keep(self: Arc<Self>, mut child: ChildProcess, end: oneshot::Receiver<()>) {
         let mut end = pin!(end);
         loop {
@@ -121,7 +124,7 @@ impl Shared {
         }
     }
 
-    /// None: another process has the sockets meanwhile.
+    /// Starts the next child. None: no child is to be started any more.
     async fn launch_again(&self, mut pause: Duration) -> Option<ChildProcess> {
         loop {
             sleep(pause).await;
@@ -141,8 +144,8 @@ impl Shared {
         }
     }
 
-    /// Completes when the child does not answer for a third of the watchdog's interval. Without a watchdog
-    /// it never does.
+    /// Completes when the child does not answer for a third of the watchdog's interval. Without a
+    /// watchdog it never completes.
     async fn watch(&self, link: &Link) {
         let Some(interval) = service_manager::watchdog_interval() else {
             return std::future::pending().await;
@@ -151,7 +154,7 @@ impl Shared {
             let ping = link.ask::<Outcome>(&ToChild::Ping, Vec::new());
             match timeout(interval / 3, ping).await {
                 Ok(Ok(_)) => service_manager::is_well(true),
-                // It has ended.
+                // The child has ended.
                 Ok(Err(_)) => {
                     service_manager::is_well(false);
                     return std::future::pending().await;
@@ -162,7 +165,7 @@ impl Shared {
         }
     }
 
-    /// Has the child carry out each reload.
+    /// Makes the child carry out each reload.
     pub(super) async fn pass_on(self: Arc<Self>, reloads: Arc<Reloads>) {
         loop {
             let reload = async {
@@ -174,8 +177,8 @@ impl Shared {
         }
     }
 
-    /// The response of the child; if it ends meanwhile, that of the next one. Each request can be carried
-    /// out twice.
+    /// The response of the child. If the child ends meanwhile: the response of the next child. The same
+    /// request may then be carried out twice, which does no harm.
     async fn control(&self, request: &Request) -> Result<Response> {
         loop {
             let link = self.link().await?;
@@ -186,7 +189,7 @@ impl Shared {
         }
     }
 
-    /// Waits until the child with this connection is known to have ended. False: it runs.
+    /// Waits until the child with this connection is known to have ended. False: the child runs.
     async fn await_other(&self, ended: &Arc<Link>) -> bool {
         let mut links = self.link.subscribe();
         let is_other =
@@ -200,7 +203,7 @@ impl Answers for Arc<Shared> {
         let settings =
             matches!(request, Request::Settings).then(|| Global::read(&self.requests.root));
         match self.control(&request).await {
-            // What only the parent knows is not the child's to say.
+            // The parent fills in what only the parent knows: the child's values are not used.
             Ok(Response::Settings(mut of_child)) => {
                 of_child.pid = std::process::id();
                 let listen = self.started.front.all_listen();

@@ -1,4 +1,4 @@
-//! What the two processes say to each other.
+//! The messages between the parent and the child.
 
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// A text of the child, which may be hostile, for the terminal of root.
+/// Makes a text of the child harmless for the terminal of root: the child may be hostile.
 pub(super) fn harmless(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
@@ -43,7 +43,7 @@ pub(super) fn harmless(text: &str) -> String {
 /// The first message to the child.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Begin {
-    /// The account that it takes.
+    /// The account that the child takes.
     pub identity: Identity,
     /// The root.
     pub root: PathBuf,
@@ -51,18 +51,18 @@ pub(super) struct Begin {
     pub is_json: bool,
 }
 
-/// A request to the child. The answer is an [`Outcome`] where nothing else is said.
+/// A request to the child. The answer is an [`Outcome`], unless the variant names another one.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ToChild {
-    /// Sockets of clients are beside this message: for each, whether it is for TLS.
+    /// Listening sockets for clients come with this message. For each: whether it is for TLS.
     Sockets(Vec<bool>),
-    /// Start the gateway with the sockets that have come, and accept nothing yet.
+    /// Start the gateway with the sockets that have come, but accept no connections yet.
     Start {
         /// Whether the parent replaces another process.
         is_successor: bool,
     },
-    /// Ask yourself whether you can serve these pools.
+    /// Check that the gateway can serve these pools: it sends a request to itself.
     Probe(Vec<String>),
     /// Observe all pools.
     Observe,
@@ -94,18 +94,18 @@ pub(super) enum ToChild {
     Ping,
 }
 
-/// What an upgrade needs to know of the child.
+/// The facts about the child that an upgrade needs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Passed {
-    /// The pools that it can serve.
+    /// The pools that the child can serve.
     pub pools: Vec<String>,
-    /// How long it drains at most, in milliseconds.
+    /// How long the child drains at most, in milliseconds.
     pub drain_limit_ms: u64,
-    /// How long its successor may take to start, in milliseconds.
+    /// How long the successor may take to start, in milliseconds.
     pub upgrade_timeout_ms: u64,
 }
 
-/// A request to the parent. The answer is an [`Outcome`] where nothing else is said.
+/// A request to the parent. The answer is an [`Outcome`], unless the variant names another one.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::gateway) enum ToParent {
@@ -118,7 +118,7 @@ pub(in crate::gateway) enum ToParent {
     Canary(String),
     /// Make the process that the parent replaces begin no request of this pool.
     Pause(String),
-    /// Make it serve the pool again.
+    /// Make that process serve the pool again.
     Unpause(String),
     /// A command has made the child read its configuration again.
     Reloaded,

@@ -29,7 +29,8 @@ use crate::upgrade;
 
 /// How long the child of a parent that was killed may take to close its sockets.
 const OLD_CHILD: Duration = Duration::from_secs(1);
-/// How long the child may take for what takes milliseconds, before it counts as halted.
+/// How long the child may take for a request that takes milliseconds. A child that takes longer counts as
+/// stopped.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// A gateway in a child. Dropping it kills the child, and so cuts its connections.
@@ -39,7 +40,7 @@ pub struct SeparateGateway {
     shared: Arc<Shared>,
     control: ControlServer<Arc<Shared>>,
     control_loop: JoinSet<()>,
-    /// Told when the child is to end.
+    /// A message on this channel ends the child.
     end: Option<oneshot::Sender<()>>,
     keeper: JoinSet<()>,
     _tasks: Tasks,
@@ -106,7 +107,7 @@ impl SeparateGateway {
         })
     }
 
-    /// The URLs on which it listens.
+    /// The URLs on which the gateway listens.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
     }
@@ -133,12 +134,12 @@ impl SeparateGateway {
         self.shared.tell(&ToChild::Probe(pools.to_vec())).await
     }
 
-    /// Observes all pools again, before it is opened.
+    /// Observes all pools again, before the gateway accepts connections.
     pub async fn observe(&self) {
         self.try_tell(&ToChild::Observe).await;
     }
 
-    /// What its successor gets, and how long that may take to start.
+    /// What the successor gets, and how long the successor may take to start.
     pub async fn pass(&self) -> Result<(upgrade::Passed, Duration)> {
         let link = self.shared.link().await?;
         let asked = ask::<Outcome<Passed>>(&link, &ToChild::Pass, Vec::new());
@@ -212,12 +213,13 @@ impl SeparateGateway {
         });
     }
 
-    /// Closes the listeners, and waits for the connections to end. Error: some did not, and were cut.
+    /// Closes the listeners, and waits for the connections to end. Error: some connections did not end,
+    /// and were cut.
     pub async fn shut_down(self) -> Result<()> {
         self.finish(&ToChild::ShutDown).await
     }
 
-    /// The same after [`SeparateGateway::drained`].
+    /// As [`SeparateGateway::shut_down`], after [`SeparateGateway::drained`].
     pub async fn end(self) -> Result<()> {
         self.finish(&ToChild::End).await
     }
@@ -225,7 +227,8 @@ impl SeparateGateway {
     async fn finish(mut self, how: &ToChild) -> Result<()> {
         self.shared.is_ending.store(true, Ordering::Relaxed);
         self.control_loop.shutdown().await;
-        // The files go at once: no program is to find a socket that nothing accepts from.
+        // The files of the sockets are removed at once: no program is to find a socket on which nobody
+        // accepts.
         drop(self.shared.sockets.lock().await.take());
         let limit = self.shared.drain_limit();
         let result = timeout(limit, self.unless_ended(how)).await.unwrap_or_else(|_| {
@@ -238,7 +241,7 @@ impl SeparateGateway {
         result
     }
 
-    /// Nothing is to be done if the child has ended.
+    /// Sends a request to the child. If the child has ended, nothing is to be done.
     async fn unless_ended(&self, request: &ToChild) -> Result<()> {
         let Some(link) = self.shared.link.borrow().clone() else { return Ok(()) };
         match link.ask::<Outcome>(request, Vec::new()).await {
@@ -247,7 +250,8 @@ impl SeparateGateway {
         }
     }
 
-    /// A child that has ended is started again, and does the same by itself.
+    /// Sends a request to the child, and logs an error. If the child has ended, the next child does the
+    /// same by itself when it starts.
     async fn try_tell(&self, request: &ToChild) {
         let told = timeout(ANSWER, self.unless_ended(request)).await;
         match told {
@@ -258,8 +262,8 @@ impl SeparateGateway {
     }
 }
 
-/// Waits until the addresses are free, for a while: if a parent was killed, its child closes them a moment
-/// later. An address that stays in use is an error of the bind.
+/// Waits until the addresses are free, up to [`OLD_CHILD`]: if a parent was killed, its child closes the
+/// sockets a moment later. If an address stays in use, the bind fails.
 async fn await_free(global: &Global, inherited: &Inherited) {
     let begun = Instant::now();
     for (listen, _) in global.front.all_listen() {

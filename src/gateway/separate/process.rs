@@ -21,9 +21,10 @@ use crate::privsep::{self, Asked, Link};
 
 /// The argument that makes this program a child.
 pub(super) const CHILD: &str = "gateway-process";
-/// The variables that it gets: time zone, backtraces, and where a test kills it.
+/// The environment variables that the child gets: time zone, backtraces, and the failpoint of a test.
 const KEPT: [&str; 4] = ["TZ", "TZDIR", "RUST_BACKTRACE", "POOLS_MANAGER_TEST_AT"];
-/// The child may be hostile: more than any of its messages has. The longest is the state of a pool.
+/// The child may be hostile. This limit is larger than any of its proper messages: the longest is the
+/// state of a pool.
 const LIMITS: Limits = Limits { bytes: 1 << 20, takes_fds: false };
 /// How long a child may take to end after its last request.
 const END: Duration = Duration::from_secs(3);
@@ -32,14 +33,15 @@ const END: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct ChildProcess {
     child: Child,
-    /// Its pid.
+    /// The pid of the child.
     pub(super) pid: u32,
     /// The connection.
     pub(super) link: Arc<Link>,
 }
 
 impl ChildProcess {
-    /// Starts a child, which gives up its rights first. The second value has its requests.
+    /// Starts a child, which gives up its rights first. The second value yields the requests of the
+    /// child.
     pub(super) fn launch(begin: &Begin) -> Result<(Self, mpsc::Receiver<Asked>)> {
         let cannot =
             |error: io::Error| Error::failed(format!("cannot start the gateway process: {error}"));
@@ -50,10 +52,10 @@ impl ChildProcess {
             .arg0(env::args_os().next().unwrap_or_default())
             .arg(CHILD)
             .stdin(OwnedFd::from(theirs))
-            // A Ctrl-C on the terminal is for the parent.
+            // A Ctrl-C on the terminal reaches the parent only.
             .process_group(0)
             .kill_on_drop(true);
-        // The others may have secrets, or are about this process: NOTIFY_SOCKET, LISTEN_FDS.
+        // Other variables may contain secrets, or describe this process: NOTIFY_SOCKET, LISTEN_FDS.
         let kept = |name: &OsStr| KEPT.iter().any(|kept| name == *kept);
         command.env_clear().envs(env::vars_os().filter(|(name, _)| kept(name)));
         let child = command.spawn().map_err(cannot)?;
@@ -63,14 +65,14 @@ impl ChildProcess {
         Ok((Self { child, pid, link: Arc::new(link) }, asked))
     }
 
-    /// Gives it the sockets, and has it start its gateway.
+    /// Passes the sockets to the child, and makes it start its gateway.
     pub(super) async fn start(
         &mut self,
         sockets: Vec<(OwnedFd, bool)>,
         is_successor: bool,
     ) -> Result<()> {
         match self.pass_and_start(sockets, is_successor).await {
-            // Without an answer, it has written to the log why it ends.
+            // A child that ends without an answer has written the reason to the log.
             Err(_) if self.has_ended().await => {
                 Err(Error::failed("the gateway process has ended at its start"))
             }
@@ -95,12 +97,12 @@ impl ChildProcess {
         timeout(Duration::from_millis(500), self.child.wait()).await.is_ok()
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the child.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Closes the connection, and waits for its end; kills it if it takes too long.
+    /// Closes the connection, and waits for the end of the child. Kills a child that takes too long.
     pub(super) async fn end(mut self) {
         self.link.close();
         if timeout(END, self.child.wait()).await.is_err() {
@@ -109,7 +111,7 @@ impl ChildProcess {
         }
     }
 
-    /// Kills it.
+    /// Kills the child.
     pub(super) fn kill(&mut self) {
         let _ = self.child.start_kill();
     }

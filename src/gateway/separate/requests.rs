@@ -35,7 +35,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Ends with the connection to the child.
+    /// Carries out requests until the connection to the child ends.
     pub(super) async fn serve(self, mut asked: mpsc::Receiver<Asked>) {
         let places = Arc::new(Semaphore::new(CONCURRENT));
         while let Some(asked) = asked.recv().await {
@@ -93,7 +93,7 @@ impl Requests {
         Seen::of(&self.pool(name)?)
     }
 
-    /// A pool. If its settings are not valid any more, it is served by those of before. Blocks.
+    /// A pool. If its settings are not valid any more, its last valid settings are used. Blocks.
     fn pool(&self, name: &str) -> Result<Arc<Pool>> {
         let loaded = pool::load(&self.root, name).map(Arc::new);
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);

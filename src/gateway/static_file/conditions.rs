@@ -41,7 +41,8 @@ impl Validators {
     /// Evaluates the conditions of a GET or HEAD. An invalid date is ignored, as is an
     /// `If-Modified-Since` that is later than `now`.
     pub(super) fn judge(&self, request: &Parts, now: u64) -> Verdict {
-        // Most requests have no condition. One look at the names is less than one for each header.
+        // Most requests have no condition. One pass over the names costs less than a lookup of each
+        // header.
         if !request.headers.keys().any(|name| name.as_str().starts_with("if-")) {
             return Verdict::Send;
         }
@@ -79,8 +80,8 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
 }
 
 thread_local! {
-    /// The last date that this thread has written. All files that are older than their release's
-    /// switch have the same one.
+    /// The last date that this thread has written. All files that are older than the switch to their
+    /// release have the same date.
     static LAST: RefCell<(u64, Option<HeaderValue>)> = const { RefCell::new((0, None)) };
 }
 

@@ -50,7 +50,7 @@ fn parse(text: &str, size: u64) -> Option<Range> {
     })
 }
 
-/// Parses one range. It is empty if the file has no such part; None: invalid.
+/// Parses one range. The result is empty if the file has no such part. None: the range is invalid.
 fn one(text: &str, size: u64) -> Option<(u64, u64)> {
     let number = |text: &str| -> Option<u64> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -69,7 +69,8 @@ fn one(text: &str, size: u64) -> Option<(u64, u64)> {
     })
 }
 
-/// Merges ranges that overlap or touch. A merged range has the place of its first one.
+/// Merges ranges that overlap or touch. In the order of the result, a merged range has the place of the
+/// first range in it.
 fn coalesce(ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     let mut sorted: Vec<(usize, (u64, u64))> = ranges.into_iter().enumerate().collect();
     sorted.sort_unstable_by_key(|(_, (from, _))| *from);

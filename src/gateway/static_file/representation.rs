@@ -24,7 +24,7 @@ const COPIES: [&Encoding; 3] = [&BROTLI, &ZSTD, &GZIP];
 #[derive(Debug)]
 pub(super) struct Representation {
     pub(super) content: Content,
-    /// The metadata of the file from which it comes.
+    /// The metadata of the file from which the content comes.
     pub(super) stat: Box<Stat>,
     pub(super) encoding: Option<&'static str>,
     /// The end of its `ETag`.
@@ -39,7 +39,8 @@ impl Representation {
         Self { content, stat, encoding: None, suffix: String::new() }
     }
 
-    /// The smallest representation that the client accepts.
+    /// The preferred representation that the client accepts: a compressed copy beside the file, else its
+    /// compressed bytes in memory, else the file itself.
     pub(super) fn choose(
         request: &Parts,
         served: &ServedRelease,
@@ -61,13 +62,14 @@ impl Representation {
             content: Content::Memory(gzip.bytes),
             stat: file.stat,
             encoding: Some(GZIP.name),
-            // The checksum: another version of the gateway may compress the file differently.
+            // With the checksum, because another version of the gateway may compress the file
+            // differently.
             suffix: format!("-{:x}-gz", gzip.sum),
         })
     }
 }
 
-/// The preferred copy of a file that the client accepts.
+/// The copy of a file with the preferred encoding, of those that the client accepts.
 fn copy(
     accepted: &Accepted<'_>,
     served: &ServedRelease,

@@ -44,17 +44,18 @@ pub(super) struct Pair {
 pub(super) struct Stamps([Stamp; 2]);
 
 impl Stamps {
-    /// Those of now.
+    /// The stamps of the files as they are now.
     pub(super) fn of(pair: &Certificate) -> Self {
         Self([files::stamp(&pair.certificate), files::stamp(&pair.key)])
     }
 }
 
 impl Pair {
-    /// Reads the files. Error: one cannot be read, has not what it should have, or they do not belong
-    /// together. An expired certificate is no error.
+    /// Reads the files. Error: a file cannot be read, or has the wrong content, or the certificate and
+    /// the key do not belong together. An expired certificate is no error.
     pub(super) fn read(files: &Certificate) -> Result<Self> {
-        // Taken first: of files that change just now, they are the stamps of before.
+        // Taken first: if the files change while they are read, these are the old stamps, and the files
+        // are read again.
         let stamps = Stamps::of(files);
         let chain = chain(&files.certificate)?;
         let key = key(&files.key)?;

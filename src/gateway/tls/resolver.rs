@@ -18,7 +18,7 @@ pub(super) struct Resolver(ArcSwap<ByName>);
 struct ByName {
     /// A name can have several: one for each kind of key.
     names: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// The ones of the first pair's name, for all other hosts.
+    /// For all other hosts: the certificate of the first pair, and further ones with the same first name.
     default: Vec<Arc<CertifiedKey>>,
 }
 

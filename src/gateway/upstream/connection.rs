@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::{Receiver, Sender};
 
 /// How long a connection may stay idle. Its child serves no other connection meanwhile: php-fpm waits
-/// without a time limit for the next request (8.2, `fcgi_accept_request`).
+/// without a time limit for the next request (PHP 8.2, `fcgi_accept_request`).
 const FRESH: Duration = Duration::from_secs(2);
 /// How long the last free child of an endpoint may stay on one connection. A ping, or any other
 /// connection, waits up to this long.
@@ -125,8 +125,8 @@ pub(in crate::gateway) fn open(socket: &Path) -> io::Result<OwnedFd> {
     Ok(stream)
 }
 
-/// Whether an error to connect says nothing about the endpoint: the gateway has no free descriptor, or
-/// no memory.
+/// Whether a failed connect says nothing about the endpoint, because the gateway itself has no free
+/// descriptor, or no memory.
 pub(in crate::gateway) fn is_out_of_resources(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))

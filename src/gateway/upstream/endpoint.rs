@@ -15,11 +15,11 @@ use crate::runtime::{Children, Generation, Server};
 pub(in crate::gateway) struct EndpointSpec {
     /// The private socket of the generation.
     pub socket: Arc<Path>,
-    /// The release that it serves.
+    /// The release that the generation serves.
     pub served: Arc<ServedRelease>,
-    /// The number of its children; None: not known.
+    /// The number of children of the generation; None: not known.
     pub children: Option<Children>,
-    /// How to check that it responds; None: there is no way.
+    /// How to check that the generation responds; None: there is no way.
     pub ping: Option<Arc<Ping>>,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(id: u64, spec: EndpointSpec, keep_alive: KeepAlive) -> Self {
-        // Not where the number of children is unknown: idle connections could hold all of them.
+        // No keep-alive if the number of children is unknown: idle connections could hold all children.
         let keep_alive = spec.children.is_some_and(|children| match keep_alive {
             KeepAlive::On => true,
             KeepAlive::Off => false,
@@ -129,9 +129,9 @@ impl Endpoint {
         self.spec.children.map_or(u32::MAX, |children| children.max)
     }
 
-    /// The most requests in flight: one for each child. Without keep-alive a quarter more, which
-    /// wait in the socket's backlog: a child that finds the backlog empty goes to sleep, and waking it
-    /// takes time. (With 8 children and 32 clients, throughput without the quarter is 0.8 times as
+    /// The most requests in flight: one for each child. Without keep-alive, up to a quarter more requests
+    /// wait in the socket's backlog: a child that finds the backlog empty goes to sleep, and waking a
+    /// child takes time. (With 8 children and 32 clients, throughput without the quarter is 0.8 times as
     /// high.)
     fn limit(&self) -> u32 {
         let children = self.children();
@@ -148,13 +148,13 @@ impl Endpoint {
         self.busy_children() < self.children()
     }
 
-    /// Describes it for a probe; None: it has no ping.
+    /// Describes the endpoint for a probe; None: the endpoint has no ping.
     pub(super) fn suspect(&self, others: Vec<Other>) -> Option<Suspect> {
         let (socket, ping) = (Arc::clone(&self.spec.socket), self.spec.ping.clone()?);
         Some(Suspect { endpoint: self.id, socket, ping, others })
     }
 
-    /// Describes it for comparison with a suspect.
+    /// Describes the endpoint for comparison with a suspect.
     pub(super) fn other(&self) -> Other {
         let (socket, ping) = (Arc::clone(&self.spec.socket), self.spec.ping.clone());
         Other { endpoint: self.id, socket, ping, responses: self.responses }
@@ -165,7 +165,7 @@ impl Endpoint {
     pub(super) fn begin(&mut self, may_reuse: bool) -> (bool, Option<Connection>) {
         let reused = if may_reuse { self.idle.pop().and_then(Idle::into_fresh) } else { None };
         self.in_flight += 1;
-        // The new connection needs the child of an idle one.
+        // The new connection needs a child: closing an idle connection frees one.
         if self.busy_children() > self.children() {
             self.idle.pop();
         }

@@ -24,7 +24,7 @@ use crate::gateway::request_body::Reader;
 const FIRST: usize = 16 * 1024;
 const LATER: usize = 64 * 1024;
 
-/// From this size on, in bytes, a first read keeps its buffer.
+/// A first read of at least this size, in bytes, keeps its buffer.
 const LONG: usize = FIRST / 2;
 
 thread_local! {
@@ -55,7 +55,7 @@ pub(in crate::gateway) struct Exchange {
 struct Output {
     pending: Vec<u8>,
     at: usize,
-    /// None: its end is in `pending`, or has been sent.
+    /// None: the end of the body is in `pending`, or has been sent.
     body: Option<Reader>,
     /// None: everything has been sent.
     sender: Option<Sender>,
@@ -64,7 +64,7 @@ struct Output {
 /// Why there is no complete response.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::gateway) enum Failure {
-    /// It is not valid FastCGI.
+    /// The response is not valid FastCGI.
     #[error("{0}")]
     Malformed(#[from] Malformed),
     /// The connection ended before the response did: php-fpm or its child has died.
@@ -94,7 +94,7 @@ impl Exchange {
         has_no_body: bool,
     ) -> Result<Self, NotSent> {
         let bytes = request.bytes(lease.keep_alive());
-        // Where this fails, php-fpm has closed the connection, and has read nothing of the request.
+        // If this fails, php-fpm has closed the connection, and has read nothing of the request.
         let reused = lease.take_reused().and_then(|Reused { connection, sent }| {
             let connection = connection.registered_here().ok()?;
             let sent = sent.map_or_else(|| connection.send(bytes), Ok).ok()?;
@@ -167,8 +167,8 @@ impl Exchange {
         })
     }
 
-    /// Sends as much as can be sent now. If php-fpm has stopped reading, that is no error: it has
-    /// responded then. The only error is a body that cannot be read.
+    /// Sends as much as can be sent now. A failed write is no error here: php-fpm has responded already,
+    /// or has died, and the read shows which. The only error is a body that cannot be read.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Output { pending, at, body, sender } = &mut self.output;
         let Some(to) = sender else { return Ok(()) };
@@ -209,12 +209,11 @@ impl Exchange {
     }
 
     /// Whether the exchange failed, and the script has certainly not begun, so that the request may be
-    /// sent again. This is known only of a request without a body: the last bytes that were sent are
-    /// then the last that php-fpm reads before it runs the script. The kernel (`net/unix/af_unix.c`)
-    /// distinguishes three cases:
+    /// sent again. This is known only for a request without a body: php-fpm reads all bytes of such a
+    /// request before it runs the script. The kernel (`net/unix/af_unix.c`) distinguishes three cases:
     ///
-    /// - `ECONNRESET`: some bytes were unread when the connection was closed. No child had accepted
-    ///   it, or its child ended between two requests.
+    /// - `ECONNRESET`: some bytes were unread when the connection was closed. No child had accepted the
+    ///   connection, or the child that served it ended between two requests.
     /// - End of stream, with php-fpm's side of the socket still open: a child that has served
     ///   `pm.max_requests` shuts down its sending side, and discards what arrives (`fcgi_close` in
     ///   main/fastcgi.c). If the script had run, its end record would have arrived.

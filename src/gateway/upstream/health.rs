@@ -3,19 +3,19 @@
 //! An endpoint that refuses a connection is ejected until its socket accepts connections.
 //!
 //! An endpoint whose processes are stopped (SIGSTOP), or hang in the kernel, still accepts connections:
-//! the kernel does so, up to the backlog. Each request would wait for `request_timeout`. So when a
-//! request has had no response for [`UNRESPONSIVE_AFTER`], the gateway sends php-fpm's ping to the
-//! endpoint. A free child answers it at once, however long scripts take. If no pong comes within
-//! [`PING_TIMEOUT`], and another endpoint responds meanwhile, the endpoint is ejected until the pong
-//! comes.
+//! the kernel accepts them, until the backlog is full. Each request to this endpoint would wait until
+//! `request_timeout`. So when a request has had no response for [`UNRESPONSIVE_AFTER`], the gateway sends
+//! php-fpm's ping to the endpoint. A free child answers the ping at once, however long scripts take. If
+//! no pong comes within [`PING_TIMEOUT`], and another endpoint responds meanwhile, the endpoint is
+//! ejected until the pong comes.
 //!
-//! A slow script does not cause this: an endpoint is probed only while it has fewer requests than
-//! children. If all children are busy for another reason (scripts whose clients have gone, requests from
-//! another web server), the endpoint may be ejected. It loses nothing by that: php-fpm accepts
+//! A slow script does not get its endpoint ejected: an endpoint is probed only while it has fewer
+//! requests than children. If all children are busy for another reason (scripts whose clients have gone,
+//! requests from another web server), the endpoint may be ejected. This does no harm: php-fpm accepts
 //! connections in order, so the first free child answers the ping and puts the endpoint back.
 //!
-//! The requests of an unresponsive endpoint stay there. Closing their connections would not take them
-//! back: php-fpm can still read what was sent, and runs it when it goes on.
+//! The requests that were sent to an unresponsive endpoint stay there. Closing their connections would
+//! not cancel them: php-fpm can still read the sent bytes, and runs the script when its processes go on.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -28,18 +28,18 @@ use super::connection;
 use super::endpoint::{Health, Other, Ping, Suspect};
 use super::scheduler::SharedScheduler;
 
-/// How long a request may have no response until its endpoint is probed, and until it is probed
-/// again.
+/// How long a request may have no response before its endpoint is probed. Without a response, the
+/// endpoint is probed again after the same time.
 pub(in crate::gateway) const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 /// The time limit for a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time limit for the ping of an ejected endpoint, which waits in the backlog. After that the ping
-/// is sent again.
+/// The time limit for the ping of an ejected endpoint. The ping waits in the backlog of the socket. After
+/// the time limit it is sent again.
 const EJECTED_PING_TIMEOUT: Duration = Duration::from_secs(60);
 /// The time between two checks whether an ejected endpoint is still current.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The time before the first attempt to connect to an unreachable endpoint. Each attempt doubles it, up
-/// to the last one.
+/// The time before the first attempt to connect to an unreachable endpoint. Each attempt doubles the
+/// time, up to [`LAST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(5);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 
@@ -72,7 +72,7 @@ async fn run_probe(scheduler: Weak<SharedScheduler>, suspect: Suspect) {
             responds = &mut pong => responds,
             _ = check.tick() => {
                 if !scheduler.upgrade().is_some_and(|it| it.lock().is_ejected(endpoint)) {
-                    return; // it has been replaced
+                    return; // the endpoint has been replaced
                 }
                 continue;
             }
@@ -119,7 +119,7 @@ async fn retry_connect(scheduler: Weak<SharedScheduler>, endpoint: u64, socket: 
         pause = (pause * 2).min(LAST_RETRY);
         let Some(scheduler) = scheduler.upgrade() else { return };
         if !scheduler.lock().is_ejected(endpoint) {
-            return; // it has been replaced
+            return; // the endpoint has been replaced
         }
         // A full backlog means that a process listens.
         let is_reachable = match connection::open(&socket) {

@@ -38,7 +38,7 @@ impl Lease {
         self.assignment.as_mut()?.reused.take()
     }
 
-    /// Gives the place back after a complete response, with the connection if that can take another
+    /// Gives the place back after a complete response. `open`: the connection, if it can take another
     /// request.
     pub(super) fn finish(mut self, open: Option<Connection>) {
         if let Some(assignment) = self.assignment.take() {
@@ -61,8 +61,8 @@ impl Lease {
         }
     }
 
-    /// Gives the place back, and ejects the endpoint until its socket accepts connections: it has
-    /// refused one.
+    /// To be called when the socket has refused a connection. Gives the place back, and ejects the
+    /// endpoint until its socket accepts connections.
     pub(in crate::gateway) fn eject_unreachable(mut self) {
         let Some(assignment) = self.assignment.take() else { return };
         let Assignment { endpoint, socket, .. } = &assignment;

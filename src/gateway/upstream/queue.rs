@@ -33,8 +33,8 @@ pub(super) struct Reused {
 }
 
 impl Assignment {
-    /// Sends the request at once if there is an open connection. Its child has just become free, and
-    /// would go to sleep before the task of the request runs.
+    /// Sends the request at once if there is an open connection. The child of this connection has just
+    /// become free. Without the request it would go to sleep before the task of the request runs.
     pub(super) fn send(&mut self, request: &[u8]) {
         self.reused = self.reused.take().and_then(|reused| {
             let sent = reused.connection.send(request).ok()?;

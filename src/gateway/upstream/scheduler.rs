@@ -18,7 +18,7 @@ pub(super) struct SharedScheduler(Mutex<Scheduler>);
 
 impl SharedScheduler {
     pub(super) fn lock(&self) -> MutexGuard<'_, Scheduler> {
-        // Nothing panics while the lock is held. After a panic a counter could be wrong, no more.
+        // Nothing panics while the lock is held. After a panic, at worst a counter is wrong.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,8 +51,8 @@ pub(super) enum Acquired {
 }
 
 impl Scheduler {
-    /// Replaces all endpoints. An endpoint that is also among the new ones keeps its state. Returns
-    /// the releases that the new ones serve, each once.
+    /// Replaces all endpoints. An endpoint that is also among the new endpoints keeps its state. Returns
+    /// the releases that the new endpoints serve, each once.
     pub(super) fn replace_endpoints(
         &mut self,
         specs: Vec<EndpointSpec>,
@@ -89,7 +89,7 @@ impl Scheduler {
         Some(Arc::clone(&chosen.spec.served))
     }
 
-    /// Assigns a request, unless others wait for the same release.
+    /// Assigns a request, unless other requests wait for the same release.
     pub(super) fn acquire(&mut self, release: &Release, may_reuse: bool) -> Acquired {
         if !may_wait_for(&self.endpoints, release) {
             return Acquired::ReleaseGone;
@@ -101,7 +101,7 @@ impl Scheduler {
         assignment.map_or(Acquired::MustWait, Acquired::Assigned)
     }
 
-    /// Whether any endpoint keeps connections open: a request that waits may then get one.
+    /// Whether any endpoint keeps connections open: a request that waits may then get an open connection.
     pub(super) fn keeps_connections(&self) -> bool {
         self.endpoints.iter().any(|it| it.keep_alive)
     }
@@ -112,7 +112,7 @@ impl Scheduler {
         current.fold(0, |sum, it| sum.saturating_add(it.children() as usize))
     }
 
-    /// Whether an endpoint can take a request now, and none waits.
+    /// Whether an endpoint can take a request now, and no request waits.
     pub(super) fn has_free_place(&self) -> bool {
         let can_take = |it: &Endpoint| it.can_take(&it.spec.served.release);
         self.queues.len() == 0 && self.endpoints.iter().any(can_take)
@@ -185,8 +185,8 @@ impl Scheduler {
         is_new
     }
 
-    /// An endpoint has not responded to a request for a while. Returns how to probe it; None: a probe
-    /// would be of no use. An endpoint without a free child cannot answer a ping, and gets no new
+    /// An endpoint has not responded to a request for a while. Returns how to probe the endpoint; None: a
+    /// probe would be of no use. An endpoint without a free child cannot answer a ping, and gets no new
     /// requests anyway.
     pub(super) fn suspect(&mut self, id: u64) -> Option<Suspect> {
         let is_other = |it: &&Endpoint| it.is_current && !it.is_ejected() && it.id != id;

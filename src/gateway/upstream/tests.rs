@@ -51,7 +51,7 @@ fn request() -> Request {
     Params::begin().end()
 }
 
-/// A connection, and the end of php-fpm.
+/// A connection: the gateway's end and php-fpm's end.
 fn connection() -> (Connection, UnixStream) {
     let (ours, php) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
@@ -88,7 +88,7 @@ async fn least_busy_endpoint_gets_the_request_up_to_its_children() {
     assert!(is_ready!(five).is_err());
     let four = is_ready!(four).unwrap().unwrap();
     assert_eq!((name(&four), fixture.in_flight("a"), fixture.in_flight("b")), ("a".into(), 2, 1));
-    // A cancelled request frees its place; an assignment that it got goes to the next request.
+    // A cancelled request frees its place; if it had a place already, the next request gets this place.
     let mut six = Box::pin(fixture.upstream.acquire(&served, None));
     assert!(is_ready!(six).is_err());
     drop(five);
@@ -326,7 +326,7 @@ async fn last_healthy_endpoint_is_not_ejected() {
     let spec = |name: &str| EndpointSpec { ping: Some(ping()), ..fixture.spec(name, "1", 2) };
     fixture.upstream.replace_endpoints(vec![spec("a"), spec("b")]);
     assert!(fixture.upstream.scheduler.lock().end_probe(1, true));
-    assert!(!fixture.upstream.scheduler.lock().end_probe(1, true)); // it is ejected already
+    assert!(!fixture.upstream.scheduler.lock().end_probe(1, true)); // the endpoint is ejected already
     assert!(fixture.upstream.scheduler.lock().suspect(2).is_none());
     assert!(!fixture.upstream.scheduler.lock().end_probe(2, true));
     let served = fixture.upstream.release().unwrap();

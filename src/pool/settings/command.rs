@@ -43,9 +43,9 @@ pub struct Command {
     pub socket_owner: Option<String>,
     /// The group of the sockets; None: `group`.
     pub socket_group: Option<String>,
-    /// The account that runs it; None: the user who starts it.
+    /// The account that runs the server; None: the user who runs pools-manager.
     pub user: Option<String>,
-    /// Its group; None: the primary group of `user`.
+    /// The group of the server; None: the primary group of `user`.
     pub group: Option<String>,
     /// More variables, with their placeholders.
     pub environment: BTreeMap<String, String>,
@@ -171,7 +171,7 @@ impl Raw {
         })
     }
 
-    /// `listen`, or what the placeholders tell.
+    /// The value of `listen`. If the key is missing, the placeholder `{socket}` or `{port}` decides.
     fn listen(&self, file: &File<'_>, texts: &[&String]) -> Result<Listen> {
         let has = |what: Placeholder| texts.iter().any(|text| templates::has(text, what));
         let (socket, port) = (has(Placeholder::Socket), has(Placeholder::Port));

@@ -102,7 +102,7 @@ fn member_urls(settings: &Settings) -> &[String] {
     }
 }
 
-/// JSON's strings are TOML's, but for one character that TOML wants escaped.
+/// A JSON string is also a TOML string, except for one character that must be escaped in TOML.
 fn quoted(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap().replace('\u{7f}', "\\u007f")
 }

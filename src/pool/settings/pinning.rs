@@ -38,14 +38,14 @@ impl Pinning {
         Siblings::read(release, &self.symlink, &self.current_dir)
     }
 
-    /// Why the other releases are not hidden, if the settings leave that open.
+    /// Why the other releases are not hidden, if `isolate` is not set.
     pub fn obstacle<'a>(&self, beside: &'a Beside) -> Option<&'a str> {
         let is_open = self.isolate == Isolate::WherePossible;
         beside.as_ref().err().filter(|_| is_open).map(|obstacle| obstacle.why.as_str())
     }
 
-    /// What stands beside a release, if the other releases are to be hidden. An error if they have to
-    /// be, and cannot.
+    /// What stands beside a release; None: the other releases are not hidden. An error if `isolate`
+    /// is true and they cannot be hidden.
     pub fn hidden<'a>(&self, beside: &'a Beside) -> Result<Option<&'a Siblings>> {
         match (&self.isolate, beside) {
             (Isolate::Never, _) | (Isolate::WherePossible, Err(_)) => Ok(None),
@@ -57,7 +57,7 @@ impl Pinning {
         }
     }
 
-    /// The same for a release of which nothing is read yet.
+    /// Like [`Pinning::hidden`], but reads what stands beside the release first.
     pub fn siblings(&self, release: &Release) -> Result<Option<Siblings>> {
         if self.isolate == Isolate::Never {
             return Ok(None);

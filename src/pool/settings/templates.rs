@@ -53,8 +53,8 @@ enum Piece<'t> {
     Word(&'t str),
 }
 
-/// Splits a text at words in braces. Other braces are plain text: `{}`, `{"a": 1}`, `${HOME}` is a
-/// word.
+/// Splits a text at words of lower-case letters in braces. Other braces are plain text, such as
+/// `{}`, `{"a": 1}` and `${HOME}`.
 fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = text;

@@ -180,7 +180,8 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Another generation to compare a new one with. An old one is preferred, if one still runs.
+    /// Another generation to compare a new one with: a published one, if there is one. Of several, an
+    /// old one is preferred.
     fn other_than(&self, id: GenerationId) -> Option<&Running> {
         let old = self.observation.replicas.iter().flat_map(|replica| &replica.running);
         old.chain(self.progress.started.values())
@@ -231,8 +232,9 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Before the generation that serves is stopped: drains its replica again if the balancer has
-    /// forgotten that in a reload, and waits for what it has sent meanwhile.
+    /// Called before the generation that serves is stopped. If the balancer has lost the drain of its
+    /// replica in a reload, drains the replica again, and waits until the requests that the balancer
+    /// has sent meanwhile have ended.
     async fn keep_drained(&mut self, id: GenerationId) -> Result<()> {
         let serves_still = !self.progress.started.contains_key(&id.replica);
         if !serves_still || !self.progress.drained.contains(&id.replica) {

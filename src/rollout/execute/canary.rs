@@ -22,7 +22,7 @@ impl Execution<'_> {
             self.warn(format!("replica {replica} could not be rolled back: {error}"));
             self.discard_unpublished().await;
         }
-        // The generation that was stopped last is the canary: there is no way back to that.
+        // The generation that was stopped last is the canary. Its release must not be started again.
         self.progress.stopped.remove(&replica);
         if self.started(replica) == canary
             && !self.may_listen(replica)
@@ -40,7 +40,8 @@ impl Execution<'_> {
             let stages = self.plan_again(replica, Wanted::Running, SpecQuery::default()).await?;
             return self.take(&stages).await;
         }
-        // After a cancellation no one examines the failed replica, so it is started again.
+        // After a cancellation the operator does not examine the failed replica, so it is started
+        // again.
         let is_cancelled = self.cancel.check().is_err();
         let stays_out = self.pool.settings.rollout.on_failure == OnFailure::Stop && !is_cancelled;
         match self.progress.stopped.remove(&replica) {
@@ -72,7 +73,7 @@ impl Execution<'_> {
         started.is_some_and(|it| socket::is_listening(&it.generation.socket).unwrap_or(true))
     }
 
-    /// Lends the replica's name to another replica, and stops it.
+    /// Takes a replica out: lends its name to another replica, and stops its generation.
     async fn take_out(&mut self, replica: u32) -> Result<()> {
         let mut stages = self.plan_again(replica, Wanted::Renewed, SpecQuery::default()).await?;
         let leaves = |title| matches!(title, Title::Deactivating(_) | Title::Stopping(_));

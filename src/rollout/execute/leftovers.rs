@@ -1,5 +1,5 @@
 //! The end of every plan: removes files that are not needed any more, and finishes what a killed
-//! manager has left half done.
+//! command has left half done.
 
 use std::path::Path;
 
@@ -23,7 +23,8 @@ impl Execution<'_> {
             }
         }
         self.remove_ended_records()?;
-        // Checked first: the directory may be read-only for this user.
+        // Nothing is removed unless there is such a symlink: the directory may be read-only for this
+        // user.
         if let Some(Pinning { symlink, .. }) = &self.pool.settings.pinning
             && let unfinished = switch::unfinished(symlink)
             && unfinished.is_symlink()
@@ -66,7 +67,7 @@ fn finish_publishing(generation: &Generation) -> Result<()> {
     publish_pid(generation)
 }
 
-/// Removes the private name of an adopted master that has ended: it has no record.
+/// Removes the private name of an adopted master that has ended. An adopted master has no record.
 fn remove_adopted_name(now: &Generation) -> Result<()> {
     let private = now.private_name_of_adopted();
     if socket::is_listening(&private)? { Ok(()) } else { remove(&private) }

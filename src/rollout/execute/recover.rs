@@ -106,8 +106,8 @@ impl Execution<'_> {
         }
     }
 
-    /// Starts each replica whose old generation was stopped, on its old release: the real
-    /// directory, wherever the symlink leads now.
+    /// Starts each replica again whose old generation was stopped. It gets its old release: the
+    /// recorded directory, not what the symlink names now.
     async fn roll_back(&mut self) {
         if self.pool.settings.rollout.on_failure == OnFailure::Stop {
             return;

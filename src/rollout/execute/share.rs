@@ -10,11 +10,12 @@ use crate::rollout::steps::start;
 use crate::runtime::Running;
 use crate::step::{GenerationId, Stage, Step, Title};
 
-/// What the rest of a rollout takes beside the starts of its replicas.
+/// The time that the rest of a rollout takes, in addition to the starts of its replicas.
 const SPARE: Duration = Duration::from_secs(60);
-/// The command lives at most so long after the watch, before the gateway doubts it.
+/// At the latest this long after the watch, the gateway ends the canary, even if the command still
+/// runs.
 const LONGEST_REST: Duration = Duration::from_secs(24 * 60 * 60);
-/// Between two questions to the gateway.
+/// The time between two requests to the gateway.
 const POLL: Duration = Duration::from_millis(50);
 
 impl Execution<'_> {
@@ -34,7 +35,7 @@ impl Execution<'_> {
         self.await_visitors(id).await
     }
 
-    /// Waits until the gateway knows of the canary. It does at once, unless it is being restarted.
+    /// Waits until the gateway has the canary. That takes no time, unless the gateway is being restarted.
     async fn await_visitors(&self, id: GenerationId) -> Result<()> {
         let deadline = Instant::now() + self.pool.settings.rollout.ready_timeout;
         loop {
@@ -63,8 +64,8 @@ impl Execution<'_> {
         starts.saturating_add(SPARE).min(LONGEST_REST)
     }
 
-    /// Ends a canary that has got its public name, once the gateway knows that: all visitors get the
-    /// new release now.
+    /// Ends a canary that has got its public name. To be called after the gateway was notified of the
+    /// name: all visitors get the new release now.
     pub(super) fn end_published_canary(&mut self) {
         if let Some(id) = self.offered()
             && self.is_published(id)
@@ -73,8 +74,8 @@ impl Execution<'_> {
         }
     }
 
-    /// After a failure: the gateway sends nothing more to a canary that has no public name, its requests
-    /// finish, and it ends. Its visitors get the old release again.
+    /// After a failure, ends a canary that has no public name: the gateway sends it no more requests, its
+    /// requests in flight finish, and it is stopped. Its visitors get the old release again.
     pub(super) async fn undo_share(&mut self) {
         let Some(id) = self.offered() else { return };
         self.withdraw_record();
@@ -82,7 +83,8 @@ impl Execution<'_> {
             return;
         }
         self.progress.backend_is_notified = false;
-        // An earlier `Last-Modified` of the old release would date from before its visitors had the new one.
+        // The gateway sends no `Last-Modified` that is earlier than the last move of a public name. Without
+        // this move, the visitors of the canary could get such a date for a file of the old release.
         self.republish_old(id.replica);
         if let Err(error) = self.notify_backend().await {
             self.warn(error.to_string());
@@ -99,11 +101,12 @@ impl Execution<'_> {
             }
             Err(error) => self.warn(error.to_string()),
         }
-        // There is no way back to the canary.
+        // The release of the canary must not be started again.
         self.progress.stopped.remove(&id.replica);
     }
 
-    /// Moves the public name to where it leads already: that sets its time.
+    /// Publishes the old generation again. The public name leads there already, but the move sets the
+    /// time of the name.
     fn republish_old(&mut self, replica: u32) {
         let old = self.observation.replica(replica).and_then(|it| it.published_running());
         let Some(number) = old.map(|it| it.generation.number) else { return };

@@ -1,4 +1,5 @@
-//! The end of a successful rollout: the operator's `monitor_url` decides whether it stays.
+//! The end of a successful rollout: the operator's `monitor_url` decides whether the new release
+//! stays.
 
 use super::Execution;
 use crate::config::{OnFailure, Strategy};
@@ -10,10 +11,10 @@ use crate::rollout::{Goal, Wanted, monitor, plan};
 use crate::step::{Step, Title};
 
 impl Execution<'_> {
-    /// Requests the monitored page, and compares it with the problem that it had `before` the
-    /// rollout; None: it was good. If the page was good and is bad now, the pool goes back to its
-    /// old releases. If it was bad before, a bad page proves nothing about the rollout, and is a
-    /// warning.
+    /// Requests the monitored page. `before` is the problem that the page had before the rollout;
+    /// None: the page was good. If the page was good and is bad now, the pool goes back to its old
+    /// releases. If the page was bad before, a bad page proves nothing about the rollout, and is
+    /// only a warning.
     pub(in crate::rollout) async fn monitor(
         &mut self,
         before: Option<&str>,

@@ -1,4 +1,4 @@
-//! What a rollout that has failed and was undone means for the visitors, as far as the engine knows it.
+//! What a failed rollout means for the visitors after it was undone, as far as pools-manager can see.
 
 use std::time::{Duration, Instant};
 
@@ -70,7 +70,7 @@ impl Visitors {
         Some(all.into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 
-    /// What requests got, as far as none was cut.
+    /// What the visitors' requests got, apart from cuts.
     fn of_requests(&self, pool: &Pool, is_same: bool) -> Option<String> {
         match self.since {
             Some(_) if is_same => Some("Visitors may have had failures meanwhile.".to_owned()),
@@ -85,7 +85,8 @@ impl Visitors {
         }
     }
 
-    /// What follows the symlink: static files of other web servers than the gateway.
+    /// What the symlink means for the visitors: it may still lead to the new release, or static files of
+    /// another web server than the gateway may have come from there.
     fn of_symlink(&self, pool: &Pool, target: &Release) -> Option<String> {
         let link = &pool.settings.pinning.as_ref()?.symlink;
         if !self.moved_symlink {

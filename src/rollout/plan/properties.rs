@@ -16,7 +16,7 @@ use crate::rollout::goal::Canary as Watched;
 
 const WATCH: Watched = Watched { time: Duration::from_secs(1), share: None };
 
-/// With a share of the visitors.
+/// A watch of a canary that gets a share of the visitors.
 fn by_share() -> Watched {
     Watched { share: Share::parse("10%"), ..WATCH }
 }
@@ -321,7 +321,7 @@ proptest! {
         prop_assert_eq!(plan(&world.view(), &goal), vec![]);
     }
 
-    /// The manager can be killed between any two steps: the next plan starts from the state that is
+    /// A command can be killed between any two steps. The next plan starts from the state that is
     /// left.
     #[test]
     fn plan_after_a_crash_keeps_the_rules(

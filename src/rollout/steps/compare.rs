@@ -9,25 +9,26 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Report};
 use crate::step::GenerationId;
 
-/// What is known of both sides.
+/// The counts of both sides, so far.
 #[derive(Debug)]
 pub(in crate::rollout) struct Comparison {
     id: String,
     generation: GenerationId,
-    /// What gateways have counted that have ended since.
+    /// The counts of gateways that have ended since.
     before: Sides<Counts>,
-    /// What the gateway said last.
+    /// The last answer of the gateway.
     last: Option<CanaryState>,
 }
 
 impl Comparison {
-    /// Of this canary. Nothing is known yet.
+    /// A comparison for this canary, still without counts.
     pub(in crate::rollout) fn new(record: &Record) -> Self {
         let generation = record.generation();
         Self { id: record.id.clone(), generation, before: Sides::default(), last: None }
     }
 
-    /// Reads the figures. A gateway that does not answer may be restarting: then they stay as they are.
+    /// Reads the figures. A gateway that does not answer may be restarting. Then the figures stay as they
+    /// are.
     pub(super) async fn read(&mut self, backend: &Backend) -> Sides<Figures> {
         let state = backend.canary().await.ok().flatten();
         if let Some(state) = state.filter(|state| state.record.id == self.id) {

@@ -1,9 +1,9 @@
-//! Tells the idle connections that a web server keeps open from requests.
+//! Distinguishes requests from the idle connections that a web server keeps open.
 //!
-//! To the kernel, both are connections that php-fpm has accepted. The status page of php-fpm knows
-//! the difference, if a child is free to answer it. If each child has a connection, the kernel shows
-//! which children wait in read(2) of theirs: then no script runs for it, but an upload that has
-//! stalled looks the same as an idle connection.
+//! To the kernel, both are connections that php-fpm has accepted. The status page of php-fpm shows
+//! the difference, if a child is free to answer. If each child has a connection, the kernel shows
+//! which children wait in read(2) of their connection. Such a child runs no script. But a stalled
+//! upload looks the same as an idle connection.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,14 +22,14 @@ const ASK: Duration = Duration::from_secs(2);
 const READ: Duration = Duration::from_millis(500);
 /// The first look comes this long after the beginning.
 const FIRST: Duration = Duration::from_millis(250);
-/// How long a status request may take until all children are taken for occupied. It takes about 1 ms
-/// if one is free.
+/// How long a status request may take until all children count as occupied. If a child is free, the
+/// request takes about 1 ms.
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// What the connections of a generation are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::rollout) enum Connections {
-    /// That is not known.
+    /// Not known.
     Unknown,
     /// As the status page says.
     Told(Occupied),
@@ -38,8 +38,8 @@ pub(in crate::rollout) enum Connections {
 }
 
 impl Connections {
-    /// What the stop of a generation cuts when it has waited for `after`, and the kernel counts so
-    /// many connections in flight.
+    /// The warning that says what a stop cuts, after a wait of `after`. `in_flight` is the number of
+    /// connections that the kernel counts.
     pub(super) fn warning(self, id: GenerationId, after: Duration, in_flight: u32) -> String {
         let (Occupied { idle, used, working }, other, uploads) = match self {
             Self::Told(occupied) => (occupied, "request in flight", String::new()),
@@ -87,12 +87,12 @@ pub(super) struct Looks<'a> {
     /// The status request that is under way, and when it was sent.
     asked: Option<(JoinHandle<Option<Occupied>>, Instant)>,
     told: Option<Occupied>,
-    /// The children that wait for the web server, and since when at least they do.
+    /// The children that wait for the web server, each with the time at which that was first seen.
     reads: BTreeMap<i32, (Read, Instant)>,
 }
 
 impl<'a> Looks<'a> {
-    /// A generation without a master is not asked: it may have children that never answer.
+    /// A generation without a master gets no status request: it may have children that never answer.
     pub(super) fn new(
         generation: &'a Generation,
         master: Option<&'a Process>,
@@ -125,7 +125,7 @@ impl<'a> Looks<'a> {
         self.told.map_or(0, |told| told.idle)
     }
 
-    /// Without the status request that waits in the queue.
+    /// `bound` without pools-manager's own status request, which waits in the queue.
     pub(super) fn without_own(&self, mut bound: Bound) -> Bound {
         bound.queued = bound.queued.saturating_sub(u32::from(self.is_asking()));
         bound

@@ -37,8 +37,8 @@ pub(in crate::rollout) async fn enable(
     Ok(())
 }
 
-/// Drains a replica's member again if the balancer has forgotten it, and returns whether it had.
-/// Retries as [`enable`] does.
+/// Drains a replica's member again if the balancer has lost the drain. Returns true if the drain
+/// was lost. Retries as [`enable`] does.
 pub(in crate::rollout) async fn keep_drained(
     pool: &Pool,
     backend: &Backend,
@@ -54,7 +54,8 @@ pub(in crate::rollout) async fn keep_drained(
 }
 
 /// After a stop of the whole pool: enables the drained members. No process listens, so requests
-/// fail either way; and a boot script that starts the replicas next need not know the balancer.
+/// fail either way. If a boot script starts the replicas later, it does not have to enable the
+/// members.
 pub(in crate::rollout) async fn leave_enabled(
     backend: &Backend,
     observation: &Observation,

@@ -31,7 +31,8 @@ impl Names<'_> {
     pub(in crate::rollout) fn unpublish(&mut self, replica: u32) -> Result<()> {
         self.keep_reachable(replica)?;
         let mut names = self.names_leading_to(replica);
-        // A generation that has just been stopped: its name is lent, and no generation runs.
+        // If the replica was stopped just now, no generation runs and its name is still lent. Then only
+        // the records have that name.
         let records: Vec<Generation> = self.observation.generations().cloned().collect();
         for name in self.names_on_record(replica) {
             if !names.contains(&name) && is_removable(&name, &records)? {

@@ -84,7 +84,7 @@ pub(in crate::rollout) async fn await_ready(pool: &Pool, running: &Running) -> R
             return Err(Error::failed(format!("{id} has died before it was ready")));
         }
         if Instant::now() >= deadline {
-            // The last ping had little time: the answer to the one before says more.
+            // The last ping had little time: the answer to the ping before says more.
             let error = before.unwrap_or(error);
             return Err(Error::failed(format!("{id} was not ready after {timeout:?}: {error}")));
         }

@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::runtime::Generation;
 
-/// Requests each path of `warm_up`: first once, so that opcache compiles the page once, then as
-/// often at a time as the replica starts children, so that each child fills its caches. A server
-/// error fails the release. Returns the number of requests.
+/// Requests each path of `warm_up`. The first request lets opcache compile the page once. Then as
+/// many requests at a time follow as the replica starts children, so that each child fills its
+/// caches. A server error fails the release. Returns the number of requests.
 pub(in crate::rollout) async fn warm_up(
     pool: &Arc<Pool>,
     generation: &Generation,

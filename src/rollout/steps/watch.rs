@@ -1,9 +1,9 @@
 //! `Watch`: watches a canary that serves, before the other replicas follow.
 //!
 //! Every second the generation must answer a ping and the warm-up paths, the balancer must not
-//! report an error of it, and the server's log must not report a crash of a child. The end of its
-//! master ends the watch at once, and so does a cancellation. A canary by share is also compared with the
-//! old generations.
+//! report an error of it, and the server's log must not report a crash of a child. The end of the
+//! generation's master ends the watch at once, and so does a cancellation. A canary by share is also
+//! compared with the old generations.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(in crate::rollout) struct Watch<'a> {
     /// Its server's log, from its start on.
     pub(in crate::rollout) log: Option<&'a mut Log>,
     pub(in crate::rollout) time: Duration,
-    /// None: it gets all requests of its replica, and is compared with nothing.
+    /// None: the canary gets all requests of its replica, and is compared with nothing.
     pub(in crate::rollout) comparison: Option<Comparison>,
     pub(in crate::rollout) cancel: &'a Cancel,
 }
@@ -42,7 +42,7 @@ pub(in crate::rollout) struct Watch<'a> {
 struct Checked {
     /// Its status in the balancer, if that is an error.
     broken: Option<String>,
-    /// Whether all its children have been busy at once, and it may not start more.
+    /// Whether all its children have been busy at once, and no more could be started.
     was_full: bool,
 }
 
@@ -88,7 +88,8 @@ impl Watch<'_> {
         }
     }
 
-    /// The figures of a canary by share. Fails if they are clearly bad; at the end, if they are bad.
+    /// The figures of a canary by share. Before the end of the watch, fails only if they are clearly bad.
+    /// At the end, fails if they are bad.
     async fn compare(
         &mut self,
         moment: Moment,
@@ -104,8 +105,8 @@ impl Watch<'_> {
         Ok(Some(figures))
     }
 
-    /// Returns as soon as the figures of a canary by share are clearly bad, with the error; else never. A
-    /// check of a canary that hangs takes long.
+    /// Returns the error as soon as the figures of a canary by share are clearly bad; else never returns.
+    /// It runs beside the check, because the check of a canary that hangs takes long.
     async fn turns_worse(&self, comparison: Option<&mut Comparison>) -> Error {
         let Some(comparison) = comparison else { return pending().await };
         loop {

@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(Past::new(&["a > b", "b ! c"]).before(&["c", "b"]), "b");
         assert_eq!(Past::new(&["a > b", "b ? c"]).before(&["c", "b"]), "b");
         assert_eq!(Past::new(&["a one b"]).before(&["b", "a"]), "a");
-        // The manager was killed; or the history could not be written.
+        // The command was killed, or the history could not be written.
         assert_eq!(Past::new(&["a > b", "b ~ c"]).before(&["c", "b"]), "b");
         let past = Past::new(&["a > b"]);
         fs::create_dir(past.dir.path().join("c")).unwrap();

@@ -62,7 +62,7 @@ async fn launch_master(
         .args([MASTER, RECORD])
         .arg(in_child(&record))
         .current_dir(pool.root.path())
-        // What the command's user has there is not the server's.
+        // The environment of the user who runs the command is not for the server.
         .env_clear()
         .stdin(in_memory(&order).map_err(memfd)?)
         .stdout(Stdio::null())

@@ -1,8 +1,8 @@
 //! The master of a generation: `pools-manager replica-master --record /proc/self/fd/N`.
 //!
-//! It is a program of its own, with one thread. It knows what it was told on its standard input
-//! ([`Order`]), and reads no file. It keeps the record open, so that the record can be restored. Its
-//! standard error is the generation's log.
+//! It is a program of its own, with one thread. It gets its [`Order`] on its standard input, and reads
+//! no file. It keeps the record open, so that the record can be restored. Its standard error is the
+//! generation's log.
 //!
 //! | signal | effect |
 //! |---|---|
@@ -74,7 +74,7 @@ struct Signals {
     child: Signal,
     quit: Signal,
     term: Signal,
-    /// These have no effect: without a handler they would end it.
+    /// These have no effect: without a handler they would end the master.
     _ignored: [Signal; 4],
 }
 
@@ -190,7 +190,7 @@ fn ended() -> Option<(Pid, WaitStatus)> {
 }
 
 /// The crash of a process that a line of the log reports, in the words of the log. An end with
-/// status 0 is none, and neither is TERM.
+/// status 0 or by TERM is no crash.
 pub(in crate::runtime) fn crash(line: &str) -> Option<&str> {
     let (_, said) = line.split_once(" pools-manager: ")?;
     let (pid, how) = said.strip_prefix("process ")?.split_once(" (pid ")?;

@@ -1,4 +1,4 @@
-//! What a master is told when it is started: JSON on its standard input.
+//! The order that a master gets when it is started: JSON on its standard input.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::pool::Listen;
 use crate::pool::templates::{self, Placeholder};
 
-/// All that a master needs to know. It reads no file of the operator.
+/// All that a master needs. It reads no file of the operator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Order {
     /// The program and its arguments, with their placeholders.

@@ -39,7 +39,7 @@ pub(in crate::runtime) async fn request_page(
     }
 }
 
-/// Whether a release has a page for a path. Of an HTTP server, only the server knows.
+/// Whether a release has a page for a path. Always true for an HTTP server: no file shows its pages.
 pub(in crate::runtime) fn has_page(
     settings: &Settings,
     protocol: Protocol,
@@ -108,7 +108,7 @@ async fn exchange(socket: &Path, path: &str, host: &str) -> Result<u16, String> 
         tokio::select! {
             biased;
             answer = &mut answer => return answer.map_err(|error| failed(&error)),
-            // Its error is the answer's, too.
+            // An error of the connection is also an error of the answer.
             _ = &mut connection, if is_open => is_open = false,
         }
     }

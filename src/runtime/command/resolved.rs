@@ -98,7 +98,7 @@ impl Resolved {
         .hint("shorten `socket` in [command], or move the root to a shorter path"))
     }
 
-    /// What the master of a generation is told.
+    /// The order for the master of a generation.
     pub(super) fn order(&self, pool: &Pool, command: &Command, generation: &Generation) -> Order {
         let release = program::release_dir(pool).display().to_string();
         let program = Program::of(pool, command);

@@ -10,7 +10,7 @@ use crate::fastcgi;
 use crate::pool::{Listen, Protocol};
 use crate::runtime::Children;
 
-/// What later commands need to know of a server.
+/// What later commands need of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// What it speaks.
@@ -28,8 +28,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Requests its health page: the status must be 2xx or 3xx. Without one, any answer of the server
-    /// counts: to a request for `/`, or to a management record of FastCGI, which needs no script.
+    /// Requests its health page: the status must be 2xx or 3xx. Without a health page, any answer of the
+    /// server counts: to a request for `/`, or to a management record of FastCGI, which needs no script.
     pub(in crate::runtime) async fn ping(
         &self,
         socket: &Path,

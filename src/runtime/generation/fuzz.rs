@@ -29,7 +29,7 @@ const SAMPLES: &[&str] = &[
 const WORDS: &[&str] =
     &["{", "}", "[", "]", "{\"a\":", ",", ":", "null", "; record: ", "\\ud800", "\"number\":8,"];
 
-/// A path or a setting, without line ends: php-fpm prints one a line.
+/// A path or a setting, without line ends: php-fpm prints one setting for each line.
 fn line() -> impl Strategy<Value = String> {
     prop_oneof!["/[a-z]{1,8}", "\\PC{0,20}"]
 }

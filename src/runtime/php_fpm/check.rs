@@ -188,8 +188,8 @@ fn capacity(resolved: &[(u32, Resolved)]) -> Option<Finding> {
     }
 }
 
-/// Two releases share a cache outside the mount point, because they have the same path. A cache
-/// below the mount point is each release's own.
+/// A warning for a cache outside the mount point: all releases share it, because PHP sees each release
+/// at the same path. Below the mount point, each release has a cache of its own.
 fn shared_cache(cache: &Path, current_dir: Option<&Path>) -> Option<Finding> {
     let current_dir = current_dir?;
     (!cache.starts_with(current_dir)).then(|| {

@@ -84,7 +84,7 @@ pub fn installed() -> Vec<PathBuf> {
     let mut found: Vec<_> = programs
         .filter_map(|entry| Some((version(entry.file_name().to_str()?)?, entry.path())))
         .collect();
-    // The first of a version in PATH, as a shell takes it.
+    // Of the programs of one version, the first one in PATH is taken, as a shell does.
     let mut known = HashSet::new();
     found.retain(|(version, _)| known.insert(version.clone()));
     found.sort();

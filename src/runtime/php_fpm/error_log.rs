@@ -1,8 +1,9 @@
 //! The error log of a replica, by a symlink in `pid/`.
 //!
-//! `php-fpm -tt` cannot show it: it would write there itself. A master has it as its standard error. The
-//! symlink `POOL.R.error.log` keeps its name for the time after the end of the master, and for users who
-//! may not look at the process.
+//! `php-fpm -tt` does not always show this log: without a filter (see `unopened_logs.rs`) it would write
+//! to the log itself, so it runs with another one. A master has the log as its standard error. The
+//! symlink `POOL.R.error.log` keeps the log's path for the time after the end of the master, and for
+//! users who may not look at the process.
 
 use std::fs;
 use std::io;

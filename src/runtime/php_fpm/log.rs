@@ -50,7 +50,8 @@ impl Log {
         last.iter().flat_map(|line| ["    ", line, "\n"]).collect::<String>().trim_end().to_owned()
     }
 
-    /// The first line since the last call of which `part` returns a part, and that part.
+    /// Searches the lines since the last call. Returns what `part` returns for the first line for which
+    /// that is not None.
     pub fn find(&mut self, part: impl Fn(&str) -> Option<&str>) -> Option<String> {
         let (mut file, length) = self.open().ok()?;
         let from = since(self.seen, length);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::runtime::{LogFile, LogKind};
 
-/// The error log of `-tt` without a filter.
+/// The error log with which `-tt` runs if there is no filter: see `unopened_logs.rs`.
 pub(super) const NO_LOG: &str = "/dev/null";
 
 /// The logs that a master opens, except those that are no files.

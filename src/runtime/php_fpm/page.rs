@@ -132,8 +132,8 @@ async fn fetch(socket: &Path, request: &Request, timeout: Duration) -> FrontPage
     }
 }
 
-/// The status of a response, and its error stream. Without one, the beginning of the page: WordPress
-/// says only there that its database does not answer.
+/// The status of a response, and its error stream. If that stream is empty, the beginning of the page:
+/// WordPress says only there that its database does not answer.
 fn server_error(response: &Response) -> String {
     let said = String::from_utf8_lossy(&response.stderr);
     let said = match said.trim() {
@@ -167,8 +167,8 @@ fn visible_text(page: &str) -> String {
     words.join(" ").chars().take(PAGE_TEXT).collect()
 }
 
-/// The problem with a response: a server error, or a fatal error of PHP. That has status 200 if
-/// `display_errors` is on, or if output had begun before.
+/// The problem with a response: a server error, or a fatal error of PHP. A response with a fatal error
+/// has status 200 if `display_errors` is on, or if output had begun before.
 fn problem(response: &Response) -> Option<String> {
     if response.status >= 500 {
         return Some(server_error(response));

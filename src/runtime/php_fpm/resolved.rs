@@ -49,7 +49,7 @@ pub struct Resolved {
     pub stops_gently: bool,
     /// `user`, which counts where root starts php-fpm.
     pub user: Option<String>,
-    /// `group`, likewise.
+    /// `group`, which also counts where root starts php-fpm.
     pub group: Option<String>,
     /// `opcache.file_cache`, where the section sets it.
     pub file_cache: Option<PathBuf>,
@@ -57,8 +57,8 @@ pub struct Resolved {
     pub memory_limit: Option<u64>,
     /// The logs of its processes, except the error log: the record of a generation does not have it.
     pub logs: Vec<LogFile>,
-    /// The logs that a master opens when it starts: their settings and paths. Without the error log
-    /// where the kernel has no filter: see [`unopened_logs`].
+    /// The logs that a master opens when it starts: their settings and paths. If the kernel has no
+    /// filter (see [`unopened_logs`]), the error log is missing.
     pub opened: Vec<(&'static str, PathBuf)>,
     /// `upload_max_filesize` and `post_max_size`, where the section sets them.
     pub uploads: Uploads<String>,
@@ -77,7 +77,7 @@ impl Resolved {
         let filter = unopened_logs::filter();
         let mut output = dump(pool, command, replica, release, filter).await?;
         if !is_answer(&output) && filter.is_some() {
-            // The error log is syslog: then the lines have neither times nor levels.
+            // The error log may be syslog. Then the lines have neither times nor levels.
             output = dump(pool, command, replica, release, None).await?;
         }
         if !is_answer(&output) {
@@ -148,7 +148,7 @@ pub(super) async fn run(
     pin(&mut probe, pool, release)?;
     if let Some((file, filter)) = test {
         inherit(&mut probe, file);
-        // Last: it takes the right to gain privileges.
+        // Registered last, because the filter takes away the right to gain privileges.
         if let Some(filter) = filter {
             unopened_logs::open_none(&mut probe, filter);
         }
@@ -293,7 +293,7 @@ pub(super) fn php_size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// A static pool starts with all its children, an on-demand pool with none.
+/// A static pool starts with all its children. An on-demand pool starts with none, and counts as 1.
 fn start_servers<'a>(find: &impl Fn(&str, &str) -> Option<&'a str>, section: &str) -> u32 {
     let key = match find(section, "pm") {
         Some("static") => "pm.max_children",

@@ -33,7 +33,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// That of a generation. Paths that the operator does not set get defaults.
+    /// The server of a generation. Paths that the operator does not set get defaults.
     pub(in crate::runtime) fn of(resolved: &Resolved) -> Self {
         let or = |path: &Option<String>, default: &str| path.clone().unwrap_or(default.to_owned());
         Self {
@@ -46,7 +46,7 @@ impl Server {
         }
     }
 
-    /// That of a master that was started by other means: it has only the operator's paths.
+    /// The server of a master that was started by other means: it has only the operator's paths.
     pub(in crate::runtime) fn adopted(resolved: &Resolved) -> Self {
         Self {
             ping_path: resolved.ping_path.clone().unwrap_or_default(),
@@ -66,8 +66,8 @@ impl Server {
         fastcgi::ping(socket, &self.ping_path, &self.ping_response, timeout).await
     }
 
-    /// A status request counts itself as one active process. True without a status page: then the
-    /// connections alone decide.
+    /// Whether no child but the one that answers the status request is active. True without a status
+    /// page: then the connections alone decide.
     ///
     /// If the master is dead, a child that was killed stays busy on the page, and a child that was
     /// forked just before may hold the socket and never accept a connection.
@@ -100,14 +100,14 @@ impl Server {
         fastcgi::status(socket, self.status_path.as_deref()?, timeout).await.ok()
     }
 
-    /// What occupies the children; None: no child says so within `timeout`.
+    /// What occupies the children; None: no child answers within `timeout`.
     pub(in crate::runtime) async fn occupied(
         &self,
         socket: &Path,
         timeout: Duration,
     ) -> Option<Occupied> {
         let status = self.status(socket, timeout).await?;
-        // Without the list, the sums do not tell what the children do.
+        // Without the list of children, the sums do not show what the children do.
         let busy = u32::try_from(status.busy.len()).ok().filter(|busy| *busy > 0)?;
         let (idle, used, own) = (status.kept_idle, status.kept - status.kept_idle, 1);
         Some(Occupied { idle, used, working: busy.saturating_sub(status.kept + own) })

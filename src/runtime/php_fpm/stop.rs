@@ -8,8 +8,9 @@ use crate::process::{self, Process, Signal};
 use crate::runtime::Running;
 use crate::runtime::end::{AGAIN, GRACE, end, holders};
 
-/// Stops a generation, and leaves its files. An idle one gets QUIT; after the drain deadline, TERM
-/// cuts its requests. Processes that do not exit in time are killed.
+/// Stops a generation, and leaves its files. An idle generation gets QUIT. A generation that is not
+/// idle at the drain deadline gets TERM, which cuts its requests. Processes that do not exit in time
+/// are killed.
 pub(in crate::runtime) async fn stop(
     running: &Running,
     idle: bool,

@@ -1,4 +1,4 @@
-//! Has `php-fpm -tt` open none of its logs.
+//! Keeps `php-fpm -tt` from opening its logs.
 //!
 //! `-tt` opens the error log, the access log and the slow log as a start does. So it would create
 //! them, write to the error log, and stop at the first one that it cannot open, before it prints
@@ -25,7 +25,7 @@ const OF_A_LOG: i32 = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND;
 const SOCKET_FAMILY: i32 = i32::MAX;
 /// The type of a socket, without its flags.
 const SOCKET_TYPE: i32 = 0xf;
-/// The actions of filters that the kernel has.
+/// The file that lists the actions that the kernel has for filters.
 const ACTIONS: &str = "/proc/sys/kernel/seccomp/actions_avail";
 
 /// The filter. None: this kernel has none.

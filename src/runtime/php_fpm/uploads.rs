@@ -1,12 +1,12 @@
-//! Compares PHP's limits of a request's body with the gateway's `max_body`: what the gateway accepts
-//! and PHP does not, a script sees as an upload that failed, or as a form without fields.
+//! Compares PHP's limits of a request's body with the gateway's `max_body`. If the gateway accepts a
+//! body that PHP does not accept, the script sees a failed upload, or a form without fields.
 
 use std::path::Path;
 
 use super::resolved::php_size;
 use crate::finding::Finding;
 
-/// The limits, or something about each of them.
+/// Both limits, or another value for each of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Uploads<T> {
     /// `upload_max_filesize`: the most bytes of a file.
@@ -15,7 +15,7 @@ pub struct Uploads<T> {
     pub post_max_size: Option<T>,
 }
 
-/// The place of a value of the section.
+/// The name that a message gives to the place of the section's values.
 const SECTION: &str = "N.conf";
 
 /// Where a replica's limits come from, and the gateway's.

@@ -2,8 +2,9 @@
 //!
 //! The generation sees the directory of the releases as it was at its start, so the name of a later
 //! release is not there. If the web server follows the symlink itself, it sends that name as soon as
-//! the symlink has moved, while the generation still serves. So a rollout adds the name first: it
-//! leads to the release of the generation, as the other names do.
+//! the symlink has moved, while the generation still serves. So a rollout adds the name before it
+//! moves the symlink. The name leads to the generation's own release, as the names of the other
+//! releases do.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -19,7 +20,7 @@ use rustix::io::Errno;
 use crate::release::Release;
 use crate::runtime::Running;
 
-/// The mode of the directory in a generation's namespace, and while a name is added.
+/// The modes of the directory in a generation's namespace: `OPEN` while a name is added, else `SHUT`.
 const SHUT: Mode = Mode::from_raw_mode(0o555);
 const OPEN: Mode = Mode::from_raw_mode(0o755);
 
@@ -43,7 +44,7 @@ pub(in crate::runtime) fn add_name(running: &Running, release: &Release) -> std:
         directory(OFlags::PATH),
         Mode::empty(),
     )?;
-    // The number can belong to another process meanwhile, and that one is not looked into.
+    // If the master has ended, the pid may belong to another process. Nothing is done there.
     if !master.is_alive() {
         return Ok(());
     }

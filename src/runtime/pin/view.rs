@@ -2,9 +2,9 @@
 //!
 //! A small filesystem in memory is mounted over the directory of the releases. It holds the release
 //! itself and the shared directories, each mounted at its own name. The names of the other releases
-//! are symlinks to this one: a web server that sends the real path of another release gets the
-//! pinned release, as it does with a path below `current_dir`. A name that is created later is not
-//! there.
+//! are symlinks to the pinned release: a web server that sends the real path of another release gets
+//! the pinned release, as it does with a path below `current_dir`. A name that is created later is
+//! missing until a rollout adds it: see `later.rs`.
 //!
 //! Other users may write to the directory of the releases. So all steps go through descriptors, and
 //! no symlink is followed: nothing outside this directory can be mounted or covered.

@@ -6,7 +6,7 @@ use super::{Found, Wanted};
 pub(super) fn look(text: &str, wanted: &Wanted, found: &mut Found) {
     let lines = resolved(lines::apache(text));
     let is = |line: &Line, name: &str| line.first().eq_ignore_ascii_case(name);
-    // With it, the path below DocumentRoot is not what php-fpm gets.
+    // If a line sets SCRIPT_FILENAME, php-fpm does not get the path below DocumentRoot.
     let sets_script = lines.iter().any(|line| {
         is(line, "ProxyFCGISetEnvIf") && line.rest().iter().any(|it| it == "SCRIPT_FILENAME")
     });

@@ -38,7 +38,7 @@ impl Directive {
 }
 
 impl Blocks {
-    /// The directives in the block of one, with their places.
+    /// The directives in the block of `parent`, with their places.
     pub(super) fn inside(
         &self,
         parent: Option<usize>,

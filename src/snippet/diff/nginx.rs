@@ -50,7 +50,7 @@ pub(super) fn look(text: &str, wanted: &Wanted, found: &mut Found) {
 
 /// Checks the directory of the scripts of a location.
 fn scripts(blocks: &Blocks, pass: usize, wanted: &Wanted, found: &mut Found) {
-    // A file that is included, such as fastcgi.conf, takes it from the root too.
+    // An included file, such as fastcgi.conf, takes the path of the script from the root too.
     let script = inherited(blocks, pass, |it| {
         it.name() == "fastcgi_param"
             && it.rest().first().is_some_and(|name| name == "SCRIPT_FILENAME")

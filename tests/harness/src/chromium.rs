@@ -91,7 +91,8 @@ impl Chromium {
         self.wait(self.client.source())
     }
 
-    /// The result of `work` on the first element that `css` selects. Waits until both succeed.
+    /// The result of `work` on the first element that `css` selects. Waits until this element is there, and
+    /// until `work` succeeds.
     ///
     /// A page can be replaced at any moment. The driver then answers "stale element reference" or
     /// "aborted by navigation", which is no more final than "no such element".
@@ -116,12 +117,12 @@ impl Chromium {
         }
     }
 
-    /// The visible text of the first such element; waits for it.
+    /// The visible text of the first element that `css` selects; waits for this element.
     pub fn text(&self, css: &str) -> String {
         self.on(css, |element| async move { element.text().await })
     }
 
-    /// Types into a field, in place of what it has; waits for it.
+    /// Replaces the text of a field; waits for the field.
     pub fn fill(&self, css: &str, text: &str) {
         self.on(css, |field| async move {
             field.clear().await?;
@@ -144,7 +145,7 @@ impl Chromium {
         self.wait(self.client.execute(&format!("return {expression};"), Vec::new()))
     }
 
-    /// What a script passes to its last argument, a function.
+    /// The value that a script passes to its last argument, which is a function.
     pub fn run(&self, script: &str) -> Value {
         self.wait(self.client.execute_async(script, Vec::new()))
     }

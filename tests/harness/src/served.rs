@@ -81,7 +81,7 @@ impl Served {
         Self::serve_by(site, gateway)
     }
 
-    /// Starts a gateway by another program, which executes it after these arguments.
+    /// Starts a gateway through another program, which executes the command line of the gateway after `args`.
     pub fn serve_through(site: Site, program: &str, args: &[&str]) -> Self {
         let gateway = site.manager(&["serve"]);
         let mut command = site.command(program);
@@ -188,7 +188,7 @@ impl Served {
         connection.answer().unwrap_or_else(|cut| panic!("GET {page}: {cut:?}"))
     }
 
-    /// Waits for the `Last-Modified` of a file, which is missing until the file is settled.
+    /// Waits for the `Last-Modified` of a file. At first, responses may not have this header.
     pub fn await_date(&self, page: &str) -> String {
         wait_for(&format!("a date of {page}"), || {
             self.get(page).header("last-modified").map(str::to_owned)

@@ -55,14 +55,14 @@ use apache::Apache;
 use owner::Owner;
 use web_server::WebServer;
 
-/// A root with `etc/ www/ pid/ sockets/`, and Apache in front of it. php-fpm is started by the
-/// test, with [`Site::run`]. When it is dropped, every process that belongs to it is ended.
+/// A root with `etc/ www/ pid/ sockets/`, and Apache in front of it. The test starts php-fpm, with
+/// [`Site::run`]. When the site is dropped, every process of the site is ended.
 pub struct Site {
     root: TempDir,
     /// None: the user who runs the tests.
     owner: Option<Owner>,
     apache: Option<Apache>,
-    /// Another web server in its place.
+    /// Another web server in place of Apache.
     web_server: Option<WebServer>,
 }
 
@@ -77,7 +77,7 @@ impl Site {
         Self::prepared_in("pm-")
     }
 
-    /// The same, in a directory whose name begins so.
+    /// The same, in a directory whose name begins with `name`.
     pub fn prepared_in(name: &str) -> Self {
         php_fpm();
         let root = layout::copy_of_sample(name);
@@ -93,7 +93,7 @@ impl Site {
         self
     }
 
-    /// The directory that holds all of it.
+    /// The root directory.
     pub fn root(&self) -> &Path {
         self.root.path()
     }
@@ -135,7 +135,7 @@ impl Site {
         Program::start(&mut self.manager(args))
     }
 
-    /// Runs `pools-manager`, after something about that has been changed.
+    /// Runs `pools-manager` in the root, after `change` has changed the command.
     #[must_use]
     pub fn run_with(&self, args: &[&str], change: impl FnOnce(&mut Command)) -> Ran {
         let mut manager = self.manager(args);
@@ -165,7 +165,7 @@ impl Site {
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(self.root()).env_remove("POOLS_MANAGER_ROOT");
-        // What the tests' own surroundings say of users and colours is not for the programs.
+        // The programs must not get the variables for users and colours from the environment of the tests.
         for name in ["SUDO_USER", "CI", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
             command.env_remove(name);
         }
@@ -196,7 +196,7 @@ impl Site {
         }
     }
 
-    /// Adds lines to the section `[rollout]` of the pool "www", which the sample does not have.
+    /// Adds lines to `[rollout]` of the pool "www". The sample does not have this table.
     pub fn add_rollout(&self, lines: &str) {
         let file = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
         let text = self.read(file);

@@ -5,7 +5,8 @@
 
 use super::{Columns, Problem, Section, without_scheme};
 
-/// More characters than a column's name has. Each row repeats it, so the rest is not read.
+/// More characters than any real column's name has. Each row repeats the name, so the rest of a
+/// longer name is not read.
 const MAX_HEADING: usize = 40;
 
 /// Reads all balancers.

@@ -40,15 +40,15 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Exchange {
     /// The stream for the response.
     pub respond: SendResponse<Bytes>,
-    /// The connection.
+    /// The addresses of the connection.
     pub ends: Ends,
     /// The pace at which the client must read.
     pub pace: Pace,
     /// The activity of the connection.
     pub busy: Busy,
-    /// What is counted of the connection.
+    /// The counters of the connection.
     pub traffic: Arc<Traffic>,
-    /// Its share of all requests, unless it is the first of its connection.
+    /// The permit of a further request. None: the connection had no other request when this one began.
     pub further: Option<OwnedSemaphorePermit>,
 }
 
@@ -72,8 +72,8 @@ enum Unsent {
 }
 
 impl Exchange {
-    /// Begins the request. The future responds to it. It is small, because it holds neither the request nor
-    /// the head of the response: a task is moved several times until it runs.
+    /// Begins the request. The returned future sends the response. The future is small, because it holds
+    /// neither the request nor the head of the response: a task is moved several times until it runs.
     pub(super) fn begin(
         mut self,
         state: &CurrentState,
@@ -130,11 +130,11 @@ impl Exchange {
     fn send_continue(&mut self) {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::CONTINUE;
-        // An error is that of the stream, and the response fails with it.
+        // If this fails, the stream has failed, and so does the response.
         let _ = self.respond.send_informational(response);
     }
 
-    /// Sends the head. Returns the stream and the body; None: there is none.
+    /// Sends the head. Returns the stream and the body; None: there is no body.
     fn send_head(
         &mut self,
         method: &Method,

@@ -60,10 +60,10 @@ impl fmt::Display for Flood {
 impl Traffic {
     /// A request begins. `has_body`: more of it is to come.
     pub(super) fn began<T>(&self, request: &Request<T>, has_body: bool) {
-        // Compressed, the same headers take fewer bytes.
+        // On the wire, the same headers are compressed, and take fewer bytes.
         let headers = request.headers().iter();
         let bytes: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
-        // A body that is refused may fill the window before the client knows.
+        // A client may fill the window with a body before it learns that the body is refused.
         let refused = if has_body { u64::from(WINDOW) / READ_SHARE } else { 0 };
         self.useful.fetch_add(bytes as u64 + refused, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Traffic {
         self.useful.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// The counter of these bytes.
+    /// The counter of the bytes of requests and responses.
     pub(super) fn useful(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.useful)
     }

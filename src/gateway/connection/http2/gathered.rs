@@ -1,7 +1,7 @@
 //! Gathers what h2 writes, so that it leaves in few parts.
 //!
 //! h2 writes and flushes each `DATA` frame apart, which would be a TLS record and a system call for each.
-//! So its flush does nothing here. When h2 has nothing more to do, the connection flushes everything.
+//! So a flush by h2 does nothing here. When h2 has nothing more to do, the connection flushes everything.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice};
@@ -34,7 +34,7 @@ pub(super) struct Flusher<S>(Arc<Mutex<Gathering<S>>>);
 #[derive(Debug)]
 struct Gathering<S> {
     stream: S,
-    /// Less than a record. Without memory while it is empty.
+    /// Less than a record. While the buffer is empty, it has no memory.
     gathered: BytesMut,
 }
 
@@ -52,7 +52,8 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Flusher<S> {
-    /// Polls a part of the connection. When that waits, everything that it has written is flushed.
+    /// Polls a part of the connection. When this part has to wait, everything that it has written is
+    /// flushed.
     pub(super) fn poll<T>(
         &self,
         cx: &mut Context<'_>,
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Takes parts of the given sizes, and is blocked when there is none.
+    /// Takes parts of the given sizes, and is blocked when no size is left.
     #[derive(Debug, Default)]
     struct Narrow {
         sizes: Vec<usize>,

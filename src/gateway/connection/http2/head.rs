@@ -29,7 +29,8 @@ const OF_CONNECTION: [HeaderName; 5] = [
 ];
 
 /// Makes the head of a request like one of HTTP/1: with `Host` and one `Cookie`, and the target without a
-/// host. A target that names another host than `Host` keeps it; the request is then refused.
+/// host. If the target names another host than `Host`, the target keeps its host, and the request is
+/// refused later.
 pub(super) fn normalize(head: &mut RequestParts) {
     join_cookies(head);
     let Some(authority) = head.uri.authority() else { return };

@@ -1,7 +1,7 @@
 //! The cache of compressed files: least recently used, with a limit in bytes.
 //!
-//! Bytes count as long as a response uses them, also after their file was removed from the cache.
-//! Otherwise many slow clients could hold any amount of memory.
+//! Bytes count towards the limit as long as a response uses them, also after their file was removed from
+//! the cache. Otherwise many slow clients could hold any amount of memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) enum Known {
 #[derive(Debug)]
 pub(super) struct Cache {
     files: HashMap<Identity, Entry>,
-    /// The same files by their last use.
+    /// The same files, ordered by their last use.
     uses: BTreeMap<u64, Identity>,
     /// Counts all uses.
     clock: u64,
@@ -125,7 +125,7 @@ impl Room {
     }
 }
 
-/// A part of the room. Dropping it gives it back.
+/// A part of the room. Dropping the share gives its bytes back.
 #[derive(Debug)]
 struct Share {
     bytes: u64,

@@ -4,11 +4,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Stat;
 
-/// The age of the last change from which a further change is noticed, in seconds. FAT counts changes in
-/// steps of 2 s, and the kernel's clock for timestamps lags by up to a tick: so 2 s are not enough.
+/// In seconds. If the last change of a file is at least this old, a further change gets another
+/// timestamp, and is noticed. FAT counts changes in steps of 2 s, and the kernel's clock for timestamps
+/// lags by up to a tick: so 2 s are not enough.
 const SETTLED: i64 = 3;
 
-/// While this is equal, so is the content. Hard links of a file in several releases have one identity.
+/// Equal identities mean equal content. Hard links of a file in several releases have one identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     dev: u64,

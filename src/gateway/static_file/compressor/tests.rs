@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
-/// Far more than anything takes.
+/// Far more time than any wait here takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A runtime with one thread for jobs.
@@ -67,7 +67,7 @@ fn await_end(compressor: &Compressor) {
     wait_for(|| !compressor.lock().busy);
 }
 
-/// Waits until no job has the file: one that has just ended may have it for a moment.
+/// Waits until no job has the file: a job that has just ended may still have it for a moment.
 fn has_no_job(file: &OpenFile) {
     wait_for(|| jobs(file) == 0);
 }
@@ -106,7 +106,7 @@ fn one_file_is_compressed_at_a_time_without_a_queue() {
     for _ in 0..100 {
         assert!(find(&compressor, &file).is_none());
     }
-    // Other files, by their identity.
+    // Other inode numbers stand for other files.
     for _ in 0..1000 {
         file.stat.st_ino += 1;
         assert!(find(&compressor, &file).is_none());

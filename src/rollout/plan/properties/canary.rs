@@ -41,9 +41,9 @@ proptest! {
         }
     }
 
-    /// Until a canary by share has been watched, everything is as before for those who are not its
-    /// visitors: no name moves, no member changes, and nothing is stopped. Then the plan does what it
-    /// would do without one, and starts no replica twice.
+    /// Until the watch of a canary by share has ended, nothing changes for visitors of other
+    /// generations: no name moves, no member changes, and nothing is stopped. After that, the plan
+    /// does what a plan without a canary does, and starts no replica twice.
     #[test]
     fn canary_by_share_changes_nothing_before_it_was_watched(seen in any_pool(), goal in goal()) {
         let canary = Some(by_share());

@@ -55,8 +55,8 @@ pub(super) fn start(record: Option<&str>) -> Result<(), String> {
     }
 }
 
-/// Closes what the command that starts the master has left open, but the record: it may be a lock or
-/// a pipe of another program.
+/// Closes what the command that starts the master has left open, such as a lock or a pipe of another
+/// program. The record stays open.
 #[allow(unsafe_code)]
 fn close_others(record: RawFd) -> io::Result<()> {
     let names = std::fs::read_dir("/proc/self/fd")?.flatten();
@@ -98,7 +98,7 @@ fn serve(order: Order, third: OwnedFd, mut report: PipeWriter) -> i32 {
 fn begin(order: Order, mut third: OwnedFd) -> Result<Master, String> {
     let failed = |what: &str, error: &dyn std::fmt::Display| format!("cannot {what}: {error}");
     setsid().map_err(|error| failed("leave the session", &error))?;
-    // Children of a process that ends become its own, so that none outlives the generation.
+    // If a process ends, its children become the master's, so that none outlives the generation.
     set_child_subreaper(Some(getpid())).map_err(|error| failed("adopt processes", &error))?;
     listener::bind(&order, &mut third)?;
     if third.as_raw_fd() != LISTENER {

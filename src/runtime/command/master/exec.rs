@@ -45,7 +45,7 @@ struct Server {
     account: Option<Ids>,
     /// Whether it gets the listening socket as descriptor 3.
     inherits: bool,
-    /// The signal that it gets when the master ends: it would have no connections any more.
+    /// The signal that the child gets when the master ends: it gets no connections after that.
     orphaned: Option<Signal>,
     master: Pid,
     files: Rlimit,
@@ -95,7 +95,7 @@ impl Server {
             setuid(Uid::from_raw(*uid))?;
         }
         if let Some(signal) = self.orphaned {
-            // After the change of the account, which resets it.
+            // Set after the change of the account, because that change resets it.
             set_parent_process_death_signal(Some(signal))?;
             if getppid() != Some(self.master) {
                 return Err(io::Error::other("the master has ended"));

@@ -17,8 +17,8 @@ use crate::runtime::command::order::Order;
 /// How many connections wait to be accepted, as far as `net.core.somaxconn` allows.
 const BACKLOG: i32 = 4096;
 
-/// Makes the socket in place of the file `third`, which keeps its number. The manager has checked
-/// that no process listens there.
+/// Makes the socket. It replaces the file `third`, and takes its number. The command has checked that
+/// no process listens at the socket's path.
 pub(super) fn bind(order: &Order, third: &mut OwnedFd) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| {
         format!("cannot listen on {}: {error}", order.socket.display())

@@ -13,8 +13,8 @@ const FIRST: u16 = 20_000;
 const LAST: u16 = 32_767;
 
 /// Chooses a free port of the loopback address, and reserves it against other masters for the life
-/// of this process: the processes themselves have yet to bind it, maybe several of them, by
-/// `SO_REUSEPORT`.
+/// of this process. The port itself stays free: the server's processes bind it later, maybe several
+/// of them, by `SO_REUSEPORT`.
 pub(super) fn reserve() -> io::Result<u16> {
     let count = u64::from(LAST - FIRST) + 1;
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.subsec_micros());

@@ -1,10 +1,10 @@
 //! Passes connections on to a socket or a port that the server makes itself.
 //!
-//! The master accepts them on the generation's private socket, where the kernel counts them. A
-//! connection is accepted only when a process of the server has taken its other end: while all of
-//! them are being started again, connections wait. A connection that finds no process for
-//! [`CONNECT_TIMEOUT`] is closed with nothing of it read, so that its client knows that the request
-//! was not begun.
+//! The master accepts them on the generation's private socket, where the kernel counts them. It reads
+//! from a connection only after a process of the server has accepted the other end: while all
+//! processes are being started again, connections wait. If no process accepts the other end for
+//! [`CONNECT_TIMEOUT`], the master closes the connection without having read from it. So the client
+//! can tell that the request was not begun.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -111,8 +111,8 @@ async fn accept(listener: UnixListener, target: Arc<Target>) {
     }
 }
 
-/// An error: the port accepts no connection. What happens later on the connection is the client's
-/// and the server's business.
+/// An error means that the port accepts no connection. A later error on the connection is left to the
+/// client and the server.
 async fn to_port(client: &mut UnixStream, port: u16) -> io::Result<()> {
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     server.set_nodelay(true)?;

@@ -12,7 +12,7 @@ use crate::process::{self, Process};
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// How long children of an ended process may take to exit.
 const REST: Duration = Duration::from_secs(2);
-/// The time between two looks at these.
+/// The time between two looks at these children.
 const POLL: Duration = Duration::from_millis(5);
 
 /// Ends all processes. `limit`: after this time they are killed; None: after a further TERM only.
@@ -36,7 +36,7 @@ pub(super) async fn stop(master: &mut Master, limit: Option<Duration>) {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             for pid in &running {
-                // The whole group: its children would go on.
+                // The whole group, because the children of the process would go on.
                 let _ = kill_process_group(*pid, Signal::KILL);
                 let _ = kill_process(*pid, Signal::KILL);
             }
@@ -49,7 +49,7 @@ pub(super) async fn stop(master: &mut Master, limit: Option<Duration>) {
             () = sleep(left.unwrap_or(Duration::MAX)) => {}
         }
     }
-    // Their children have become the master's.
+    // The children of the ended processes are the master's children now.
     if timeout(REST, end_rest(signal)).await.is_err() {
         let _ = timeout(REST, end_rest(Signal::KILL)).await;
     }

@@ -19,7 +19,7 @@ pub(super) const FAILURES_MAX: u32 = 4;
 /// The delay before the second attempt. Each one doubles it, up to the last one.
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 const LAST_DELAY: Duration = Duration::from_secs(5);
-/// The signals of others: an end by one of them is no failure of the server.
+/// The signals that others send: an end by one of them is no failure of the server.
 const KILLS: [Signal; 2] = [Signal::KILL, Signal::TERM];
 /// The delay after such an end, if the process had just been started: the kernel may have killed it
 /// because there is no memory.
@@ -69,7 +69,7 @@ impl Worker {
         self.pid.is_some() && now - self.started >= STAYED
     }
 
-    /// The process has ended. Returns the number of its failed starts in a row.
+    /// Notes that the process has ended. Returns the number of its failed starts in a row.
     pub(super) fn ended(&mut self, status: WaitStatus, now: Instant) -> u32 {
         let pid = self.pid.take().map_or(0, |pid| pid.as_raw_nonzero().get());
         let ran = now - self.started;

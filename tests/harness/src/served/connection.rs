@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::Answer;
 
-/// Far more than anything takes.
+/// Far longer than any response takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A connection to the gateway.

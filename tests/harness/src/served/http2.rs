@@ -1,10 +1,10 @@
-//! An HTTP/2 client that writes frames as they are (RFC 9113), also such as no client should write.
+//! An HTTP/2 client that writes any frame (RFC 9113), also frames that no client should write.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Far more than anything takes.
+/// Far longer than any response takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -70,7 +70,7 @@ pub struct Http2 {
 }
 
 impl Http2 {
-    /// A connection with a preface, whose settings are these.
+    /// Opens a connection, and sends the preface and these settings.
     pub fn with(port: u16, settings: &[(u16, u32)]) -> Self {
         let mut connection = Self::bare(port);
         connection.send_bytes(PREFACE);
@@ -203,13 +203,13 @@ pub fn field(name: &str, value: &str) -> Vec<u8> {
     field
 }
 
-/// The fields of a request for the host `a`, and these.
+/// The fields of a request for the host `a`, and the fields in `more`.
 pub fn head(method: &str, page: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let pseudo = [(":method", method), (":scheme", "http"), (":path", page), (":authority", "a")];
     pseudo.iter().chain(more).flat_map(|(name, value)| field(name, value)).collect()
 }
 
-/// The status of a response that is the first one with it on its connection.
+/// The status of a response. The response must be the first one with this status on its connection.
 fn status(block: &[u8]) -> u16 {
     const INDEXED: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
     match block[0] {

@@ -11,8 +11,8 @@ use crate::Site;
 /// The options of curl that all requests have.
 const CURL: &[&str] = &["--silent", "--show-error", "--max-time", "60", "--insecure"];
 
-/// Makes `NAME.pem` and `NAME.key` in the root: a certificate that signs itself, for these names
-/// (`DNS:a.test`), which expires in some days.
+/// Makes `NAME.pem` and `NAME.key` in the root: a certificate that signs itself, for `names`
+/// (`DNS:a.test`). It expires after `days` days.
 pub fn certify(site: &Site, name: &str, names: &str, days: &str) {
     let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
     let names = format!("subjectAltName={names}");

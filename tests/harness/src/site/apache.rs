@@ -15,7 +15,7 @@ pub(super) struct Apache {
 }
 
 impl Apache {
-    /// Starts it and waits until it responds. None: another process has taken the port.
+    /// Starts Apache and waits until it responds. None: another process has taken the port.
     pub(super) fn start(site: &Site, port: u16) -> Option<Self> {
         let said = site.path("pid/apache2-start.log");
         let mut command = site.command(installed::apache());
@@ -29,7 +29,7 @@ impl Apache {
             .stdout(Stdio::null())
             .stderr(File::create(&said).unwrap());
         let mut apache = Self { child: command.spawn().unwrap(), port };
-        // Apache writes it when it listens. Before that, a response comes from another process.
+        // Apache writes its pid file when it listens. Before that, a response comes from another process.
         let pid_file = site.path("pid/apache2.pid");
         let is_up = wait_for("Apache", || {
             if apache.child.try_wait().unwrap().is_some() {
@@ -56,14 +56,14 @@ impl Site {
         self.apache.take().unwrap().port
     }
 
-    /// Starts it again on its old port, which another process can have for a moment.
+    /// Starts Apache again on its old port. Another process can have this port for a moment.
     pub fn start_apache(&mut self, port: u16) {
         let apache = wait_for("the port of Apache", || Apache::start(self, port));
         self.apache = Some(apache);
     }
 
-    /// Has Apache read its configuration again, and replace its processes, which forgets what it
-    /// was told about its members.
+    /// Makes Apache read its configuration again and replace its processes. This loses the changes of its
+    /// balancer members.
     pub fn reload_apache(&self) {
         let started = || self.read("pid/apache2-error.log").matches("resuming normal").count();
         let before = started();
@@ -73,7 +73,7 @@ impl Site {
 }
 
 impl Drop for Apache {
-    /// Asked to end, it also removes the shared memory that it has got from the kernel.
+    /// Sends TERM, not KILL: then Apache also removes the shared memory that it has got from the kernel.
     fn drop(&mut self) {
         let pid = Pid::from_child(&self.child);
         if self.child.try_wait().unwrap().is_none() {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{Program, Site, php_fpm};
 
-/// Pins the release for all that it starts.
+/// A shell script that pins the release for the program that it starts.
 const PIN: &str = r#"mount --bind "$(readlink -f www/current.release)" www/current && exec "$@""#;
 
 impl Site {

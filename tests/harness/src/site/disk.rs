@@ -9,8 +9,8 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 use super::{Site, wait_for};
 
-/// A small filesystem on a directory of a site. It has to be declared after the site, and so be
-/// gone before it: a mount point cannot be removed.
+/// A small filesystem on a directory of a site. A test must declare it after the site, so that it is
+/// dropped before the site: a mount point cannot be removed.
 pub struct Disk(PathBuf);
 
 impl Disk {
@@ -52,7 +52,7 @@ impl Disk {
 
     /// Uses up all its bytes.
     pub fn fill(&self) {
-        // Cut short where there is no more room.
+        // The write is cut short when there is no more room.
         let _ = fs::write(self.0.join("filled"), vec![0; 1 << 20]);
     }
 
@@ -63,7 +63,7 @@ impl Disk {
         assert!(files.map(fs::File::create).any(|made| made.is_err()));
     }
 
-    /// Undoes either.
+    /// Undoes [`Self::fill`] or [`Self::fill_inodes`].
     pub fn make_room(&self) {
         let filled = self.0.join("filled");
         let gone =
@@ -81,7 +81,7 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // Its servers may still have files open there.
         unmount(&self.0, UnmountFlags::DETACH).unwrap();
-        // A site that was dropped before could not remove a mount point: it is all that is left.
+        // If the site was dropped before, it could not remove the mount point. Then only that is left.
         let root = self.0.parent().unwrap();
         if fs::read_dir(root).is_ok_and(|left| left.count() == 1) {
             let _ = fs::remove_dir_all(root);

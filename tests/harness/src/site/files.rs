@@ -20,14 +20,14 @@ impl Site {
         paths.filter(|path| !is_passed_over(path)).map(|path| (path.clone(), of(&path))).collect()
     }
 
-    /// Those of them that are sockets, or links to sockets.
+    /// The files in `sockets/`.
     pub fn sockets(&self) -> Files {
         let mut files = self.files();
         files.retain(|path, _| path.starts_with(self.path("sockets")));
         files
     }
 
-    /// Their names.
+    /// The names of all [`Self::files`].
     pub fn file_names(&self) -> Vec<String> {
         let name = |path: &PathBuf| path.strip_prefix(self.root()).unwrap().display().to_string();
         self.files().keys().map(name).collect()

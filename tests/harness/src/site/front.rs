@@ -12,12 +12,12 @@ use super::{Client, DEADLINE, Site, wait_for};
 /// How many other requests are served before a late response.
 const OTHERS: usize = 50;
 
-/// How it answers.
+/// How the fake answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mode {
     /// As Apache does.
     Well,
-    /// As Apache does, but only when that has served many others.
+    /// As Apache does, but only when Apache has served many other requests.
     Late,
     /// With status 500.
     Fails,
@@ -33,7 +33,7 @@ pub struct Front {
 }
 
 impl Site {
-    /// Puts itself between the manager and Apache.
+    /// Puts the fake between the manager and Apache.
     pub fn front(&self) -> Front {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (own, apache) = (listener.local_addr().unwrap().port(), self.port());

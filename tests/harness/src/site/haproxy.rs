@@ -22,8 +22,8 @@ impl Site {
         self.write(SETTINGS, &format!("{before}{table}\n{after}"));
     }
 
-    /// Reloads HAProxy: a new process takes over, and the old one finishes its requests. The new
-    /// one knows of no drain.
+    /// Reloads HAProxy: a new process takes over, and the old one finishes its requests. In the new
+    /// process, no server is drained.
     pub fn reload_haproxy(&mut self) {
         let old = self.web_server_pid().as_raw_nonzero().to_string();
         self.replace_web_server(&["-x", SOCKET, "-sf", &old]);

@@ -99,7 +99,7 @@ impl Gate {
         (pool.to_owned(), Pid::from_raw(pid.parse().unwrap()).unwrap())
     }
 
-    /// Lets it pass, and all that come after it.
+    /// Lets the waiting script pass, and all scripts that come after it.
     pub fn open(&self) {
         fs::write(self.mark.with_extension("end"), "").unwrap();
     }

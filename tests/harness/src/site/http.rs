@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use super::DEADLINE;
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -57,7 +57,7 @@ fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-    // Said by the server, and not so: the answer was cut.
+    // If the body does not have the length in the header, the response was cut.
     let is_whole = length.is_none_or(|length| length == body.len().to_string());
     is_whole.then(|| Answer { status, body: body.to_owned() })
 }

@@ -10,11 +10,11 @@ use crate::package_dir;
 
 const POOLS: &str = "etc/php/fpm/redundant-pools";
 
-/// Where PHP finds which of its modules it loads. Without this directory, it loads all that are
-/// installed, which takes twice the processor time for each php-fpm and each of its tests.
+/// The directory that lists the modules that PHP loads. Without this directory, PHP loads all installed
+/// modules. That takes twice the processor time for each php-fpm and each of its configuration tests.
 pub(super) const MODULES: &str = "php.d";
 
-/// A root with a copy of the sample, in a directory whose name begins so.
+/// A root with a copy of the sample, in a directory whose name begins with `name`.
 pub(super) fn copy_of_sample(name: &str) -> TempDir {
     // In /tmp, whatever TMPDIR says: the name of a socket has 107 bytes at most.
     let root = tempfile::Builder::new().prefix(name).tempdir_in("/tmp").unwrap();
@@ -59,7 +59,7 @@ pub(super) fn replace(file: &Path, from: &str, to: &str) {
     fs::write(file, text.replace(from, to)).unwrap();
 }
 
-/// Copies what everybody may read, whatever the umask of the checkout was.
+/// Copies a file or a directory. All users may read the copy, whatever the umask of the checkout was.
 fn copy(from: &Path, to: &Path) {
     let metadata = fs::symlink_metadata(from).unwrap();
     if metadata.is_symlink() {

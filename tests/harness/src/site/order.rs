@@ -64,8 +64,8 @@ impl Site {
         assert!(!self.path("www/.current.release.pools-manager").is_symlink());
     }
 
-    /// What is to run serves one release; what the operator has stopped does not run, and has no
-    /// name; and no other process runs.
+    /// All replicas that should run serve one release. Replicas that the operator has stopped do not run,
+    /// and have no public name. No other process runs.
     pub fn is_repaired(&self) {
         let status = self.look();
         let mut releases = Vec::new();
@@ -85,7 +85,7 @@ impl Site {
         self.has_only(&status.running());
     }
 
-    /// No process is left without one of these masters, and their pid files lead to them.
+    /// Each php-fpm process is one of these masters or a child of one, and the pid files name these masters.
     fn has_only(&self, running: &[(u64, Pid)]) {
         let masters: Vec<Pid> = running.iter().map(|(_, master)| *master).collect();
         let is_one_of = |pid| masters.contains(&pid);

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone)]
 pub struct Process {
     pub pid: Pid,
-    /// Its parent; None where that is in none of the namespaces that we see.
+    /// Its parent; None if the parent is in a namespace that the test does not see.
     pub parent: Option<Pid>,
     pub uid: u32,
     /// Its command line, with the path of php-fpm's configuration.
@@ -40,7 +40,7 @@ impl Site {
     /// All running masters, with or without a record.
     pub fn all_masters(&self) -> Vec<Pid> {
         let all = self.php_fpm();
-        // The title does not tell it: a new child has the title of its master for a moment.
+        // The title does not distinguish them: a new child has the title of its master for a moment.
         let is_child =
             |process: &&Process| all.iter().any(|other| Some(other.pid) == process.parent);
         all.iter().filter(|process| !is_child(process)).map(|process| process.pid).collect()
@@ -113,8 +113,8 @@ fn read(pid: Pid) -> Option<Process> {
     })
 }
 
-/// A master's title with the path of its configuration, in place of the descriptor by which it was
-/// given that file.
+/// The title of a master, with the path of its configuration in place of the descriptor by which the master
+/// got that file.
 fn with_configuration(pid: Pid, title: String) -> String {
     const FD: &str = "/proc/self/fd/";
     let Some((before, after)) = title.split_once(FD) else { return title };

@@ -27,7 +27,7 @@ impl Program {
         Self::start_with(command, Stdio::piped(), Stdio::piped())
     }
 
-    /// With another standard output and error than what is read by the test.
+    /// Starts a program with this standard output and error. The test reads those of them that are pipes.
     pub fn start_with(command: &mut Command, stdout: Stdio, stderr: Stdio) -> Self {
         let shown = format!("{command:?}");
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
@@ -37,17 +37,17 @@ impl Program {
         Self { child, command: shown, lines, stdout: String::new(), stderr }
     }
 
-    /// Its process; the number is its own until it has been waited for.
+    /// Its pid. No other process can have this pid until the program has been waited for.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// Whether it has ended. Its number is its own all the same, until it has been waited for.
+    /// Whether it has ended. No other process can have its pid until the program has been waited for.
     pub fn has_ended(&self) -> bool {
         self.state() == 'Z'
     }
 
-    /// What the kernel says that it does: `T`, it is halted.
+    /// The state of the process, as the kernel shows it: `T` means halted.
     pub fn state(&self) -> char {
         let stat = format!("/proc/{}/stat", self.pid().as_raw_nonzero());
         let stat = fs::read_to_string(stat).unwrap();
@@ -75,7 +75,7 @@ impl Program {
         self.await_line(what, |line| wanted(&serde_json::from_str(line).unwrap()));
     }
 
-    /// Waits until it says something on its standard error.
+    /// Waits until it writes a line to its standard error.
     pub fn await_complaint(&self) -> String {
         self.stderr.recv_timeout(DEADLINE).unwrap()
     }
@@ -93,7 +93,7 @@ impl Program {
     }
 
     /// Waits until it has ended, and until no other process holds its output open: a script that reads
-    /// that would wait as well.
+    /// the output would wait as well.
     pub fn finish(mut self) -> Ran {
         let what = format!("the end of {}", self.command);
         let status = wait_for(&what, || self.child.try_wait().unwrap());
@@ -115,7 +115,7 @@ fn read(from: impl Read + Send + 'static) -> Receiver<String> {
         let mut from = BufReader::new(from);
         let mut line = String::new();
         while from.read_line(&mut line).unwrap() > 0 {
-            // A test that has heard enough does not listen any more.
+            // The test may have dropped the receiver.
             let _ = said.send(std::mem::take(&mut line));
         }
     });

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// What a program has said, and how it ended.
+/// The output of a program, and how it ended.
 #[derive(Debug)]
 pub struct Ran {
     pub stdout: String,
@@ -17,23 +17,23 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// It succeeded, and printed exactly this.
+    /// Requires that it succeeded, and printed exactly this.
     pub fn prints(&self, stdout: &str) {
         self.status(0).stderr("").stdout(stdout);
     }
 
-    /// It succeeded, and printed no error.
+    /// Requires that it succeeded, and printed no error.
     pub fn succeeds(&self) -> &Self {
         self.status(0).stderr("")
     }
 
-    /// Its standard output, exactly.
+    /// Requires exactly this standard output.
     pub fn stdout(&self, expected: &str) -> &Self {
         assert_eq!(self.stdout, expected, "standard output\n{self}");
         self
     }
 
-    /// Its standard error, exactly.
+    /// Requires exactly this standard error.
     pub fn stderr(&self, expected: &str) -> &Self {
         assert_eq!(self.stderr, expected, "standard error\n{self}");
         self
@@ -47,7 +47,7 @@ impl Ran {
         error["message"].as_str().unwrap().to_owned()
     }
 
-    /// Its exit status.
+    /// Requires this exit status.
     pub fn status(&self, expected: i32) -> &Self {
         assert_eq!(self.status.code(), Some(expected), "exit status\n{self}");
         self
@@ -58,7 +58,7 @@ impl Ran {
         self.status.success()
     }
 
-    /// The signal that has ended it.
+    /// Requires that this signal has ended it.
     pub fn killed_by(&self, expected: Signal) {
         assert_eq!(self.status.signal(), Some(expected.as_raw()), "signal\n{self}");
     }

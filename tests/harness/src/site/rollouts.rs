@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use super::{Gate, Program, Site};
 
 impl Site {
-    /// To the second release by rolling, and back by swap.
+    /// Goes to the second release by rolling, and back by swap.
     pub fn goes_both_ways(&self) {
         for (strategy, release) in [("rolling", "release2"), ("swap", "release1")] {
             self.switch(release);
@@ -14,7 +14,8 @@ impl Site {
         }
     }
 
-    /// A `restart` on the second release, and where its first new generation is about to get warm.
+    /// Starts a `restart` on the second release. Returns when the warm-up request of its first new generation
+    /// waits at the gate.
     pub fn restart_until_warm_up(&self, strategy: &str) -> (Program, Gate) {
         let warm_up = self.hold_warm_up();
         self.switch("release2");
@@ -23,7 +24,7 @@ impl Site {
         (manager, warm_up)
     }
 
-    /// Ctrl-C while a `restart` waits for a request.
+    /// Sends INT while a `restart` waits for a request.
     pub fn restart_is_interrupted(&self) {
         let request = self.hold();
         let mut manager = self.spawn(&["restart", "--json"]);

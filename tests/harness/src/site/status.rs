@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Site, wait_for};
 
-/// What it said once.
+/// The output of one `status --json`.
 pub struct Status {
     pub document: Value,
 }
@@ -23,7 +23,7 @@ impl Site {
         wait_for("the status", || Some(self.status()).filter(&is_so))
     }
 
-    /// Asks once, to look at more than one thing.
+    /// Runs `status` once, for a test that needs several parts of the output.
     pub fn look(&self) -> Status {
         Status { document: self.status() }
     }
@@ -33,7 +33,7 @@ impl Site {
         self.look().generations()
     }
 
-    /// The master of that generation.
+    /// The masters of these generations.
     pub fn masters(&self) -> Vec<Pid> {
         self.look().masters()
     }

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use nix::unistd::User;
 
-/// It blocks all signals that can be blocked, so that the kernel keeps each one that it was sent.
+/// The process blocks all signals that can be blocked, so that the kernel keeps each signal that was sent
+/// to it.
 pub struct Victim(Child);
 
 impl Victim {
@@ -15,7 +16,7 @@ impl Victim {
         Self::start(&mut command())
     }
 
-    /// One of another user, where the test may start one.
+    /// A process of another user, if the test may start one.
     pub fn of_another_user() -> Self {
         let mut command = command();
         if nix::unistd::geteuid().is_root() {
@@ -33,7 +34,7 @@ impl Victim {
         self.0.id()
     }
 
-    /// It runs, and has got no signal.
+    /// Requires that the process runs, and that no signal was sent to it.
     pub fn is_unharmed(&mut self) {
         assert_eq!(self.0.try_wait().unwrap(), None, "the victim has been killed");
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();

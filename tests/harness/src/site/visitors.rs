@@ -41,7 +41,7 @@ impl Site {
 }
 
 impl Visitors {
-    /// Waits until the last of them has been served; how many visits there were.
+    /// Stops the visitors, and waits for their last responses. Returns the number of visits.
     pub fn finish(self) -> u64 {
         self.enough.store(true, Ordering::Relaxed);
         self.threads.into_iter().map(|visitor| visitor.join().unwrap()).sum()
