@@ -49,7 +49,7 @@ pub struct Directory {
 pub async fn releases(pool: &Arc<Pool>) -> Result<Releases> {
     let Some(Pinning { symlink, current_dir, .. }) = &pool.settings.pinning else {
         return Err(Error::config(format!("the pool \"{}\" pins no releases", pool.name))
-            .hint("set current_release_symlink and current_dir in its [php]"));
+            .hint("set current_release_symlink and current_dir in its [php] or [command]"));
     };
     let mut found = Found::default();
     // The symlink is resolved before and after the observation: a rollout that begins meanwhile

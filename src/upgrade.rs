@@ -37,7 +37,7 @@ mod program;
 mod successor;
 
 pub use message::FromNew;
-pub use predecessor::{Go, Predecessor};
+pub use predecessor::{ANSWER, Go, Predecessor};
 pub use program::Program;
 pub use successor::{Passed, Successor};
 

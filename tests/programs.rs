@@ -21,7 +21,7 @@ fn version_has_the_name_of_the_program() {
 
 /// So that [`programs`], and with it the man pages and completions, has all of them.
 #[test]
-fn each_program_is_known() {
+fn list_of_programs_has_each_binary() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin").read_dir().unwrap();
     let sources = sources.map(|entry| entry.unwrap().path());
     let stem = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();

@@ -92,7 +92,7 @@ impl Walk {
     pub(super) fn note(&self) -> Option<String> {
         let entries = self.entries;
         (!self.is_whole)
-            .then(|| format!("only the first {entries} files were scanned for symlinks"))
+            .then(|| format!("only the first {entries} files and directories were scanned for symlinks"))
     }
 }
 

@@ -41,7 +41,7 @@ enum Command {
 struct OnArgs {
     /// The name of the pool
     pool: String,
-    /// The page: .html, .txt, .json, .xml or .svg, up to 256 KiB. It is copied [default: a plain page]
+    /// The page: .html, .htm, .txt, .json, .xml or .svg, up to 256 KiB. It is copied [default: a plain page]
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
     /// Serve these clients as usual: addresses or networks (192.0.2.7, 10.0.0.0/8)

@@ -134,7 +134,7 @@ fn no_temp_dir(account: &Account, global: &Global) -> Option<Finding> {
     let (name, file) = (&account.name, global.path.display());
     Some(Finding::warning(
         format!(
-            "the user {name} (user in {file}) cannot create files in {} (temp_dir): large uploads and answers get 507",
+            "the user {name} (user in {file}) cannot create files in {} (temp_dir): large uploads get 503",
             denied.display()
         ),
         format!("give it the directory (chown), or change temp_dir in {file}"),

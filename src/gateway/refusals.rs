@@ -95,7 +95,7 @@ fn no_temp_dir(global: &Global) -> Option<Finding> {
     let error = access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK).err()?;
     Some(Finding::warning(
         format!(
-            "cannot create files in {} (temp_dir): {error}: large uploads and answers get 507",
+            "cannot create files in {} (temp_dir): {error}: large uploads get 503",
             dir.display()
         ),
         format!(

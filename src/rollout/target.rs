@@ -61,7 +61,7 @@ impl Target {
 
 fn pins_none(pool: &Pool) -> Error {
     Error::config(format!("the pool \"{}\" pins no releases, so it cannot switch", pool.name))
-        .hint("set current_release_symlink and current_dir in its [php]")
+        .hint("set current_release_symlink and current_dir in its [php] or [command]")
 }
 
 fn named(symlink: &Path, current_dir: &Path, path: &Path) -> Result<Release> {

@@ -19,7 +19,7 @@ use crate::inherited::{Inherited, Socket};
 use crate::process::Process;
 
 /// How long the old process may take to answer a request while it drains. Normally it takes milliseconds.
-const ANSWER: Duration = Duration::from_secs(2);
+pub const ANSWER: Duration = Duration::from_secs(2);
 /// How long the old process may take to end after its drain.
 const END: Duration = Duration::from_secs(5);
 

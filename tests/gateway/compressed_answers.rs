@@ -82,7 +82,7 @@ fn pages_of_all_lengths_are_compressed_by_the_wish_of_the_client() {
 }
 
 #[test]
-fn responses_that_must_stay_as_they_are_stay() {
+fn ineligible_responses_are_not_compressed() {
     let served = Served::new();
     served.page("numbers.php", NUMBERS);
     served.page(

@@ -64,7 +64,7 @@ fn hold_whose_manager_is_killed_ends_by_itself() {
 }
 
 #[test]
-fn commands_say_what_they_cannot_do() {
+fn impossible_hold_and_maintenance_are_errors_and_change_nothing() {
     let site = Served::site("", "");
     let says = |args: &[&str], status: i32, part: &str| {
         let ran = site.run(args);

@@ -234,7 +234,7 @@ fn connection_without_requests_is_closed() {
 
 /// By `nghttp` and `h2load`: many requests at the same time, a large response, an upload.
 #[test]
-fn other_clients_are_served() {
+fn nghttp_and_h2load_are_served() {
     let served = Served::with_tls("", "");
     served.page("echo.php", ECHO);
     served.page("large.php", "<?php echo str_repeat('x', 5000000);");

@@ -278,7 +278,7 @@ fn syslog_gets_a_datagram_for_each_line() {
 }
 
 #[test]
-fn replicas_are_left_out_where_that_is_wanted() {
+fn logs_of_replicas_are_left_out_if_replicas_is_false() {
     let mut served = Served::serve(site("replicas = false"));
     await_pool(&served);
     served.get("/write.php?n=1&text=written");

@@ -34,7 +34,7 @@ fn served(pool: &str, global: &str) -> Served {
 }
 
 #[test]
-fn who_accepts_connections_is_an_ordinary_user_without_a_way_back() {
+fn process_that_accepts_connections_cannot_become_root() {
     needs_root!();
     let served = served("", "");
     assert_eq!(served.get("/ping.php").status, 200);
@@ -78,7 +78,7 @@ fn supplementary_groups_are_those_of_the_account_and_group_replaces_its_own() {
 
 /// PHP may have the same account, though it should not.
 #[test]
-fn other_processes_of_the_account_get_nothing_of_it() {
+fn other_processes_of_the_account_cannot_read_the_gateway_process() {
     needs_root!();
     let served = served("", "");
     let pid = Child::of(&served).pid();

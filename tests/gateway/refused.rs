@@ -160,7 +160,7 @@ fn check_finds_a_host_of_two_pools_and_a_missing_temp_dir() {
     site.write("etc/php/fpm/redundant-pools/shop/pools-manager.toml", &settings);
     site.write("etc/php/fpm/redundant-pools/shop/1.conf", "");
     let conflict = "the pools \"shop\" and \"www\" all configure b.test: its requests get 503";
-    let temp = "cannot create files in ROOT/none (temp_dir): No such file or directory (os error 2): large uploads and answers get 507";
+    let temp = "cannot create files in ROOT/none (temp_dir): No such file or directory (os error 2): large uploads get 503";
     let expected = [("error", conflict), ("warning", temp)];
     assert_eq!(serve_topic(&site), expected.map(|(level, it)| (level.to_owned(), it.to_owned())));
     site.run(&["check", "single", "www"]).status(2);

@@ -18,7 +18,7 @@ pub(crate) struct Seen {
 
 /// No response is of an older release than one that ended before its request began. Returns the newest
 /// release of these.
-pub(crate) fn time_never_goes_back(mut seen: Vec<Seen>) -> u32 {
+pub(crate) fn release_never_goes_back(mut seen: Vec<Seen>) -> u32 {
     let mut ends: Vec<_> = seen.iter().map(|it| (it.ended, it.release)).collect();
     ends.sort();
     seen.sort_by_key(|it| it.begun);
@@ -109,13 +109,13 @@ fn site_on_release_0(strategy: &str) -> Served {
 /// After a client has got a response of a release, no request that begins later gets an older one, neither
 /// from a script nor from a file.
 #[test]
-fn time_never_goes_back_through_two_swaps() {
+fn release_never_goes_back_through_two_swaps() {
     swaps(2);
 }
 
 #[test]
 #[ignore = "a soak: bin/test --all"]
-fn time_never_goes_back_through_fifty_swaps() {
+fn release_never_goes_back_through_fifty_swaps() {
     swaps(50);
 }
 
@@ -130,7 +130,7 @@ fn swaps(count: u32) {
     }
     let seen = followers.finish();
     let releases: std::collections::BTreeSet<u32> = seen.iter().map(|it| it.release).collect();
-    time_never_goes_back(seen);
+    release_never_goes_back(seen);
     assert_eq!(releases.len(), 1 + count as usize, "{releases:?}");
 }
 

@@ -33,7 +33,7 @@ fn text(served: &Served, path: &str) -> String {
 }
 
 #[test]
-fn asset_of_the_replaced_release_still_comes_and_pages_are_new() {
+fn assets_come_from_the_replaced_release_and_pages_from_the_new_one() {
     for strategy in ["swap", "rolling"] {
         let served = served("keep_assets = \"10m\"\ncache = { \"/app\" = \"max-age=60\" }");
         let before = served.get("/app.1.js");

@@ -63,7 +63,7 @@ fn replicas_are_started_with_serve_and_outlive_it() {
 }
 
 #[test]
-fn replicas_end_with_serve_where_that_is_wanted() {
+fn replicas_end_with_serve_if_stop_replicas_is_set() {
     let mut served = Served::serve(site("", "stop_replicas = true"));
     await_release(&served, "release1");
     served.stop_gateway().status(0);

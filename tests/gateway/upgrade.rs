@@ -17,6 +17,7 @@ use rustix::process::Signal;
 use super::supervisor::{await_release, site};
 pub(crate) use clients::{Clients, Slow};
 use http2::Http2Clients;
+pub(crate) use overlap::hold;
 pub(crate) use running::Running;
 pub(crate) use sockets::activated;
 

@@ -1,7 +1,7 @@
 //! `--canary`: one replica gets the new release first, and is watched before the others follow.
 
 mod bad;
-mod told;
+mod interrupted;
 
 use std::fs;
 

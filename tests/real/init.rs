@@ -197,7 +197,7 @@ fn killed_init_is_finished_by_the_next_one() {
 }
 
 #[test]
-fn one_of_several_at_the_same_time_creates_the_pool() {
+fn one_of_several_simultaneous_inits_creates_the_pool() {
     let site = empty(Site::prepared());
     add_releases(&site, &[("index.php", PAGE)]);
     let args = [&GATEWAY, &["--release", "www/release1"][..]].concat();
@@ -373,7 +373,7 @@ fn questions_are_asked_on_a_terminal() {
 }
 
 #[test]
-fn no_or_the_end_of_the_input_creates_nothing() {
+fn answer_no_or_end_of_input_creates_nothing() {
     let site = empty(Site::prepared());
     add_releases(&site, &[("index.php", PAGE)]);
     let site = site.owned_by_ordinary_user();

@@ -160,7 +160,7 @@ fn follower_without_a_reader_ends() {
 }
 
 #[test]
-fn what_stands_in_place_of_a_log_blocks_nothing() {
+fn fifo_in_place_of_a_log_does_not_block_other_logs() {
     let site = site();
     let mut follower = follower(&site, &mut site.manager(&["logs", "-f", "-n", "1"]));
     fs::rename(site.path(LOGS[0]), site.path("pid/rotated")).unwrap();

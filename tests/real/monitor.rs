@@ -50,7 +50,7 @@ fn page_that_failed_before_the_rollout_is_a_warning() {
 }
 
 #[test]
-fn page_that_starts_to_fail_rolls_a_rolling_switch_back() {
+fn rolling_switch_after_which_a_page_fails_is_rolled_back() {
     goes_back("rolling");
 }
 

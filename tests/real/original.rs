@@ -112,7 +112,7 @@ fn well(site: &Site, release: &str) -> String {
 }
 
 #[test]
-fn session_of_the_original_on_its_own_configuration() {
+fn commands_of_the_original_work_on_its_configuration() {
     let site = original();
     let port = site.port();
     site.run(&["list"]).prints(&format!(

@@ -30,7 +30,7 @@ fn says(ran: &Ran, what: &str) {
 }
 
 #[test]
-fn failing_front_page_rolls_a_rolling_restart_back() {
+fn rolling_restart_with_a_failing_front_page_is_rolled_back() {
     bounces("rolling");
 }
 

@@ -154,7 +154,7 @@ const GATEWAY: &[Key] = &[
         "min_rate",
         Kind::Size,
         Default::Value("\"1KiB\""),
-        "the minimum rate per second of bodies and responses, averaged over `body_timeout` and `send_timeout`; `\"0\"`: none",
+        "the minimum rate per second of bodies and responses, averaged over `body_timeout` and `send_timeout`; `\"0\"`: one byte within that time is enough",
     ),
     Key::new(
         "shutdown_timeout",

@@ -179,12 +179,12 @@ impl SeparateGateway {
 
     /// Begins no request of a pool from now on.
     pub async fn pause(&mut self, pool: &str) -> Result<()> {
-        self.unless_ended(&ToChild::Pause(pool.to_owned())).await
+        self.within(upgrade::ANSWER, &ToChild::Pause(pool.to_owned())).await
     }
 
     /// Observes a pool that it has paused, and serves it again.
     pub async fn unpause(&mut self, pool: &str) -> Result<()> {
-        self.unless_ended(&ToChild::Unpause(pool.to_owned())).await
+        self.within(upgrade::ANSWER, &ToChild::Unpause(pool.to_owned())).await
     }
 
     /// The same for all pools that it has paused.
@@ -253,12 +253,15 @@ impl SeparateGateway {
     /// Sends a request to the child, and logs an error. If the child has ended, the next child does the
     /// same by itself when it starts.
     async fn try_tell(&self, request: &ToChild) {
-        let told = timeout(ANSWER, self.unless_ended(request)).await;
-        match told {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!("{}", error.in_one_line()),
-            Err(_) => tracing::error!("the gateway process does not answer"),
+        if let Err(error) = self.within(ANSWER, request).await {
+            tracing::error!("{}", error.in_one_line());
         }
+    }
+
+    /// As [`SeparateGateway::unless_ended`]. A child that does not answer within the limit is an error.
+    async fn within(&self, limit: Duration, request: &ToChild) -> Result<()> {
+        let answered = timeout(limit, self.unless_ended(request)).await;
+        answered.unwrap_or_else(|_| Err(Error::failed("the gateway process does not answer")))
     }
 }
 

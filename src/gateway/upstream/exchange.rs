@@ -102,7 +102,7 @@ impl Exchange {
         });
         let begun = match reused {
             Some((connection, sent)) => Ok((connection, sent, None)),
-            None => open(&lease.socket(), bytes, body.is_some()),
+            None => open(&lease.socket(), bytes, !has_no_body),
         };
         let begun = begun.and_then(|(connection, sent, sender)| {
             let output = Output::new(&connection, &bytes[sent..], body, sender)?;
@@ -231,8 +231,8 @@ impl Exchange {
     }
 }
 
-/// Connects, and sends `bytes`. If a body follows, the writer for it is created first: without the
-/// body, php-fpm must not get the request.
+/// Connects, and sends `bytes`. If the request has a body, the writer for the rest is created first: php-fpm
+/// runs the script with a part of the body too, so a request of which a part was sent cannot be sent again.
 fn open(
     socket: &Path,
     bytes: &[u8],

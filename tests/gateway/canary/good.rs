@@ -121,7 +121,7 @@ fn one_replica_can_be_the_canary_of_the_same_release() {
 }
 
 #[test]
-fn too_few_requests_leave_the_decision_to_the_soundness() {
+fn canary_with_too_few_requests_is_published_if_it_is_well() {
     let served = served("http_response_code(500);");
     let ran = served.site.run(&["switch", "www", "release2", "--canary", "10%", "--for", "1s"]);
     ran.succeeds();

@@ -19,7 +19,7 @@ fn text_of_a_server_is_compressed_by_the_wish_of_the_client() {
 }
 
 #[test]
-fn responses_of_a_server_that_must_stay_as_they_are_stay() {
+fn ineligible_responses_of_a_server_are_not_compressed() {
     needs_root!();
     let served = CommandSite::new(PYTHON_FD).serve();
     // What the server calls compressed, is no text, is a stream of events, or is short.

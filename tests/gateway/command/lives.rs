@@ -233,7 +233,7 @@ fn release_whose_front_page_fails_bounces() {
 }
 
 #[test]
-fn manager_and_gateway_may_die() {
+fn server_outlives_the_manager_and_the_gateway() {
     needs_root!();
     let mut served = CommandSite::new(PYTHON_FD).serve();
     let before = pids(&served.workers());

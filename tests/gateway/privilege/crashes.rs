@@ -7,6 +7,7 @@ use harness::{needs_root, wait_for};
 use rustix::process::Signal;
 
 use super::super::supervisor::await_release;
+use super::super::upgrade::{Running, hold};
 use super::child::Child;
 use super::{GLOBAL, separate, served};
 
@@ -56,6 +57,27 @@ fn halted_gateway_process_does_not_stop_serve_from_ending() {
     ran.status(1);
     assert!(ran.stderr.contains("does not answer, and its connections were cut"), "{ran}");
     child.await_end();
+}
+
+#[test]
+fn halted_gateway_process_of_a_replaced_serve_does_not_stop_it_from_ending() {
+    needs_root!();
+    let served = served("", "");
+    let child = Child::of(&served);
+    let (_held, _) = hold(&served, "held");
+    let running = Running::of(&served);
+    running.upgrade();
+    child.signal(Signal::STOP);
+    let ran = served.site.run(&["switch", "www", "release2", "--strategy", "swap"]);
+    assert!(ran.status(1).stdout.contains("does not answer"), "{ran}");
+    let old = served.gateway();
+    wait_for("its end", || {
+        // The second signal cuts the request.
+        old.signal(Signal::TERM);
+        old.has_ended().then_some(())
+    });
+    child.await_end();
+    assert_eq!(served.get("/ping.php").text(), "pong1\n");
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn refuses(site: &Site, message: &str) {
 }
 
 #[test]
-fn account_that_cannot_be_is_refused() {
+fn unknown_account_and_root_are_refused() {
     needs_root!();
     let site = Served::site("", "");
     let before = site.read(GLOBAL);
@@ -85,7 +85,7 @@ fn sockets_and_releases_that_the_account_cannot_reach_are_reported() {
     let served = Served::serve(site);
     super::await_release(&served, "release1");
     let said = served.site.run(&["check"]).stdout;
-    assert!(said.contains("temp (temp_dir): large uploads and answers get 507"), "{said}");
+    assert!(said.contains("temp (temp_dir): large uploads get 503"), "{said}");
     let socket = served.site.path("sockets/php-fpm-www1.g1.sock").display().to_string();
     assert!(said.contains("cannot connect to") && said.contains(&socket), "{said}");
     assert!(said.contains("listen.mode"), "{said}");
@@ -96,7 +96,7 @@ fn sockets_and_releases_that_the_account_cannot_reach_are_reported() {
 }
 
 #[test]
-fn account_that_reaches_all_is_no_finding() {
+fn account_that_can_read_all_files_is_no_finding() {
     needs_root!();
     let served = served("", "");
     let said = served.site.run(&["check"]).stdout;

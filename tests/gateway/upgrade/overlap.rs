@@ -11,12 +11,12 @@ use harness::served::{Connection, Served};
 use harness::wait_for;
 use rustix::process::Signal;
 
-use super::super::releases::{Seen, time_never_goes_back};
+use super::super::releases::{Seen, release_never_goes_back};
 use super::super::supervisor::{await_release, site};
 use super::running::{Running, is_alive};
 
 /// A request that runs until the test ends it.
-fn hold(served: &Served, name: &str) -> (Connection, std::path::PathBuf) {
+pub(crate) fn hold(served: &Served, name: &str) -> (Connection, std::path::PathBuf) {
     served.page("hold.php", include_str!("../../real/pages/hold.php"));
     let mark = served.site.scratch().join(name);
     let mut held = served.connect();
@@ -73,7 +73,7 @@ fn request_of_the_old_process_gets_the_release_that_the_new_one_serves() {
 /// response is of an older release than one that ended before its request began.
 #[test]
 #[ignore = "takes long: bin/test --all"]
-fn time_never_goes_back_through_upgrades_and_switches() {
+fn release_never_goes_back_through_upgrades_and_switches() {
     let served = supervised();
     let running = Running::of(&served);
     let enough = Arc::new(AtomicBool::new(false));
@@ -86,7 +86,7 @@ fn time_never_goes_back_through_upgrades_and_switches() {
     }
     enough.store(true, Ordering::Relaxed);
     let seen = clients.into_iter().flat_map(|it| it.join().unwrap()).collect();
-    assert_eq!(time_never_goes_back(seen), 6);
+    assert_eq!(release_never_goes_back(seen), 6);
 }
 
 fn add_release(site: &Site, number: u32) -> String {

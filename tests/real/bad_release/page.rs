@@ -21,7 +21,7 @@ const MISTAKES: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn failing_page_rolls_a_rolling_restart_back() {
+fn rolling_restart_with_a_failing_page_is_rolled_back() {
     bounces("rolling");
 }
 

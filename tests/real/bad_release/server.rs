@@ -40,13 +40,13 @@ const FAKES: [(&str, &[&str]); 6] = [
 ];
 
 #[test]
-fn php_fpm_that_ends_rolls_a_rolling_restart_back() {
+fn rolling_restart_with_an_ending_php_fpm_is_rolled_back() {
     bounces("rolling", &FAKES[..3]);
 }
 
 #[test]
 #[ignore = "takes long: bin/test --all"]
-fn broken_php_fpm_rolls_a_rolling_restart_back() {
+fn rolling_restart_with_a_broken_php_fpm_is_rolled_back() {
     bounces("rolling", &FAKES);
 }
 
