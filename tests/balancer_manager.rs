@@ -269,7 +269,7 @@ fn an_apache_that_ignores_parameters_can_be_read_but_not_changed() {
           SetHandler balancer-manager
         </Location>";
     let apache = Apache::start(root.path(), config);
-    // Its ServerName is localhost and the request is for 127.0.0.1: it sends HTML and not XML.
+    // Apache's ServerName is localhost, and the request is for 127.0.0.1. So Apache sends HTML, not XML.
     let list = run(&apache, &["lb", "list-workers", "-q"]).success();
     assert_eq!(list, "fcgi://127.0.0.1:9/a\nfcgi://127.0.0.1:9/b\n");
     let error = run(&apache, &["lb", "set-drain", "on", "fcgi://127.0.0.1:9/a"]).failure(1);

@@ -19,7 +19,7 @@ fn version_has_the_name_of_the_program() {
     }
 }
 
-/// So that [`programs`], and with it the man pages and completions, has all of them.
+/// Man pages and completions exist only for the programs in [`programs`].
 #[test]
 fn list_of_programs_has_each_binary() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin").read_dir().unwrap();

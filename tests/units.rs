@@ -14,7 +14,7 @@ fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("etc").join(name)
 }
 
-/// What a program prints; it has to succeed.
+/// The output of a program, which has to succeed.
 fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -72,7 +72,7 @@ fn logs_are_rotated() {
     for log in [&logs.join("php-fpm-www1.log"), &logs.join("access.log"), &output] {
         fs::write(log, "a line\n").unwrap();
     }
-    // In place of a master: this signal ends it.
+    // `sleep` stands for a master: this signal ends it.
     let mut master = Command::new("sleep").arg("60").spawn().unwrap();
     fs::write(pid.join("www.1.g1.pid"), master.id().to_string()).unwrap();
     let path = dir.path().join("logrotate.conf");

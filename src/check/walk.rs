@@ -91,8 +91,9 @@ impl Walk {
     /// A note, if the walk is not complete.
     pub(super) fn note(&self) -> Option<String> {
         let entries = self.entries;
-        (!self.is_whole)
-            .then(|| format!("only the first {entries} files and directories were scanned for symlinks"))
+        (!self.is_whole).then(|| {
+            format!("only the first {entries} files and directories were scanned for symlinks")
+        })
     }
 }
 

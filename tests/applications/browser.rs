@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use harness::served::{Answer, Connection};
 
-/// It follows no redirect, so that tests can check them.
+/// The browser follows no redirects, so that tests can check them.
 pub(crate) struct Browser {
     port: u16,
     cookies: BTreeMap<String, String>,

@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 
 use harness::wait_for;
 
-/// Drop kills it; the test removes its directory.
+/// Drop kills MariaDB. The test removes the directory of the data.
 pub(crate) struct Database {
     server: Child,
     socket: PathBuf,

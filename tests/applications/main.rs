@@ -2,7 +2,7 @@
 //! load.
 //!
 //! The tests need the packages `wordpress`, `wordpress-theme-twentytwentythree`, `phpmyadmin`,
-//! `mariadb-server`, `php8.2-mysql` and `chromium-driver` (`bin/test` installs them). Each starts its own
+//! `mariadb-server`, `php8.2-mysql` and `chromium-driver` (`bin/test` installs them). Each test starts its own
 //! database on a unix socket, uses the loopback interface only, and sends no mail.
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]

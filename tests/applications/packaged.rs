@@ -1,4 +1,4 @@
-//! What applications of Debian's packages need of a site.
+//! What a site needs for applications from Debian packages.
 
 use std::fs;
 use std::os::unix::fs::chown;

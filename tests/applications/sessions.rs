@@ -79,6 +79,9 @@ fn session_in_phpmyadmin_goes_on_through_a_switch() {
         std::fs::write(&file, sql).unwrap();
         browser.open(&url("/index.php?route=/database/import&db=walk"));
         browser.choose_file("#input_import_file", &file);
+        // Before the page's script handles the click, the result would go to an invisible frame.
+        let events = "jQuery._data(document.querySelector('#buttonGo'), 'events')";
+        browser.await_true(&format!("!!(window.jQuery && {events} && {events}.click)"));
         browser.click("#buttonGo");
         let done = browser.text(".alert-success");
         assert!(done.contains("Import has been successfully finished"), "{done}");

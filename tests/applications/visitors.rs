@@ -22,7 +22,7 @@ struct Shared {
 }
 
 impl Visitors {
-    /// Starts the clients. Each requests these pages in turn, on one connection.
+    /// Starts the clients. Each client requests these pages in turn, on one connection.
     pub(crate) fn start(port: u16, pages: &[String]) -> Self {
         let shared = Arc::new(Shared::default());
         let visitor = |number: usize| {
@@ -65,7 +65,7 @@ impl Visitors {
     }
 
     /// Ends the clients. Panics if a request has failed, or if a client has seen other releases than
-    /// `deployed`, or another order.
+    /// `deployed`, or has seen them in another order.
     pub(crate) fn end(self, deployed: &[&str]) {
         self.shared.is_over.store(true, Ordering::Relaxed);
         for visitor in self.threads {

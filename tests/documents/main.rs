@@ -145,7 +145,7 @@ fn messages(page: &str) -> Vec<String> {
     found
 }
 
-/// What is between backquotes, or between double ones if it has single ones itself.
+/// The text between backquotes, or between double backquotes if the text itself has single ones.
 fn code(cell: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = cell;

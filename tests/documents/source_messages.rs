@@ -14,7 +14,7 @@ pub(crate) struct SourceMessage {
 }
 
 impl SourceMessage {
-    /// What is printed as it is, between the placeholders.
+    /// The parts between the placeholders, which are printed as they are.
     pub(crate) fn parts(&self) -> Vec<&str> {
         let mut parts = Vec::new();
         let mut rest = self.text.as_str();
@@ -28,12 +28,12 @@ impl SourceMessage {
         parts.filter(|part| part.contains(char::is_alphanumeric)).collect()
     }
 
-    /// Whether an operator can see it, and it has words to search for.
+    /// Whether an operator can see the message, and the message has words to search for.
     pub(crate) fn is_searched(&self) -> bool {
         self.words() > 1 && !INTERNAL.iter().any(|(text, _)| self.text.starts_with(text))
     }
 
-    /// Whether all that is printed as it is stands in an entry, in the same order.
+    /// Whether an entry contains all these parts, in the same order.
     pub(crate) fn is_printed_in(&self, entry: &str) -> bool {
         let mut rest = Some(entry);
         for part in self.parts() {
@@ -85,7 +85,7 @@ pub(crate) fn of_source(source: &str, file: &str) -> Vec<SourceMessage> {
 struct Level {
     /// Where the bracket is.
     open: usize,
-    /// What is called, if the bracket is that of a call: `Error::config`, `.hint`, `format!`.
+    /// The name that is called, if the bracket belongs to a call: `Error::config`, `.hint`, `format!`.
     callee: String,
     /// The number of the present argument.
     argument: usize,
@@ -93,7 +93,7 @@ struct Level {
     argument_start: usize,
     /// Where the present statement begins.
     statement_start: usize,
-    /// It is in a test.
+    /// Whether the bracket is in a test.
     is_test: bool,
 }
 
@@ -227,7 +227,7 @@ impl Scanner<'_> {
         self.levels.push(level);
     }
 
-    /// Whether the literal at this position is a message, by what encloses it, from the inside.
+    /// Whether the literal at this position is a message. The innermost bracket that says so decides.
     fn is_message(&self, text: &str) -> bool {
         let mut inner = self.at;
         for (index, level) in self.levels.iter().enumerate().rev() {
@@ -267,7 +267,7 @@ impl Scanner<'_> {
     }
 }
 
-/// Whether what follows a block belongs to its statement.
+/// Whether the text after a block belongs to the same statement as the block.
 fn is_continued(after: &str) -> bool {
     let after = after.trim_start();
     after.starts_with("else") || after.starts_with(['.', '?', '+'])
@@ -280,7 +280,7 @@ fn callee(before: &str) -> String {
         .rfind(|it| !is_name(it))
         .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
     let name = before[start..].trim_start_matches(':');
-    // Of a path, the last two names.
+    // The last two names of a path.
     let paths: Vec<_> = name.split("::").collect();
     match paths.as_slice() {
         [.., module, last] if name != "tracing::warn!" => format!("{module}::{last}"),
@@ -288,7 +288,7 @@ fn callee(before: &str) -> String {
     }
 }
 
-/// Whether the statement assigns a message, if it assigns anything that decides this.
+/// Whether the statement assigns a message. None: it assigns nothing that decides this.
 fn of_variable(statement: &str, text: &str) -> Option<bool> {
     if statement.contains(".message = ") {
         return Some(true);
@@ -298,7 +298,7 @@ fn of_variable(statement: &str, text: &str) -> Option<bool> {
         None => (true, &statement[statement.find("const ")?..]),
     };
     let name = name_after(rest, if is_const { "const " } else { "" })?;
-    // A text of several lines is that of a file.
+    // A text of several lines is the text of a file.
     let is_file = name == "text" && text.contains('\n');
     if MESSAGES.contains(&name) && !is_file {
         return Some(true);

@@ -7,7 +7,7 @@ use harness::served::{Answer, Served};
 use harness::wait_for;
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
-/// The client's address comes from the test.
+/// The test is a trusted proxy, so it can choose the address of the client.
 const PROXY: &str = "trusted_proxies = [\"127.0.0.1\"]";
 
 fn from(served: &Served, address: &str, page: &str) -> u16 {
@@ -52,7 +52,7 @@ fn addresses_are_admitted_by_pool_and_path() {
             assert_eq!(from(&served, address, page), 403, "{address}");
         }
     }
-    // Without the header, it is the proxy itself.
+    // Without the header, the client is the proxy itself.
     assert_eq!(served.get("/release.txt").status, 403);
     assert_eq!(from(&served, "11.0.0.1", "/moved"), 403);
     assert_eq!(from(&served, "11.0.0.1", "/ran.php"), 403);
@@ -72,7 +72,7 @@ fn addresses_are_admitted_by_pool_and_path() {
     assert_eq!(from(&served, "10.2.3.4", "/admin2"), 200);
     assert_eq!(from(&served, "11.0.0.1", "/open/a.txt"), 200);
     assert_eq!(from(&served, "10.9.1.1", "/open/a.txt"), 403, "deny takes precedence");
-    // A path prefix cannot be left again.
+    // The rules of the resolved path apply.
     assert_eq!(from(&served, "11.0.0.1", "/open/../release.txt"), 403);
     assert_eq!(from(&served, "11.0.0.1", "/open/%2e%2e/release.txt"), 403);
     assert_eq!(from(&served, "11.0.0.1", "/open.txt"), 403);
@@ -270,7 +270,7 @@ fn errors_of_the_gateway_have_the_pages_of_the_operator() {
     assert!(told.contains("the error page \"a.php\" is a script, and is not run"), "{told}");
 }
 
-/// Wrong passwords at the same time, each of which costs time, do not hold up other requests.
+/// Each check of a wrong password takes time. Many of them at the same time do not delay other requests.
 #[test]
 fn flood_of_wrong_passwords_does_not_stall_others() {
     let pool = "[gateway.access.paths.\"/private\"]\nauth_file = \"etc/users\"";
@@ -293,7 +293,7 @@ fn flood_of_wrong_passwords_does_not_stall_others() {
         assert_eq!(served.get("/release.txt").status, 200);
     }
     let took = begun.elapsed();
-    // One client has 16 places; the others of it are told to come again.
+    // One client has 16 places; its further requests get 503.
     let mut busy = 0;
     for connection in &mut flood {
         let answer = connection.answer().unwrap();

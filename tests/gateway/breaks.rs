@@ -68,7 +68,7 @@ fn killed_child_leaves_an_incomplete_response_or_502() {
     assert_eq!(served.get("/ping.php").status, 200);
 }
 
-/// The requests of a dead replica go to the other one. The dead one is used again when it listens.
+/// The requests of a dead replica go to the other replica. The dead replica is used again when it listens.
 #[test]
 fn unreachable_replica_is_ejected_until_it_listens() {
     let served = Served::new();
@@ -108,7 +108,7 @@ fn silent_script_gets_504_after_request_timeout() {
     begin(&served, "/begun.php").answer().unwrap_err();
 }
 
-/// A request that finds its idle connection closed by php-fpm does not fail.
+/// If php-fpm has closed the idle connection that a request reuses, the request does not fail.
 #[test]
 fn idle_connections_are_reused_and_their_end_costs_no_request() {
     let site = Served::site("", "");

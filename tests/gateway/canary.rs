@@ -17,8 +17,8 @@ pub(crate) const LONG: &str = "10m";
 /// The settings of the pool.
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 
-/// A gateway on release 1. Both releases have a page and a file that name them; the page of release 2
-/// begins with this PHP.
+/// A gateway on release 1. Both releases have a page and a file that name the release. The page of
+/// release 2 begins with this PHP.
 pub(crate) fn served(release2: &str) -> Served {
     let served = Served::site("", "");
     write(&served, release2);
@@ -26,7 +26,7 @@ pub(crate) fn served(release2: &str) -> Served {
     Served::serve(served)
 }
 
-/// Writes that page and that file.
+/// Writes the page and the file of both releases.
 pub(crate) fn write(site: &Site, release2: &str) {
     for (release, begin) in [("1", ""), ("2", release2)] {
         let at = |file: &str| format!("www/release{release}/{file}");

@@ -83,7 +83,7 @@ fn all_processes_of_a_shared_port_get_requests() {
     });
 }
 
-/// The names of the other releases lead to the one that it runs.
+/// For a server, the names of the other releases lead to the release that it runs.
 #[test]
 fn server_sees_only_its_release() {
     needs_root!();

@@ -140,7 +140,7 @@ fn compression_is_configured_by_kind_and_type() {
     );
 }
 
-/// A page that is flushed in parts arrives in parts: the script waits until the client has read each.
+/// A page that is flushed in parts arrives in parts: the script waits until the client has read each part.
 #[test]
 fn flushed_part_arrives_before_the_script_goes_on() {
     let served = Served::new();
@@ -181,7 +181,7 @@ fn flushed_part_arrives_before_the_script_goes_on() {
     }
 }
 
-/// What can be decoded of data that is not complete: the programs print nothing of it.
+/// The part of incomplete data that can be decoded. The programs of the system would print nothing.
 fn partly(coding: &str, data: &[u8]) -> String {
     let mut plain = Vec::new();
     let _ = match coding {
@@ -210,7 +210,7 @@ fn response_that_is_cut_stays_incomplete_and_a_client_may_leave() {
             let answer = connection.answer();
             assert!(answer.is_err(), "{page} {name}: {:?}", answer.map(|it| it.body.len()));
         }
-        // More than the script has promised is left out.
+        // The gateway leaves out the bytes beyond the promised length.
         let answer = accepting(&served, "/numbers.php?count=100000&promise=-10", name);
         assert_eq!(coding(&answer), Some(name));
         let program = CODINGS.iter().find(|(it, _)| *it == name).unwrap().1;

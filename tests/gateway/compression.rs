@@ -116,7 +116,7 @@ fn conditions_and_ranges_apply_to_the_compressed_bytes() {
     }
 }
 
-/// Larger than the part that a connection gets at a time.
+/// The file is larger than the part that a connection gets at a time.
 #[test]
 fn large_compressed_file_arrives_complete() {
     let served = Served::new();
@@ -208,7 +208,7 @@ fn file_shared_by_releases_is_compressed_once() {
     assert_ne!(new.header("etag"), old.header("etag"));
 }
 
-/// The cache holds only some of the files: each is compressed again when needed.
+/// The cache holds only some of the files: the others are compressed again when needed.
 #[test]
 fn files_beyond_max_compressed_are_served() {
     let served = Served::with("", "max_compressed = \"150KiB\"");
@@ -230,7 +230,7 @@ fn compression_can_be_turned_off() {
         let text = text();
         served.page("a.txt", &text);
         let path = served.site.path("www/release1/a.txt");
-        // Until a compression would have ended; then once more.
+        // Requests the file until a compression would have ended, and then once more.
         let settled =
             || path.metadata().unwrap().modified().unwrap().elapsed().unwrap().as_secs() >= 3;
         wait_for("a file that has settled", || {

@@ -29,7 +29,7 @@ fn normalise(served: &Served) {
     }
 }
 
-/// Neither the `Last-Modified` of the old file, nor the time at which the client got it.
+/// The date is the `Last-Modified` of the old file, or the time at which the client got the file.
 #[test]
 fn date_from_before_a_switch_does_not_match_another_release() {
     let served = Served::new();
@@ -80,7 +80,7 @@ fn date_stays_the_same_after_a_restart_of_the_gateway() {
     assert_ne!(served.await_date(PAGE), date);
 }
 
-/// In place, and by a file with an older mtime.
+/// The file changes in place, and is replaced by a file with an older mtime.
 #[test]
 fn changed_file_has_another_date() {
     let served = Served::new();

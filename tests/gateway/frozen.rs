@@ -129,7 +129,7 @@ fn no_replica_is_ejected_while_all_are_frozen() {
     signal(&second, Signal::STOP);
     let mut more: Vec<Connection> = (0..3).map(|_| begin(&served, &page)).collect();
     signal(&first, Signal::CONT);
-    // The first replica goes on, and the second is stopped: now that one is ejected.
+    // The first replica goes on, and the second is stopped: now the second is ejected.
     assert_eq!(held.answer().unwrap().status, 200);
     wait_for("that they are exchanged", || (aside(&served) == [false, true]).then_some(()));
     assert_eq!(served.get(&page).text(), "www1");

@@ -72,7 +72,7 @@ fn pool_with_a_broken_configuration_is_unavailable() {
     assert_eq!((answer.status, document(&answer)), (503, expected));
 }
 
-/// For others it is a path of the application: one that begins with a dot.
+/// For other clients, it is a path of the application that begins with a dot.
 #[test]
 fn request_that_a_proxy_passes_on_gets_no_health() {
     let served = Served::with("", "trusted_proxies = [\"127.0.0.1\"]");
@@ -140,13 +140,13 @@ fn unix_socket_has_health() {
     assert!(ask("X-Forwarded-For: 127.0.0.1\r\n").starts_with("HTTP/1.0 404 "));
 }
 
-/// A balancer whose request has begun before the end learns of it.
+/// A balancer whose request has begun before the end of the gateway learns of the end.
 #[test]
 fn gateway_that_ends_is_unavailable() {
     let mut served = Served::new();
     let mut connection = served.connect();
     connection.send(&format!("GET {PATH} HTTP/1.1\r\nHost: "));
-    // Its first bytes have been read: another request is answered after them, by either thread.
+    // Both threads answer further requests. So the first bytes of this request have been read by now.
     for _ in 0..4 {
         assert_eq!(served.get(PATH).status, 200);
     }

@@ -123,7 +123,7 @@ fn full_hold_queue_gets_503_with_the_time_of_the_hold() {
     served.await_log("1 were refused (hold_queue)");
 }
 
-/// The gateway reads nothing of it, so that the kernel stops the client.
+/// The gateway reads nothing of the upload, so that the kernel stops the client.
 #[test]
 fn held_upload_is_not_read_and_arrives_whole_afterwards() {
     let served = Served::with("", "header_timeout = \"1s\"\nbody_timeout = \"1s\"");
@@ -173,7 +173,7 @@ fn held_requests_keep_their_target_headers_and_order_on_a_connection() {
     let mut head = served.connect();
     head.send("HEAD /release.txt HTTP/1.1\r\nHost: a\r\n\r\n");
     await_held(&served, 3);
-    // Neither is a request that waits.
+    // Invalid requests do not wait.
     let mut bad = served.connect();
     bad.send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
     assert_eq!(bad.answer().unwrap().status, 400);
@@ -211,7 +211,7 @@ fn held_requests_go_on_in_the_order_in_which_they_came() {
         await_held(&served, n + 1);
     }
     resume(&served);
-    // Those that come meanwhile go behind them.
+    // Requests that come meanwhile go behind these.
     waiting.extend((200..220).map(|n| ask(&served, &format!("/order.php?n={n}"))));
     for (n, connection) in waiting.iter_mut().enumerate() {
         assert_eq!(connection.answer().unwrap().text(), n.to_string());
@@ -234,7 +234,7 @@ fn hold_for_5_s_under_500_requests_a_second_loses_nothing() {
     under_load(Duration::from_secs(5), 500);
 }
 
-/// Each request has a connection of its own. As many come after the end of the hold as in it.
+/// Each request has a connection of its own. As many requests come after the hold as during it.
 fn under_load(time: Duration, rate: u32) {
     raise_limit();
     let served = Served::with_children(4, "queue = 16\nqueue_timeout = \"5s\"", "");
@@ -292,7 +292,7 @@ fn hold_outlives_a_killed_gateway() {
     assert_eq!(waiting.answer().unwrap().text(), "pong1\n");
 }
 
-/// It is told to end, and waits for the requests that it holds, as for all others.
+/// A gateway that gets TERM waits for the requests that it holds, as for all other requests.
 #[test]
 fn gateway_that_ends_waits_for_held_requests() {
     let mut served = Served::new();
@@ -300,7 +300,7 @@ fn gateway_that_ends_waits_for_held_requests() {
     let mut waiting = ask(&served, "/ping.php");
     await_held(&served, 1);
     served.gateway().signal(rustix::process::Signal::TERM);
-    // It no longer has a control socket: it looks at the file.
+    // The gateway has no control socket any more: it reads the stored file.
     let socket = served.site.path("sockets/pools-manager.sock");
     wait_for("that it ends", || (!socket.exists()).then_some(()));
     let ran = served.site.run(&["resume", "www"]);
@@ -365,7 +365,7 @@ fn resume_does_not_wait_for_a_rollout() {
     manager.finish().succeeds();
 }
 
-/// Neither blocks the gateway, and a new wish replaces it.
+/// A damaged file does not block the gateway, and the next `hold` replaces the file.
 #[test]
 fn damaged_file_holds_nothing_and_is_replaced() {
     let mut served = Served::new();

@@ -1,4 +1,4 @@
-//! `hold POOL -- COMMAND`, and what these commands refuse.
+//! `hold POOL -- COMMAND`, and what `hold`, `resume` and `maintenance` refuse.
 
 use std::fs;
 

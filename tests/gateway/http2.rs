@@ -139,7 +139,7 @@ fn bodies_arrive_whole_and_wrong_ones_are_refused() {
     assert_eq!(client.end_of(1), ok("5 5"));
 }
 
-/// A response while the upload goes on: the rest of it is not needed.
+/// A response while the upload goes on: the rest of the upload is not needed.
 #[test]
 fn early_response_ends_the_upload() {
     let served = Served::with("deny = [\"/secret\"]", "");
@@ -265,7 +265,7 @@ fn nghttp_and_h2load_are_served() {
     }
 }
 
-/// The most requests at a time, of which a client was told, hold.
+/// The limit of simultaneous requests that the gateway has announced to a client holds.
 #[test]
 fn requests_beyond_the_limit_are_refused() {
     let served = Served::with_children(1, "", "");

@@ -2,7 +2,7 @@
 
 use harness::served::{Answer, Served};
 
-/// Pages with their head and their output.
+/// Requests a page with this `Content-Length` and this output.
 fn ask(served: &Served, said: &str, print: &str) -> Answer {
     served.page("length.php", &format!("<?php header('Content-Length: {said}'); {print}"));
     served.get("/length.php")

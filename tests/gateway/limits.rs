@@ -40,7 +40,7 @@ fn while_visited(served: &Served, work: impl FnOnce()) {
     });
 }
 
-/// In KiB.
+/// The limit of the memory, in KiB.
 const LIMIT: u64 = 150 << 10;
 
 /// The script leaks 4 MB with each request, outside of PHP's own memory.
@@ -67,7 +67,7 @@ fn leaking_replicas_are_renewed_without_loss() {
     });
     let said = served.await_log("more than max_memory (153600 KiB): it is renewed");
     assert!(said.contains("pool \"www\": replica "), "{said}");
-    // It is no rollout.
+    // The renewal is no rollout.
     assert_eq!(served.site.run(&["history"]).stdout, history);
 }
 

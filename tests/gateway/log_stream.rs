@@ -53,7 +53,7 @@ fn lines_have_their_pool_replica_generation_and_release() {
     for (generation, release) in [(1, "release1"), (2, "release2")] {
         served.site.switch(release);
         await_generation(&served, generation);
-        // The gateway changes its route after the public names.
+        // The gateway changes its routing table only after the public names have moved.
         wait_for("the release", || {
             (served.get("/release.txt").text() == format!("{generation}\n")).then_some(())
         });
@@ -266,7 +266,7 @@ fn syslog_gets_a_datagram_for_each_line() {
     served.get("/trace.php");
     let trace = receive(&socket, "Uncaught Exception");
     assert!(trace.starts_with("<27>") && trace.contains("\\nStack trace:\\n#0"), "{trace}");
-    // The receiver is restarted; until then it is not there, and nothing waits for it.
+    // The receiver restarts. Meanwhile it does not exist, and nothing waits for it.
     drop(socket);
     fs::remove_file(&path).unwrap();
     assert_eq!(served.get("/write.php?n=100&text=lost").text(), "done");

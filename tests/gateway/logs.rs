@@ -149,7 +149,7 @@ fn log_is_json_with_the_option_json() {
     assert!(line["request"].as_str().is_some_and(|id| !id.is_empty()), "{line}");
 }
 
-/// In text and in JSON, with what a client and a script can put into it.
+/// In text and in JSON, with what a client and a script can put into the line.
 #[test]
 fn line_about_a_request_names_its_pool_host_and_path() {
     for json in [false, true] {
@@ -186,7 +186,7 @@ fn line_about_a_request_names_its_pool_host_and_path() {
     }
 }
 
-/// Whatever ends it, and whichever of its outputs: no program that reads JSON meets a line of text.
+/// However `serve` ends, a program that reads one of its outputs as JSON gets no line of text.
 #[test]
 fn no_line_of_a_json_log_is_text() {
     let site = site("access_log = \"-\"\nshutdown_timeout = \"0s\"");

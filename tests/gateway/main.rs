@@ -1,6 +1,7 @@
 //! The gateway with real php-fpm: `pools-manager serve` as users run it, over real sockets.
 //!
-//! Each test has its own [`harness::served::Served`]: a site, and a gateway on its own port. Tests run in parallel. They wait for events, never for a fixed time.
+//! Each test has its own [`harness::served::Served`]: a site, and a gateway on its own port. Tests run in
+//! parallel. They wait for events, never for a fixed time.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 

@@ -25,7 +25,7 @@ fn visitors_get_503_and_a_page_until_it_is_switched_off() {
         assert!(answer.text().contains("<h1>Maintenance</h1>"), "{page}");
     }
     assert_eq!(served.get("/.pools-manager/health").status, 200);
-    // PHP runs on, and `status` says why visitors do not get there.
+    // PHP runs on, and `status` says why visitors do not reach it.
     let ran = served.site.run(&["status"]);
     assert!(ran.stdout.contains("  Under maintenance since 20"), "{ran}");
     ran.succeeds();
@@ -58,7 +58,7 @@ fn allowed_clients_are_served_as_usual() {
         served.get_with("/ping.php", &header).status
     };
     assert_eq!(["192.0.2.7", "2001:db8::1"].map(from), [200, 200]);
-    // The client's own words do not count: the proxy's are on the right.
+    // Addresses that the client wrote do not count: the proxy's address is on the right.
     assert_eq!(["192.0.3.7", "192.0.2.7, 198.51.100.1", "2001:db8::2"].map(from), [503, 503, 503]);
     assert_eq!(served.get("/ping.php").status, 503);
     let ran = served.site.run(&["list", "--json"]).stdout;
@@ -84,7 +84,7 @@ fn maintenance_outlives_the_gateway_and_a_rollout() {
     assert_eq!(served.get("/ping.php").text(), "pong2\n");
 }
 
-/// What waits when the maintenance begins gets its page when the hold ends.
+/// Requests that wait when the maintenance begins get the maintenance page when the hold ends.
 #[test]
 fn maintenance_and_hold_work_together() {
     let served = Served::with("", "trusted_proxies = [\"127.0.0.1\"]");

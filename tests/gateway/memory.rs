@@ -104,7 +104,7 @@ fn slow_senders_take_little_memory() {
     drop(senders);
 }
 
-/// Of a request that is held, nothing is there but its connection, its head and its place.
+/// A held request takes only the memory of its connection, its head and its place in the queue.
 #[test]
 fn held_requests_take_little_memory() {
     held_requests_are_cheap(2_000, 20 << 20);
@@ -136,7 +136,7 @@ fn held_requests_are_cheap(count: u64, bytes: u64) {
     let memory = served.memory() - before;
     println!("{} KiB for {count} held requests", memory >> 10);
     assert!(memory < bytes, "{} KiB", memory >> 10);
-    // The next one does not wait.
+    // The next request does not wait.
     assert_eq!(served.get("/ping.php").status, 503);
     served.site.run(&["resume", "www"]).succeeds();
     for connection in &mut held {

@@ -29,7 +29,7 @@ fn orphans_are_waited_for_and_signals_are_passed_on() {
     let mut served = Served::serve_through(site, "unshare", &UNSHARE);
     let unshare = served.gateway().pid().as_raw_nonzero().get();
     let init = children(unshare)[0].0;
-    // Of pid 1: `serve`, and the masters that its launches have left.
+    // The children of pid 1: `serve`, and the masters that processes of `serve` have left.
     let masters = |except: &[i32]| {
         let title =
             |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -47,7 +47,7 @@ fn orphans_are_waited_for_and_signals_are_passed_on() {
     let signal = |signal| kill_process(Pid::from_raw(init).unwrap(), signal).unwrap();
     signal(Signal::HUP);
     served.await_log("reload done");
-    // The container would end with the process that would be replaced.
+    // The container ends with its pid 1, so an upgrade cannot replace pid 1.
     signal(Signal::USR2);
     served.await_log("serve is the main program of a container, which ends with it");
     assert_eq!(served.get("/ping.php").status, 200);

@@ -150,7 +150,7 @@ fn pool_that_was_added_is_served_by_the_next_command() {
     assert_eq!(status(&served, "news.test"), 503);
 }
 
-/// Its settings are the manager's and the gateway's, or the command fails.
+/// The command and the gateway use the same settings, or the command fails.
 #[test]
 fn changed_settings_are_applied_by_the_next_command() {
     let served = Served::serve(two_pools());
@@ -161,7 +161,7 @@ fn changed_settings_are_applied_by_the_next_command() {
     site.write(SHOP, &elsewhere);
     site.run(&["restart", "single", "shop"]).succeeds();
     assert_eq!(served.get_from("shop.test", "/ping.php").text(), "shop");
-    // The command goes by the file that it has read: there is no other one.
+    // The command makes the gateway apply the file that the command has read.
     site.replace(SHOP, "[gateway]", "[gateway]\nindex = [\"other.php\"]");
     site.write("srv/shop.release1/other.php", "<?php echo 'other';");
     site.run(&["restart", "single", "shop"]).succeeds();

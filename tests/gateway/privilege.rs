@@ -20,7 +20,7 @@ use child::Child;
 const USER: &str = "nobody";
 const GLOBAL: &str = "etc/pools-manager.toml";
 
-/// The supervised site, whose gateway is of this user.
+/// A supervised site whose gateway runs as [`USER`].
 fn separate(pool: &str, global: &str) -> Site {
     let site = site(pool, "");
     site.replace(GLOBAL, "threads = 2\n", &format!("threads = 2\nuser = \"{USER}\"\n{global}\n"));
@@ -55,7 +55,7 @@ fn process_that_accepts_connections_cannot_become_root() {
         assert_eq!((&*thread["CapEff"], &*thread["NoNewPrivs"]), ("0000000000000000", "1"));
         assert_eq!(thread["Seccomp"], "2");
     }
-    // Only root may trace it and look at its descriptors: it is not dumpable.
+    // The child is not dumpable: only root may trace it and look at its descriptors.
     assert_eq!(fs::metadata(format!("/proc/{}/fd", child.pid())).unwrap().uid(), 0);
     assert_eq!(child.listening(), [served.port()], "and not on the control socket");
     let parent = served.gateway().pid().as_raw_nonzero().get();
@@ -102,7 +102,7 @@ fn other_processes_of_the_account_cannot_read_the_gateway_process() {
     assert_eq!((control.uid(), control.mode() & 0o777), (0, 0o600));
 }
 
-/// What it cannot read any more keeps its previous settings.
+/// If a file cannot be read any more, its previous settings stay.
 #[test]
 fn configuration_that_becomes_unreadable_changes_nothing() {
     needs_root!();
@@ -127,7 +127,7 @@ fn pool_whose_settings_are_broken_is_served_by_those_of_before() {
     let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
     let before = served.site.read(settings);
     served.site.write(settings, "x\n");
-    // The supervisor starts them again, on other sockets.
+    // The supervisor starts the replicas again, on other sockets.
     for master in masters {
         rustix::process::kill_process(master, rustix::process::Signal::QUIT).unwrap();
     }

@@ -133,14 +133,14 @@ fn check_refuses_a_port_that_needs_a_privilege() {
     );
 }
 
-/// `serve` with this error, and `check` with the same one.
+/// `serve` fails with this error, and `check` reports the same error.
 fn refuses(site: &Site, stderr: &str) {
     let ran = site.unchanged_by(|| site.run(&["serve"]));
     assert_eq!(site.shown(&ran.status(2).stderr), stderr);
     site.check_refuses(stderr);
 }
 
-/// What `check` finds of `serve`: level and message.
+/// The findings of `check` about `serve`: level and message.
 fn serve_topic(site: &Site) -> Vec<(String, String)> {
     let document: Value = serde_json::from_str(&site.run(&["check", "--json"]).stdout).unwrap();
     of_topic(site, &document, "serve")

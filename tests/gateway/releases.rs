@@ -9,15 +9,15 @@ use std::time::Instant;
 use harness::Site;
 use harness::served::{Connection, Served};
 
-/// A response: its begin, its end, and its release.
+/// A response: its beginning, its end, and its release.
 pub(crate) struct Seen {
     pub(crate) begun: Instant,
     pub(crate) ended: Instant,
     pub(crate) release: u32,
 }
 
-/// No response is of an older release than one that ended before its request began. Returns the newest
-/// release of these.
+/// Panics if a response has an older release than another response that had ended before the request began.
+/// Returns the newest release.
 pub(crate) fn release_never_goes_back(mut seen: Vec<Seen>) -> u32 {
     let mut ends: Vec<_> = seen.iter().map(|it| (it.ended, it.release)).collect();
     ends.sort();
@@ -238,7 +238,7 @@ fn restarted_gateway_serves_what_runs() {
     assert_eq!(served.get("/ping.php").text(), "pong2\n");
 }
 
-/// Before anything is changed.
+/// The rollout is refused before anything is changed.
 #[test]
 fn release_without_the_document_root_is_refused() {
     let site = Served::site("document_root = \"public\"", "");

@@ -115,7 +115,7 @@ fn script_waits_for_its_client_at_max_temp() {
     refuses_a_body(&served, 503);
 }
 
-/// As if its disk were not mounted.
+/// As if the disk of `temp_dir` were not mounted.
 #[test]
 fn script_waits_for_its_client_without_temp_dir() {
     let site = Served::site("", "temp_dir = \"missing\"");

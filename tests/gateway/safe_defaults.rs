@@ -83,7 +83,7 @@ fn private_files_of_a_release_get_403_unless_the_operator_wants_them() {
         assert_eq!(served.get(path).status, 403, "{path}");
     }
     assert_eq!(served.get("/wp-content/uploads/photo.txt").text(), "photo");
-    // Paths of the application stay its own.
+    // Paths of the application still reach the application.
     assert!(served.get("/vendor/acme").text().contains("<h1>Release 1</h1>"));
     let told = served.site.run(&["check"]).stdout.clone();
     assert!(told.contains("deny_defaults denies composer.lock, dump.sql"), "{told}");

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use super::supervisor::{await_release, site};
 
-/// Waits for a message that contains `part`, and did not come earlier.
+/// Waits for a message that contains `part`. Messages that were received earlier do not count.
 pub(crate) fn await_message(messages: &Receiver<String>, part: &str) -> String {
     loop {
         let message = messages.recv_timeout(Duration::from_secs(60));
@@ -23,7 +23,7 @@ pub(crate) fn await_message(messages: &Receiver<String>, part: &str) -> String {
     }
 }
 
-/// All messages: a full socket makes its sender wait.
+/// Receives all messages, because a full socket makes its sender wait.
 pub(crate) fn receive(socket: UnixDatagram) -> Receiver<String> {
     let (sender, messages) = channel();
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Signals, and limits of the process: neither ends the gateway, or a request.
+//! Signals, and limits of the process: they end neither the gateway nor a request.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -52,7 +52,7 @@ fn assets_come_from_the_replaced_release_and_pages_from_the_new_one() {
         assert_eq!(served.get_with("/app.1.js", &condition).status, 304);
         let part = served.get_with("/app.1.js", "Range: bytes=0-6\r\n");
         assert_eq!((part.status, part.text().as_str()), (206, "release"));
-        // All that the new release has is its own.
+        // Files that the new release has come from the new release.
         assert_eq!(text(&served, "/app.2.js"), "release 2");
         assert_eq!(text(&served, "/same.js"), "same 2");
         assert_eq!(text(&served, "/"), "front 2");
@@ -123,7 +123,7 @@ fn link_out_of_the_old_release_is_not_followed() {
     assert_eq!(text(&served, "/out.txt"), "front 2");
 }
 
-/// A page whose script loads another one when it is told to, as those of bundlers do.
+/// A page whose script loads another script when the test calls `later`, as the pages of bundlers do.
 fn page(release: &str) -> String {
     format!(
         "<!DOCTYPE html><title>release {release}</title>\n\
@@ -158,7 +158,7 @@ const NAMES: &str = "arguments[0]([document.title, ...performance.getEntriesByTy
 fn loaded(browser: &Chromium) -> Vec<String> {
     let names = browser.run(NAMES);
     let names = names.as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned());
-    // The browser asks for it when it likes.
+    // The browser requests the icon at any time.
     names.filter(|name| name != "/favicon.ico").collect()
 }
 
@@ -176,12 +176,12 @@ fn page_in_a_browser_still_loads_its_assets_after_the_switch() {
     browser.open(&url);
     assert_eq!(browser.run(LATER), "lazy 2");
     assert_eq!(loaded(&browser), ["release 2", "/style.2.css", "/app.2.js", "/lazy.2.js"]);
-    // Without it, the same page fails.
+    // Without `keep_assets`, the same page fails.
     browser.open(&url);
     let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
     served.site.replace(settings, "keep_assets = \"10m\"\n", "");
     served.site.run(&["switch", "www", "release1"]).succeeds();
-    // Another file than that which the browser has.
+    // Another file than the one that the browser has.
     let other = LATER.replace("later()", "import('/other.2.js')");
     let failed: Value = browser.run(&other);
     assert!(failed.as_str().unwrap().contains("TypeError"), "{failed}");

@@ -165,7 +165,7 @@ fn response_of_1_gb_takes_no_memory() {
     respond(1000);
 }
 
-/// This many MB to a client that reads slowly, and then fast.
+/// Sends this many MB to a client that reads slowly, and then fast.
 fn respond(megabytes: usize) {
     let served = Served::with_children(2, "", "max_temp = \"64MiB\"");
     let page = format!(
@@ -203,7 +203,7 @@ fn upload_of_1_gb_takes_no_memory() {
     upload(1000);
 }
 
-/// This many MB from a client: they are stored in a file, and PHP gets all of them.
+/// Sends this many MB from a client: they are stored in a file, and PHP gets all of them.
 fn upload(megabytes: usize) {
     let served = Served::with("", "max_body = \"2GiB\"");
     served.page(

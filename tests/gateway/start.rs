@@ -59,7 +59,7 @@ fn invalid_global_configuration_is_refused() {
     );
 }
 
-/// As a program that has an address is named.
+/// This process, as messages name a program that has an address.
 pub(super) fn this_process() -> String {
     let line = fs::read_to_string("/proc/self/cmdline").unwrap().replace('\0', " ");
     let line: String = line.trim().chars().take(60).collect();

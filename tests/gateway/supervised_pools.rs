@@ -33,7 +33,7 @@ fn hup_starts_new_pools_stops_removed_ones_and_keeps_broken_ones() {
     fs::rename(site.path(&format!("{POOLS}/api")), site.path("api.away")).unwrap();
     served.reload();
     wait_for("the removed pool's end", || (site.all_masters().len() == 2).then_some(()));
-    // Broken: what runs goes on, and is kept.
+    // A broken pool: its replicas go on, and dead ones are started again.
     site.replace(&format!("{POOL}/pools-manager.toml"), "[php]", "[phpp]");
     assert!(served.reload().contains("unknown key `phpp`"));
     let dead = site.all_masters()[0];

@@ -49,7 +49,7 @@ fn replicas_are_started_with_serve_and_outlive_it() {
     let masters = served.site.masters();
     served.stop_gateway().status(0);
     assert_eq!(served.site.masters(), masters);
-    // The next one takes over what runs, and so does one after a crash.
+    // The next `serve` takes over what runs, also after a crash.
     served.start_gateway();
     served.kill_gateway();
     served.start_gateway();
@@ -68,7 +68,7 @@ fn replicas_end_with_serve_if_stop_replicas_is_set() {
     await_release(&served, "release1");
     served.stop_gateway().status(0);
     assert!(served.site.all_masters().is_empty());
-    // The operator has not stopped them.
+    // The operator has not stopped these replicas.
     served.start_gateway();
     await_release(&served, "release1");
 }
@@ -212,7 +212,7 @@ fn deploy_again_and_again(deploys: u32) {
     });
 }
 
-/// Ends the visits, also if the test fails: else their threads would be waited for.
+/// Ends the visits, also if the test fails: else the test would wait for their threads.
 pub(crate) struct Visits<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Visits<'_> {
@@ -221,7 +221,7 @@ impl Drop for Visits<'_> {
     }
 }
 
-/// Visits until it is enough; how many visits there were, and how many of them failed.
+/// Visits until `enough` is set. Returns how many visits there were, and how many of them failed.
 pub(crate) fn visit_until(port: u16, enough: &AtomicBool) -> (u32, u32) {
     let (mut visits, mut failed) = (0, 0);
     while !enough.load(Ordering::Relaxed) {
@@ -242,8 +242,8 @@ fn a_release_that_bounces_is_not_tried_again_until_the_symlink_moves() {
     served.await_log("is not tried again until the symlink changes");
     let history = || served.site.run(&["history"]).stdout.lines().count();
     let tried = history();
-    // Dead replicas are started again, on the release that serves. The second one shows what has
-    // followed the first one's repair.
+    // Dead replicas are started again, on the release that serves. The second death shows what the
+    // supervisor has done after the first repair.
     for _ in 0..2 {
         let dead = served.site.masters()[0];
         served.site.kill(&[dead]);

@@ -29,7 +29,7 @@ fn units_of_masters(machine: &Machine, site: &Site) -> Vec<String> {
     status["pools"][0]["replicas"].as_array().unwrap().iter().map(unit).collect()
 }
 
-/// Whether these are scopes of their own of this generation.
+/// Whether each of these units is the scope of a generation with this number.
 fn are_scopes(units: &[String], generation: u32) -> bool {
     let is_scope = |(replica, unit): (usize, &String)| {
         let prefix = format!("{0} pools-manager-www-{0}-g{generation}-", replica + 1);
@@ -127,7 +127,7 @@ fn install_service(machine: &Machine, site: &Site) {
     machine.output("systemctl", &["daemon-reload"]);
 }
 
-/// Starts it; returns its port.
+/// Starts the service, and returns its port.
 fn start_service(machine: &Machine, site: &Site) -> u16 {
     install_service(machine, site);
     machine.output("systemctl", &["start", UNIT]);
@@ -172,7 +172,7 @@ fn upgrade(machine: &Machine) {
         let now = property(machine, "MainPID");
         (now != before && now != "0").then_some(())
     });
-    // The previous one ends: it has no connection.
+    // The previous process ends, because it has no connection.
     let process = format!("/proc/{before}");
     wait_for("the end of the previous one", || {
         (!machine.inside("test").args(["-e", &process]).status().unwrap().success()).then_some(())
@@ -196,7 +196,7 @@ fn main_process_of_the_service_moves_with_an_upgrade() {
     machine.run(&site, &["serve", "--upgrade"]).succeeds();
     assert_eq!(units_of_masters(&machine, &site), units);
     machine.output("systemctl", &["reload", UNIT]);
-    // The service manager watches over the new one.
+    // The service manager watches over the new process.
     machine.output("systemctl", &["kill", "--kill-who=main", "--signal=KILL", UNIT]);
     wait_for("the restart", || (property(&machine, "NRestarts") == "1").then_some(()));
     wait_for("that it is active", || (property(&machine, "ActiveState") == "active").then_some(()));
@@ -255,12 +255,12 @@ fn connections_wait_in_the_socket_unit_while_the_service_restarts() {
     install_service(&machine, &site);
     machine.output("systemctl", &["start", "pools-manager.socket"]);
     assert_eq!(property(&machine, "MainPID"), "0");
-    // It starts the service, and waits.
+    // This connection starts the service, and waits.
     assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");
     upgrade(&machine);
     assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");
     machine.output("systemctl", &["kill", "--kill-who=main", "--signal=KILL", UNIT]);
-    // It is refused at no moment.
+    // No connection is refused at any moment.
     assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");
     machine.output("systemctl", &["restart", UNIT]);
     assert_eq!(Connection::to(port).get("/ping.php").unwrap().text(), "pong1\n");

@@ -183,7 +183,7 @@ fn slow_handshake_is_ended_by_the_header_timeout() {
 fn proxy_protocol_comes_before_the_handshake() {
     let served = Served::with_tls("", "proxy_protocol = true");
     served.page("show.php", SHOW);
-    // curl sends version 1 only: a proxy in between sends version 2.
+    // curl sends only version 1 of the PROXY protocol: a proxy in between sends version 2.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, target) = (listener.local_addr().unwrap().port(), served.tls_port());
     let proxy = thread::spawn(move || {
@@ -222,7 +222,7 @@ fn redirect_leads_to_https_and_does_not_loop() {
     assert_eq!(served.get("/public.txt").status, 301);
     assert_eq!(served.get("/.well-known/acme-challenge/token").text(), "proof");
     assert_eq!(served.get("/.pools-manager/health").status, 200);
-    // A trusted proxy has the connection with TLS.
+    // The client uses TLS up to a trusted proxy.
     let answer = served.get_with("/ping.php", "X-Forwarded-Proto: https\r\n");
     assert_eq!(
         (answer.status, answer.header("strict-transport-security")),
@@ -274,7 +274,7 @@ fn certificate_is_swapped_under_load_when_its_symlink_moves() {
             .collect();
         point(&served.site, "two");
         wait_for("the new certificate", || (subject(&served) == "subject=CN = two").then_some(()));
-        // A key that does not belong to the certificate: the pair of before stays.
+        // A key that does not belong to the certificate: the previous pair stays.
         fs::remove_file(served.site.path("live/a.key")).unwrap();
         symlink("../one.key", served.site.path("live/a.key")).unwrap();
         let line = served.await_log("does not belong to the certificate");
@@ -373,7 +373,7 @@ fn check_warns_of_the_end_of_a_certificate_and_of_an_open_key() {
     warned("every user of this machine can read the key");
 }
 
-/// The gateway frees what hyper and rustls hold of idle connections, and goes on with the next request.
+/// The gateway frees what hyper and rustls hold for idle connections, and goes on with the next request.
 #[test]
 fn idle_connection_with_tls_goes_on() {
     let served = Served::with_tls("", "");

@@ -21,8 +21,8 @@ pub(crate) use overlap::hold;
 pub(crate) use running::Running;
 pub(crate) use sockets::activated;
 
-/// What an upgrade must not touch: short requests, uploads and downloads that take longer than it, and
-/// connections that wait for their next request; and requests by HTTP/2.
+/// What an upgrade must not touch: short requests, uploads and downloads that take longer than the upgrade,
+/// connections that wait for their next request, and requests by HTTP/2.
 fn upgrades_under_load(count: usize) {
     let served = Served::serve(global(site("", ""), "shutdown_timeout = \"60s\""));
     let running = Running::of(&served);
@@ -87,7 +87,7 @@ fn usr2_starts_the_program_that_is_installed_now() {
     let executed = std::fs::read_link(format!("/proc/{}/exe", running.pid())).unwrap();
     assert_eq!(executed, program);
     assert_eq!(served.get("/ping.php").status, 200);
-    // Its parent has ended: so can the next one.
+    // The parent of the running process has ended. The next upgrade works too.
     running.upgrade();
     assert_eq!(served.get("/ping.php").status, 200);
 }

@@ -13,7 +13,7 @@ fn swap_adopts_masters_started_by_hand() {
     adopts(&["restart", "--strategy", "swap"]);
 }
 
-/// As the original did it: on the public names, so that each would unlink its own at its end.
+/// The masters listen on the public names, as with the original tool. So each would unlink its name at its end.
 fn adopts(restart: &[&str]) {
     let site = Site::new();
     site.start_by_hand(1);
@@ -61,7 +61,7 @@ fn swap_replaces_children_without_a_master() {
     takes_over_from_orphans(&["restart", "--strategy", "swap"]);
 }
 
-/// Both replicas lose their masters: one that is ours, and one that was started by hand.
+/// Both replicas lose their masters: one that pools-manager started, and one that was started by hand.
 fn takes_over_from_orphans(restart: &[&str]) {
     let site = Site::new();
     site.start_by_hand(1);

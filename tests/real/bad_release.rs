@@ -170,7 +170,7 @@ fn failed_start_of_one_replica_does_not_stop_another() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     let load = site.steady_load();
-    // The test of the configuration does not find this: the address is Apache's.
+    // The test of the configuration does not find this mistake: Apache has the address.
     let listen = format!("pm.status_listen = 127.0.0.1:{}\n", site.port());
     site.replace(POOL_CONF, "pm.status_path", &format!("{listen}pm.status_path"));
     for strategy in ["swap", "rolling"] {
@@ -186,14 +186,14 @@ fn failed_start_of_one_replica_does_not_stop_another() {
     load.finish();
 }
 
-/// What the command ends with: the state of replica 1, and replica 2 as it was.
+/// The end of the command's message: the state of replica 1, and replica 2 as it was.
 fn left(site: &Site, first: &str) -> String {
     let release = site.path("www/release1");
     let second = format!("replica 2 runs {} (LB=\"Init Ok\")", release.display());
     ended(&format!("pool \"www\" is left as follows: {first}; {second}"))
 }
 
-/// What a restart ends with that has changed nothing for visitors, and has left the symlink alone.
+/// The end of the message of a restart that has changed nothing for visitors and has not moved the symlink.
 fn bounced(site: &Site) -> String {
     ended(&bounced_message(site))
 }
@@ -214,7 +214,7 @@ fn ended(how: &str) -> String {
     )
 }
 
-/// How its output begins; what follows is php-fpm's own wording.
+/// Checks how the output begins. The rest is php-fpm's own wording.
 fn says(ran: &Ran, beginning: &str) {
     assert!(ran.stdout.starts_with(beginning), "{ran}");
 }

@@ -19,7 +19,7 @@ fn start_clears_the_error_of_a_member() {
     brings_back(&["start"]);
 }
 
-/// Without retry=0 Apache leaves a member that has failed alone for a minute.
+/// Without retry=0, Apache does not try a failed member again for a minute.
 fn brings_back(command: &[&str]) {
     let site = Site::prepared();
     site.replace(APACHE, " retry=0\n", "\n");
@@ -88,7 +88,7 @@ fn reload_of_apache_during_a_rolling_restart_loses_no_request() {
         });
         // The manager has drained that replica, but the reloaded Apache does not know it.
         site.reload_apache();
-        // An old process of it may still answer for a moment.
+        // An old process of Apache may still answer for a moment.
         wait_for("a new Apache", || (site.members() == ["Init Ok", "Init Ok"]).then_some(()));
         request.end(release);
         manager.finish().succeeds();

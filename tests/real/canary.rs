@@ -98,7 +98,7 @@ fn last_replica_is_watched_beside_its_old_generation() {
     manager.await_event("that it watches", |event| event["event"] == "watching");
     site.write("scratch/broken", "");
     manager.finish().status(1);
-    // The old one has been there all the time.
+    // The old master has run all the time.
     assert_eq!(site.all_masters(), master);
     assert_eq!(site.get("/ping.php").body, "pong1\n");
     load.finish();
@@ -131,7 +131,7 @@ const BREAKS: &str = "<?php
 if (file_exists(dirname(__DIR__, 2) . '/scratch/broken')) { http_response_code(500); }
 ";
 
-/// What the current release is, as a link.
+/// The target of the symlink.
 fn link(site: &Site) -> String {
     fs::read_link(site.path("www/current.release")).unwrap().display().to_string()
 }

@@ -57,7 +57,7 @@ fn all_ok(site: &Site, monitor: &str, replicas: &str) -> String {
     )
 }
 
-/// Its version and its path, as this machine happens to have it.
+/// The version and the path of the newest php-fpm of this machine.
 fn newest_php_fpm(site: &Site) -> String {
     let found = document(site);
     let notes = topic(&found["pools"][0], "php_fpm")["notes"].clone();
@@ -174,7 +174,7 @@ fn topic<'a>(pool: &'a Value, name: &str) -> &'a Value {
     pool["topics"].as_array().unwrap().iter().find(|it| it["topic"] == name).unwrap()
 }
 
-/// What is found of one topic, with ROOT in place of the root's path.
+/// The findings of one topic, with ROOT in place of the root's path.
 fn found(site: &Site, name: &str) -> Vec<String> {
     let document = document(site);
     let findings = topic(&document["pools"][0], name)["findings"].as_array().unwrap().clone();

@@ -20,10 +20,10 @@ const ROLLOUT: [&str; 8] = [
 
 const GOOD: &str = "<?php echo 'warm';";
 
-/// One that is killed under light load.
+/// A site under light load, for commands that are killed.
 fn site(strategy: &str) -> (Site, [Load; 2]) {
     let site = Site::new();
-    // The places have the same numbers each time only where there are as many children each time.
+    // The failpoints have the same numbers each time only if the number of children is always the same.
     let pool = "etc/php/fpm/redundant-pools/www/pool.conf";
     site.replace(pool, "pm = dynamic", "pm = static");
     site.replace(pool, "pm.max_children = 5", "pm.max_children = 2");
@@ -120,7 +120,7 @@ fn recovery(strategy: &str, within: &[&str]) {
         site.write("www/release2/warm.php", "<?php this is no PHP;");
         site.switch("release2");
     };
-    // The operator goes back; or mends it, and goes on.
+    // The operator goes back to release 1, or mends release 2.
     let better = |site: &Site, n: usize| {
         if n.is_multiple_of(3) {
             site.write("www/release2/warm.php", GOOD);

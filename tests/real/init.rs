@@ -158,7 +158,7 @@ fn nothing_is_overwritten_and_nothing_is_half_written() {
         let _ = fs::remove_dir(site.path("www/current"));
         let _ = fs::remove_dir(site.path(POOL));
     }
-    // Found in the middle of the work.
+    // `init` finds this file only in the middle of its work.
     site.write("etc/php/fpm/.init", "");
     let before = paths(&site);
     let ran = init(&site, &["--release", "www/release1"]);
@@ -171,7 +171,7 @@ fn nothing_is_overwritten_and_nothing_is_half_written() {
         &["--release", "www/release1"],
         "www/current.release exists, and leads to another release",
     );
-    // It names the release.
+    // The existing symlink names the release.
     let ran = init(&site, &[]);
     assert!(ran.succeeds().stdout.contains("www/release2 (plain PHP)"), "{ran}");
     assert!(init(&site, &[]).status(2).stderr.contains("init overwrites nothing"));

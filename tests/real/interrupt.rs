@@ -84,7 +84,7 @@ fn second_signal_stops_at_once_and_the_next_command_recovers() {
     load.finish();
 }
 
-/// Apache forgets an error only while it ignores the member's errors. To leave it so would make it
+/// Apache forgets an error only while it ignores the member's errors. If this setting stayed, Apache would
 /// send requests to a replica that fails.
 #[test]
 fn interrupt_restores_the_error_handling_of_a_member() {

@@ -122,7 +122,7 @@ fn releases_beside_shared_directories_are_hidden() {
     assert_eq!(body(&site, "www/app/releases/20260102120000/page.php"), seen);
 }
 
-/// Without the isolation, the replica runs what the other tests show that it does not.
+/// Without the isolation, the replica runs the code that it does not run in the other tests.
 #[test]
 fn isolation_can_be_turned_off() {
     let site = alone();
@@ -144,7 +144,7 @@ fn layout_without_recognizable_releases_is_not_isolated() {
     let note = format!("the other releases are not hidden from its replicas: {why}");
     let ran = site.run(&["check"]);
     assert!(ran.succeeds().stdout.contains(&note), "{ran}");
-    // Explicitly, this is an error, before anything is changed.
+    // With `isolate = true`, this is an error, before anything is changed.
     let before = site.files();
     site.replace(SETTINGS, CURRENT_DIR, &format!("{CURRENT_DIR}isolate = true\n"));
     let line = site.read(SETTINGS).lines().position(|line| line.starts_with("isolate")).unwrap();

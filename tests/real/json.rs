@@ -173,7 +173,7 @@ fn remove_time(event: &mut Value) {
     event.as_object_mut().unwrap().remove("time");
 }
 
-/// JSON lines whose times are right, without them.
+/// Checks the times of JSON lines, and returns the lines without their times.
 fn without_time(text: &str) -> Vec<Value> {
     let mut events = events(text);
     assert!(events.iter().all(|event| is_time(&event["time"])), "{events:?}");

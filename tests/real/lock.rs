@@ -32,7 +32,7 @@ fn second_restart_waits_for_the_first() {
     request.end(1);
     first.finish().succeeds();
     let ran = second.finish();
-    // Nothing of its own began before.
+    // The work of the second command began only after that of the first.
     let lines: Vec<&str> = ran.succeeds().stdout.lines().collect();
     assert_eq!(lines[0], "Redundant pool \"www\"...");
     assert!(is_held_by(holder, lines[1]), "{ran}");
@@ -81,7 +81,7 @@ fn ten(site: &Site, args: &[&str]) -> (Vec<Program>, Vec<Pid>) {
     (managers, pids)
 }
 
-/// The process that is said to hold the lock.
+/// The process that the line names as the holder of the lock.
 fn named(line: &str) -> Pid {
     let (_, rest) = line.split_once(" is locked by pid ").unwrap();
     Pid::from_raw(rest.split_once(',').unwrap().0.parse().unwrap()).unwrap()

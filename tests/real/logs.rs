@@ -59,10 +59,10 @@ fn logs_of_all_replicas_are_merged_by_time() {
         (&"www".into(), &1.into(), &"WARN".into())
     );
     assert_eq!(last["release"], site.path("www/release1").display().to_string());
-    // Of the start, before any request.
+    // These lines are about the start, before any request.
     let all = documents(&site, &["www", "--replica", "1", "-n", "1000"]);
     let is_start = |it: &Value| it["message"].as_str().unwrap().starts_with("fpm is running, pid ");
-    // Of an ordinary user, php-fpm first ignores `user` and `group`.
+    // As an ordinary user, php-fpm first logs that it ignores `user` and `group`.
     assert!(all.iter().take(3).any(is_start), "{all:#?}");
     let time = last["timestamp"].as_str().unwrap();
     let text = format!("{time}  WARN www/2 g1 release1: three\n");

@@ -81,7 +81,7 @@ fn goes_back(strategy: &str) {
     assert!(results(&site)[0].starts_with("failed: http://localhost:"));
     assert_eq!(site.shown(&site.read("told")), reason);
     site.is_in_order_on("release1");
-    // It is no target of a rollback either, until the page is repaired.
+    // The release is no target of a rollback either, until the page is repaired.
     site.write("www/release2/health.php", "<?php echo 'fine';");
     site.run(&["switch", "www", "release2", "--strategy", strategy]).succeeds();
     site.is_in_order_on("release2");
@@ -102,7 +102,7 @@ fn on_failure_stop_keeps_the_bad_release() {
     site.is_in_order_on("release1");
 }
 
-/// The first requests of the new generations break what is monitored.
+/// The first requests of the new generations break the monitored page.
 #[test]
 fn restart_on_the_same_release_has_no_rollback() {
     let site = monitoring("/health.php");

@@ -154,7 +154,7 @@ fn commands_of_the_original_work_on_its_configuration() {
         let ran = site.run(command);
         assert!(ran.succeeds().stdout.ends_with(&unmonitored(&site)), "{ran}");
     }
-    // Under its load.
+    // Under the load of the original's stress programs.
     let (pings, sleepers) = (site.pings(2), site.sleepers(2, "0.2"));
     site.switch(site.path("www/release1"));
     let ran = site.run(&["restart"]);

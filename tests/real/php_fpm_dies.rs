@@ -104,7 +104,7 @@ fn site(strategy: &str) -> Site {
     site
 }
 
-/// At most one, of one replica or the other.
+/// The process to kill or halt. `n` chooses between the replicas.
 fn find(site: &Site, victim: Victim, before: &[u64], n: usize) -> Option<Process> {
     let all = site.php_fpm();
     let wants_new = matches!(victim, NewMaster | NewChild);
@@ -168,7 +168,7 @@ fn halted_process_does_not_block_stop() {
     site.apache_saw_no_error();
 }
 
-/// Its slot on the status page stays busy: no master is there to free it.
+/// The slot of the killed child on the status page stays busy: no master frees it.
 #[test]
 fn killed_child_of_a_dead_master_does_not_block_repair() {
     let site = Site::new();
@@ -189,7 +189,7 @@ fn killed_child_of_a_dead_master_does_not_block_repair() {
     load.finish();
 }
 
-/// A child that was forked just before its master's death can be like these.
+/// A child that was forked just before the death of its master can be in the same state.
 #[test]
 fn halted_children_of_a_dead_master_do_not_block_repair() {
     let site = Site::new();
@@ -202,7 +202,7 @@ fn halted_children_of_a_dead_master_do_not_block_repair() {
         kill_process(*child, Signal::STOP).unwrap();
     }
     kill_process(master, Signal::KILL).unwrap();
-    // Its ping stays in the queue.
+    // The ping of `status` stays in the queue.
     site.run(&["status"]).status(1);
     let load = site.steady_load();
     let ran = site.run(&["repair"]);

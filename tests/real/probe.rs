@@ -75,7 +75,7 @@ fn front_page_is_found_in_the_directories_of_frameworks() {
     site.is_in_order_on("release1");
 }
 
-/// Such as one that is down for maintenance.
+/// For example, the site is down for maintenance.
 #[test]
 fn front_page_that_also_failed_before_does_not_prevent_a_rollout() {
     let site = Site::new();

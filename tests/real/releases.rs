@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use harness::Site;
 
-/// What a cleanup has to spare, sorted.
+/// The releases that a cleanup has to keep, sorted.
 fn in_use(site: &Site) -> Vec<String> {
     let ran = site.run(&["releases", "www", "--in-use", "-q"]);
     let www = format!("{}/", site.path("www").display());
@@ -93,7 +93,7 @@ fn release_of_children_without_a_master_is_in_use() {
     let site = Site::new();
     site.run(&["start"]).succeeds();
     site.switch("release2");
-    // Stopped, so that the children do not notice at once.
+    // The second master is only halted, so that the children do not notice at once.
     let masters = site.masters();
     site.kill(&masters[..1]);
     rustix::process::kill_process(masters[1], Signal::STOP).unwrap();

@@ -189,8 +189,8 @@ fn repair_restores_public_names_and_balancer_members() {
     site.is_in_order_on("release1");
 }
 
-/// php-fpm is slow to start, the manager is killed meanwhile, and the next one must not overlook
-/// what is still coming.
+/// php-fpm is slow to start, and the manager is killed meanwhile. The next command must not overlook the
+/// master that still starts.
 #[test]
 fn repair_waits_for_a_master_that_starts() {
     let site = Site::new();
@@ -220,7 +220,7 @@ fn repair_ends_a_master_that_does_not_become_ready() {
     site.is_in_order_on("release1");
 }
 
-/// `rm pid/*`, but for what belongs to Apache.
+/// `rm pid/*`, without the files of Apache.
 fn empty_pid_dir(site: &Site) {
     for entry in fs::read_dir(site.path("pid")).unwrap() {
         let path = entry.unwrap().path();
@@ -266,7 +266,7 @@ fn adopts_lost_masters(site: &Site) {
     assert_eq!(site.read("pid/www.2.g2.conf"), record);
     site.is_in_order_on("release1");
     site.run(&["check", "-q"]).prints("");
-    // Each other command goes on from what is there as well.
+    // Other commands work with the running masters too.
     for (strategy, release) in [("rolling", "release2"), ("swap", "release1")] {
         empty_pid_dir(site);
         site.switch(release);

@@ -43,7 +43,7 @@ fn swaps_lose_no_request_on_a_saturated_site() {
     restarts_lose_nothing("swap", &SATURATED);
 }
 
-/// Each answer is judged by its content: that it came from one release, and whole.
+/// The content of each answer shows that it is whole and came from one release.
 fn restarts_lose_nothing(strategy: &str, bears: &Bears) {
     let site = Site::new();
     site.run(&["start"]).succeeds();

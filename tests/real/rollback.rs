@@ -42,7 +42,7 @@ fn each_rollback_goes_one_release_back() {
          {www}/release2 was rolled back from; {www}/release3 was rolled back from\n  \
          help: name one: pools-manager switch POOL RELEASE\n"
     ));
-    // By name it can be had again, and then it counts again.
+    // `switch` still rolls the release out by its name, and then the release counts again.
     site.run(&["switch", "www", "release2"]).succeeds();
     site.run(&["rollback", "--strategy", "swap"]).succeeds();
     site.is_in_order_on("release1");
@@ -55,7 +55,7 @@ fn rollback_skips_failed_and_deleted_releases() {
     site.add_rollout(r#"warm_up = ["/ping.php"]"#);
     let bad = site.read("www/release2/ping.php");
     site.write("www/release2/ping.php", "<?php this is no PHP;");
-    // The rollback itself bounces: the link stays with what runs.
+    // The rollback itself bounces: the link stays at the release that runs.
     site.run(&["rollback"]).status(1);
     assert_eq!(link(&site), PathBuf::from("release3"));
     site.is_in_order_on("release3");

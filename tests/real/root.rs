@@ -54,7 +54,7 @@ fn root_above_that_others_can_change_needs_its_name() {
                 );
                 ran.status(2).stdout("");
             }
-            // Named, it is as before: what only reads works, and what changes is refused.
+            // If the root is named, commands that only read work, and commands that change something are refused.
             let root = site.root().display().to_string();
             run_in(&site, "www/release1", &["list", "--root", &root]).succeeds();
             run_in(&site, "www/release1", &["restart", "--root", &root]).status(2);

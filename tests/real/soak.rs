@@ -58,9 +58,9 @@ fn roll_out(site: &Site, numbers: impl Iterator<Item = usize>) {
 
 #[derive(Debug)]
 struct Left {
-    /// How many there are of each thing.
+    /// The number of things of each kind.
     all: BTreeMap<String, usize>,
-    /// What the masters have, in bytes.
+    /// The memory of each master, in bytes.
     memory: Vec<u64>,
 }
 
@@ -87,7 +87,7 @@ impl Left {
     }
 }
 
-/// Those that concern the site.
+/// The number of mounts that concern the site.
 fn mounts(site: &Site, pid: &str) -> usize {
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
     let root = site.root().display().to_string();

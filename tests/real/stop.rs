@@ -24,8 +24,8 @@ fn stop_of_one_replica_cuts_no_request() {
     nothing_is_cut_by(&["stop", "single", "www", "1"], &[1]);
 }
 
-/// A request on each replica is in its third second when the command comes. Each one that the
-/// command has to wait for ends when it has waited for a second more.
+/// When the command begins, each replica has a request in its third second. Each request that the command
+/// has to wait for ends when the command has waited for one more second.
 fn nothing_is_cut_by(command: &[&str], waited_for: &[u32]) {
     let site = Site::new();
     site.run(&["start"]).succeeds();
@@ -61,7 +61,7 @@ fn request_longer_than_the_timeout_is_cut_and_counted() {
     );
     assert!(ran.succeeds().stdout.ends_with(&warning), "{ran}");
     assert_eq!(site.in_flight(), 0);
-    // The other one is not concerned.
+    // The other replica is not affected.
     assert_eq!(site.get("/ping.php").body, "pong1\n");
     site.run(&["start"]).succeeds();
     site.is_in_order_on("release1");

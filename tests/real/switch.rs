@@ -162,7 +162,7 @@ fn interrupt_before_the_first_replica_moves_the_link_back() {
     let mut manager = site.spawn(&["switch", "www", "release2", "--json"]);
     manager.await_event("that it waits", |event| event["event"] == "progress");
     assert_eq!(link(&site), PathBuf::from("release2"));
-    // One hand at a time, for the link too.
+    // Only one command at a time may move the link.
     site.run(&["switch", "www", "release1", "--no-wait"]).status(3);
     manager.signal(Signal::INT);
     let ran = manager.finish();

@@ -15,7 +15,7 @@ fn shown(site: &Site, width: u32, args: &str, environment: &[(&str, &str)]) -> (
     script.env("TERM", "xterm").envs(environment.iter().copied());
     let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
-    // Its input stays open: `script` ends the program at the end of it.
+    // The input of `script` stays open, because `script` ends the program at the end of its input.
     let _input = child.stdin.take();
     let text = thread::spawn(move || {
         let mut text = String::new();

@@ -23,7 +23,7 @@ struct Run {
 const SHORT: Run = Run { restarts: 2, pings: 1, sleepers: 2, seconds: "0.3" };
 const LONG: Run = Run { restarts: 25, pings: 8, sleepers: 2, seconds: "2" };
 
-/// A site behind a web server, with its snippet. HAProxy is driven, the others are not.
+/// A site behind a web server, with its snippet. pools-manager drains only the servers of HAProxy.
 fn site(kind: &'static str) -> Site {
     let site = Site::prepared();
     site.set_backend(if kind == "haproxy" { HAPROXY } else { "" });

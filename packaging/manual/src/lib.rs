@@ -1,8 +1,8 @@
 //! Writes the man pages and the completions for bash, zsh and fish.
 //!
-//! Both follow from the command lines of the programs, so they have all commands and options. This is a
-//! package of its own because the programs need neither when they run: they stay smaller, and a build
-//! of the programs alone does not compile what writes them.
+//! Both come from the command lines of the programs, so they have all commands and options. The programs
+//! need neither when they run, so this is a package of its own: the programs stay smaller, and a build of
+//! the programs alone does not compile the code that writes these files.
 
 use std::fs;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 use pools_manager::cli::programs;
 
-/// What the heading of each page names, beside the version of the programs.
+/// The name of the manual in the heading of each page, beside the version of the programs.
 const MANUAL: &str = "pools-manager";
 
 /// The end of each page.
@@ -27,7 +27,7 @@ const SEE_ALSO: &str = "\
 .BR sleep\\-stress (1)
 ";
 
-/// The files that matter to an operator, in the page of `pools-manager` itself.
+/// The files that matter to an operator. Only the page of `pools-manager` itself lists them.
 const FILES: &str = "\
 .SH FILES
 Relative paths are below the root.
@@ -75,11 +75,11 @@ pub fn write(share: &Path) -> io::Result<()> {
             write_file(&share.join(dir).join(file), &text)?;
         }
     }
-    // Read again: completions also have the command `help`, which has no page.
+    // The command lines are read again: the completions have added the command `help`, which has no page.
     for program in programs() {
         let mut program = program.disable_help_subcommand(true);
         program.build();
-        // The commands below it inherit no version.
+        // Subcommands inherit no version.
         let version = program.get_version().unwrap_or_default();
         write_pages(&program, version, &share.join("man/man1"))?;
     }
@@ -88,8 +88,8 @@ pub fn write(share: &Path) -> io::Result<()> {
 
 /// A completion for bash of a program that has a hyphen in its name.
 ///
-/// `clap_complete` 4.6.11 gives the state after a command one name where it is set and another where it is
-/// looked up, so nothing is completed after the first word: <https://github.com/clap-rs/clap/issues/6421>.
+/// `clap_complete` 4.6.11 sets the state after a command under one name and looks it up under another. So
+/// nothing is completed after the first word: <https://github.com/clap-rs/clap/issues/6421>.
 fn with_matching_states(text: &[u8], name: &str) -> Vec<u8> {
     let state = |separator| format!("{}__subcmd__", name.replace('-', separator));
     String::from_utf8_lossy(text).replace(&state("__subcmd__"), &state("__")).into_bytes()
@@ -100,7 +100,7 @@ pub fn page_name(command: &Command) -> &str {
     command.get_display_name().unwrap_or_else(|| command.get_name())
 }
 
-/// Writes the page of a command, and those of the commands below it.
+/// Writes the page of a command, and the pages of its subcommands.
 fn write_pages(command: &Command, version: &str, dir: &Path) -> io::Result<()> {
     for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
         write_pages(command, version, dir)?;

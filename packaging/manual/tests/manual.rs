@@ -17,11 +17,11 @@ fn written() -> TempDir {
     share
 }
 
-/// What a program prints; it has to succeed, and to print no error.
+/// The output of a program, which has to succeed and to print no error.
 fn run(program: &str, args: &[&OsStr]) -> String {
     let mut command = Command::new(program);
     command.args(args).env("LC_ALL", "C.UTF-8").env("MANWIDTH", "80").env("MANROFFSEQ", "");
-    // fish writes below its home.
+    // fish writes files below the home directory.
     let home = tempfile::tempdir().unwrap();
     command.env("HOME", home.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
     let output = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
@@ -30,7 +30,7 @@ fn run(program: &str, args: &[&OsStr]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// All commands that are shown, with those below them.
+/// All commands that the help shows, with their subcommands.
 fn commands() -> Vec<clap::Command> {
     fn add(command: &clap::Command, all: &mut Vec<clap::Command>) {
         for below in command.get_subcommands().filter(|it| !it.is_hide_set()) {

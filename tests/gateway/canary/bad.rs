@@ -43,7 +43,7 @@ fn release_that_fails_sometimes_bounces() {
     let mut failures = 0;
     for visit in &seen {
         assert!(of(visit, "old").iter().all(|it| it == "1"), "{visit:?}");
-        // Until the canary is over, a visitor of the new release gets that or its error.
+        // Until the canary is over, a visitor of the new release gets the new release or its error.
         let new = of(visit, "new");
         let end = new.iter().position(|it| it == "1").unwrap_or(new.len());
         assert!(new[end..].iter().all(|it| it == "1"), "{visit:?}");
@@ -62,7 +62,7 @@ fn slow_release_bounces() {
     assert!(seen.iter().flatten().all(|it| it.release == "1" || it.release == "2"));
 }
 
-/// Its requests never get a response, so nothing but their age says how slow they are.
+/// The requests of the canary never get a response, so only their age says how slow they are.
 #[test]
 fn release_that_hangs_bounces() {
     let served = served("if (mt_rand(1, 2) == 1) { sleep(20); }");
@@ -89,7 +89,7 @@ fn canary_whose_master_dies_ends_and_its_visitors_go_on() {
     assert_eq!(served.site.masters(), masters);
 }
 
-/// Requests in flight on the canary finish before it ends.
+/// Requests in flight on the canary finish before the canary ends.
 #[test]
 fn request_of_a_canary_that_ends_is_finished() {
     let served = served("");

@@ -42,7 +42,7 @@ fn visitor_stays_on_one_side_for_pages_and_files() {
             }
         }
     }
-    // Neither a part of an older page nor a cookie that is not ours takes anybody anywhere.
+    // A request for a part of a page draws no release, and a cookie with a wrong id does not count.
     for _ in 0..20 {
         let answer = served.get_with("/which.php", "Sec-Fetch-Mode: no-cors\r\n");
         assert_eq!((answer.text().as_str(), answer.header("set-cookie")), ("1", None));
@@ -56,7 +56,7 @@ fn visitor_stays_on_one_side_for_pages_and_files() {
         assert!((600..1200).contains(&age), "{cookie}");
         assert_eq!(answer.header("cache-control"), Some("private"));
     }
-    // Errors are marked too.
+    // Errors are private too.
     let missing = new.get("/.none.txt");
     assert_eq!((missing.status, missing.header("cache-control")), (404, Some("private")));
     manager.signal(Signal::INT);
@@ -90,7 +90,7 @@ fn good_canary_is_published_as_it_is_and_the_others_follow() {
         assert!(!served.site.path("pid/www.canary.json").exists());
         let answer = served.get("/which.php");
         assert_eq!((answer.text().as_str(), answer.header("set-cookie")), ("2", None));
-        // No request failed. With swap, whoever had the new release has kept it.
+        // No request failed. With swap, each visitor of the new release has kept it.
         for visit in seen {
             let releases: Vec<&str> = visit.iter().map(|it| it.release.as_str()).collect();
             assert!(releases.iter().all(|it| ["1", "2"].contains(it)), "{visit:?}");
@@ -134,7 +134,7 @@ fn canary_with_too_few_requests_is_published_if_it_is_well() {
     assert_eq!(drawn(&served), "500");
 }
 
-/// An asset that only one of the releases has comes from there.
+/// An asset that only one of the releases has comes from this release.
 #[test]
 fn asset_of_the_other_side_is_found_with_keep_assets() {
     let site = Served::site("keep_assets = \"10m\"", "");
@@ -158,7 +158,7 @@ fn asset_of_the_other_side_is_found_with_keep_assets() {
     assert_eq!(new.get("/app.2.js").text(), "2");
 }
 
-/// A file gets no date while two releases have one of that name, and later a date from after the canary.
+/// While two releases have a file of the same name, it gets no date. Later its date is from after the canary.
 #[test]
 fn dates_of_files_do_not_go_back_after_a_canary() {
     let served = served("");

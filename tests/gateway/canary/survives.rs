@@ -130,7 +130,7 @@ fn command_that_is_killed_while_something_is_half_done_loses_no_request() {
         let served = served("");
         let visitors = Visitors::start(&served, 2);
         assert!(killed_at(&served, at), "{at}");
-        // Also the canary of the last one, which one replica had published.
+        // Also after the last failpoint, where one replica had published the canary already.
         assert_eq!(served.site.releases()[0], served.site.path("www/release1"), "{at}");
         no_request_failed(visitors);
     }

@@ -22,7 +22,7 @@ fn text_of_a_server_is_compressed_by_the_wish_of_the_client() {
 fn ineligible_responses_of_a_server_are_not_compressed() {
     needs_root!();
     let served = CommandSite::new(PYTHON_FD).serve();
-    // What the server calls compressed, is no text, is a stream of events, or is short.
+    // The response is compressed by the server, is not text, is a stream of events, or is short.
     for query in [
         "type=text/html&count=500&coding=br",
         "type=image/png&count=500",

@@ -115,7 +115,7 @@ fn incomplete_response_is_not_completed() {
     let served = CommandSite::new(PYTHON_FD).serve();
     assert!(served.connect().get("/cut").is_err());
     assert_eq!(served.get("/").status, 200);
-    // A server that dies with the request: it may have begun, so the request is not repeated.
+    // A server that dies with the request: it may have begun the request, which is not repeated.
     assert_eq!(served.get("/die").status, 502);
     assert_eq!(served.get("/").status, 200);
 }
@@ -161,7 +161,7 @@ fn request_in_flight_ends_on_its_release() {
     for run in [PYTHON_FD, PYTHON_SOCKET] {
         let served = CommandSite::new(run).serve();
         let mark = served.site.scratch().join("mark");
-        // Its account has to write there.
+        // The account of the server has to write there.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         fs::set_permissions(served.site.scratch(), open).unwrap();
         let mut held = served.connect();
@@ -179,7 +179,7 @@ fn request_in_flight_ends_on_its_release() {
     }
 }
 
-/// A halted server: its requests wait, new ones go to the other replica.
+/// A halted server: its requests wait, and new requests go to the other replica.
 #[test]
 fn frozen_replica_is_ejected() {
     needs_root!();

@@ -54,7 +54,7 @@ fn process_gets_its_account_directory_and_environment() {
     names.retain(|name| !["LC_CTYPE"].contains(name)); // Python sets it
     assert_eq!(names, known);
     assert_eq!((&environment["LANG"], &environment["USER"]), (&"C".into(), &"www-data".into()));
-    // No file of the manager is open in it.
+    // The server has no file of the manager open.
     let pid = echoed["pid"].as_i64().unwrap();
     let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     let targets = fds.filter_map(|fd| fs::read_link(fd.path()).ok());
@@ -174,7 +174,7 @@ fn process_that_ignores_the_stop_signal_is_killed_with_its_children() {
     let run = format!(
         "run = [\"bash\", \"-c\", \"{script}\"]\nprotocol = \"http\"\nlisten = \"fd3\"\nreplicas = 1\n"
     );
-    // The environment names another process: the script's own check would fail.
+    // LISTEN_PID names bash, not Python, so the check in server.py would fail.
     let site = CommandSite::with(&run, "", "[rollout]\ndrain_timeout = \"100ms\"");
     let code = site.site.read("www/r1/server.py").replace("    assert os", "    # assert os");
     site.site.write("www/r1/server.py", &code);

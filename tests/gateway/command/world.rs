@@ -51,7 +51,7 @@ fn link_to_the_socket_of_another_account_is_not_followed() {
     let lines = "[rollout]\nready_timeout = \"5s\"";
     let served = CommandSite::with(PYTHON_SOCKET, "", lines).serve();
     add_release(&served.site, 2);
-    // Root's own server, which answers as the release's would.
+    // A server of root, which answers like the server of the release.
     let target = served.site.path("root.sock");
     let mut root = served.site.command("/usr/bin/python3");
     root.current_dir(served.site.path("www/r1")).arg("server.py").arg(&target);
@@ -93,7 +93,7 @@ fn ordinary_user_runs_a_pool_under_its_own_account() {
     }
 }
 
-/// After a kill in the middle, the next command finds what runs, and ends what should not.
+/// After a kill in the middle, the next command finds what runs, and ends what should not run.
 fn killed_manager(run: &str, command: &[&str], is_chosen: impl Fn(&str) -> bool) {
     let served = CommandSite::new(run).serve();
     let places = served.site.places_of(command);
@@ -152,7 +152,7 @@ fn supervisor_replaces_a_killed_master_and_follows_the_symlink() {
     served.site.status_when(|status| status["pools"][0]["ok"] == true);
 }
 
-/// Processes are killed all the time: only requests that they had may fail.
+/// Processes are killed all the time: only the requests of killed processes may fail.
 #[test]
 fn kills_under_load_cost_only_requests_in_flight() {
     needs_root!();

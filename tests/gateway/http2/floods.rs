@@ -52,7 +52,7 @@ fn floods_are_ended() {
     for (name, flood) in &mut floods {
         let mut client = Http2::to(served.port());
         let mut sent = 0;
-        // The answers are read by nobody: a gateway that keeps them would grow.
+        // The client reads no answers: the memory of a gateway that keeps them would grow.
         while client.send_bytes(&flood()) {
             sent += 1;
             assert!(sent < 20_000, "{name}: the gateway reads on");

@@ -13,7 +13,7 @@ type Status = BTreeMap<String, String>;
 pub(super) struct Child(i32);
 
 impl Child {
-    /// The one of the process that serves.
+    /// The child of the process that serves.
     pub(super) fn of(served: &Served) -> Self {
         Self::of_parent(served.gateway().pid().as_raw_nonzero().get())
     }

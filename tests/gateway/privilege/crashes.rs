@@ -17,7 +17,7 @@ fn killed_gateway_process_is_started_again_and_connections_wait() {
     let served = served("", "");
     for round in 0..3 {
         let child = Child::of(&served);
-        // Halted, it accepts nothing: these wait in the socket.
+        // A halted child accepts nothing: these connections wait in the socket.
         child.signal(Signal::STOP);
         let mut waiting: Vec<Connection> = (0..20).map(|_| served.connect()).collect();
         for connection in &mut waiting {
@@ -28,7 +28,7 @@ fn killed_gateway_process_is_started_again_and_connections_wait() {
             assert_eq!(connection.answer().unwrap().status, 200, "round {round}");
         }
         assert_ne!(Child::of(&served).pid(), child.pid());
-        // Commands reach the new one.
+        // Commands reach the new child.
         served.site.run(&["restart", "www"]).succeeds();
     }
     assert!(served.await_log("has ended with signal: 9").contains("another one is started"));
@@ -99,13 +99,13 @@ fn killed_parent_leaves_no_request_behind_and_the_next_serve_starts() {
     served.await_in_flight(1);
     let child = Child::of(&served);
     served.gateway().signal(Signal::KILL);
-    // Its main thread may end before the others, which still hold its files.
+    // The main thread of the killed process may end before its other threads, which still hold the files.
     let threads = format!("/proc/{}/task", served.gateway().pid().as_raw_nonzero());
     wait_for("its end", || {
         let left = std::fs::read_dir(&threads).unwrap().count();
         (served.gateway().has_ended() && left == 1).then_some(())
     });
-    // At once: the child of the killed one may still listen.
+    // At once: the child of the killed process may still listen.
     let mut next = served.site.spawn(&["serve"]);
     next.await_line("that it serves", |line| line.starts_with("Serving on "));
     assert_eq!(served.get("/ping.php").status, 200);

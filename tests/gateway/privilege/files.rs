@@ -41,7 +41,7 @@ fn key_of_root_is_used_and_followed() {
     renew(&served.site);
     wait_for("the new certificate", || (serial(&shown()) != serial(&before)).then_some(()));
     assert_eq!(served.curl_tls("a.test", "/release.txt", &[]), "1\n");
-    // A reload reads it too.
+    // A reload reads the certificate too.
     assert!(served.reload().contains("reload done"));
     assert_eq!(served.curl_tls("a.test", "/release.txt", &[]), "1\n");
 }

@@ -59,7 +59,7 @@ fn commands_reach_the_gateway() {
     assert!(!served.site.run(&["check"]).stdout.contains("rror"), "check is content");
 }
 
-/// Only root may read its record, and the kernel's lock on that.
+/// Only root may read the record of a canary, and the kernel's lock on this record.
 #[test]
 fn canary_by_share_gets_visitors_and_ends_with_its_command() {
     needs_root!();
@@ -178,7 +178,7 @@ fn stop_lets_requests_end() {
     connection.send("GET /slow.php HTTP/1.1\r\nHost: a\r\n\r\n");
     served.await_in_flight(1);
     let child = Child::of(&served);
-    // A service manager may tell all processes.
+    // A service manager may signal all processes.
     child.signal(Signal::TERM);
     child.signal(Signal::INT);
     let ran = served.stop_gateway();
@@ -207,8 +207,8 @@ fn second_signal_ends_the_gateway_too() {
     assert!(connection.answer().is_err());
 }
 
-/// The sockets of the service manager are served by the child too, also after an upgrade, and wait after the
-/// end of `serve`.
+/// The child also serves the sockets of the service manager, also after an upgrade. After the end of `serve`,
+/// connections wait in these sockets.
 #[test]
 fn socket_of_the_service_manager_is_served_by_the_gateway_process() {
     needs_root!();

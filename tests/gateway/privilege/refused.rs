@@ -10,7 +10,7 @@ use super::{GLOBAL, USER, separate, served};
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 
-/// Both say so.
+/// `serve` and `check` print this message.
 fn refuses(site: &Site, message: &str) {
     let file = site.path(GLOBAL).display().to_string();
     let message = message.replace("FILE", &file);

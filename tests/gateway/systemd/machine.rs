@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use harness::{Program, Ran, Site, wait_for};
 
-/// The arguments are the control group, the root of the site, and the directory of the programs. Of
-/// this machine's file systems, the last two are all that the machine can write to: at boot, systemd
-/// removes old files.
+/// The arguments are the control group, the root of the site, and the directory of the programs. The
+/// booted machine can write only to the last two of this machine's file systems: at boot, systemd removes
+/// old files.
 const BOOT: &str = r#"
     set -eu
     echo $$ >"$1/cgroup.procs"
@@ -85,12 +85,12 @@ impl Machine {
         machine
     }
 
-    /// Waits until it has been shut down.
+    /// Waits until the machine has been shut down.
     pub(super) fn await_end(&mut self) {
         wait_for("the end of systemd", || self.unshare.try_wait().unwrap());
     }
 
-    /// What makes a command run in it.
+    /// The words that make a command run in the machine.
     fn door(&self) -> Vec<String> {
         let args =
             ["-t", &self.systemd.to_string(), "-m", "-p", "-C", "-i", "-u", "--wdns=/", "--"];
@@ -111,7 +111,7 @@ impl Machine {
         String::from_utf8(ran.stdout).unwrap()
     }
 
-    /// Runs `pools-manager` in it, after other words, as the user who owns the site.
+    /// Runs `pools-manager` in the machine, after the words `before`, as the user who owns the site.
     pub(super) fn run_after(&self, before: &[&str], site: &Site, args: &[&str]) -> Ran {
         let root = site.root().to_str().unwrap();
         let manager = site.manager(&["--root", root]);
@@ -144,7 +144,7 @@ impl Drop for Machine {
     }
 }
 
-/// Removes a group with those below it.
+/// Removes a control group and the groups below it.
 fn remove(group: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(group)? {
         let path = entry?.path();

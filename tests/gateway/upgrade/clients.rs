@@ -18,7 +18,7 @@ pub(crate) struct Runs(PathBuf);
 
 impl Runs {
     pub(crate) fn of(served: &Served, name: &str) -> Self {
-        // Never while other clients run it: for a moment the file would be empty.
+        // Not while other clients run the script: for a moment the file would be empty.
         if !served.site.path("www/release1/note.php").exists() {
             served.page("note.php", NOTE);
         }

@@ -30,7 +30,7 @@ fn install(program: &PathBuf, script: &str) {
     fs::rename(new, program).unwrap();
 }
 
-/// What `serve --upgrade` says if it fails, which must cost no request and leave the same process.
+/// The error of an upgrade that fails. It must cost no request, and the same process must serve on.
 fn failure(served: &Served) -> String {
     let running = Running::of(served);
     let before = running.pid();
@@ -41,7 +41,7 @@ fn failure(served: &Served) -> String {
     clients.await_more(20);
     clients.finish();
     running.await_alone();
-    // It supervises again.
+    // The same process supervises again.
     served.site.kill_replica(1);
     await_release(served, "release1");
     let said = ran.status(1).stderr.clone();
@@ -96,7 +96,7 @@ fn wrong_configuration_is_reported_with_its_line() {
         ran.status(2).stderr.contains("etc/pools-manager.toml:3: unknown key `thread`"),
         "{ran}"
     );
-    // The new process finds the same.
+    // The new process finds the same error.
     served.gateway().signal(Signal::USR2);
     let line = served.await_log("upgrade failed, this process serves on: ");
     assert!(line.contains("etc/pools-manager.toml:3: unknown key `thread`"), "{line}");
@@ -115,7 +115,7 @@ fn address_that_is_taken_is_reported() {
     assert!(why.contains(&format!("cannot listen on {address}")), "{why}");
 }
 
-/// A pool that is served now, and would not be any more.
+/// A pool that is served now, and that the new process would not serve.
 #[test]
 fn pool_that_would_not_be_served_is_reported() {
     let served = Served::serve(site("", ""));
@@ -130,7 +130,7 @@ fn pool_that_would_not_be_served_is_reported() {
     assert_eq!(served.get("/ping.php").status, 200);
 }
 
-/// A gateway, and all that replace it, which are killed or halted at this place.
+/// A gateway with a failpoint: this process, or the one that replaces it, is killed or halted there.
 fn served_until(at: &str) -> Served {
     let site = global(site("", ""), "upgrade_timeout = \"500ms\"");
     let served = Served::serve_through(site, "env", &[&format!("POOLS_MANAGER_TEST_AT={at}")]);
@@ -156,7 +156,7 @@ fn new_process_that_is_halted_is_killed() {
     }
 }
 
-/// Connections that it has accepted are cut, and no others.
+/// The connections that the killed process has accepted are cut, and no others.
 #[test]
 fn old_process_goes_on_if_the_new_one_is_killed_when_it_accepts() {
     let served = served_until("KILL upgrade, new: open");
@@ -169,12 +169,12 @@ fn old_process_goes_on_if_the_new_one_is_killed_when_it_accepts() {
     await_release(&served, "release1");
 }
 
-/// Whatever it has done by then.
+/// The old process is killed at each stage of the upgrade.
 #[test]
 fn new_process_serves_if_the_old_one_is_killed() {
     for at in ["launched", "ready", "rested", "served"] {
         let mut served = served_until(&format!("KILL upgrade, old: {at}"));
-        // The command was answered by the old one.
+        // The old process answers the command.
         let command = served.site.spawn(&["serve", "--upgrade"]);
         let running = Running::of(&served);
         let old = served.gateway().pid().as_raw_nonzero().get();
@@ -189,7 +189,7 @@ fn new_process_serves_if_the_old_one_is_killed() {
     }
 }
 
-/// The service manager starts another one, which needs the sockets.
+/// The service manager starts another process, which needs the sockets.
 #[test]
 fn new_process_ends_if_the_old_one_is_killed_under_a_service_manager() {
     for at in ["rested", "served"] {

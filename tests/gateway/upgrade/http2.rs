@@ -41,7 +41,8 @@ impl Http2Clients {
         Self { enough, runs, threads }
     }
 
-    /// Stops them. Each had at least this many connections, and each post ran once.
+    /// Stops the clients. Each client must have had at least this many connections, and each post must have
+    /// run once.
     pub(super) fn finish(self, connections: usize) {
         self.enough.store(true, Ordering::Relaxed);
         let mut posts = 0;

@@ -70,7 +70,7 @@ fn request_of_the_old_process_gets_the_release_that_the_new_one_serves() {
 }
 
 /// Clients on new connections and clients that keep theirs, through upgrades and switches in turn: no
-/// response is of an older release than one that ended before its request began.
+/// response has an older release than another response that had ended before the request began.
 #[test]
 #[ignore = "takes long: bin/test --all"]
 fn release_never_goes_back_through_upgrades_and_switches() {
@@ -193,7 +193,7 @@ fn term_ends_both_processes_after_their_requests() {
     assert!(!served.site.path("sockets/pools-manager.sock").exists());
 }
 
-/// Signals for the old process are meant for the one that serves.
+/// The old process passes signals on to the process that serves.
 #[test]
 fn signals_to_the_old_process_reach_the_new_one() {
     let served = supervised();
@@ -205,7 +205,7 @@ fn signals_to_the_old_process_reach_the_new_one() {
     let masters = served.site.masters();
     served.gateway().signal(Signal::USR1);
     wait_for("a new master", || (served.site.masters() != masters).then_some(()));
-    // TERM ends its idle connections, and not the one that has a request.
+    // TERM ends the idle connections of the old process, and not the connection that has a request.
     let mut other = served.connect();
     assert_eq!(other.get("/ping.php").unwrap().status, 200);
     served.gateway().signal(Signal::TERM);
@@ -230,7 +230,7 @@ fn hold_and_resume_reach_the_old_process() {
     running.await_alone();
 }
 
-/// A frozen process could serve the old release later: no release is switched before it has ended.
+/// A frozen process could serve the old release later. So no release is switched before this process ends.
 #[test]
 fn switch_fails_while_the_old_process_does_not_answer() {
     let served = supervised();

@@ -1,4 +1,4 @@
-//! The process that serves a site now. A test's own child is only the first one.
+//! The process that serves a site now. The child of the test is only the first such process.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -86,7 +86,7 @@ pub(crate) fn all(site: &Site) -> Vec<i32> {
     pids.filter(is_it).collect()
 }
 
-/// Whether it has not ended.
+/// Whether the process has not ended.
 pub(crate) fn is_alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with('Z'))

@@ -84,7 +84,7 @@ fn socket_of_the_service_manager_is_used_kept_and_passed_on() {
     let mut served = activated(site, &listener);
     assert_eq!(served.port(), port);
     await_release(&served, "release1");
-    // php-fpm must not have it.
+    // php-fpm must not have the socket.
     for pid in served.site.masters() {
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
         let sockets = fds.filter(|it| {

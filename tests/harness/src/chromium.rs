@@ -145,6 +145,15 @@ impl Chromium {
         self.wait(self.client.execute(&format!("return {expression};"), Vec::new()))
     }
 
+    /// Waits until a JavaScript expression is true on the page.
+    pub fn await_true(&self, expression: &str) {
+        let begun = Instant::now();
+        while self.value(expression) != true {
+            assert!(begun.elapsed() < DEADLINE, "{expression} on {}", self.url());
+            thread::sleep(POLL);
+        }
+    }
+
     /// The value that a script passes to its last argument, which is a function.
     pub fn run(&self, script: &str) -> Value {
         self.wait(self.client.execute_async(script, Vec::new()))

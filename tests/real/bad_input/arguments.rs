@@ -87,7 +87,7 @@ fn pool_with_the_name_of_a_word_needs_single() {
     assert_eq!(site.masters(), masters);
 }
 
-/// The words are clap's; what they say first is what is wrong.
+/// clap words these errors. Their first sentence says what is wrong.
 #[test]
 fn invalid_command_line_is_an_error() {
     let site = running();

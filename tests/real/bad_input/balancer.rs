@@ -80,7 +80,7 @@ fn stopped_apache_is_an_error() {
         for command in [&["restart"][..], &["restart", "--strategy", "swap"], &one] {
             site.refuses(command, &error(&what, help));
         }
-        // The replicas can be looked at all the same.
+        // `status` still shows the replicas.
         let ran = site.unchanged_by(|| site.run(&["status", "-q"]));
         ran.stdout(
             "Redundant pool \"www\"...\n  \

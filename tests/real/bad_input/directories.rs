@@ -114,7 +114,7 @@ fn other_user_cannot_change_a_site() {
     }
 }
 
-/// It sees the records, the sockets and the balancer.
+/// The other user sees the records, the sockets and the balancer.
 #[test]
 fn status_for_another_user_shows_what_it_may_see() {
     needs_root!();
@@ -141,7 +141,7 @@ fn status_for_another_user_shows_what_it_may_see() {
     let line = format!("  Not visible to this account: {unseen}\n");
     assert!(shown.succeeds().stdout.contains(&line), "{shown}");
 
-    // Sockets that only their owner may use: PHP cannot be asked.
+    // Only their owner may use these sockets, so PHP gets no ping.
     for replica in 1..=2 {
         let socket = site.path(&format!("sockets/php-fpm-www{replica}.g1.sock"));
         fs::set_permissions(socket, Permissions::from_mode(0o600)).unwrap();
@@ -151,7 +151,7 @@ fn status_for_another_user_shows_what_it_may_see() {
     assert_eq!(document["pools"][0]["replicas"][0]["ping_php"], "unknown");
     assert_eq!(document["pools"][0]["unseen"][1], "whether PHP answers (listen.mode)");
 
-    // What it can see decides.
+    // What the user can see decides about the exit status.
     site.run(&["stop", "single", "www", "2"]).succeeds();
     assert!(status(&[]).succeeds().stdout.contains("replica 2 [Stopped]"));
     site.kill_replica(1);

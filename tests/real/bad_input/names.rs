@@ -52,8 +52,8 @@ fn file_in_place_of_a_public_socket_is_an_error() {
     site.is_in_order_on("release1");
 }
 
-/// This test listens like a database that `listen` names by mistake: had the manager taken it for a
-/// php-fpm that was left without its master, it would end it.
+/// This test listens like a database that `listen` names by mistake. A manager that takes the test for a
+/// php-fpm without its master would end the test.
 #[test]
 fn public_socket_of_another_program_is_an_error() {
     let site = Site::new();
@@ -113,7 +113,7 @@ fn removed_records_are_written_again() {
     site.is_in_order_on("release1");
 }
 
-/// What is said of replica 1, whose public name leads to what the pool knows nothing of.
+/// The message about replica 1, whose public name leads to a process that does not belong to the pool.
 fn of_nobody(pool: &str, master: Pid) -> String {
     let pid = master.as_raw_nonzero();
     error(
@@ -142,7 +142,7 @@ fn file_in_place_of_a_public_pid_file_is_an_error() {
         ),
     );
     fs::remove_dir(&name).unwrap();
-    // A link to somewhere else is replaced, and where it led to is left alone.
+    // A link to another file is replaced, and this file stays as it is.
     site.write("precious", "1\n");
     symlink("../precious", &name).unwrap();
     site.run(&["restart"]).succeeds();

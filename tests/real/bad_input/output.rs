@@ -56,7 +56,7 @@ fn exit_status_does_not_depend_on_standard_error() {
     }
 }
 
-/// As `pools-manager restart | head -1` does: the reader goes when it has its line.
+/// As with `pools-manager restart | head -1`: the reader ends when it has its line.
 #[test]
 fn closed_standard_output_does_not_end_a_rollout() {
     let site = running();

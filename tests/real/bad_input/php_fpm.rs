@@ -64,7 +64,7 @@ fn php_fpm_in_the_foreground_or_of_another_user_is_an_error() {
             ),
         );
     });
-    // This placeholder of the original means the user who runs it.
+    // This placeholder of the original means the user who runs the command.
     with_command(&site, &["sudo", "-u", "%CURRENT_USER%", &php_fpm, "-p", "%CURRENT_DIR%"], || {
         site.run(&["restart"]).succeeds();
     });
@@ -76,14 +76,14 @@ fn with_command(site: &Site, words: &[&str], then: impl FnOnce()) {
     site.while_changed(SETTINGS, key, &format!("php_fpm_cmd = {words:?}\n{key}"), then);
 }
 
-/// php-fpm's own message is shown. An error of both replicas is reported for the first.
+/// php-fpm's own message is shown. An error of both replicas is reported only for the first.
 #[test]
 fn configuration_that_php_fpm_rejects_is_an_error() {
     let site = running();
     let pool_conf = site.read(POOL_CONF);
     let pm = pool_conf.lines().position(|line| line == "pm = dynamic").unwrap() + 1;
     let included_from = |replica: u32| {
-        // php-fpm means the line in the file that is included.
+        // php-fpm names the line of the included file.
         format!(
             "    ERROR: Unable to include ROOT/{POOL_CONF} from ROOT/{POOL}/{replica}.conf at line {pm}\n"
         )
@@ -121,13 +121,13 @@ fn configuration_that_php_fpm_rejects_is_an_error() {
     site.refuses(&["restart"], &not_accepted(1, &said));
 }
 
-/// The other one is not restarted either.
+/// The other replica is not restarted either.
 #[test]
 fn configuration_error_of_one_replica_is_found() {
     let site = running();
     let conf = format!("{POOL}/2.conf");
     let sample = site.read(&conf);
-    // Ahead of its includes: php-fpm counts their lines too.
+    // The section stands before the includes, because php-fpm counts their lines too.
     site.write(&conf, &format!("[www2]\npm = elastic\n{sample}"));
     let said = format!(
         "    ERROR: [ROOT/{conf}:2] unable to parse value for entry 'pm': \
@@ -186,7 +186,7 @@ fn configuration_without_a_replica_is_an_error() {
     }
 }
 
-/// php-fpm accepts any number, and forks until nothing is left.
+/// php-fpm accepts any number, and forks until no memory is left.
 #[test]
 fn more_children_than_memory_for_idle_ones_are_refused() {
     let site = Site::new();
@@ -222,7 +222,7 @@ fn more_children_than_memory_for_busy_ones_are_a_warning() {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
     let kib: u64 = total.trim().strip_suffix(" kB").unwrap().parse().unwrap();
-    // Of two replicas, each child with 16 MiB.
+    // For two replicas, with 16 MiB for each child.
     let children = kib / 1024 / 16 / 2 + 10;
     site.replace(conf, "pm.max_children = 5", &format!("pm.max_children = {children}"));
     let told = format!("{} children are allowed, ", 2 * children);

@@ -5,7 +5,7 @@ use harness::Site;
 
 const API: &str = "etc/php/fpm/redundant-pools/api";
 
-/// A mistake in a file of one of them, and what is said of it.
+/// A mistake in a file of one pool, and the message about it.
 type Mistake = (&'static str, &'static str, &'static str, fn(&str) -> String);
 
 /// One error in the settings, and one that php-fpm finds.

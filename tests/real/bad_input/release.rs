@@ -29,7 +29,7 @@ fn link_to_no_release_is_an_error() {
                 "a release is a directory: link to one",
             ),
         ),
-        // One word of a difference to what was meant.
+        // Only one word differs from what the operator meant.
         ("current", points("ROOT/www/current", ", which is current_dir and empty")),
     ];
     for (target, stderr) in mistakes {
@@ -102,7 +102,7 @@ fn unsuitable_mount_point_is_an_error() {
             site.refuses(&["restart"], &error(&format!("current_dir ROOT/{what}"), &help));
         });
     }
-    // A release was copied to the mount point of the running ones.
+    // A release was copied to the mount point of the running replicas.
     site.write("www/current/ping.php", "<?php echo 'stray';");
     let stray = error("current_dir ROOT/www/current is not empty", &not_empty("ping.php"));
     site.refuses(&["restart"], &stray);

@@ -3,7 +3,7 @@
 use super::{POOL, SETTINGS, error};
 use harness::Site;
 
-/// Without a balancer: no server is needed in order to be refused.
+/// Without a balancer: the refusal needs no server.
 const NO_BALANCER: &str =
     "[php]\ncurrent_release_symlink = \"www/current.release\"\ncurrent_dir = \"www/current\"\n";
 
@@ -25,7 +25,7 @@ fn root_with_a_space_works() {
     site.run(&["stop"]).succeeds();
 }
 
-/// All that neither ends a value of php-fpm's format nor means something in it.
+/// All characters that neither end a value in php-fpm's format nor have a meaning there.
 #[test]
 fn root_with_special_characters_works() {
     let site = Site::prepared_in("pm a'b;c#d=e%f!g~h(i)j&k|l^m{n},o@p+é-");
@@ -54,7 +54,7 @@ fn root_with_characters_that_php_fpm_cannot_read_is_refused() {
     }
 }
 
-/// php-fpm takes all that has a colon in it for the address of an internet socket.
+/// php-fpm takes each value with a colon for the address of an internet socket.
 #[test]
 fn root_with_a_colon_is_refused() {
     let site = Site::prepared_in("pm:-");
@@ -68,7 +68,7 @@ fn root_with_a_colon_is_refused() {
     );
 }
 
-/// How long a root may be: the rest is `/sockets/php-fpm-www1.g99999.sock`, of 107 in all.
+/// The longest root: `/sockets/php-fpm-www1.g99999.sock` is added, and the kernel takes 107 bytes.
 const LONGEST: usize = 107 - 33;
 
 #[test]
@@ -84,7 +84,7 @@ fn longest_allowed_root_works() {
 fn too_long_root_is_refused() {
     let too_long = [
         LONGEST + 1,
-        // The name of the first generation would still fit, and then only the public one.
+        // With this root the name of the first generation fits, with the next one only the public name.
         107 - "/sockets/php-fpm-www1.g1.sock".len(),
         107 - "/sockets/php-fpm-www1.sock".len(),
         107,

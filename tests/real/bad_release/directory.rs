@@ -53,7 +53,7 @@ fn parent_directory_of_the_releases_is_refused() {
     load.finish();
 }
 
-/// Both would answer 404, as a page may, and pass for warm.
+/// Without the page and an index.php, php-fpm would answer 404, as a page may, and would count as warm.
 #[test]
 fn release_without_its_warm_up_page_is_refused() {
     let (site, load) = running_under_load();
@@ -114,7 +114,7 @@ fn release_deleted_after_its_start_is_rolled_back() {
     }
 }
 
-/// There is nothing to go back to: what serves is kept.
+/// There is no release to go back to: the replica that serves is kept.
 #[test]
 fn deleted_old_release_prevents_the_rollback() {
     let site = Site::new();
@@ -125,7 +125,7 @@ fn deleted_old_release_prevents_the_rollback() {
     let manager = site.spawn(&["restart", "--strategy", "rolling"]);
     warm_up.reached();
     fs::remove_dir_all(site.path("www/release1")).unwrap();
-    // The new generation dies of itself.
+    // The new generation dies by itself.
     site.kill_generation("www.1.g2");
     let ran = manager.finish();
     let gone = site.path("www/release1");

@@ -12,7 +12,7 @@ const MISTAKES: [(&str, &str); 6] = [
     ),
     ("<?php throw new Exception('no cache');", "Uncaught Exception: no cache in "),
     ("<?php str_repeat('x', 1 << 30);", "Allowed memory size of 134217728 bytes exhausted "),
-    // The child is gone in the middle of it.
+    // The child ends in the middle of the page.
     (
         "<?php ob_start(); posix_kill(getmypid(), 9); sleep(60);",
         "closed the connection before its answer was whole\n",

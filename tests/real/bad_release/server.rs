@@ -7,7 +7,7 @@ use harness::{Site, php_fpm};
 
 const STRATEGIES: [&str; 2] = ["rolling", "swap"];
 
-/// What is there in place of php-fpm on release 2, and what is said of it.
+/// What runs in place of php-fpm on release 2, and the error.
 const FAKES: [(&str, &[&str]); 6] = [
     (
         "echo 'ERROR: no license' >&2; exit 70",
@@ -27,7 +27,7 @@ const FAKES: [(&str, &[&str]); 6] = [
          kill -STOP $(cat /proc/$pid/task/$pid/children) || true",
         &["generation 2 of replica 1 was not ready after 5s: no answer from SOCKET within "],
     ),
-    // And of one that dies when it has said that it is up.
+    // A fake of a php-fpm that dies when it has said that it is up.
     (
         "\"$php\" \"$@\" || exit; pid=$(cat \"$pid_file\"); kill -STOP $pid; \
          until grep -q 'State:.T' /proc/$pid/status; do :; done; \
@@ -77,7 +77,7 @@ fn bounces(strategy: &str, fakes: &[(&str, &[&str])]) {
     }
 }
 
-/// php-fpm loads it whenever it starts, also in order to test its configuration.
+/// php-fpm loads the preload script at each start, also for a test of its configuration.
 #[test]
 fn failing_preload_is_found_before_any_stop() {
     let site = Site::new();
@@ -117,7 +117,7 @@ fn php_fpm_that_dies_during_warm_up_is_rolled_back() {
     }
 }
 
-/// What it took with it when it died is lost; but the last one that serves is not stopped too.
+/// The requests of the dead generation are lost. But the last replica that serves is not stopped too.
 #[test]
 fn death_of_a_generation_that_serves_for_another_replica_stops_the_rollout() {
     let site = Site::new();
@@ -132,7 +132,7 @@ fn death_of_a_generation_that_serves_for_another_replica_stops_the_rollout() {
     manager.await_event("that it waits for replica 2", |event| {
         event["event"] == "progress" && event["replica"] == 2
     });
-    // The one to which the name of replica 2 is lent.
+    // The generation to which the name of replica 2 is lent.
     site.kill_generation("www.1.g2");
     let ran = manager.finish();
     let said = "generation 2 of replica 1, which was to serve meanwhile, has died";
@@ -146,14 +146,14 @@ fn death_of_a_generation_that_serves_for_another_replica_stops_the_rollout() {
     site.is_in_order_on("release2");
 }
 
-/// It has no request any more, so that a kill at the timeout loses nothing.
+/// php-fpm has no request any more, so a kill at the timeout loses nothing.
 #[test]
 fn php_fpm_that_ignores_quit_is_killed_at_the_timeout() {
     for strategy in STRATEGIES {
         let site = Site::new();
         site.run(&["start"]).succeeds();
         let load = site.steady_load();
-        // A fake of one that hangs: stopped, it takes no signal but KILL. Its children serve on.
+        // A fake of a master that hangs: while it is stopped, only KILL has an effect. Its children serve on.
         for master in site.masters() {
             kill_process(master, Signal::STOP).unwrap();
         }

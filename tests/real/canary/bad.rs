@@ -74,7 +74,7 @@ fn canary_with_a_failing_page_is_rolled_back() {
 #[test]
 fn canary_with_a_crashed_child_is_rolled_back() {
     let (site, load) = site(SAME);
-    // Of the old release nothing is watched.
+    // Nothing of the old release is watched.
     site.write("www/release1/crash.php", "<?php echo 'no';");
     site.write("www/release2/crash.php", "<?php posix_kill(posix_getpid(), 11);");
     let manager = watching(&site, "rolling");
@@ -116,7 +116,7 @@ fn canary_without_any_process_is_rolled_back() {
     for strategy in ["rolling", "swap"] {
         let manager = watching(&site, strategy);
         let master = site.masters()[0];
-        // The master first, which would replace the others.
+        // The master is killed first, because it would replace the children.
         site.kill(&[vec![master], children(&site, master)].concat());
         bounces(&site, manager, "");
     }
@@ -181,7 +181,7 @@ fn failed_canary_without_its_old_release_stays_out() {
     assert!(ran.status(1).error_message().contains(left), "{ran}");
 }
 
-/// What serves again was there all the time: nothing has to be started for it.
+/// The generation that serves again has run all the time: nothing has to be started.
 #[test]
 fn failed_canary_of_a_swap_is_rolled_back_despite_a_broken_configuration() {
     let (site, load) = site(BREAKS);

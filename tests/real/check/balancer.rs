@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use super::{APACHE, POOL, document, found, topic};
 use harness::Site;
 
-/// The sample behind an Apache whose balancer has this in addition.
+/// The sample behind an Apache whose balancer has this setting in addition.
 fn with_proxy_set(text: &str) -> Site {
     let site = Site::prepared();
     site.replace(APACHE, "lbmethod=bybusyness", &format!("lbmethod=bybusyness {text}"));

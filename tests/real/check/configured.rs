@@ -128,7 +128,7 @@ fn check_finds_a_missing_or_unreachable_release() {
     assert_eq!(found(&site, "release"), [no_link]);
 }
 
-/// A root below /root is the most common failure of all.
+/// A root below /root is the most common mistake of all.
 #[test]
 fn check_finds_releases_that_php_cannot_read() {
     // An ordinary user also runs PHP, and has access.

@@ -48,7 +48,7 @@ fn log_that_php_fpm_cannot_open_is_refused() {
     site.while_changed(&conf, line, &log("www"), || {
         refused("error_log", "www", "Is a directory (os error 21)", "correct error_log");
     });
-    // A log in the release is one of the release that would be mounted.
+    // A log below `current_dir` is a file of the release that would be mounted.
     site.while_changed(&conf, line, &log("www/current/php.log"), || {
         site.run(&["restart", "--dry-run"]).succeeds();
     });

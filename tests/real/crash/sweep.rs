@@ -5,16 +5,16 @@ use std::fs;
 
 use super::Site;
 
-/// What an operator may do next, one of these after the other in turn.
+/// The commands that an operator may run next. The sweep takes them in turn.
 const NEXT: [&[&[&str]]; 3] =
     [&[&["restart"]], &[&["start"], &["restart"]], &[&["repair"], &["start"], &["restart"]]];
 
 /// A command, and the failpoints that it must have.
 pub(super) struct Sweep<'a> {
     pub(super) command: &'a [&'a str],
-    /// Brings about what the command begins with. The number is that of the place.
+    /// Prepares the state in which the command begins. The number is that of the failpoint.
     pub(super) before: &'a dyn Fn(&Site, usize),
-    /// The status that it ends with when it is not killed.
+    /// The exit status of the command when it is not killed.
     pub(super) status: i32,
     /// Failpoints inside steps that it must have.
     pub(super) within: &'a [&'a str],

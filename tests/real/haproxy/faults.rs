@@ -132,7 +132,7 @@ fn server_in_maintenance_is_left_there() {
     let ran = site.run(&["check"]);
     assert!(ran.succeeds().stdout.contains("server www2 is in maintenance: MAINT"), "{ran}");
     site.run(&["status", "-q"]).status(1);
-    // The other one is the last that serves now, and no command drains it.
+    // The other replica is the last one that serves now, and no command drains it.
     site.run(&["start"]).status(0);
     site.run(&["stop", "single", "www", "2"]).status(0);
     site.run(&["start", "single", "www", "2"]).status(0);

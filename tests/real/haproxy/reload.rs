@@ -17,7 +17,7 @@ fn reload_of_haproxy_during_a_drain_loses_no_request() {
         site.reload_haproxy();
         wait_for("the new HAProxy", || (site.members() == ["UP", "UP"]).then_some(()));
         request.end(release);
-        // It is drained again before the old generation stops.
+        // The replica is drained again before the old generation stops.
         manager.await_event("that it drains again", |event| {
             event["event"] == "warning"
                 && event["text"]
@@ -31,7 +31,7 @@ fn reload_of_haproxy_during_a_drain_loses_no_request() {
     load.finish();
 }
 
-/// As with Apache: it is waited for as long as `ready_timeout` allows.
+/// As with Apache, the command waits for HAProxy as long as `ready_timeout` allows.
 #[test]
 fn restart_of_haproxy_during_a_drain_is_waited_for() {
     let site = super::running();

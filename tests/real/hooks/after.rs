@@ -47,7 +47,7 @@ fn rolled_back_release_calls_on_failure() {
 #[test]
 fn unwritable_release_link_calls_on_failure() {
     let site = site(&ALL_NOTE);
-    // In the way of the link that replaces it.
+    // This directory is in the way of the new link.
     fs::create_dir(site.path("www/.current.release.pools-manager")).unwrap();
     let ran = site.run(&["switch", "www", "release2"]);
     assert!(ran.status(2).stderr.starts_with("error: cannot move "), "{ran}");
@@ -88,7 +88,8 @@ fn signal_lets_a_hook_finish_and_no_other_pool_begins() {
     site.run(&["history", "zoo"]).prints("Redundant pool \"zoo\"...\n  No rollout is on record\n");
 }
 
-/// While the first pool waits, the second one is renewed; its lines come when the first has ended.
+/// While the first pool waits, the second one is renewed. The lines of the second pool come when the first
+/// pool has ended.
 #[test]
 fn parallel_pools_do_not_mix_their_output() {
     let site = Site::new();
@@ -113,7 +114,7 @@ fn parallel_pools_do_not_mix_their_output() {
     assert_eq!(zoo, swapped, "{ran}");
 }
 
-/// Programs read of each event when it happens, and of which pool it is.
+/// Programs get each event, with its pool, when the event happens.
 #[test]
 fn parallel_pools_print_their_events_at_once() {
     let site = Site::new();

@@ -7,7 +7,7 @@ use harness::{Ran, Site};
 
 const HELP: &str = "  help: nothing was changed: the hook has refused the rollout\n";
 
-/// A switch that is refused in these words: nothing is changed, nothing remembered.
+/// A switch that is refused in these words: nothing is changed, and nothing is in the history.
 fn refused(site: &Site, why: &str) -> Ran {
     let ran = site.unchanged_by(|| site.run(&["switch", "www", "release2"]));
     ran.status(1).stderr(&format!("error: the hook before_rollout {why}\n{HELP}"));
@@ -28,7 +28,7 @@ fn failed_before_rollout_hook_prevents_the_rollout() {
     refused(&site, &format!("ended with exit status: 3{both}"));
     site.write("hooks/before_rollout", "kill -9 $$");
     refused(&site, "ended with signal: 9 (SIGKILL)");
-    // Far more than a pipe holds: it is read, and the end of it is shown.
+    // Far more output than a pipe holds: it is read, and its end is shown.
     site.write("hooks/before_rollout", "yes | head -c 1000000; seq 12; exit 1");
     let last: Vec<String> = (3..=12).map(|number| format!("    {number}")).collect();
     refused(&site, &format!("ended with exit status: 1{}", end(&last.join("\n"))));
@@ -43,7 +43,7 @@ fn failed_before_rollout_hook_prevents_the_rollout() {
     site.is_in_order_on("release2");
 }
 
-/// It does not heed TERM, and neither does what it has started.
+/// This hook ignores TERM, and so do the processes that it has started.
 const STUBBORN: &str = "trap '' TERM; sleep 1000 & echo waiting; wait; sleep 1000";
 
 #[test]
@@ -59,7 +59,7 @@ fn hook_timeout_ends_the_hook_and_its_children() {
     has_no_hooks(&site);
 }
 
-/// What it leaves behind prints without end.
+/// The process that this hook leaves behind prints without end.
 const CHATTERS: &str =
     "while echo y; do touch printed; done & until [ -e printed ]; do sleep 0.01; done; exit 1";
 

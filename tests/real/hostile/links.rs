@@ -10,7 +10,7 @@ use nix::unistd::mkfifo;
 
 use harness::Site;
 
-/// Names that a restart of generation 1 makes, or makes first under this name.
+/// Names that a restart of generation 1 makes. Some of these files get another name later.
 const NEXT: [&str; 12] = [
     "pid/www.1.g2.conf",
     "pid/www.2.g2.conf",
@@ -61,7 +61,7 @@ impl Outside {
     }
 }
 
-/// All that is in a directory, with all that a change of it would change.
+/// The contents of a directory, with everything that a change of a file would alter.
 fn told(dir: &Path) -> String {
     let metadata = fs::symlink_metadata(dir).unwrap();
     let change = |it: &fs::Metadata| {
@@ -91,7 +91,7 @@ fn put(site: &Site, name: &str, make: impl Fn(&Path)) {
     make(&path);
 }
 
-/// Everything that can be asked for, while the names are what somebody made of them.
+/// Runs the commands while other kinds of files stand in place of the names.
 fn goes_through(site: &Site, strategy: &str, how: &str) {
     site.run(&["status", "-q"]).succeeds();
     let _ = site.run(&["check", "-q"]); // it must not hang
@@ -146,7 +146,7 @@ fn fifos_in_place_of_files_are_replaced_and_do_not_block() {
         let site = Site::new();
         site.run(&["start"]).succeeds();
         let load = site.steady_load();
-        // The switch does not know a FIFO for its own: see the next test.
+        // `switch` does not take a FIFO for a file of its own: see the next test.
         for name in NEXT.into_iter().filter(|it| !it.starts_with("www/")).chain(THERE) {
             put(&site, name, |path| mkfifo(path, Mode::S_IRWXU).unwrap());
         }
@@ -173,7 +173,7 @@ fn hard_links_of_files_are_not_written_through() {
     let file = outside.dir.path().join("file");
     let site = Site::new();
     site.run(&["start"]).succeeds();
-    // The change of their number is a change too.
+    // A changed number of links is a change of the file too.
     let files = NEXT.into_iter().filter(|it| !it.starts_with("www/")).chain(THERE);
     for name in files {
         put(&site, name, |path| fs::hard_link(&file, path).unwrap());
@@ -182,7 +182,7 @@ fn hard_links_of_files_are_not_written_through() {
     outside.is_unharmed("hard links");
 }
 
-/// To be found before anything is stopped: a directory cannot be replaced.
+/// A directory cannot be replaced, so the command has to find it before it stops anything.
 #[test]
 #[ignore = "takes long: bin/test --all"]
 fn directories_in_place_of_files_are_refused() {
@@ -221,7 +221,7 @@ fn directories_in_place_of_files_are_refused() {
     load.finish();
 }
 
-/// Without a valid record, the running master is not ours, and is not ended.
+/// Without a valid record, the running master counts as another program, and is not ended.
 #[test]
 fn symlink_in_place_of_a_record_is_ignored() {
     let outside = Outside::new();

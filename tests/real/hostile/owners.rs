@@ -106,7 +106,7 @@ fn files_writable_by_others_are_refused() {
         // Only root is in root's own group.
         site.run(&["check", "-q"]).prints("");
     });
-    // More than one: the others are in what `check` says.
+    // With more than one path, `check` shows the others.
     while_mode(&site.path("pid"), 0o777, || {
         while_mode(&site.path(&format!("{POOL}/1.conf")), 0o666, || {
             let ran = site.run(&["restart"]);
@@ -160,11 +160,11 @@ fn directories_in_php_fpm_configuration_are_checked() {
     let ran = site.run(&["check", "-q"]);
     assert!(site.shown(&ran.status(2).stdout).contains(&format!("{what}{END}")), "{ran}");
     fs::set_permissions(&elsewhere, Permissions::from_mode(0o755)).unwrap();
-    // Apache looks elsewhere, which is another matter.
+    // Apache still connects to the old path, but that does not matter here.
     site.run(&["start", "--dry-run"]).succeeds();
 }
 
-/// A directory of one user, and a site of another's in it.
+/// A directory of one user contains the site of another user.
 #[test]
 fn ordinary_user_refuses_files_of_another_user() {
     needs_root!();

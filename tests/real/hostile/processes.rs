@@ -34,7 +34,7 @@ fn false_pid_files(odd: &[&str]) {
     for (lie, generation) in lies.iter().zip(1..) {
         for replica in [1, 2] {
             site.write(&format!("pid/www.{replica}.g{generation}.pid"), lie);
-            // The public name is a link to that, and may be anything too.
+            // The public name is a link to the pid file, and may also have any content.
             let public = site.path(&format!("pid/php-fpm-www{replica}.pid"));
             fs::remove_file(&public).unwrap();
             fs::write(public, lie).unwrap();
@@ -54,8 +54,8 @@ fn false_pid_files(odd: &[&str]) {
     victims.iter_mut().for_each(Victim::is_unharmed);
 }
 
-/// This test plays a program that has bound a generation's name: were it taken for a php-fpm
-/// without a master, it would be ended.
+/// This test plays a program that has bound a generation's name. A manager that takes it for a php-fpm
+/// without a master would end it.
 #[test]
 fn program_on_the_socket_of_the_next_generation_is_not_ended() {
     let site = Site::new();
@@ -76,7 +76,7 @@ fn program_on_the_socket_of_the_next_generation_is_not_ended() {
     load.finish();
 }
 
-/// It comes when the rollout has begun: php-fpm finds it, and the release bounces.
+/// The program comes when the rollout has begun: php-fpm finds the socket in use, and the release bounces.
 #[test]
 fn program_that_takes_the_socket_of_a_generation_is_not_ended() {
     let site = Site::new();
@@ -101,7 +101,7 @@ fn program_that_takes_the_socket_of_a_generation_is_not_ended() {
     load.finish();
 }
 
-/// The name of a generation that has ended, and is on record: it is not taken for running.
+/// The socket of a generation that has ended and still has a record: the generation does not count as running.
 #[test]
 fn program_on_the_socket_of_an_old_generation_is_not_ended() {
     let site = Site::new();
@@ -118,7 +118,7 @@ fn program_on_the_socket_of_an_old_generation_is_not_ended() {
     drop(stranger);
 }
 
-/// Nothing has removed it, or put something in its place.
+/// Checks that nothing has removed or replaced the socket.
 fn listens(name: &Path) {
     assert!(std::os::unix::net::UnixStream::connect(name).is_ok());
 }

@@ -9,7 +9,7 @@ use rustix::process::{Signal, kill_process};
 
 use harness::{Site, needs_root, wait_for};
 
-/// Of a generation 9 that never was, whose socket is said to be a file of root's.
+/// A record of a generation 9 that never existed. It names a file of root as its socket.
 fn plant(site: &Site, owner: Option<&str>) {
     site.write("precious", "precious");
     let socket = |n| site.path(&format!("sockets/php-fpm-www1.g{n}.sock")).display().to_string();
@@ -37,7 +37,7 @@ fn record_planted_by_the_owner_of_the_directory_is_ignored() {
         assert!(ran.status(2).stderr.contains("/pid belongs to www-data"), "{ran}");
         assert_eq!(site.read("precious"), "precious");
     }
-    // The directory is root's again, and the record still its writer's.
+    // The directory belongs to root again, and the record still to its writer.
     chown(site.path("pid"), Some(0), None).unwrap();
     for strategy in ["rolling", "swap"] {
         site.run(&["restart", "--strategy", strategy]).succeeds();
@@ -58,7 +58,7 @@ fn file_names_in_a_record_are_ignored() {
         site.run(&["restart", "--strategy", strategy]).succeeds();
         assert_eq!(site.read("precious"), "precious");
     }
-    // The record belongs to the user who runs the site, so that there was a generation 9.
+    // The record belongs to the user who runs the site, so generation 9 counts.
     assert_eq!(site.generations(), [11, 3]);
     site.is_in_order_on("release1");
     load.finish();
@@ -96,7 +96,7 @@ fn root_sees_the_records_of_another_user() {
     assert_eq!(site.generations(), [1, 1]);
 }
 
-/// Between the two steps, another process replaces the written file.
+/// Between the write and the start of php-fpm, another process replaces the written file.
 #[test]
 fn php_fpm_reads_the_written_file_not_a_replacement() {
     let site = Site::new();
@@ -143,7 +143,7 @@ fn reloading_master_reads_the_written_file_again() {
     site.is_in_order_on("release1");
 }
 
-/// PHP's user would keep every deploy from beginning.
+/// With the lock, the user of PHP would block every deploy.
 #[test]
 fn other_user_cannot_hold_the_lock() {
     needs_root!();

@@ -72,7 +72,7 @@ fn other_files_in_place_of_the_state_file_are_moved_or_kept() {
         assert_eq!(fs::read_to_string(&aside).unwrap(), text);
         fs::remove_file(aside).unwrap();
     }
-    // Without an end, and without anything that could be waited for.
+    // A file that is too long to be read, and a FIFO that has no writer.
     fs::remove_file(&path).unwrap();
     File::create(&path).unwrap().set_len(1 << 40).unwrap();
     site.run(&["history"]).status(1);

@@ -28,7 +28,7 @@ fn visitors(site: &Site) -> Visitors {
     })
 }
 
-/// No request runs the code of another release than its replica is pinned to, and none is lost.
+/// No request runs the code of another release than that of its replica, and no request is lost.
 fn swaps_mix_nothing(swaps: usize) {
     let site = behind_realpath_root(prepared());
     let visitors = visitors(&site);
@@ -52,7 +52,7 @@ fn many_swaps_behind_realpath_root_mix_no_releases() {
     swaps_mix_nothing(25);
 }
 
-/// The replicas have not known its name: the rollout tells them, before the symlink moves.
+/// The replicas do not see the name of a new release. The rollout adds it before the symlink moves.
 fn switches_to_new_releases_lose_nothing(site: Site) {
     let site = behind_realpath_root(site);
     let visitors = visitors(&site);

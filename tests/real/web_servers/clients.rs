@@ -43,7 +43,7 @@ impl Kept {
         Self::begin_at(site, clients, "/ping.php", "pong")
     }
 
-    /// They request another page, whose body begins like this.
+    /// The clients request another page, whose body begins like this.
     pub(super) fn begin_at(
         site: &Site,
         clients: u64,

@@ -9,7 +9,7 @@ use super::clients::Kept;
 
 const SETTINGS: &str = "etc/php/fpm/redundant-pools/www/pools-manager.toml";
 
-/// A pool of two Python servers, which takes its connections on descriptor 3.
+/// A pool of two Python servers, which take their connections on descriptor 3.
 fn prepared(kind: &str) -> Site {
     let site = Site::prepared();
     let user = if geteuid().is_root() { "user = \"www-data\"\n" } else { "" };
@@ -80,7 +80,7 @@ fn swaps_of_http_servers_behind_nginx_lose_nothing() {
     restarts_lose_nothing("nginx", "swap");
 }
 
-/// What a client claims about where it comes from does not reach the server.
+/// Headers in which a client claims an address of its own do not reach the server.
 #[test]
 fn http_servers_get_the_headers_of_the_web_server() {
     for kind in ["nginx", "haproxy"] {

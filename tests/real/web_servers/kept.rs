@@ -1,7 +1,7 @@
 //! Web servers that keep their connections to php-fpm open, which the documentation advises against.
-//! An idle kept connection occupies a child of the old generation: the kernel counts it like a
-//! request, so the old generation is waited for until `drain_timeout` has passed. The tests show what
-//! that costs, and that the warning tells idle connections from requests.
+//! An idle kept connection occupies a child of the old generation. The kernel counts it like a request, so
+//! the command waits for the old generation until `drain_timeout` has passed. The tests show what that
+//! costs, and that the warning counts idle connections apart from requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ const NGINX: [(&str, &str); 2] = [
     ),
 ];
 
-/// A site behind a web server that keeps its connections, with so many children for each replica.
+/// A site behind a web server that keeps its connections, with this many children for each replica.
 fn kept(kind: &'static str, children: u32) -> Site {
     let changes: &[(&str, &str)] = match kind {
         "nginx" => &NGINX,
@@ -50,8 +50,8 @@ fn swap(site: &Site, args: &[&str]) -> Ran {
     ran
 }
 
-/// Nothing but idle connections is left at the drain timeout: the wait and its warning say so, and a
-/// client that asks meanwhile is served by the new generation.
+/// At the drain timeout, only idle connections are left: the wait and its warning say so. The new generation
+/// serves a client that sends a request meanwhile.
 fn waits_for_idle_connections(kind: &'static str) {
     let site = kept(kind, 5);
     for _ in 0..8 {

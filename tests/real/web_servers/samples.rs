@@ -2,7 +2,7 @@
 
 use harness::{HAPROXY, Site};
 
-/// What each page answers: script name, requested path, the information behind it, the query.
+/// What each page answers: the script name, the requested path, the path information, the query.
 const PAGE: &str = "<?php echo $_SERVER['SCRIPT_NAME'], ' ', $_SERVER['REQUEST_URI'], ' ', \
                     $_SERVER['PATH_INFO'] ?? '', ' ', $_SERVER['QUERY_STRING'], ' ', \
                     str_ends_with($_SERVER['DOCUMENT_ROOT'], 'www/current') ? '' : 'wrong root', \

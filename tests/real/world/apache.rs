@@ -3,8 +3,8 @@
 
 use harness::{Gate, Program, Site};
 
-/// A rolling restart to release 2 that waits for a request on replica 1, which does not come by
-/// Apache and so survives it.
+/// A rolling restart to release 2 that waits for a request on replica 1. The request does not come through
+/// Apache, and so survives the end of Apache.
 fn waiting(site: &Site) -> (Program, Program, Gate) {
     site.run(&["start"]).succeeds();
     let (gate, page) = site.gate();
@@ -37,7 +37,7 @@ fn stop_of_apache_during_a_drain_stops_no_replica() {
         old.display()
     );
     assert_eq!(ran.status(1).error_message(), left, "{ran}");
-    // The next one changes nothing as long as it cannot see the balancer.
+    // The next restart changes nothing as long as it cannot read the balancer.
     let masters = site.masters();
     let ran = site.run(&["restart"]);
     assert!(ran.status(2).stderr.starts_with(&format!("error: {nobody}\n")), "{ran}");
@@ -84,7 +84,7 @@ fn bad_release_is_rolled_back_while_apache_is_stopped() {
     assert_eq!(site.get("/ping.php").body, "pong1\n");
 }
 
-/// As when the machine boots, or goes down: whichever of the two comes first.
+/// As when the machine boots or goes down, whether Apache or the pool comes first.
 #[test]
 fn start_repair_and_stop_work_without_apache() {
     let mut site = Site::new();
@@ -99,7 +99,7 @@ fn start_repair_and_stop_work_without_apache() {
     site.run(&["repair"]).prints(&format!(
         "{pool}{warning}  Replica 2 needs no repair\n  Starting replica 1  [OK]\n"
     ));
-    // While a part of it runs, the balancer has to be changed.
+    // While a part of the pool runs on, the command has to change the balancer.
     site.run(&["stop", "single", "www", "1"]).status(2);
     site.run(&["restart"]).status(2);
     site.run(&["stop"]).prints(&stages("Stopping replica"));

@@ -32,7 +32,7 @@ fn timestamps_in_the_future_change_nothing() {
     let load = site.steady_load();
     site.is_in_order_on("release2");
     site.run(&["check", "-q"]).prints("");
-    // The entries are in the order in which they were made, whatever they say of the time.
+    // The entries are in the order in which they were made, whatever their times are.
     site.run(&["rollback"]).succeeds();
     site.is_in_order_on("release1");
     let ran = site.run(&["history"]);

@@ -12,7 +12,7 @@ fn run(site: &Site, limit: u32, args: &[&str]) -> Ran {
     Program::start(&mut command).finish()
 }
 
-/// As many as commands need by and by: from those with which none can begin to those that are enough.
+/// Ascending limits: from limits with which no command can begin to limits that are high enough.
 fn limits() -> impl Iterator<Item = u32> {
     (4..32).step_by(2)
 }
@@ -42,7 +42,7 @@ fn too_few_descriptors_change_no_running_replica() {
     assert_eq!(site.masters(), masters);
 }
 
-/// Whatever becomes of a restart, and of a stop, the next one finds all that is left.
+/// However a restart or a stop ends, the next command finds all that is left.
 #[test]
 fn too_few_descriptors_leave_no_process_behind() {
     let site = Site::new();

@@ -1,5 +1,5 @@
-//! A full or read-only disk. It is found before anything is stopped where that is possible, and the
-//! rollout is undone otherwise.
+//! A full or read-only disk. If possible, the command finds it before it stops anything. Else the rollout is
+//! undone.
 
 use harness::{Disk, Held, Load, Program, Site, needs_root};
 
@@ -100,8 +100,8 @@ fn disk_that_fills_up_during_a_drain_stops_no_replica() {
     }
 }
 
-/// Its name is lent, and a link to give it back is an inode too many: replica 2 serves alone, by
-/// either name, until there is room.
+/// The name of replica 1 is lent, and there is no inode for the link that would give the name back. So replica
+/// 2 serves alone, under both names, until there is space.
 #[test]
 fn inodes_used_up_during_a_drain_leave_one_replica_serving() {
     needs_root!();
@@ -124,8 +124,8 @@ fn inodes_used_up_during_a_drain_leave_one_replica_serving() {
     load.finish();
 }
 
-/// A swap has no time in which nothing but it can happen: the new generations are there already
-/// when the disk fills up, and what is left needs a link for each name, or gives way.
+/// When the disk fills up, a new generation of the swap already runs. The rest of the swap needs new files, so
+/// it fails, and the rollout is undone.
 #[test]
 fn disk_that_fills_up_during_the_warm_up_of_a_swap_loses_no_request() {
     needs_root!();
@@ -153,7 +153,7 @@ fn rollout_stays_unfinished_in_the_history_on_a_full_disk() {
     needs_root!();
     let (site, disk) = on_disk("pid", "size=256k");
     site.run(&["restart"]).succeeds();
-    // More than the record of a generation, which gives its room back.
+    // The history takes more space than the end of an old generation sets free with its record.
     let command = "x".repeat(20_000);
     let history = site.read(STATE).replace("\"restart\"", &format!("{command:?}"));
     site.write(STATE, &history);
@@ -199,7 +199,7 @@ fn full_log_disk_does_not_block_rollouts() {
     load.finish();
 }
 
-/// No link can be made that leads to the other replica meanwhile.
+/// The link that would lend the public name to the other replica cannot be made.
 #[test]
 fn replica_is_stopped_on_a_disk_without_inodes() {
     needs_root!();
@@ -225,7 +225,7 @@ fn read_only_socket_directory_is_reported() {
         assert_eq!(site.shown(&ran.stderr), pool_error("sockets", what, why));
         ran.status(2);
     }
-    // To stop one, its name would have to go: it is not stopped, and gets its requests again.
+    // A stop has to remove the public name, and cannot. So the replica is not stopped, and gets requests again.
     let ran = site.run(&["stop", "single", "www", "1"]);
     assert!(ran.stdout.contains("Stopping replica 1  [FAILED]\n    cannot remove "), "{ran}");
     ran.status(1);

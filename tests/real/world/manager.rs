@@ -87,7 +87,7 @@ fn fails_after_the_drain(mode: Mode) {
     assert!(ran.status(1).stderr.contains(&left), "{ran}");
     front.answers(Mode::Well);
     assert_eq!(site.members(), ["Init Drn Ok", "Init Ok"]);
-    // The least that brings it back, and the rest.
+    // `start` brings replica 1 back, and `restart` finishes the rollout.
     site.run(&["start"]).succeeds();
     assert_eq!(site.members(), ["Init Ok", "Init Ok"]);
     site.run(&["restart"]).succeeds();

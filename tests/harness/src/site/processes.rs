@@ -1,11 +1,14 @@
 //! The processes of a site, from `/proc`.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{POLL, Site, wait_for};
@@ -48,12 +51,10 @@ impl Site {
 
     /// Kills these processes, in this order, and waits until they have ended.
     pub fn kill(&self, pids: &[Pid]) {
-        for pid in pids {
-            kill(*pid, self.root());
+        let killed: Vec<OwnedFd> = pids.iter().filter_map(|pid| kill(*pid, self.root())).collect();
+        for process in killed {
+            await_end(&process);
         }
-        wait_for("the end of what was killed", || {
-            self.php_fpm().iter().all(|process| !pids.contains(&process.pid)).then_some(())
-        });
     }
 
     /// Kills the master of a generation, by the name of its record, and its children.
@@ -137,20 +138,30 @@ pub(super) fn end_all(root: &Path) -> Vec<Process> {
             return left;
         }
         for process in left {
-            kill(process.pid, root);
+            drop(kill(process.pid, root));
         }
         thread::sleep(POLL);
     }
 }
 
-/// The pidfd is opened before the last check, so that the pid cannot belong to a new process.
-fn kill(pid: Pid, root: &Path) {
-    if let Ok(process) = pidfd_open(pid, PidfdFlags::empty())
-        && belongs(pid, root)
-    {
+/// Returns the pidfd of the process, unless it is none of the root. The pidfd is opened before the last
+/// check, so that the pid cannot belong to a new process.
+fn kill(pid: Pid, root: &Path) -> Option<OwnedFd> {
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    belongs(pid, root).then(|| {
         // It may have ended meanwhile.
-        let _ = pidfd_send_signal(process, Signal::KILL);
-    }
+        let _ = pidfd_send_signal(&process, Signal::KILL);
+        process
+    })
+}
+
+/// Waits for the end of a process by its pidfd: a process that ends loses its command line before its
+/// sockets are closed (`do_exit` in kernel/exit.c).
+fn await_end(process: &OwnedFd) {
+    let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+    let mut ends = [PollFd::new(process, PollFlags::IN)];
+    let ended = retry_on_intr(|| poll(&mut ends, Some(&patience))).unwrap();
+    assert_eq!(ended, 1, "a killed process does not end");
 }
 
 fn belongs(pid: Pid, root: &Path) -> bool {
