@@ -199,7 +199,7 @@ fn halted_children_of_a_dead_master_do_not_block_repair() {
     let children = || site.php_fpm().into_iter().filter(|it| it.parent == Some(master));
     let children: Vec<_> = children().map(|it| it.pid).collect();
     for child in &children {
-        kill_process(*child, Signal::STOP).unwrap();
+        site.halt(*child);
     }
     kill_process(master, Signal::KILL).unwrap();
     // The ping of `status` stays in the queue.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use super::{POLL, Site, wait_for};
 
@@ -57,6 +57,12 @@ impl Site {
         }
     }
 
+    /// Halts a process, and waits until it is halted: until then it can accept a connection.
+    pub fn halt(&self, pid: Pid) {
+        kill_process(pid, Signal::STOP).unwrap();
+        wait_for("the halt of a process", || (state(pid) == 'T').then_some(()));
+    }
+
     /// Kills the master of a generation, by the name of its record, and its children.
     pub fn kill_generation(&self, record: &str) {
         let all = self.php_fpm();
@@ -96,6 +102,13 @@ fn of_root(root: &Path) -> Vec<Process> {
         .filter(|pid| *pid != rustix::process::getpid() && belongs(*pid, root))
         .filter_map(read)
         .collect()
+}
+
+/// The state of a process, as the kernel shows it: `T` means halted.
+pub(super) fn state(pid: Pid) -> char {
+    let stat = fs::read_to_string(proc(pid).join("stat")).unwrap();
+    // The name in parentheses can contain parentheses: the state follows the last one.
+    stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
 }
 
 /// What the kernel says of a process; None once it has ended.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{DEADLINE, Ran, wait_for};
+use super::{DEADLINE, Ran, processes, wait_for};
 
 /// A program that was started, and has not been waited for.
 pub struct Program {
@@ -49,10 +49,7 @@ impl Program {
 
     /// The state of the process, as the kernel shows it: `T` means halted.
     pub fn state(&self) -> char {
-        let stat = format!("/proc/{}/stat", self.pid().as_raw_nonzero());
-        let stat = fs::read_to_string(stat).unwrap();
-        // The name in parentheses can contain parentheses: the state follows the last one.
-        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+        processes::state(self.pid())
     }
 
     /// Waits for a line that `wanted` accepts.
