@@ -24,7 +24,7 @@ use visitors::Visitors;
 
 /// The life of a small site. Each step needs the step before.
 #[test]
-#[ignore = "takes long: bin/test --all"]
+#[ignore = "a real application: bin/test --all"]
 fn wordpress_installs_and_switches_releases_under_load() {
     needs_root!();
     let blog = Blog::new();

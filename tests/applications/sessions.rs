@@ -9,7 +9,7 @@ use crate::blog::{Blog, picture};
 use crate::phpmyadmin::PhpMyAdmin;
 
 #[test]
-#[ignore = "takes long: bin/test --all"]
+#[ignore = "a real application: bin/test --all"]
 fn session_in_wordpress_goes_on_through_a_switch() {
     needs_root!();
     let blog = Blog::new();
@@ -60,7 +60,7 @@ fn session_in_wordpress_goes_on_through_a_switch() {
 }
 
 #[test]
-#[ignore = "takes long: bin/test --all"]
+#[ignore = "a real application: bin/test --all"]
 fn session_in_phpmyadmin_goes_on_through_a_switch() {
     needs_root!();
     let admin = PhpMyAdmin::new();
@@ -108,7 +108,7 @@ fn session_in_phpmyadmin_goes_on_through_a_switch() {
 
 /// The page of phpMyAdmin replaces itself during an import, and the driver then aborts a search.
 #[test]
-#[ignore = "takes long: bin/test --all"]
+#[ignore = "starts a browser: bin/test --all"]
 fn element_is_found_while_the_page_replaces_itself() {
     const PAGE: &str = "<p>replaced</p><script>
         const count = Number(location.search.slice(1)) + 1;

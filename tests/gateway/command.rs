@@ -53,7 +53,7 @@ fn http_server_whose_processes_share_a_port_is_restarted_without_loss() {
 }
 
 #[test]
-#[ignore = "takes long: bin/test --all"]
+#[ignore = "builds a Go program: bin/test --all"]
 fn http_server_in_go_is_restarted_without_loss() {
     needs_root!();
     let dir =

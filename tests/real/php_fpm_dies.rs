@@ -196,10 +196,8 @@ fn halted_children_of_a_dead_master_do_not_block_repair() {
     site.add_rollout("drain_timeout = \"5m\"");
     site.run(&["start"]).succeeds();
     let master = site.master(1);
-    let children = || site.php_fpm().into_iter().filter(|it| it.parent == Some(master));
-    let children: Vec<_> = children().map(|it| it.pid).collect();
-    for child in &children {
-        site.halt(*child);
+    for child in site.php_fpm().iter().filter(|it| it.parent == Some(master)) {
+        child.halt();
     }
     kill_process(master, Signal::KILL).unwrap();
     // The ping of `status` stays in the queue.

@@ -14,7 +14,7 @@ fn canary_ends_with_its_command_and_repair_cleans_up() {
 }
 
 #[test]
-#[ignore = "takes long: bin/test --all"]
+#[ignore = "a sweep: bin/test --all"]
 fn canary_ends_with_its_command_and_any_next_command_cleans_up() {
     next_cleans_up(&[&["restart"], &["start"], &["switch", "www", "release2"]]);
 }
@@ -137,7 +137,7 @@ fn command_that_is_killed_while_something_is_half_done_loses_no_request() {
 }
 
 #[test]
-#[ignore = "takes long: bin/test --all"]
+#[ignore = "a sweep: bin/test --all"]
 fn command_that_is_killed_anywhere_loses_no_request() {
     for strategy in ["swap", "rolling"] {
         let served = served("");

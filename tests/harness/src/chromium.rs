@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::wait::{DEADLINE, POLL};
+use crate::wait::{DEADLINE, POLL, wait_for};
 
 /// Nothing but the pages of the test is fetched, and no certificate is refused.
 const ARGUMENTS: [&str; 10] = [
@@ -147,11 +147,7 @@ impl Chromium {
 
     /// Waits until a JavaScript expression is true on the page.
     pub fn await_true(&self, expression: &str) {
-        let begun = Instant::now();
-        while self.value(expression) != true {
-            assert!(begun.elapsed() < DEADLINE, "{expression} on {}", self.url());
-            thread::sleep(POLL);
-        }
+        wait_for(expression, || (self.value(expression) == true).then_some(()));
     }
 
     /// The value that a script passes to its last argument, which is a function.

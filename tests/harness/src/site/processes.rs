@@ -27,6 +27,14 @@ pub struct Process {
     pub title: String,
 }
 
+impl Process {
+    /// Halts the process, and waits until it is halted: until then it can accept a connection.
+    pub fn halt(&self) {
+        kill_process(self.pid, Signal::STOP).unwrap();
+        wait_for("the halt of a process", || (state(self.pid) == 'T').then_some(()));
+    }
+}
+
 impl Site {
     /// All php-fpm processes of the site, masters and children.
     pub fn php_fpm(&self) -> Vec<Process> {
@@ -55,12 +63,6 @@ impl Site {
         for process in killed {
             await_end(&process);
         }
-    }
-
-    /// Halts a process, and waits until it is halted: until then it can accept a connection.
-    pub fn halt(&self, pid: Pid) {
-        kill_process(pid, Signal::STOP).unwrap();
-        wait_for("the halt of a process", || (state(pid) == 'T').then_some(()));
     }
 
     /// Kills the master of a generation, by the name of its record, and its children.
