@@ -10,8 +10,8 @@ mod sockets;
 
 use std::time::Instant;
 
-use harness::Program;
 use harness::served::Served;
+use harness::{Program, copy_program};
 use rustix::process::Signal;
 
 use super::supervisor::{await_release, site};
@@ -78,7 +78,7 @@ fn usr2_starts_the_program_that_is_installed_now() {
     let before = running.pid();
     // A package replaces the file.
     let new = served.site.path("bin/new");
-    std::fs::copy(&program, &new).unwrap();
+    copy_program(&program, &new);
     std::fs::rename(&new, &program).unwrap();
     served.gateway().signal(Signal::USR2);
     served.await_log("serves now, this process ends after its requests");

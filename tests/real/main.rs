@@ -14,6 +14,7 @@ mod check;
 mod config_show;
 mod crash;
 mod early_answer;
+mod executable;
 mod haproxy;
 mod history;
 mod hooks;

@@ -1,12 +1,12 @@
 //! `repair` recovers from a crash on the release that the pool serves. Stopped replicas stay stopped.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use harness::{Program, Site, php_fpm, wait_for};
+use harness::{Program, Site, php_fpm, wait_for, write_script};
 
 const POOL: &str = "Redundant pool \"www\"...\n";
 
@@ -343,9 +343,8 @@ impl<'a> SlowStart<'a> {
             slow.go.display(),
             php_fpm().display()
         );
-        site.write("slow-php-fpm", &script);
         let program = site.path("slow-php-fpm");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&program, &script);
         let command = format!(
             "php_fpm_cmd = [\"{}\", \"-p\", \"%CURRENT_DIR%\"]\n\n[apache]",
             program.display()

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use harness::served::Served;
-use harness::{Program, wait_for};
+use harness::{Program, wait_for, write_script};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::supervisor::{await_release, site};
@@ -25,8 +25,7 @@ fn served(line: &str) -> (Served, PathBuf) {
 
 fn install(program: &PathBuf, script: &str) {
     let new = program.with_extension("new");
-    fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&new, Permissions::from_mode(0o755)).unwrap();
+    write_script(&new, &format!("#!/bin/sh\n{script}\n"));
     fs::rename(new, program).unwrap();
 }
 

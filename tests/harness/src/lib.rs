@@ -10,6 +10,7 @@
 )]
 
 pub mod chromium;
+mod executable;
 mod privilege;
 mod program_path;
 pub mod served;
@@ -17,6 +18,7 @@ mod site;
 mod wait;
 pub mod wire;
 
+pub use executable::{copy_program, write_script};
 pub use privilege::runs_as_root;
 pub use program_path::{package_dir, program_path};
 pub use site::*;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::{Group, User};
 
-use harness::{Site, needs_root};
+use harness::{Site, copy_program, needs_root, write_script};
 
 const POOL: &str = "etc/php/fpm/redundant-pools/www";
 
@@ -123,8 +123,7 @@ fn programs_that_root_runs_must_belong_to_root() {
     needs_root!();
     let site = Site::new();
     let settings = &format!("{POOL}/pools-manager.toml");
-    site.write("bin/hook", "#!/bin/sh\n");
-    fs::set_permissions(site.path("bin/hook"), Permissions::from_mode(0o755)).unwrap();
+    write_script(&site.path("bin/hook"), "#!/bin/sh\n");
     let hooks = "\n[hooks]\nbefore_rollout = [\"bin/hook\"]\n";
     site.write(settings, &format!("{}{hooks}", site.read(settings)));
     let nobody = User::from_name("nobody").unwrap().unwrap().uid;
@@ -133,7 +132,7 @@ fn programs_that_root_runs_must_belong_to_root() {
         is_refused(&site, &what, "chown root ROOT/bin/hook");
     });
     let php_fpm = site.path("bin/php-fpm");
-    fs::copy(harness::php_fpm(), &php_fpm).unwrap();
+    copy_program(&harness::php_fpm(), &php_fpm);
     let command =
         format!("[php]\nphp_fpm_cmd = [\"{}\", \"-p\", \"%CURRENT_DIR%\"]", php_fpm.display());
     site.replace(settings, "[php]", &command);

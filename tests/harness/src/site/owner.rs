@@ -1,14 +1,15 @@
 //! The user who owns a site and runs its programs.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, lchown};
+use std::fs;
+use std::os::unix::fs::lchown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::unistd::{Gid, Uid, User, geteuid};
 
-use super::{Site, program_path};
+use super::Site;
+use crate::{copy_program, program_path};
 
 /// An account that is not the one which runs the tests.
 pub(super) struct Owner {
@@ -34,9 +35,7 @@ impl Site {
     /// enter.
     pub fn copy_of_program(&self) -> PathBuf {
         let program = self.path("bin/pools-manager");
-        fs::create_dir(self.path("bin")).unwrap();
-        fs::copy(program_path("pools-manager"), &program).unwrap();
-        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        copy_program(&program_path("pools-manager"), &program);
         program
     }
 

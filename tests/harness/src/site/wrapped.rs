@@ -1,10 +1,8 @@
 //! A wrapper script around php-fpm, for rare failures. It fails on release 2 only, so that the
 //! release is the cause, as with a preload script or an extension of a release.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-
 use super::{Site, php_fpm};
+use crate::write_script;
 
 impl Site {
     /// Has `php_fpm_cmd` run these lines of a shell on release 2; `$php "$@"` is php-fpm, and
@@ -22,9 +20,8 @@ impl Site {
              {on_release_2}\n",
             php.display()
         );
-        self.write("wrapped-php-fpm", &script);
         let path = self.path("wrapped-php-fpm");
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        write_script(&path, &script);
         let path = path.display();
         let command = format!("php_fpm_cmd = [\"{path}\", \"-p\", \"%CURRENT_DIR%\"]\n");
         let settings = "etc/php/fpm/redundant-pools/www/pools-manager.toml";

@@ -1,0 +1,29 @@
+//! Scripts that a test writes can be executed, whatever other tests of the process start meanwhile.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use harness::write_script;
+
+#[test]
+fn written_script_can_be_executed_while_other_threads_start_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    Command::new("true").status().unwrap();
+                }
+            });
+        }
+        let error = (0..100).find_map(|nth| {
+            let script = dir.path().join(nth.to_string());
+            write_script(&script, "#!/bin/sh\n");
+            Command::new(&script).status().err()
+        });
+        done.store(true, Ordering::Relaxed);
+        assert!(error.is_none(), "{error:?}");
+    });
+}
