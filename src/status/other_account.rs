@@ -76,7 +76,9 @@ pub(super) async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatu
         unseen.push(format!("hold and maintenance ({})", error.message));
         TrafficStatus::default()
     });
-    let canary = None;
+    if pool.canary_file().exists() {
+        unseen.push("whether a canary gets a share of the visitors".to_owned());
+    }
     Ok(PoolStatus {
         pool: pool.name.clone(),
         ok,
@@ -84,7 +86,7 @@ pub(super) async fn status(pool: &Arc<Pool>, wanted: &[u32]) -> Result<PoolStatu
         problems,
         crash_loop,
         traffic,
-        canary,
+        canary: None,
         unseen,
     })
 }

@@ -151,6 +151,11 @@ fn status_for_another_user_shows_what_it_may_see() {
     assert_eq!(document["pools"][0]["replicas"][0]["ping_php"], "unknown");
     assert_eq!(document["pools"][0]["unseen"][1], "whether PHP answers (listen.mode)");
 
+    // The lock on this file keeps a canary in force, so no other account may open it.
+    site.write("pid/www.canary.json", "{}");
+    let canary = "whether a canary gets a share of the visitors";
+    assert!(status(&[]).succeeds().stdout.contains(canary));
+
     // What the user can see decides about the exit status.
     site.run(&["stop", "single", "www", "2"]).succeeds();
     assert!(status(&[]).succeeds().stdout.contains("replica 2 [Stopped]"));
