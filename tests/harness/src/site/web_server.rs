@@ -1,6 +1,7 @@
 //! Another web server than Apache, in front of a site: a child process of the test.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -105,6 +106,10 @@ fn start(site: &Site, mut command: Command, port: u16) -> Option<Program> {
 
 /// Whether a process listens on a port of IPv4, as the kernel knows.
 fn listens(pid: Pid, port: u16) -> bool {
+    // The kernel takes milliseconds for the table, and this is called until the process listens.
+    if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        return false;
+    }
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let wanted = format!(":{port:04X}");
     let mut inodes = table.lines().filter_map(|line| {
