@@ -113,7 +113,7 @@ pub(crate) const KEYS: &[Key] = &[
         "deny_defaults",
         Kind::Bool,
         Default::Value("true"),
-        "whether [files that are private by their name](#what-is-denied-by-default), and scripts in directories for uploads, get 403 too",
+        "whether [files that are private by their name](#what-is-denied-by-default), and scripts in directories for uploads, get 403 too; and whether the front controller is the only script that runs below [a document root that is not configured](#the-document-root)",
     ),
     Key::new(
         "error_pages",
