@@ -11,7 +11,7 @@ fn written_script_can_be_executed_while_other_threads_start_programs() {
     let dir = tempfile::tempdir().unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     Command::new("true").status().unwrap();
